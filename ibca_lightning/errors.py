@@ -1,0 +1,21 @@
+"""The one error a user is meant to see."""
+
+
+class InputError(ValueError):
+    """Wrong input or configuration: what was expected, what came, what to do.
+
+    The command line prints it as one line, `error: <expected>, got <got>; <fix>`, and exits with 2.
+
+    Args:
+        expected: What would have been right, with the file, row, column or key it concerns.
+        got: What came instead.
+        fix: What the user can do about it.
+    """
+
+    def __init__(self, expected: str, got: object, fix: str) -> None:
+        self.expected, self.got, self.fix = expected, str(got), fix
+        super().__init__(" ".join(f"{expected}, got {got}; {fix}".split()))
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        """Survive the pickling that carries an exception out of a DataLoader worker."""
+        return (type(self), (self.expected, self.got, self.fix))

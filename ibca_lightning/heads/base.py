@@ -1,0 +1,56 @@
+"""What every head is: a feature map in; logits, attention and the head's own losses out.
+
+Shapes: B images, C channels, H x W positions, L labels.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class HeadOutput(NamedTuple):
+    """What a head returns.
+
+    Attributes:
+        logits: (B, L), before the sigmoid.
+        attention: (B, L, H, W), non-negative, each map sums to 1.
+        losses: Scalars, already weighted, that the module adds to the classification loss; empty outside training.
+    """
+
+    logits: Tensor
+    attention: Tensor
+    losses: dict[str, Tensor]
+
+
+class Head(nn.Module):
+    """Base of all heads; a head of your own derives from it and implements `forward`.
+
+    Args:
+        channels: C of the feature map.
+        num_labels: L.
+    """
+
+    progress: Tensor
+
+    def __init__(self, channels: int, num_labels: int) -> None:
+        super().__init__()
+        self.channels, self.num_labels = channels, num_labels
+        # A buffer, so that resume, prediction and export see the schedule where training left it.
+        self.register_buffer("progress", torch.zeros(()))
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the head how far training is, from 0 (start) to 1 (end); schedules read `self.progress`."""
+        self.progress.fill_(min(max(progress, 0.0), 1.0))
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
+        """Classify a batch of feature maps.
+
+        Args:
+            features: (B, C, H, W) float.
+            labels: (B, L) in {0, 1, -1}, -1 = unknown; given in training only.
+
+        Returns:
+            Logits (B, L), attention (B, L, H, W), and the head's own weighted losses.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement forward(features, labels) -> HeadOutput")

@@ -1,0 +1,1 @@
+"""Figures: multi-label, localisation; they know nothing of Lightning, data or files."""
