@@ -3,7 +3,8 @@
 Shapes: B images, C channels, H x W positions, L labels.
 """
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ class HeadOutput(NamedTuple):
     losses: dict[str, Tensor]
 
 
+_POSITIONAL = ("channels", "num_labels")
+
+
 class Head(nn.Module):
     """Base of all heads; a head of your own derives from it and implements `forward`.
 
@@ -32,6 +36,15 @@ class Head(nn.Module):
     """
 
     progress: Tensor
+    options: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Head":
+        """Remember the options a head was built with: a checkpoint names them, so that predict needs no YAML."""
+        head = super().__new__(cls)
+        given = inspect.signature(cls.__init__).bind_partial(head, *args, **kwargs).arguments
+        given.update(given.pop("options", {}))  # what a `**options` took up
+        object.__setattr__(head, "options", {k: v for k, v in list(given.items())[1:] if k not in _POSITIONAL})
+        return head
 
     def __init__(self, channels: int, num_labels: int) -> None:
         super().__init__()
