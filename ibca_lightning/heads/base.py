@@ -24,9 +24,6 @@ class HeadOutput(NamedTuple):
     losses: dict[str, Tensor]
 
 
-_POSITIONAL = ("channels", "num_labels")
-
-
 class Head(nn.Module):
     """Base of all heads; a head of your own derives from it and implements `forward`.
 
@@ -41,9 +38,11 @@ class Head(nn.Module):
     def __new__(cls, *args: Any, **kwargs: Any) -> "Head":
         """Remember the options a head was built with: a checkpoint names them, so that predict needs no YAML."""
         head = super().__new__(cls)
-        given = inspect.signature(cls.__init__).bind_partial(head, *args, **kwargs).arguments
+        bound = inspect.signature(cls.__init__).bind_partial(head, *args, **kwargs)
+        bound.apply_defaults()  # so that two heads built alike are described alike
+        given = dict(list(bound.arguments.items())[3:])  # behind self, channels and num_labels
         given.update(given.pop("options", {}))  # what a `**options` took up
-        object.__setattr__(head, "options", {k: v for k, v in list(given.items())[1:] if k not in _POSITIONAL})
+        object.__setattr__(head, "options", given)
         return head
 
     def __init__(self, channels: int, num_labels: int) -> None:
