@@ -16,7 +16,13 @@ from ibca_lightning.losses import (
     masked_mean,
 )
 
-LOSSES = [MaskedBCE(), MaskedBCE([2.0, 0.5, 1.0]), AsymmetricLoss(), AsymmetricLoss(0.5, 0.5, 0.0), FocalLoss(2.0, 0.25)]
+LOSSES = [
+    MaskedBCE(),
+    MaskedBCE([2.0, 0.5, 1.0]),
+    AsymmetricLoss(),
+    AsymmetricLoss(0.5, 0.5, 0.0),
+    FocalLoss(2.0, 0.25),
+]
 LABELS = torch.tensor([[1, 0, -1], [0, -1, 1]])
 
 
@@ -60,7 +66,9 @@ def test_focal_by_hand() -> None:
     logits, labels = torch.tensor([[logit(0.8), logit(0.25)]]), torch.tensor([[1, 0]])
     positive, negative = 0.04 * -math.log(0.8), 0.0625 * -math.log(0.75)
     assert focal_loss(logits, labels).item() == pytest.approx((positive + negative) / 2, abs=1e-6)
-    assert focal_loss(logits, labels, alpha=0.1).item() == pytest.approx((0.1 * positive + 0.9 * negative) / 2, abs=1e-6)
+    assert focal_loss(logits, labels, alpha=0.1).item() == pytest.approx(
+        (0.1 * positive + 0.9 * negative) / 2, abs=1e-6
+    )
 
 
 def test_without_focusing_all_are_bce() -> None:

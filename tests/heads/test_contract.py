@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from tests.heads.contract import BATCH, CHANNELS, HEADS, HEIGHT, LABEL_BATCHES, LABELS, WIDTH, features, labels
 
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import masked_bce
+from tests.heads.contract import BATCH, CHANNELS, HEADS, HEIGHT, LABEL_BATCHES, LABELS, WIDTH, features, labels
 
 pytestmark = pytest.mark.parametrize("head_class", HEADS, ids=lambda c: c.__name__)
 

@@ -1,5 +1,4 @@
 """The bottleneck's maths against torch.distributions, closed forms, naive loops and Monte Carlo."""
-# ruff: noqa: N806
 
 import math
 
