@@ -1,1 +1,9 @@
 """Data modules: one file per data set over one table, one reader and one set of transforms."""
+
+from ibca_lightning.data.csv_table import CSVDataModule
+from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.endo import Endo
+from ibca_lightning.data.folder import PictureFolder
+from ibca_lightning.data.mured import MuReD
+
+__all__ = ["CSVDataModule", "Endo", "MuReD", "MultiLabelDataModule", "PictureFolder"]

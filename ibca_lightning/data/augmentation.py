@@ -1,0 +1,97 @@
+"""Augmentation of training pictures. The only file that knows albumentations, so that it can be replaced."""
+
+import os
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+
+from ibca_lightning.data.masks import Bits
+from ibca_lightning.data.reading import Pixels
+from ibca_lightning.errors import InputError
+
+# Importing it would otherwise ask a package index for news, and wait for it when off line.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
+from albumentations import BaseCompose, BasicTransform
+
+# BaseCompose stands in the annotation because it alone lets YAML name OneOf and its like by class_path.
+Augment = Literal["none", "default"] | list[BasicTransform | BaseCompose]
+
+
+class Augmenter:
+    """Draw a new augmentation for every picture.
+
+    The default is cheap and made for pictures that have no natural up or left (fundus, endoscopy, skin): flips in both
+    directions (each p=0.5), turning by up to 15 degrees, scaling by 0.9 to 1.1 and shifting by up to 5 % (p=0.5),
+    brightness and contrast by up to 20 % (p=0.5). Where up and left mean something, as in a chest radiograph, pass a
+    list without the flips. Cropping and hue are left out: the one may cut a lesion off, the other is dear.
+
+    albumentations keeps random numbers of its own, which every worker process inherits alike and repeats every epoch.
+    So it is reseeded for each picture from torch's generator, which differs by worker and epoch and follows
+    `seed_everything`; the rank is mixed in because processes of one run may hold the same seed.
+
+    Args:
+        augment: `default`, or a list of transforms. They get (S, S, 3) uint8 and must return the same: no Normalize, no
+            ToTensorV2, no crop to another size.
+        rank: Of this process.
+
+    Raises:
+        InputError: If `augment` is something else.
+    """
+
+    def __init__(self, augment: Augment, rank: int = 0) -> None:
+        if augment == "default":
+            transforms = _default()
+        elif isinstance(augment, list) and all(isinstance(t, BasicTransform | BaseCompose) for t in augment):
+            transforms = augment
+        else:
+            raise InputError(
+                "augment: none, default or a list of albumentations transforms", repr(augment), "correct data.augment"
+            )
+        self.rank = rank
+        self._pipeline = A.Compose(transforms)
+
+    def __call__(self, image: Pixels, masks: list[Bits]) -> tuple[Pixels, list[Bits]]:
+        """Augment a picture and its masks alike.
+
+        Args:
+            image: (S, S, 3) uint8.
+            masks: (S, S) uint8 each; looked up at the nearest pixel, because their bits cannot be averaged.
+
+        Returns:
+            The same shapes and types.
+
+        Raises:
+            InputError: If the transforms changed size or type.
+        """
+        draw = int(torch.randint(2**31 - 1, ()))
+        self._pipeline.set_random_seed((draw + 0x9E3779B1 * self.rank) % 2**32)
+        result = self._pipeline(image=image, masks=masks) if masks else self._pipeline(image=image)
+        pixels = result["image"]
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != image.shape:
+            kind = f"{type(pixels).__name__} {tuple(pixels.shape)} {pixels.dtype}"
+            raise InputError(
+                f"augmented pictures of shape {image.shape} and type uint8",
+                kind,
+                "crop to data.image_size, and leave Normalize and ToTensorV2 out of data.augment",
+            )
+        return pixels, list(result["masks"]) if masks else []
+
+
+def _default() -> list[BasicTransform | BaseCompose]:
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.5),
+        A.Affine(
+            rotate=(-15, 15),
+            scale=(0.9, 1.1),
+            translate_percent=(-0.05, 0.05),
+            interpolation=cv2.INTER_LINEAR,
+            mask_interpolation=cv2.INTER_NEAREST,
+            border_mode=cv2.BORDER_CONSTANT,
+            p=0.5,
+        ),
+        A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
+    ]

@@ -1,0 +1,187 @@
+"""Any table and a folder of pictures."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from ibca_lightning.data.datamodule import TableDataModule
+from ibca_lightning.data.labels import check_no_other_labels, find_label_columns
+from ibca_lightning.data.masks import mask_name
+from ibca_lightning.data.sheet import Sheet, read_sheet
+from ibca_lightning.data.splits import GroupOverlap, check_overlap, split_off
+from ibca_lightning.data.table import Table, absent, build_table, check_root, inside
+from ibca_lightning.errors import InputError
+
+
+class CSVDataModule(TableDataModule):
+    """Pictures named in CSV files, with one column for each label.
+
+    A label is 0, 1 (also as `1.0`), or unknown: -1, blank, `NaN`. Ids and groups are strings, whatever they look like.
+    Files are UTF-8, separated by commas, or by semicolons or tabs where the header holds no comma.
+
+    Args:
+        root: Folder of the data set.
+        train_csv: Training table. Tables are looked for below `root` first, then as a path of their own, so that an
+            external test set can be given beside the data.
+        val_csv: Validation table; None splits `val_fraction` off by group.
+        test_csv: Test table; None splits `test_fraction` off by group, or leaves the test split out where that is 0.
+        val_fraction: Share of the training table that becomes validation where `val_csv` is None, in (0, 1).
+        test_fraction: Share of the training table that becomes test where `test_csv` is None, in [0, 1).
+        split_seed: Chooses the split; independent of `seed_everything`, so that runs of several seeds share it.
+        image_column: Column with the path of the picture below `image_dir`.
+        group_column: Column that says which pictures belong together (patient, source); None makes each its own.
+        image_dir: Picture folder below `root`; None for `root` itself.
+        mask_dir: Folder below `root` with one 8-bit PNG for each picture, same stem, whose bit i marks label i of
+            `class_names`; further bits are ignored.
+        label_columns: The labels; None takes every other column of the training table that has 0 and 1 among its
+            values, and logs their names.
+        exclude_columns: Columns that are not labels though they may look so.
+        subgroup_columns: Columns such as sex, site or device, for figures by subgroup; never labels.
+        group_overlap: Whether a group, or a picture, in two splits is an `error` or a reason to `warn`.
+        common: The arguments of `MultiLabelDataModule`: image_size, batch_size, num_workers, augment, resize.
+
+    Raises:
+        InputError: If an argument is wrong; wrong files are reported when they are read.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        train_csv: str = "train.csv",
+        val_csv: str | None = None,
+        test_csv: str | None = None,
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.0,
+        split_seed: int = 0,
+        image_column: str = "image",
+        group_column: str | None = None,
+        image_dir: str | None = None,
+        mask_dir: str | None = None,
+        label_columns: list[str] | None = None,
+        exclude_columns: list[str] | None = None,
+        subgroup_columns: list[str] | None = None,
+        group_overlap: GroupOverlap = "error",
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        if group_overlap not in ("error", "warn"):
+            raise InputError("data.group_overlap: error or warn", repr(group_overlap), "correct the value")
+        for name, columns in (
+            ("label_columns", label_columns),
+            ("exclude_columns", exclude_columns),
+            ("subgroup_columns", subgroup_columns),
+        ):
+            if columns is not None and not (isinstance(columns, list) and all(isinstance(c, str) for c in columns)):
+                raise InputError(f"data.{name} as a list of column names", repr(columns), "write [NAME, NAME]")
+        self.root = os.fspath(root)
+        self.csv = {"train": train_csv, "val": val_csv, "test": test_csv}
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_seed, self.group_overlap = split_seed, group_overlap
+        self.image_column, self.group_column = image_column, group_column
+        self.image_dir, self.mask_dir = image_dir or "", mask_dir
+        self.label_columns = label_columns
+        self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
+        others = [
+            image_column,
+            *([group_column] if group_column else []),
+            *self.subgroup_columns,
+            *self.exclude_columns,
+        ]
+        self._others = others
+        for column in label_columns or []:
+            if column in others or (label_columns or []).count(column) > 1:
+                raise InputError(
+                    "every column of data.label_columns once, and in no other role", f"'{column}'", "remove it"
+                )
+        if label_columns == []:
+            raise InputError("at least one name in data.label_columns", "[]", "name the labels, or leave it out")
+        self._train: tuple[list[str], list[str], Table] | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """The label columns; read from the training table where `label_columns` was not given."""
+        return self.label_columns or self._training_table()[0]
+
+    @property
+    def mask_folder(self) -> str | None:
+        """The folder of the masks; None where there are none."""
+        return None if self.mask_dir is None else self._folder(self.mask_dir, "mask_dir")
+
+    def tables(self) -> Mapping[str, Table]:
+        """Read all splits and check that they agree."""
+        class_names, header, train = self._training_table()
+        if self.mask_dir is not None and len(class_names) > 8:
+            raise InputError(
+                "at most 8 labels beside data.mask_dir, one for each bit", len(class_names), "set label_columns"
+            )
+        tables = {"train": train}
+        for name in ("val", "test"):
+            if self.csv[name] is not None:
+                sheet = read_sheet(self._path(name))
+                if self.label_columns is None:
+                    check_no_other_labels(sheet, class_names, [*header, *self._others])
+                tables[name] = self._table(sheet, class_names)
+        tables = split_off(tables, self.fractions, self.split_seed)
+        check_overlap(tables, self.group_overlap)
+        if self.mask_folder is not None:
+            for table in tables.values():
+                _check_masks(table, self.mask_folder)
+        return tables
+
+    def _training_table(self) -> tuple[list[str], list[str], Table]:
+        """Return the class names, the header and the rows of the training table, which is read once."""
+        if self._train is None:
+            sheet = read_sheet(self._path("train"))
+            for column in self._others:
+                sheet.column(column)
+            names = self.label_columns
+            if names is None:
+                names, constant = find_label_columns(sheet, self._others)
+                rank_zero_info(f"labels found in {sheet.file}: {', '.join(names)}")
+                if constant:
+                    rank_zero_warn(
+                        f"not taken as labels, because {sheet.file} holds only one of 0 and 1 in them: "
+                        f"{', '.join(constant)}; name them in label_columns if they are"
+                    )
+            self._train = names, sheet.header, self._table(sheet, names)
+        return self._train
+
+    def _table(self, sheet: Sheet, class_names: list[str]) -> Table:
+        return build_table(
+            sheet,
+            class_names,
+            sheet.column(self.image_column),
+            self.root,
+            self._folder(self.image_dir, "image_dir"),
+            groups=None if self.group_column is None else sheet.column(self.group_column),
+            subgroup_columns=self.subgroup_columns,
+        )
+
+    def _path(self, split: str) -> str:
+        check_root(self.root)
+        name = str(self.csv[split])
+        below = os.path.join(self.root, name)
+        if os.path.exists(below):
+            return below
+        if os.path.exists(name):
+            return name
+        raise InputError(f"data.{split}_csv at {below} or {name}", "nothing there", "correct data.root or the name")
+
+    def _folder(self, name: str, option: str) -> str:
+        check_root(self.root)
+        folder = os.path.join(self.root, inside(name or ".", self.root, self.root, f"data.{option}"))
+        if not os.path.isdir(folder):
+            raise InputError(f"the folder data.{option} at {folder}", "nothing there", f"correct data.{option}")
+        return folder
+
+
+def _check_masks(table: Table, folder: str) -> None:
+    names = [mask_name(table.name(row)) for row in range(len(table))]
+    for row in absent(folder, names):
+        raise InputError(
+            f"a mask at {os.path.join(folder, names[row])} ({table.where(row)})",
+            "nothing there",
+            "write one mask for each picture, all 0 where there is no lesion",
+        )

@@ -1,0 +1,73 @@
+"""The items of a table: read, transform, label."""
+
+import os
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from ibca_lightning.data.masks import mask_name, read_mask, unpack
+from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.table import Table, decode
+from ibca_lightning.data.transforms import Transform
+from ibca_lightning.errors import InputError
+
+
+class PictureDataset(Dataset[dict[str, Any]]):
+    """Rows of a table as items of a batch.
+
+    An item is `{"image": uint8 (3, S, S), "label": int8 (L,), "index": int64, "id": str, "group": str}`, with
+    `"mask": bool (L, S, S)` where there is a mask folder and `"subgroup": {column: str}` where there are such columns.
+
+    Args:
+        table: The rows.
+        transform: What makes a picture S x S.
+        mask_dir: The folder of the masks; None where there are none.
+    """
+
+    def __init__(self, table: Table, transform: Transform, mask_dir: str | None = None) -> None:
+        self.table, self.transform, self.mask_dir = table, transform, mask_dir
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """Read one row.
+
+        Raises:
+            InputError: With file, row and picture, if the picture or its mask cannot be used.
+        """
+        table = self.table
+        name = table.name(row)
+        item = {
+            "label": torch.from_numpy(table.labels[row].copy()),
+            "index": torch.tensor(row),
+            "id": name,
+            "group": decode(table.groups[row]),
+        }
+        if table.subgroups:
+            item["subgroup"] = {column: decode(values[row]) for column, values in table.subgroups.items()}
+        try:
+            image = read_image(os.path.join(table.folder, name), self.transform.image_size)
+            if self.mask_dir is None:
+                item["image"], _ = self.transform(image)
+            else:
+                path = os.path.join(self.mask_dir, mask_name(name))
+                bits = read_mask(path)
+                _check_proportions(image.shape[:2], bits.shape, path)
+                item["image"], planes = self.transform(image, [bits])
+                item["mask"] = unpack(planes, table.labels.shape[1])
+        except InputError as error:
+            raise InputError(f"{error.expected} ({table.where(row)})", error.got, error.fix) from None
+        return item
+
+
+def _check_proportions(image: tuple[int, ...], mask: tuple[int, ...], path: str) -> None:
+    # The picture may have been decoded at an eighth of its size, each side rounded up: so proportions, within a pixel.
+    (height, width), (rows, columns) = image, mask
+    if abs(height * columns / rows - width) > 1 + columns / rows:
+        raise InputError(
+            f"a mask with the proportions of its picture (height {height}, width {width} as decoded) at {path}",
+            f"height {rows}, width {columns}",
+            "make the mask from the same picture",
+        )

@@ -1,0 +1,67 @@
+"""Pictures without labels, for prediction."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.transforms import evaluation_transform
+from ibca_lightning.errors import InputError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+
+
+class PictureFolder(Dataset[dict[str, Any]]):
+    """A picture, or all pictures in and below a folder in the order of their paths.
+
+    An item is `{"image": uint8 (3, S, S), "id": str}`, the id relative to the folder in POSIX form. Hidden files and
+    files with another extension than those of `EXTENSIONS` are passed over; a file given by itself may have any name.
+
+    Args:
+        path: A file or a folder.
+        image_size: S.
+        preprocessing: That of the data module the model was trained with.
+
+    Raises:
+        InputError: If there is no picture.
+    """
+
+    def __init__(self, path: str, image_size: int, preprocessing: Mapping[str, Any]) -> None:
+        path = os.fspath(path)
+        if os.path.isfile(path):
+            self.folder, self.ids = os.path.split(path)[0], [os.path.basename(path)]
+        elif os.path.isdir(path):
+            self.folder, self.ids = path, _pictures(path)
+        else:
+            raise InputError(f"a picture or a folder of pictures at {path}", "nothing there", "correct the path")
+        if not self.ids:
+            raise InputError(
+                f"at least one picture ({', '.join(sorted(EXTENSIONS))}) in {path}", "none", "correct the path"
+            )
+        self.transform = evaluation_transform(image_size, preprocessing)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        """Read one picture.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        image = read_image(os.path.join(self.folder, self.ids[at]), self.transform.image_size)
+        return {"image": self.transform(image)[0], "id": self.ids[at]}
+
+
+def _pictures(folder: str) -> list[str]:
+    found: list[str] = []
+    for head, folders, files in os.walk(folder, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            os.path.relpath(os.path.join(head, name), folder).replace(os.sep, "/")
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
+        ]
+    return sorted(found)

@@ -1,0 +1,135 @@
+"""What a label may be, and which columns of a table are labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.errors import InputError
+
+UNKNOWN = -1
+# What pandas, numpy and R write for a value that is not there.
+_BLANK = frozenset({"", "nan", "na"})
+_COMMON = {"0": 0, "1": 1, "-1": UNKNOWN, "": UNKNOWN}
+
+
+def parse_label(text: str) -> int | None:
+    """Read one label.
+
+    Args:
+        text: A cell of a table: 0, 1, -1, also as `1.0`; blank, `NaN` or `NA` for unknown.
+
+    Returns:
+        0, 1 or -1 (unknown), or None where the text is no label.
+    """
+    value = _COMMON.get(text)
+    if value is not None:
+        return value
+    text = text.strip().lower()
+    if text in _BLANK:
+        return UNKNOWN
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number in (0.0, 1.0, -1.0) else None
+
+
+def find_label_columns(sheet: Sheet, others: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Choose the label columns of a training table: those that have 0 and 1 among their values.
+
+    Args:
+        sheet: The training table.
+        others: Columns that have another use (picture, group, subgroups) or are excluded.
+
+    Returns:
+        The label columns in the table's order; and the columns that hold only one of 0 and 1, which are not labels
+        here but may have been meant as such.
+
+    Raises:
+        InputError: If most values of a column are 0, 1, -1 or blank and some are not, or no column is a label.
+    """
+    labels, constant = [], []
+    for name in sheet.header:
+        if not name or name in others:
+            continue
+        column = sheet.column(name)
+        parsed = [parse_label(text) for text in column]
+        values = set(parsed)
+        if None in values:
+            wrong = [row for row, value in enumerate(parsed) if value is None]
+            if 2 * len(wrong) < len(parsed):
+                raise _no_label(
+                    sheet, wrong[0], name, column[wrong[0]], f" or name '{name}' in exclude_columns if it is no label"
+                )
+        elif {0, 1} <= values:
+            labels.append(name)
+        elif values & {0, 1}:
+            constant.append(name)
+    if not labels:
+        raise InputError(
+            f"at least one label column (with 0 and 1 among its values) in {sheet.file}",
+            f"the columns {', '.join(sheet.header)}",
+            "add the labels, or name them in label_columns",
+        )
+    return labels, constant
+
+
+def read_labels(sheet: Sheet, class_names: Sequence[str]) -> NDArray[np.int8]:
+    """Read the label columns of a table.
+
+    Args:
+        sheet: The table.
+        class_names: The L columns to read, in this order.
+
+    Returns:
+        Labels (N, L) int8 in {0, 1, -1}.
+
+    Raises:
+        InputError: If a column is absent or a value is no label.
+    """
+    missing = [name for name in class_names if name not in sheet.header]
+    if missing:
+        raise InputError(
+            f"the label columns {', '.join(class_names)} in {sheet.file}",
+            f"no column {', '.join(missing)}",
+            "every split needs the same label columns (leave values blank where they are unknown)",
+        )
+    labels = np.empty((len(sheet), len(class_names)), dtype=np.int8)
+    for at, name in enumerate(class_names):
+        column = sheet.column(name)
+        parsed = [parse_label(text) for text in column]
+        if None in parsed:
+            row = parsed.index(None)
+            raise _no_label(sheet, row, name, column[row], "")
+        labels[:, at] = parsed  # type: ignore[assignment]  # no None is left
+    return labels
+
+
+def check_no_other_labels(sheet: Sheet, class_names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a validation or test table with a label that the training table has not.
+
+    Args:
+        sheet: The table.
+        class_names: The labels of the training table.
+        known: Columns that cannot be one: those of the training table, and those with another use.
+
+    Raises:
+        InputError: If a further column has 0 and 1 among its values and nothing that is no label.
+    """
+    for name in sheet.header:
+        if name and name not in known:
+            values = {parse_label(text) for text in sheet.column(name)}
+            if None not in values and {0, 1} <= values:
+                raise InputError(
+                    f"the labels of the training table ({', '.join(class_names)}) in {sheet.file}",
+                    f"a further label '{name}'",
+                    "add it to the training table, or name it in exclude_columns there and here, or set label_columns",
+                )
+
+
+def _no_label(sheet: Sheet, row: int, column: str, value: str, otherwise: str) -> InputError:
+    return InputError(
+        f"0, 1, -1 or blank in column '{column}' of {sheet.where(row)}", repr(value), f"correct the value{otherwise}"
+    )

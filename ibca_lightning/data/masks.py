@@ -1,0 +1,98 @@
+"""Lesion masks as bit planes: eight masks in a byte, shrunk so that the smallest lesion survives."""
+
+import math
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ibca_lightning.data.reading import decode_bytes, read_bytes
+from ibca_lightning.errors import InputError
+
+Bits = NDArray[np.uint8]
+
+
+def mask_name(name: str) -> str:
+    """Return the path of a picture's mask relative to the mask folder: same stem, `.png`."""
+    return os.path.splitext(name)[0] + ".png"
+
+
+def read_mask(path: str) -> Bits:
+    """Read a mask: an 8-bit PNG of one channel whose bit i marks label i.
+
+    Args:
+        path: The file.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: If it cannot be read, or is no 8-bit picture of one channel.
+    """
+    mask = decode_bytes(read_bytes(path), path, cv2.IMREAD_UNCHANGED)
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        channels = 1 if mask.ndim == 2 else mask.shape[2]
+        raise InputError(
+            f"a mask of one 8-bit channel at {path}",
+            f"{channels} channels of {mask.dtype}",
+            "write the sum of 2**i over the labels i of each pixel, as one gray channel",
+        )
+    return mask.astype(np.uint8, copy=False)
+
+
+def resize_bits(bits: Bits, height: int, width: int) -> Bits:
+    """Resize bit planes: where they shrink, a bit is set if any pixel that falls there has it; else the nearest.
+
+    Args:
+        bits: (H, W) uint8.
+        height: New height.
+        width: New width.
+
+    Returns:
+        (height, width) uint8.
+    """
+    for axis, size in ((0, height), (1, width)):
+        length = bits.shape[axis]
+        if length > size:
+            bits = np.bitwise_or.reduceat(bits, np.arange(size) * length // size, axis=axis)
+        elif length < size:
+            bits = np.take(bits, (np.arange(size) * 2 + 1) * length // (2 * size), axis=axis)
+    return bits
+
+
+def pack(masks: NDArray[np.bool_]) -> list[Bits]:
+    """Pack masks, eight to a plane.
+
+    Args:
+        masks: (K, H, W) bool.
+
+    Returns:
+        ceil(K / 8) planes (H, W) uint8, bit i % 8 of plane i // 8 for mask i.
+    """
+    planes = []
+    for at in range(0, len(masks), 8):
+        plane = np.zeros(masks.shape[1:], dtype=np.uint8)
+        for bit, mask in enumerate(masks[at : at + 8]):
+            plane |= mask.astype(np.uint8) << np.uint8(bit)
+        planes.append(plane)
+    return planes
+
+
+def unpack(planes: Sequence[Bits], count: int) -> Tensor:
+    """Undo `pack`.
+
+    Args:
+        planes: At least ceil(count / 8) planes (H, W) uint8; further bits are ignored.
+        count: K.
+
+    Returns:
+        (K, H, W) bool.
+    """
+    if len(planes) < math.ceil(count / 8):
+        raise ValueError(f"expected {math.ceil(count / 8)} planes for {count} masks, got {len(planes)}")
+    bits = torch.from_numpy(np.stack(planes))
+    return torch.stack([bits[i // 8].bitwise_right_shift(i % 8).bitwise_and(1).bool() for i in range(count)])

@@ -1,0 +1,124 @@
+"""A CSV file as text: header, rows, and the line each row stands on."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ibca_lightning.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The text of a table; every value is a string, so that an id such as `0012` stays what it is.
+
+    Attributes:
+        file: The path it was read from, for messages.
+        header: Column names; at most one is blank (an index written by pandas).
+        rows: One list of values for each row, as long as the header.
+        lines: The line in the file, counted from 1, on which each row begins.
+    """
+
+    file: str
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def where(self, row: int) -> str:
+        """Name a row for a message, as `FILE, line 12`."""
+        return f"{self.file}, line {self.lines[row]}"
+
+    def column(self, name: str) -> list[str]:
+        """Return the values of a column.
+
+        Raises:
+            InputError: If there is no such column.
+        """
+        if name not in self.header:
+            raise InputError(
+                f"a column '{name}' in {self.file}",
+                f"the columns {', '.join(self.header)}",
+                "correct the name in the configuration or the header of the file",
+            )
+        at = self.header.index(name)
+        return [row[at] for row in self.rows]
+
+
+def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
+    """Read a table.
+
+    UTF-8 with or without a byte-order mark; any line ends; separated by commas, or by semicolons or tabs where the
+    header holds no comma. Blank lines are skipped.
+
+    Args:
+        path: The CSV file.
+        header: Column names of a file that has no header line: a list file, its values separated by commas or blanks.
+
+    Returns:
+        The table, with at least one row.
+
+    Raises:
+        InputError: If the file is missing, empty, binary, has a header only, a column twice, or a row that is too
+            long or too short.
+    """
+    text = _read_text(path)
+    first = text.lstrip("\r\n").partition("\n")[0]
+    if not text.strip():
+        raise InputError(f"a table in {path}", "an empty file", "restore the file")
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    if header is None:
+        separator = next((mark for mark in ",;\t" if mark in first), ",")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        before = 0
+        try:
+            for row in reader:
+                if any(row):
+                    rows.append([value.strip() for value in row])
+                    lines.append(before + 1)
+                before = reader.line_num
+        except csv.Error as error:
+            raise InputError(
+                f"a well-formed row in {path}, line {before + 1}", str(error), "check the quotes of that line"
+            ) from None
+        names, rows, lines = rows[0], rows[1:], lines[1:]
+    else:
+        names = list(header)
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                rows.append([value.strip() for value in line.split(",")] if "," in line else line.split())
+                lines.append(number)
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
+    if not rows:
+        raise InputError(f"rows in {path}", "a header only", "restore the file")
+    for row, line_number in zip(rows, lines, strict=True):
+        if len(row) != len(names):
+            raise InputError(
+                f"{len(names)} values in {path}, line {line_number}", f"{len(row)}", "correct that line of the file"
+            )
+    return Sheet(path, names, rows, lines)
+
+
+def _read_text(path: str) -> str:
+    if not os.path.exists(path):
+        raise InputError(f"a CSV file at {path}", "nothing there", "check root and the name of the file")
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise InputError(f"a CSV file at {path}", error.strerror, "check the path and its permissions") from None
+    fix = "save the table as CSV in UTF-8"
+    # A UTF-16 table, a picture, a spreadsheet: all of them hold a zero byte, which text does not.
+    if b"\0" in data:
+        raise InputError(f"CSV text in {path}", "a binary file", fix)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"UTF-8 text in {path}, line {line}", f"byte 0x{data[error.start]:02x}", fix) from None

@@ -1,0 +1,148 @@
+"""Seeded splits by group, stratified by label; and the check that no group stands in two splits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
+
+from ibca_lightning.data.table import Table, decode
+from ibca_lightning.errors import InputError
+
+GroupOverlap = Literal["error", "warn"]
+
+_PASSES = 20
+_MANY_GROUPS = 500  # beyond this many groups one pass comes close, and fewer are made
+
+
+def split_groups(
+    groups: NDArray[np.bytes_], labels: NDArray[np.int8], fractions: Sequence[float], seed: int
+) -> list[NDArray[np.intp]]:
+    """Divide rows into parts so that no group is cut and every label is spread alike.
+
+    Groups are placed one after the other, those that hold a large share of some label first, each into the part where
+    it adds least to the sum over labels of (have - want)^2 / want, shares of each label: iterative stratification
+    (Sechidis et al., ECML PKDD 2011) for groups, which bring several labels at once. Of some such passes in random
+    orders the best is taken. The result depends on the groups, the labels and the seed, not on the order of the rows.
+
+    Args:
+        groups: (N,) the group of each row.
+        labels: (N, L) in {0, 1, -1}.
+        fractions: The share of each of the P parts; they sum to 1.
+        seed: Chooses among good splits.
+
+    Returns:
+        For each part its rows, in order; none is empty.
+
+    Raises:
+        InputError: If there are fewer groups than parts.
+    """
+    names, code = np.unique(groups, return_inverse=True)
+    if len(names) < len(fractions):
+        raise InputError(
+            f"at least {len(fractions)} groups to split by group",
+            f"{len(names)}",
+            "give the splits as files of their own, or correct group_column",
+        )
+    # What each group brings: positives of each label, then rows; as shares of the whole.
+    rows = np.column_stack([labels == 1, np.ones(len(labels), dtype=bool)])
+    shares = np.zeros((len(names), rows.shape[1]))
+    np.add.at(shares, code, rows.astype(float))
+    shares /= np.maximum(shares.sum(axis=0), 1)
+
+    random = np.random.default_rng(seed)
+    passes = max(1, min(_PASSES, _PASSES * _MANY_GROUPS // len(names)))
+    trials = [_place(shares, fractions, random) for _ in range(passes)]
+    part_of, _ = min(trials, key=lambda trial: trial[1])
+    for part in range(len(fractions)):
+        if not (part_of == part).any():
+            # Fractions too small for the groups at hand: an empty split is never what was meant.
+            candidates = np.flatnonzero(part_of == np.bincount(part_of).argmax())
+            part_of[candidates[shares[candidates, -1].argmin()]] = part
+    return [np.flatnonzero(part_of[code] == part) for part in range(len(fractions))]
+
+
+def _place(
+    shares: NDArray[np.float64], fractions: Sequence[float], random: np.random.Generator
+) -> tuple[NDArray[np.intp], float]:
+    """Place groups in one random order; return the part of each group, and how far the parts are from their shares."""
+    order = np.argsort(-shares.max(axis=1) * random.uniform(0.5, 1, len(shares)), kind="stable")
+    have = [[0.0] * shares.shape[1] for _ in fractions]
+    part_of = np.empty(len(shares), dtype=np.intp)
+    for group, brings in zip(order.tolist(), shares[order].tolist(), strict=True):
+        nonzero = [(label, share) for label, share in enumerate(brings) if share]
+        costs = [
+            sum(share * (share + 2 * (part[label] - want)) / want for label, share in nonzero)
+            for part, want in zip(have, fractions, strict=True)
+        ]
+        best = costs.index(min(costs))
+        part_of[group] = best
+        for label, share in nonzero:
+            have[best][label] += share
+    wanted = np.asarray(fractions)[:, None]
+    present = shares.any(axis=0)
+    return part_of, float((((np.array(have) - wanted) ** 2 / wanted)[:, present]).sum())
+
+
+def split_off(tables: Mapping[str, Table], fractions: Mapping[str, float], seed: int) -> dict[str, Table]:
+    """Split off from `train` what is not given as a table of its own.
+
+    Args:
+        tables: `train`, and the splits that are given.
+        fractions: For each split the share of `train` it gets where it is not given; `val` must get some, another
+            split is left out where its share is 0.
+        seed: Chooses the split.
+
+    Returns:
+        All splits.
+
+    Raises:
+        InputError: If a fraction is out of range or there are too few groups.
+    """
+    wanted = {name: fraction for name, fraction in fractions.items() if name not in tables}
+    for name, fraction in wanted.items():
+        if not 0 <= fraction < 1 or (name == "val" and fraction == 0):
+            raise InputError(f"data.{name}_fraction above 0 and below 1", fraction, "correct the value")
+    wanted = {name: fraction for name, fraction in wanted.items() if fraction > 0}
+    rest = 1 - sum(wanted.values())
+    if rest <= 0:
+        raise InputError("fractions that leave something to train on", wanted, "lower them")
+    if not wanted:
+        return dict(tables)
+    train = tables["train"]
+    parts = split_groups(train.groups, train.labels, [rest, *wanted.values()], seed)
+    return {**tables, **{name: train.take(rows) for name, rows in zip(["train", *wanted], parts, strict=True)}}
+
+
+def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:
+    """Refuse, or only report, a group or a picture that stands in two splits.
+
+    Args:
+        splits: The tables by name.
+        overlap: `error` or `warn`.
+
+    Raises:
+        InputError: If `overlap` is `error` and there is one.
+    """
+    tables = list(splits.items())
+    for at, (name, table) in enumerate(tables):
+        for other_name, other in tables[at + 1 :]:
+            shared = np.intersect1d(table.groups, other.groups)
+            what = "group"
+            if not len(shared) and table.folder == other.folder:
+                shared, what = np.intersect1d(table.names, other.names), "picture"
+            if not len(shared):
+                continue
+            first, second = (
+                t.where(int(np.flatnonzero((t.groups if what == "group" else t.names) == shared[0])[0]))
+                for t in (table, other)
+            )
+            error = InputError(
+                f"every {what} in one split only",
+                f"'{decode(shared[0])}' in {name} ({first}) and in {other_name} ({second}), {len(shared)} such in all",
+                "correct the splits, or set group_overlap to warn",
+            )
+            if overlap == "error":
+                raise error
+            rank_zero_warn(str(error))
