@@ -66,7 +66,8 @@ class IBCAHead(Head):
     An unknown label (-1) leaves its class in the prior of the picture and carries no other gradient. At evaluation z is
     mu, so the head is deterministic. All but the projection runs in float32, also under autocast.
 
-    Each part is off by one argument, and its parameters then do not exist:
+    Each part is off by one argument, and parameters that no other part needs then do not exist (with the mixture
+    attention off, the bottleneck still learns encoder and mixture):
 
     | argument | without it |
     |---|---|
@@ -134,9 +135,9 @@ class IBCAHead(Head):
         for name, value in weights.items():
             if value < 0:
                 raise InputError(f"IBCAHead's {name} >= 0", value, "0 turns it off")
-        for name, count in {"width": width, "num_heads": num_heads, "latent - 1": latent - 1}.items():
-            if count < 0:
-                raise InputError(f"IBCAHead's {name} >= 0", count, "correct it")
+        for name, count, least in (("width", width, 0), ("num_heads", num_heads, 0), ("latent", latent, 1)):
+            if count < least:
+                raise InputError(f"IBCAHead's {name} >= {least}", count, "correct it")
         if gradual > 1:
             raise InputError("IBCAHead's gradual in [0, 1]", gradual, "it is a part of training")
         if background < 1:
@@ -162,7 +163,7 @@ class IBCAHead(Head):
 
     @property
     def schedule(self) -> Tensor:
-        """T in [0, 1], how far the intervention has been taken."""
+        """How far the intervention has been taken: the t of the class's docstring, a scalar in [0, 1]."""
         if self.gradual == 0:
             return torch.ones_like(self.progress)
         return (self.progress / self.gradual).clamp(max=1.0)
