@@ -1,7 +1,7 @@
 """The one error a user is meant to see."""
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Wrong input or configuration: what was expected, what came, what to do.
 
     The command line prints it as one line, `error: <expected>, got <got>; <fix>`, and exits with 2.

@@ -11,25 +11,7 @@ import torch.distributed
 from torch import Tensor
 from torchmetrics import Metric
 
-
-class NonFiniteError(RuntimeError):
-    """A probability is NaN or infinite: training has diverged, and no figure would be true.
-
-    Args:
-        indices: The samples it happened to.
-    """
-
-    def __init__(self, indices: list[int]) -> None:
-        self.indices = indices
-        shown = ", ".join(map(str, indices[:8])) + (", ..." if len(indices) > 8 else "")
-        super().__init__(
-            f"the model gave probabilities that are not finite for the samples with index {shown}; "
-            "training has diverged: lower the learning rate, or use more precision or gradient clipping"
-        )
-
-    def __reduce__(self) -> tuple[type["NonFiniteError"], tuple[list[int]]]:
-        """Survive pickling between processes."""
-        return (type(self), (self.indices,))
+from ibca_lightning.errors import NonFiniteError
 
 
 class Stored:
@@ -85,7 +67,7 @@ class EvaluationStore(Metric):
         index, probabilities = index.detach().cpu(), probabilities.detach().cpu().float()
         finite = torch.isfinite(probabilities).all(dim=1)
         if not finite.all():
-            raise NonFiniteError(index[~finite].tolist())
+            raise NonFiniteError(_diverged(index[~finite].tolist()))
         self.index.append(index.long())
         self.probabilities.append(probabilities)
         self.labels.append(labels.detach().cpu().to(torch.int8))
@@ -133,3 +115,11 @@ class EvaluationStore(Metric):
         gathered: list[Any] = [None] * torch.distributed.get_world_size(self.process_group)
         torch.distributed.all_gather_object(gathered, own, group=self.process_group)
         return gathered
+
+
+def _diverged(indices: list[int]) -> str:
+    shown = ", ".join(map(str, indices[:8])) + (", ..." if len(indices) > 8 else "")
+    return (
+        f"finite probabilities, got NaN or infinity for the samples with index {shown}; training has diverged: lower "
+        "the learning rate, or use more precision or gradient clipping"
+    )
