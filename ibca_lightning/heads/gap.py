@@ -3,17 +3,17 @@
 Shapes: B images, C channels, H x W positions, N = H*W, L labels.
 """
 
-import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 
 
 class GAPHead(Head):
-    """logit_l = w_l . mean_n x_n + b_l.
+    """logit_l = mean_n (w_l . x_n) + b_l.
 
-    Its attention is the class activation map (Zhou et al., CVPR 2016, arXiv 1512.04150) w_l . x_n, of which the
-    positive part, divided by its sum, is what speaks for the class; a map that is positive nowhere becomes uniform.
+    Its attention is the softmax over the positions of the class activation map w_l . x_n (Zhou et al., CVPR 2016, arXiv
+    1512.04150). The paper only draws the map; the softmax is ours, the one that CSRA and MIL attention use.
+    Sharing out the map's positive part instead gives a blunter map, so this is the stronger baseline of localisation.
 
     Args:
         channels: C of the feature map.
@@ -26,23 +26,8 @@ class GAPHead(Head):
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """See `Head.forward`; no losses of its own."""
-        logits = self.linear(features.mean((-2, -1)))
-        # float32, so that the maps sum to 1 under autocast too
-        maps = torch.einsum("lc,bchw->blhw", self.linear.weight, features).float()
-        return HeadOutput(logits.float(), positive_share(maps), {})
-
-
-def positive_share(maps: Tensor) -> Tensor:
-    """Divide the positive part of each map by its sum; a map that is positive nowhere becomes uniform.
-
-    Args:
-        maps: (B, L, H, W) float32.
-
-    Returns:
-        (B, L, H, W), non-negative, each map sums to 1.
-    """
-    positive = maps.relu()
-    total = positive.sum((-2, -1), keepdim=True)
-    uniform = torch.full_like(maps, 1.0) / (maps.shape[-2] * maps.shape[-1])
-    floor = torch.finfo(maps.dtype).tiny
-    return torch.where(total > floor, positive / total.clamp(min=floor), uniform)
+        maps = (self.linear.weight @ features.flatten(2)).float()
+        # The mean of the maps is the map of the mean, and under autocast it is taken in float32.
+        logits = maps.mean(-1) + self.linear.bias
+        attention = maps.softmax(-1)
+        return HeadOutput(logits, attention.reshape(-1, *logits.shape[1:], *features.shape[-2:]), {})
