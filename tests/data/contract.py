@@ -134,9 +134,7 @@ class DataModuleContract:
     def test_ranks_draw_differently(self, root: Path) -> None:
         images = []
         for rank in range(2):
-            module = self.module(
-                root, image_size=32, batch_size=8, num_workers=0, augment=[A.GaussNoise(p=1.0)]
-            )
+            module = self.module(root, image_size=32, batch_size=8, num_workers=0, augment=[A.GaussNoise(p=1.0)])
             module.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
             module.setup("fit")
             torch.manual_seed(0)

@@ -34,7 +34,8 @@ def write(root: Path, rows: int = 60, seed: int = 0) -> None:
         cv2.imwrite(str(path), mask | 16)  # a further bit, which is no label
         written = [str(label) for label in labels]
         if row % 5 == 4:
-            written[row // 5 % len(LABELS)] = ("", "-1", "NaN", "1.0")[row // 5 % 4]
+            at = row // 5 % len(LABELS)
+            written[at] = ("", "-1", "NaN", f"{labels[at]}.0")[row // 5 % 4]
         table.append([name, patient, "FM"[row // 5 % 2], str(20 + row // 5), *written])
     (root / "images" / "notes.txt").write_text("not in any table")
     cut = [rows // 5 * 3 // 5 * 5, rows // 5 * 4 // 5 * 5]

@@ -46,7 +46,7 @@ def write_lists(root: Path) -> None:
     root = Path(root)
     rng = np.random.default_rng(0)
     rows = _rows(root / "images", range(10), rng)
-    test = [row[:4] + [0] for row in _rows(root / "images", range(10, 14), rng)]
+    test = [[*row[:4], 0] for row in _rows(root / "images", range(10, 14), rng)]
     parts = {"train_20": rows[0::2], "val_20": rows[1::2], "test_WithLabel": test}
     for name, part in parts.items():
         mark = "," if name == "test_WithLabel" else " "

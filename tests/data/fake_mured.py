@@ -14,7 +14,10 @@ if __package__:
 else:  # run as a script
     from pictures import draw
 
-HEADER = "ID,DR,NORMAL,MH,ODC,TSLN,ARMD,DN,MYA,BRVO,ODP,CRVO,CNV,RS,ODE,LS,CSR,HTR,ASR,CRS,OTHER".split(",")
+HEADER = (
+    *("ID", "DR", "NORMAL", "MH", "ODC", "TSLN", "ARMD", "DN", "MYA", "BRVO", "ODP"),
+    *("CRVO", "CNV", "RS", "ODE", "LS", "CSR", "HTR", "ASR", "CRS", "OTHER"),
+)
 
 
 def write(root: Path, train: int = 80, val: int = 40, nested: bool = True, val_name: str = "val_data.csv") -> None:

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from tests.data.contract import DataModuleContract
 
 
 class TestEndo(DataModuleContract):
-    class_names = list(fake_endo.LABELS)
-    rows = {"train": 50, "test": 30}  # noqa: RUF012
+    class_names: ClassVar = list(fake_endo.LABELS)
+    rows: ClassVar = {"train": 50, "test": 30}
 
     def write(self, root: Path) -> None:
         fake_endo.write(root)

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -10,8 +10,8 @@ from tests.data.contract import DataModuleContract
 
 
 class TestMuReD(DataModuleContract):
-    class_names = fake_mured.HEADER[1:]
-    rows = {"train": 80, "test": 40}  # noqa: RUF012
+    class_names: ClassVar = list(fake_mured.HEADER[1:])
+    rows: ClassVar = {"train": 80, "test": 40}
 
     def write(self, root: Path) -> None:
         fake_mured.write(root)
