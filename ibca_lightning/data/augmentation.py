@@ -1,6 +1,7 @@
 """Augmentation of training pictures. The only file that knows albumentations, so that it can be replaced."""
 
 import os
+import random
 from typing import Literal
 
 import cv2
@@ -66,8 +67,10 @@ class Augmenter:
         Raises:
             InputError: If the transforms changed size or type.
         """
-        draw = int(torch.randint(2**31 - 1, ()))
-        self._pipeline.set_random_seed((draw + 0x9E3779B1 * self.rank) % 2**32)
+        seed = (int(torch.randint(2**31 - 1, ())) + 0x9E3779B1 * self.rank) % 2**32
+        # Not set_random_seed, which seeds every transform alike: all flips, turns and shades would then come together
+        # or not at all. One pair of generators for all of them makes their draws independent.
+        self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         result = self._pipeline(image=image, masks=masks) if masks else self._pipeline(image=image)
         pixels = result["image"]
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != image.shape:

@@ -171,7 +171,7 @@ class CSVDataModule(TableDataModule):
 
     def _folder(self, name: str, option: str) -> str:
         check_root(self.root)
-        folder = os.path.join(self.root, inside(name or ".", self.root, self.root, f"data.{option}"))
+        folder = os.path.normpath(os.path.join(self.root, inside(name or ".", self.root, self.root, f"data.{option}")))
         if not os.path.isdir(folder):
             raise InputError(f"the folder data.{option} at {folder}", "nothing there", f"correct data.{option}")
         return folder

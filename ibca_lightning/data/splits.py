@@ -128,15 +128,16 @@ def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:
     tables = list(splits.items())
     for at, (name, table) in enumerate(tables):
         for other_name, other in tables[at + 1 :]:
-            shared = np.intersect1d(table.groups, other.groups)
-            what = "group"
-            if not len(shared) and table.folder == other.folder:
-                shared, what = np.intersect1d(table.names, other.names), "picture"
+            what, columns = "picture", (table.names, other.names)
+            shared = np.intersect1d(*columns) if table.folder == other.folder else table.names[:0]
+            if not len(shared):
+                what, columns = "group", (table.groups, other.groups)
+                shared = np.intersect1d(*columns)
             if not len(shared):
                 continue
             first, second = (
-                t.where(int(np.flatnonzero((t.groups if what == "group" else t.names) == shared[0])[0]))
-                for t in (table, other)
+                split.where(int(np.flatnonzero(column == shared[0])[0]))
+                for split, column in zip((table, other), columns, strict=True)
             )
             error = InputError(
                 f"every {what} in one split only",

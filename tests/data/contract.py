@@ -1,0 +1,143 @@
+"""What every data module must do; the test class of each inherits this."""
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import albumentations as A
+import pytest
+import torch
+
+from ibca_lightning.data import MultiLabelDataModule
+
+
+class DataModuleContract:
+    """Inherit, and set or implement the following."""
+
+    class_names: list[str]
+    rows: dict[str, int]  # rows of each split; of train and val together where val is split off
+    has_masks = False
+    has_files = True
+
+    def write(self, root: Path) -> None:
+        """Write the fake tree."""
+        raise NotImplementedError
+
+    def module(self, root: Path, **common: Any) -> MultiLabelDataModule:
+        """Return the data module over the fake tree."""
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    def root(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        root = tmp_path_factory.mktemp("tree")
+        self.write(root)
+        return root
+
+    def small(self, root: Path, **changes: Any) -> MultiLabelDataModule:
+        module = self.module(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **changes})
+        module.setup()
+        return module
+
+    def loaders(self, module: MultiLabelDataModule) -> dict[str, Any]:
+        tests = module.test_dataloader()
+        tests = tests if isinstance(tests, list) else [tests]
+        named = dict(zip(module.test_names, tests, strict=True))
+        return {"train": module.train_dataloader(), "val": module.val_dataloader(), **named}
+
+    def test_classes_and_sizes_are_known_before_setup(self, root: Path) -> None:
+        module = self.module(root, image_size=48, batch_size=2, num_workers=0)
+        assert module.class_names == self.class_names
+        assert module.num_labels == len(self.class_names)
+        assert module.image_size == 48
+        assert module.test_names
+        assert module.preprocessing == {"resize": "stretch"}
+
+    def test_batches_are_what_the_contract_says(self, root: Path) -> None:
+        module = self.small(root)
+        count = len(self.class_names)
+        for loader in self.loaders(module).values():
+            batch = next(iter(loader))
+            size = len(batch["id"])
+            assert batch["image"].dtype == torch.uint8
+            assert batch["image"].shape == (size, 3, 32, 32)
+            assert batch["label"].dtype == torch.int8
+            assert batch["label"].shape == (size, count)
+            assert set(batch["label"].unique().tolist()) <= {-1, 0, 1}
+            assert batch["index"].dtype == torch.int64
+            assert all(isinstance(name, str) for name in batch["id"] + batch["group"])
+            assert ("mask" in batch) == self.has_masks
+            if self.has_masks:
+                assert batch["mask"].dtype == torch.bool
+                assert batch["mask"].shape == (size, count, 32, 32)
+
+    def test_every_row_is_loaded_once(self, root: Path) -> None:
+        module = self.small(root)
+        seen = {}
+        for name, loader in self.loaders(module).items():
+            if name == "train":
+                dataset = module.train_set()
+                items = [dataset[at] for at in range(len(dataset))]  # type: ignore[arg-type]
+                index, ids = [int(item["index"]) for item in items], [item["id"] for item in items]
+            else:
+                batches = list(loader)
+                index = [at for batch in batches for at in batch["index"].tolist()]
+                ids = [name for batch in batches for name in batch["id"]]
+            assert index == list(range(len(index)))
+            assert len(set(ids)) == len(ids)
+            seen[name] = len(ids)
+        if "val" not in self.rows:
+            seen["train"] += seen.pop("val")
+        assert seen == self.rows
+
+    def test_ids_are_paths_below_the_picture_folder(self, root: Path) -> None:
+        if not self.has_files:
+            pytest.skip("made in memory")
+        module = self.small(root)
+        for loader in self.loaders(module).values():
+            folder = Path(loader.dataset.dataset.table.folder)
+            for name in next(iter(loader))["id"]:
+                assert (folder / name).is_file()
+                assert "\\" not in name
+
+    def test_no_group_is_in_two_splits(self, root: Path) -> None:
+        module = self.small(root)
+        groups = [
+            {group for batch in loader for group in batch["group"]}
+            for name, loader in self.loaders(module).items()
+            if name in ("train", "val") or name == module.test_names[0]
+        ]
+        assert Counter(group for part in groups for group in part).most_common(1)[0][1] == 1
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_seed_repeats_a_run_exactly(self, root: Path, workers: int) -> None:
+        def run(seed: int) -> list[Any]:
+            torch.manual_seed(seed)
+            loader = self.small(root, num_workers=workers).train_dataloader()
+            return [batch for _ in range(2) for batch in loader]
+
+        first, again, other = run(5), run(5), run(6)
+        for one, two in zip(first, again, strict=True):
+            assert one["id"] == two["id"]
+            assert torch.equal(one["image"], two["image"])
+        assert [b["id"] for b in first] != [b["id"] for b in other]
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_no_epoch_repeats_an_augmentation(self, root: Path, workers: int) -> None:
+        torch.manual_seed(0)
+        loader = self.small(root, num_workers=workers, augment=[A.GaussNoise(p=1.0)]).train_dataloader()
+        epochs = [{n: i for b in loader for n, i in zip(b["id"], b["image"], strict=True)} for _ in range(2)]
+        shared = epochs[0].keys() & epochs[1].keys()
+        assert shared
+        assert not any(torch.equal(epochs[0][name], epochs[1][name]) for name in shared)
+
+    def test_ranks_draw_differently(self, root: Path) -> None:
+        images = []
+        for rank in range(2):
+            module = self.module(root, image_size=32, batch_size=8, num_workers=0, augment=[A.GaussNoise(p=1.0)])
+            module.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+            module.setup("fit")
+            torch.manual_seed(0)
+            images.append(next(iter(module.train_dataloader())))
+        assert images[0]["id"] == images[1]["id"]
+        assert not any(torch.equal(a, b) for a, b in zip(images[0]["image"], images[1]["image"], strict=True))

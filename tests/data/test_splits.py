@@ -1,0 +1,71 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from ibca_lightning.data.splits import split_groups
+from ibca_lightning.data.table import Table, encode
+from ibca_lightning.errors import InputError
+
+
+def made(groups: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of 1 to 30 rows whose label rates differ much, as patients do; the last label is rare."""
+    rng = np.random.default_rng(seed)
+    names, labels = [], []
+    for group in range(groups):
+        rows, rate = rng.integers(1, 30), rng.random(5) * (0.9, 0.6, 0.5, 0.3, 0.08)
+        names += [f"g{group}"] * rows
+        labels.append(rng.random((rows, 5)) < rate)
+    return encode(names), np.concatenate(labels).astype(np.int8)
+
+
+@pytest.mark.parametrize("groups", [20, 200])
+@pytest.mark.parametrize("fractions", [(0.8, 0.2), (0.7, 0.1, 0.2)])
+def test_every_label_is_spread_as_the_rows_are(groups: int, fractions: tuple[float, ...]) -> None:
+    names, labels = made(groups)
+    parts = split_groups(names, labels, fractions, seed=0)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(names)))
+    seen = [set(names[part].tolist()) for part in parts]
+    assert not any(seen[a] & seen[b] for a in range(len(seen)) for b in range(a))
+    for part, fraction in zip(parts, fractions, strict=True):
+        rows = np.concatenate([(labels[part] == 1).sum(0), [len(part)]])
+        wanted = fraction * np.concatenate([(labels == 1).sum(0), [len(labels)]])
+        slack = 4 if groups == 20 else 2  # few large groups cannot be laid exactly
+        assert (np.abs(rows - wanted) <= 0.1 * wanted + slack).all(), (rows, wanted)
+
+
+def test_it_depends_on_groups_and_seed_not_on_the_order_of_rows() -> None:
+    names, labels = made(30)
+    order = np.random.default_rng(1).permutation(len(names))
+
+    def val(names: np.ndarray, labels: np.ndarray, seed: int) -> set[bytes]:
+        return set(names[split_groups(names, labels, (0.8, 0.2), seed)[1]].tolist())
+
+    assert val(names, labels, 0) == val(names[order], labels[order], 0)
+    assert len({frozenset(val(names, labels, seed)) for seed in range(5)}) > 1
+
+
+def test_no_part_is_empty() -> None:
+    names = encode(["big"] * 50 + ["one", "two"])
+    parts = split_groups(names, np.ones((52, 1), np.int8), (0.98, 0.01, 0.01), 0)
+    assert all(len(part) for part in parts)
+    assert [len(part) for part in split_groups(names, np.full((52, 1), -1, np.int8), (0.99, 0.01), 0)] == [51, 1]
+    with pytest.raises(InputError, match=r"at least 3 groups.*got 2"):
+        split_groups(encode(["a", "b", "b"]), np.ones((3, 1), np.int8), (0.5, 0.25, 0.25), 0)
+
+
+def test_many_single_rows_are_split_exactly() -> None:
+    labels = (np.random.default_rng(0).random((20000, 4)) < (0.5, 0.1, 0.01, 0.002)).astype(np.int8)
+    part = split_groups(encode([str(at) for at in range(20000)]), labels, (0.75, 0.25), 0)[1]
+    assert np.abs(labels[part].sum(0) - labels.sum(0) / 4).max() <= 2
+    assert abs(len(part) - 5000) <= 2
+
+
+def test_a_large_table_is_small_for_a_worker() -> None:
+    rows = 100_000
+    names = encode([f"part{at % 12}/{at:08d}_000.png" for at in range(rows)])
+    labels = np.zeros((rows, 14), np.int8)
+    table = Table("t.csv", "images", np.arange(rows, dtype=np.int32), names, labels, names, {})
+    assert len(pickle.dumps(table)) < 70 * rows
+    assert table.name(99_999) == "part3/00099999_000.png"
+    assert table.take(np.array([5, 7])).lines.tolist() == [5, 7]
