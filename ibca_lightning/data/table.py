@@ -108,10 +108,11 @@ def build_table(
                 f"'{name}' on lines {sheet.lines[seen[name]]} and {sheet.lines[row]}",
                 "remove one of the rows",
             )
-    for row in absent(folder, names):
+    gone = absent(folder, names)
+    for row in gone[:1]:
         raise InputError(
             f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})",
-            "nothing there",
+            "nothing there" + (f", as on {len(gone) - 1} further lines" if len(gone) > 1 else ""),
             _suggestion(folder, names[row]) or "check image_dir and the row, or restore the file",
         )
     if groups is not None:
