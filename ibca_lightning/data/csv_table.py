@@ -9,9 +9,10 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.labels import check_no_other_labels, find_label_columns
 from ibca_lightning.data.masks import MaskFolder, mask_name
+from ibca_lightning.data.paths import absent, check_root, inside
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import GroupOverlap, check_overlap, split_off
-from ibca_lightning.data.table import Table, absent, build_table, check_root, inside
+from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
 
