@@ -8,10 +8,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.labels import check_no_other_labels, find_label_columns
-from ibca_lightning.data.masks import mask_name
+from ibca_lightning.data.masks import MaskFolder, mask_name
+from ibca_lightning.data.paths import absent, check_root, inside
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import GroupOverlap, check_overlap, split_off
-from ibca_lightning.data.table import Table, absent, build_table, check_root, inside
+from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
 
@@ -33,8 +34,10 @@ class CSVDataModule(TableDataModule):
         image_column: Column with the path of the picture below `image_dir`.
         group_column: Column that says which pictures belong together (patient, source); None makes each its own.
         image_dir: Picture folder below `root`; None for `root` itself.
-        mask_dir: Folder below `root` with one 8-bit PNG for each picture, same stem, whose bit i marks label i of
-            `class_names`; further bits are ignored.
+        mask_dir: Folder below `root` with one 8-bit PNG for each picture, same stem, whose bit i marks label i; further
+            bits are ignored.
+        mask_labels: The labels of bit 0, 1, ... where they are not the classes in their order, as when `label_columns`
+            chooses some of them; a class without a bit has an empty mask.
         label_columns: The labels; None takes every other column of the training table that has 0 and 1 among its
             values, and logs their names.
         exclude_columns: Columns that are not labels though they may look so.
@@ -59,6 +62,7 @@ class CSVDataModule(TableDataModule):
         group_column: str | None = None,
         image_dir: str | None = None,
         mask_dir: str | None = None,
+        mask_labels: list[str] | None = None,
         label_columns: list[str] | None = None,
         exclude_columns: list[str] | None = None,
         subgroup_columns: list[str] | None = None,
@@ -70,6 +74,7 @@ class CSVDataModule(TableDataModule):
             raise InputError("data.group_overlap: error or warn", repr(group_overlap), "correct the value")
         for name, columns in (
             ("label_columns", label_columns),
+            ("mask_labels", mask_labels),
             ("exclude_columns", exclude_columns),
             ("subgroup_columns", subgroup_columns),
         ):
@@ -81,7 +86,7 @@ class CSVDataModule(TableDataModule):
         self.split_seed, self.group_overlap = split_seed, group_overlap
         self.image_column, self.group_column = image_column, group_column
         self.image_dir, self.mask_dir = image_dir or "", mask_dir
-        self.label_columns = label_columns
+        self.label_columns, self.mask_labels = label_columns, mask_labels
         self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
         others = [
             image_column,
@@ -105,17 +110,23 @@ class CSVDataModule(TableDataModule):
         return self.label_columns or self._training_table()[0]
 
     @property
-    def mask_folder(self) -> str | None:
-        """The folder of the masks; None where there are none."""
-        return None if self.mask_dir is None else self._folder(self.mask_dir, "mask_dir")
+    def masks(self) -> MaskFolder | None:
+        """The folder of the masks and the bit of each label; None where there are none."""
+        if self.mask_dir is None:
+            return None
+        order = self.class_names if self.mask_labels is None else self.mask_labels
+        if len(order) > 8 or len(set(order)) < len(order):
+            raise InputError(
+                "at most 8 labels, each once, one for each bit of the masks in data.mask_dir",
+                ", ".join(order),
+                "name the labels of the bits, from bit 0, in data.mask_labels",
+            )
+        bits = tuple(order.index(name) if name in order else None for name in self.class_names)
+        return MaskFolder(self._folder(self.mask_dir, "mask_dir"), bits)
 
     def tables(self) -> Mapping[str, Table]:
         """Read all splits and check that they agree."""
         class_names, header, train = self._training_table()
-        if self.mask_dir is not None and len(class_names) > 8:
-            raise InputError(
-                "at most 8 labels beside data.mask_dir, one for each bit", len(class_names), "set label_columns"
-            )
         tables = {"train": train}
         for name in ("val", "test"):
             if self.csv[name] is not None:
@@ -125,9 +136,9 @@ class CSVDataModule(TableDataModule):
                 tables[name] = self._table(sheet, class_names)
         tables = split_off(tables, self.fractions, self.split_seed)
         check_overlap(tables, self.group_overlap)
-        if self.mask_folder is not None:
+        if (masks := self.masks) is not None:
             for table in tables.values():
-                _check_masks(table, self.mask_folder)
+                _check_masks(table, masks.path)
         return tables
 
     def _training_table(self) -> tuple[list[str], list[str], Table]:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.loader import Loader, make_loader
+from ibca_lightning.data.masks import MaskFolder
 from ibca_lightning.data.table import Table
 from ibca_lightning.data.transforms import Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.errors import InputError
@@ -166,21 +167,21 @@ class TableDataModule(MultiLabelDataModule):
         raise NotImplementedError(f"{type(self).__name__} must implement tables")
 
     @property
-    def mask_folder(self) -> str | None:
+    def masks(self) -> MaskFolder | None:
         """The folder of the masks; None where there are none."""
         return None
 
     def train_set(self) -> PictureDataset:
         """Return the training set."""
-        return PictureDataset(self.table("train"), self.training_transform(), self.mask_folder)
+        return PictureDataset(self.table("train"), self.training_transform(), self.masks)
 
     def val_set(self) -> PictureDataset:
         """Return the validation set."""
-        return PictureDataset(self.table("val"), self.evaluation_transform(), self.mask_folder)
+        return PictureDataset(self.table("val"), self.evaluation_transform(), self.masks)
 
     def test_sets(self) -> Mapping[str, PictureDataset]:
         """Return the one test set."""
-        return {"test": PictureDataset(self.table("test"), self.evaluation_transform(), self.mask_folder)}
+        return {"test": PictureDataset(self.table("test"), self.evaluation_transform(), self.masks)}
 
     def table(self, name: str) -> Table:
         """Return a table.

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.masks import mask_name, read_mask, unpack
+from ibca_lightning.data.masks import MaskFolder, mask_name, read_mask
 from ibca_lightning.data.reading import read_image
 from ibca_lightning.data.table import Table, decode
 from ibca_lightning.data.transforms import Transform
@@ -22,11 +22,11 @@ class PictureDataset(Dataset[dict[str, Any]]):
     Args:
         table: The rows.
         transform: What makes a picture S x S.
-        mask_dir: The folder of the masks; None where there are none.
+        masks: The folder of the masks; None where there are none.
     """
 
-    def __init__(self, table: Table, transform: Transform, mask_dir: str | None = None) -> None:
-        self.table, self.transform, self.mask_dir = table, transform, mask_dir
+    def __init__(self, table: Table, transform: Transform, masks: MaskFolder | None = None) -> None:
+        self.table, self.transform, self.masks = table, transform, masks
 
     def __len__(self) -> int:
         return len(self.table)
@@ -49,14 +49,14 @@ class PictureDataset(Dataset[dict[str, Any]]):
             item["subgroup"] = {column: decode(values[row]) for column, values in table.subgroups.items()}
         try:
             image = read_image(os.path.join(table.folder, name), self.transform.image_size)
-            if self.mask_dir is None:
+            if self.masks is None:
                 item["image"], _ = self.transform(image)
             else:
-                path = os.path.join(self.mask_dir, mask_name(name))
+                path = os.path.join(self.masks.path, mask_name(name))
                 bits = read_mask(path)
                 _check_proportions(image.shape[:2], bits.shape, path)
                 item["image"], planes = self.transform(image, [bits])
-                item["mask"] = unpack(planes, table.labels.shape[1])
+                item["mask"] = self.masks.select(planes[0])
         except InputError as error:
             raise InputError(f"{error.expected} ({table.where(row)})", error.got, error.fix) from None
         return item

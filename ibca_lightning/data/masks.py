@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +15,25 @@ from ibca_lightning.data.reading import decode_bytes, read_bytes
 from ibca_lightning.errors import InputError
 
 Bits = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """Where the masks of a data set lie, and which bit marks which label.
+
+    Attributes:
+        path: The folder.
+        bits: For each of the L labels its bit, 0 to 7, or None where the masks do not show it.
+    """
+
+    path: str
+    bits: tuple[int | None, ...]
+
+    def select(self, bits: Bits) -> Tensor:
+        """Return the masks of the labels, (L, H, W) bool, of one bit plane (H, W); empty where a label has no bit."""
+        lesions = unpack([bits], 8)
+        nothing = torch.zeros_like(lesions[0])
+        return torch.stack([nothing if bit is None else lesions[bit] for bit in self.bits])
 
 
 def mask_name(name: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibca_lightning.data.datamodule import TableDataModule
+from ibca_lightning.data.paths import check_root, find_pictures, first_present
 from ibca_lightning.data.sheet import read_sheet
 from ibca_lightning.data.splits import check_overlap, split_off
-from ibca_lightning.data.table import Table, build_table, check_root, find_pictures, first_present
+from ibca_lightning.data.table import Table, build_table
 
 
 class MuReD(TableDataModule):

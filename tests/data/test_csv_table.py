@@ -323,10 +323,25 @@ def test_a_wrong_mask_is_named(tmp_path: Path, mask: np.ndarray, message: str) -
         exhaust(module)
 
 
+def test_bits_can_be_named_where_labels_are_chosen(tree: Path) -> None:
+    def masks(**options: Any) -> torch.Tensor:
+        columns = {**COLUMNS, **options}
+        module = CSVDataModule(str(tree), **SPLITS, **columns, image_size=32, num_workers=0)
+        return torch.stack([item["mask"] for item in module.val_set()])  # type: ignore[attr-defined]
+
+    whole = masks()
+    assert whole[:, 2].any()
+    chosen = masks(label_columns=["C", "A"], mask_labels=["A", "B", "C"])
+    assert torch.equal(chosen, whole[:, [2, 0]])
+    partly = masks(mask_labels=["C"])
+    assert torch.equal(partly[:, 2], whole[:, 0])
+    assert not partly[:, :2].any()
+
+
 def test_nine_labels_do_not_fit_a_mask(pictures: Path) -> None:
     names = [f"l{at}" for at in range(9)]
     text = "image," + ",".join(names) + "\n0.png" + ",0" * 9 + "\n1.png" + ",1" * 9 + "\n"
-    with pytest.raises(InputError, match=r"at most 8 labels.*got 9"):
+    with pytest.raises(InputError, match=r"at most 8 labels.*l7, l8"):
         load(pictures, text, mask_dir=".")
 
 
