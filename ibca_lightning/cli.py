@@ -108,6 +108,8 @@ def _unexpected(error: Exception, debug: bool) -> int:
         cause = cause.__cause__ or cause.__context__
     if "InputError: " in str(error):  # raised in a worker process, and wrapped on the way
         return _failed(InputError(str(error)), 2, debug)
+    if "killed by signal: Terminated" in str(error):  # SLURM and `timeout` end the workers together with their parent
+        return _failed("stopped by SIGTERM", 143, False)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
         raise error

@@ -219,6 +219,8 @@ class MultiLabelModule(pl.LightningModule):
     def configure_callbacks(self) -> list[Callback]:
         """EMA and early stopping are part of the recipe, so they work from a notebook too."""
         callbacks: list[Callback] = []
+        if not self._fitting:
+            return callbacks
         if self.ema_decay is not None:
             # Buffers are copied, not averaged: an average of the schedule's progress would lag behind.
             callbacks.append(EMAWeightAveraging(decay=self.ema_decay, use_buffers=False))

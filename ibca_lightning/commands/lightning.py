@@ -14,12 +14,14 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+import ibca_lightning.data  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
 from ibca_lightning.callbacks.attention_pictures import AttentionPictures
 from ibca_lightning.callbacks.metrics_csv import RunCSVLogger
 from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
 from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.callbacks.run_config import SaveRunConfig
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
+from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.commands.parsing import one_line
 from ibca_lightning.commands.run_folder import choose_run_dir, create_run_dir, refuse_taken
 from ibca_lightning.commands.tables import evaluation_table, fit_table
@@ -35,6 +37,7 @@ _NOISE = (
     ".*instantiate_classes.*",  # Lightning calls a name that jsonargparse 4.49 deprecates
     ".*callbacks used to create the checkpoint need.*",
     ".*LeafSpec.*",
+    ".*module\\(s\\) in eval mode.*",  # a frozen backbone is meant to be
 )
 _LINKS = ("num_labels", "class_names", "image_size", "preprocessing")
 
@@ -173,6 +176,7 @@ def run_lightning(arguments: list[str]) -> int:
         0; every failure is an exception.
     """
     _quieten()
+    keep_freed_memory()
     # An abbreviated key would be taken for another, longer one when options are added.
     strict = {"exit_on_error": False, "allow_abbrev": False}
     IBCACLI(

@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import torch
 from rich.progress import track
-from torch.utils.data import DataLoader
 
+from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.data.folder import PictureFolder
+from ibca_lightning.data.loader import make_loader
 from ibca_lightning.errors import InputError
 from ibca_lightning.evaluation import write_predictions
 from ibca_lightning.predictor import load
@@ -25,9 +26,10 @@ def predict_pictures(arguments: list[str]) -> int:
         0; every failure is an exception.
     """
     options = _parse(arguments)
+    keep_freed_memory()
     predictor = load(options.ckpt_path, options.device)
     pictures = PictureFolder(options.images, predictor.spec.image_size, predictor.spec.preprocessing)
-    loader = DataLoader(pictures, options.batch_size, num_workers=options.num_workers)
+    loader = make_loader(pictures, options.batch_size, options.num_workers)
     ids: list[str] = []
     rows: list[torch.Tensor] = []
     for batch in track(loader, "predict", disable=not sys.stderr.isatty()):

@@ -1,10 +1,11 @@
 """Any table and a folder of pictures."""
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.labels import check_no_other_labels, find_label_columns
@@ -14,6 +15,8 @@ from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import GroupOverlap, check_overlap, split_off
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class CSVDataModule(TableDataModule):
@@ -150,7 +153,7 @@ class CSVDataModule(TableDataModule):
             names = self.label_columns
             if names is None:
                 names, constant = find_label_columns(sheet, self._others)
-                rank_zero_info(f"labels found in {sheet.file}: {', '.join(names)}")
+                log.info("labels found in %s: %s", sheet.file, ", ".join(names))
                 if constant:
                     rank_zero_warn(
                         f"not taken as labels, because {sheet.file} holds only one of 0 and 1 in them: "

@@ -1,7 +1,8 @@
 """`make bench`: every benchmark of this folder, one after the other, on this machine."""
 
-from tests.bench import heads, startup
+from tests.bench import allocator, heads, startup
 
 if __name__ == "__main__":
     heads.main()
     startup.main()
+    allocator.main()
