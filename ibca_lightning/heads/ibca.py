@@ -94,7 +94,8 @@ class IBCAHead(Head):
         mixture_attention: Attend by the mixture's evidence.
         bottleneck: beta >= 0 of the bottleneck; 0.001 is harmless or helps, 0.01 starves the head.
         alignment: Strength >= 0 of the evidence inside the multi-head softmax.
-        alignment_loss: Weight >= 0 of the alignment as a loss.
+        alignment_loss: Weight >= 0 of the alignment as a loss. Off: beside the evidence inside the softmax, or in its
+            place, it blunted the attention in our trials.
         contrast: Weight >= 0 of the contrastive loss.
         intervention: Weight >= 0 of the effect loss.
         gradual: Part of training in [0, 1] over which t rises from 0 to 1.
@@ -109,7 +110,7 @@ class IBCAHead(Head):
         self,
         channels: int,
         num_labels: int,
-        width: int = 128,
+        width: int = 256,
         latent: int = 16,
         background: int = 8,
         num_heads: int = 4,

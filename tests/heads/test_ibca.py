@@ -144,7 +144,9 @@ def test_each_switch_takes_its_loss_and_parameters_away() -> None:
     for off, key in (("bottleneck", "bottleneck"), ("contrast", "contrast"), ("intervention", "intervention")):
         losses = build(**{**EVERYTHING, off: 0.0}).train()(features(), labels()).losses
         assert set(losses) == set(everything) - {key}
-    assert "encoder.log_std.weight" not in dict(build(bottleneck=0.0).named_parameters())
+    unlearnt = {"encoder.log_std.weight", "encoder.log_std.bias", "mixture.class_log_weight"}
+    assert unlearnt <= {name for name, _ in build().named_parameters()}
+    assert not unlearnt & {name for name, _ in build(bottleneck=0.0).named_parameters()}
     assert build(num_heads=0).queries is None
     assert build(mixture_attention=False, bottleneck=0.0).mixture is None
 
