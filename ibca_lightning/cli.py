@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(HELP)
-        return 0 if arguments else 2
+        if not arguments:
+            raise InputError(f"a command ({', '.join(COMMANDS)})", "none", "see above")
+        return 0
     command = arguments[0]
     if command == "--version":
         sys.stdout.write(f"ibca {__version__}\n")
@@ -75,6 +77,9 @@ def _run(arguments: list[str]) -> int:
 
         near = get_close_matches(command, COMMANDS, n=1)
         raise InputError(f"a command ({', '.join(COMMANDS)})", command, f"try ibca {near[0] if near else '--help'}")
+    # A class of the user's own lies in a file of the folder they start from; installed packages come first.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 

@@ -22,8 +22,15 @@ from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.callbacks.run_config import SaveRunConfig
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
+from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.parsing import one_line
-from ibca_lightning.commands.run_folder import choose_run_dir, create_run_dir, refuse_taken
+from ibca_lightning.commands.run_folder import (
+    choose_run_dir,
+    create_run_dir,
+    refuse_taken,
+    remove_unstarted,
+    run_of,
+)
 from ibca_lightning.commands.tables import evaluation_table, fit_table
 from ibca_lightning.commands.wandb_logging import wandb_logger
 from ibca_lightning.errors import InputError
@@ -46,6 +53,26 @@ class IBCACLI(LightningCLI):
     """LightningCLI for `MultiLabelModule` and any data module, with everything of a run in one folder."""
 
     run_dir: str
+    _before: set[str] | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
+        try:
+            super().__init__(*args, **kwargs)
+        except Exception as error:
+            self._finish(error)
+            raise
+        self._finish(None)
+
+    def _finish(self, error: Exception | None) -> None:
+        trainer = getattr(self, "trainer", None)
+        # A second run in this process would go on in the first one's wandb run.
+        for logger in trainer.loggers if trainer else ():
+            if isinstance(logger, WandbLogger) and logger._experiment is not None:
+                logger.experiment.finish(exit_code=int(error is not None))
+        trained = trainer is not None and trainer.global_step > 0
+        if error is not None and hasattr(self, "_before") and (isinstance(error, InputError) or not trained):
+            remove_unstarted(self.run_dir, self._before)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's own options and link the model to the data."""
@@ -70,7 +97,10 @@ class IBCACLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
-            raise one_line(str(error)) from error
+            raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
+        seed = self.config[self.config["subcommand"]].seed_everything
+        if not 0 <= seed < 2**32:
+            raise InputError("seed_everything from 0 to 4294967295", seed, "give another seed")
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: a checkpoint must not override YAML and command line behind their back."""
@@ -92,15 +122,17 @@ class IBCACLI(LightningCLI):
             size = config.data.init_args.get("image_size", spec.image_size)
             if self.subcommand != "fit" and size != spec.image_size:
                 _say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
-        self.run_dir = choose_run_dir(config.run_dir, checkpoint, config)
-        if self.subcommand == "fit" and not checkpoint:
+        fit = self.subcommand == "fit"
+        self.run_dir = choose_run_dir(config.run_dir, checkpoint, config, fit)
+        goes_on = checkpoint and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
+        if fit and not goes_on:
             refuse_taken(self.run_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""
         config = self.config_init[self.subcommand]
         trainer = config.trainer
-        create_run_dir(self.run_dir)
+        self._before = create_run_dir(self.run_dir)
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         callbacks: list[Callback] = [WriteResults(self.run_dir), ProgressBar() if terminal else EpochLines()]
         if self.subcommand in ("fit", "test"):
@@ -176,6 +208,7 @@ def run_lightning(arguments: list[str]) -> int:
         0; every failure is an exception.
     """
     _quieten()
+    check_config_files(arguments)
     keep_freed_memory()
     # An abbreviated key would be taken for another, longer one when options are added.
     strict = {"exit_on_error": False, "allow_abbrev": False}
@@ -211,13 +244,20 @@ def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
+class _Stderr(logging.Handler):
+    """Writes to what `sys.stderr` is at that moment: a notebook or a test exchanges it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
 def _quieten() -> None:
     """Keep what a user can act on: our own log and real warnings; not Lightning's advertisements."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logger = logging.getLogger("ibca_lightning")
     if not logger.handlers and not getattr(rank_zero_only, "rank", 0):
-        handler = logging.StreamHandler()
+        handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

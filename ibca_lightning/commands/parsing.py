@@ -4,29 +4,45 @@ jsonargparse prints every branch of a union, each with its own reason, and repea
 Only the innermost reason helps a user: the keys on the way to it are collected, and the reason is said in our words.
 """
 
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 from ibca_lightning.errors import InputError
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
+_SEE = "see ibca COMMAND --help for the names"
+_KINDS = {
+    "model": "LightningModule such as MultiLabelModule",
+    "model.head": "Head",
+    "model.loss": "Loss",
+    "model.optimizer": "torch.optim.Optimizer",
+    "model.scheduler": "torch.optim.lr_scheduler.LRScheduler",
+    "data": "LightningDataModule",
+    "data.augment": "list of albumentations",
+}
+"""What a key takes a class of."""
 
 
-def one_line(message: str) -> InputError:
+def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of a parser's message.
 
     Args:
         message: Of jsonargparse, many lines.
+        arguments: The command line, to find the option that a message leaves out.
 
     Returns:
         What was expected for which key, what came, what to do.
     """
+    value = _no_value(message, arguments)
+    if value is not None:
+        return value
     for rule in _RULES:
         error = rule(message)
         if error is not None:
             return error
-    return InputError(f"a valid value for {_key(message)}", _short(message), "see ibca COMMAND --help")
+    return InputError(f"a valid value for {_key(message)}", _innermost(message), "correct the value")
 
 
 def _key(message: str) -> str:
@@ -34,100 +50,160 @@ def _key(message: str) -> str:
     keys = list(dict.fromkeys(re.findall(r"Parser key [\"']([\w.]+)[\"']", message)))
     nested = re.search(r"NestedArg\(key='([\w.]+)'", message)
     if nested and keys:
-        keys = [keys[0], nested[1]]
+        keys = [keys[0], nested[1].removeprefix("init_args.")]
     return _SUBCOMMAND.sub("", ".".join(keys)) or "every option"
 
 
 def _value(message: str) -> str:
     nested = re.search(r"NestedArg\(key='[\w.]+', val=(.+?)\)\s*$", message, re.S)
-    found = (
-        nested
-        or re.search(r"Got value: (.+?)(?:\. Got value.*)?$", message, re.M)
-        or re.search(r"Given value: (.+)", message)
-    )
-    return _short(found[1].strip("'")) if found else "another"
+    found = nested or re.search(r"(?:Got|Given) value: (.*?)(?:\. Got value.*)?$", message, re.M)
+    return _short(found[1].strip("'")) or "nothing" if found else "another"
 
 
-def _missing_file(message: str) -> InputError | None:
-    found = re.search(r"(?:File does not exist|not accessible|No such file[^:]*): '?([^'\n]+)", message)
-    if not found or "dot import path" in message:
+def _innermost(message: str) -> str:
+    """The first line that is no scaffolding, for a message that no rule knows."""
+    scaffolding = r"\s*(-\s*)?(Parser key|Does not validate|Subtypes|Errors|Given value|Problem with given|$)"
+    lines = [line for line in message.splitlines() if not re.match(scaffolding, line)]
+    line = lines[0] if lines else message.splitlines()[-1]
+    line = re.sub(r"^.*expects a function or a callable class: |Got value: Namespace.*$", "", line)
+    return _short(line.strip(" -."))
+
+
+def _no_value(message: str, arguments: Sequence[str]) -> InputError | None:
+    found = re.search(r"argument ([^:]+): expected (.+)", message)
+    if found is None:
         return None
-    return InputError(f"a file for {_key(message)}", f"none at {found[1]}", "check the path")
+    name = found[1].rpartition("/")[2]
+    following = [*arguments[1:], "--"]
+    for argument, after in zip(arguments, following, strict=False):
+        if argument.startswith(name) and "=" not in argument and after.startswith("--"):
+            name = argument
+    return InputError(f"a value behind {name}", "none", "give one")
 
 
-def _broken_yaml(message: str) -> InputError | None:
-    if "Problems parsing config" in message:
-        reason = message.split("config: ", 1)[-1].splitlines()[0].strip()
-        places = re.findall(r"line (\d+), column (\d+)", message)
-        where = f" at line {places[-1][0]}, column {places[-1][1]}" if places else ""
-        return InputError("a YAML file that can be parsed for --config", f"a fault {reason}{where}", "correct the file")
-    found = re.search(r"Unexpected config: (.+)", message)
-    if found:
-        return InputError(
-            "a YAML file with the keys model, data and trainer", _short(found[1]), "see experiments/*.yaml"
-        )
-    return None
+def _file(message: str) -> InputError | None:
+    found = re.search(
+        r"(?:File does not exist|not accessible|Path is not a file|No such file[^:]*): '?([^'\n]+)", message
+    )
+    if found and "dot import path" not in message:
+        return InputError(f"a file for {_key(message)}", f"none at {found[1]}", "check the path")
+    found = re.search(r"Unable to load config ['\"](.+?)['\"]", message)
+    return (
+        InputError(f"options for {_key(message)}", found[1], f"write --{_key(message)}.OPTION VALUE") if found else None
+    )
 
 
 def _unknown_option(message: str) -> InputError | None:
+    stray = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
+    if stray:
+        name = stray[1].partition("=")[0]
+        near = _near(name.lstrip("-"), _known("")) if name.startswith("-") else None
+        return InputError("known options only", name, f"did you mean --{near}?" if near else _SEE)
     found = re.search(
         r"(?:Option|does not accept option|Key|key) '([\w.-]+)'(?: is not (?:accepted|expected))?", message
     )
-    stray = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
-    if stray:
-        return InputError("known options only", stray[1], "see ibca COMMAND --help for the names")
-    if not found or "not" not in message:
+    if not found or "not" not in message or "is required" in message:
         return None
     key = _key(message)
-    name = found[1] if key == "every option" or key.endswith(found[1]) else f"{key}.{found[1]}"
-    return InputError(
-        "known keys only", key if key.endswith(found[1]) else name, "see ibca COMMAND --help for the names"
-    )
+    name = found[1] if key == "every option" else key if key.endswith(found[1]) else f"{key}.{found[1]}"
+    section, _, last = name.rpartition(".")
+    near = _near(last, _known(section))
+    return InputError("known keys only", name, f"did you mean {near}?" if near else _SEE)
+
+
+def _known(section: str) -> set[str]:
+    """Names of the options that a section may have, for a suggestion."""
+    from lightning.pytorch import Trainer
+
+    from ibca_lightning import data, heads
+    from ibca_lightning.module import MultiLabelModule
+
+    if section == "":
+        return {"model", "data", "trainer", "run_dir", "wandb", "wandb_project", "log_images", "config", "ckpt_path",
+                "seed_everything"}  # fmt: skip
+    classes: dict[str, Iterable[object]] = {
+        "trainer": [Trainer],
+        "model": [MultiLabelModule],
+        "data": [getattr(data, name) for name in data.__all__],
+        "model.head": [getattr(heads, name) for name in heads.__all__],
+        "model.loss": _losses(),
+    }
+    found = {name for cls in classes.get(section, ()) if inspect.isclass(cls) for name in _parameters(cls)}
+    return found | ({"class_path", "init_args"} if section in _KINDS else set())
+
+
+def _parameters(cls: type) -> Iterable[str]:
+    for base in cls.__mro__:  # a class with **options passes them on to its base
+        yield from inspect.signature(base.__init__).parameters if "__init__" in vars(base) else ()
 
 
 def _unknown_class(message: str) -> InputError | None:
     patterns = (
         r"Expected a dot import path string: ([\w.]+)",
         r"Expected '([\w.]+)' to be a subclass",
+        r"Import path ([\w.]+) does not correspond",
+        r"(?:No module named|has no attribute) '[\w.]+'\. Got value: Namespace\(class_path='([\w.]+)'",
         r"No module named '[\w.]+'\. Got value: ([\w.]+)",
         r"class_path '([\w.]+)':\s+(?:module|No module|cannot import|Unable)",
+        r"Expected an import path or a subclass spec, but got (.+?)\. Got value",
+        r"Not a valid subclass of \w+()",
     )
     found = next((match for pattern in patterns if (match := re.search(pattern, message))), None)
     if found is None:
         return None
-    wanted = found[1]
-    from ibca_lightning import data, heads, losses
+    wanted, key = found[1] or _value(message), _key(message)
+    near = _near(wanted.rpartition(".")[2], _classes(key))
+    kind = f" ({_KINDS[key]})" if key in _KINDS else ""
+    hint = f"did you mean {near}?" if near else "give one of ibca_lightning, or module.Class of a file of your own"
+    return InputError(f"a class for {key}{kind}", wanted, hint)
 
-    known = [*heads.__all__, *data.__all__, *(name for name in vars(losses) if name[0].isupper())]
-    near = get_close_matches(wanted.rpartition(".")[2], known, n=1)
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else "give a class of ibca_lightning, or module.Class of your own on PYTHONPATH"
-    )
-    return InputError(f"a class of the right kind for {_key(message)}", wanted, hint)
+
+def _classes(key: str) -> list[str]:
+    import torch
+
+    from ibca_lightning import data, heads
+
+    return {
+        "model": ["MultiLabelModule"],
+        "data": [name for name in data.__all__ if name != "PictureFolder"],
+        "model.head": list(heads.__all__),
+        "model.loss": [cls.__name__ for cls in _losses()],
+        "model.optimizer": [f"torch.optim.{name}" for name in vars(torch.optim) if name[0].isupper()],
+    }.get(key, [])
+
+
+def _losses() -> list[type]:
+    from ibca_lightning import losses
+
+    return [cls for cls in vars(losses).values() if inspect.isclass(cls) and issubclass(cls, losses.Loss)]
+
+
+def _near(wanted: str, known: Iterable[str]) -> str | None:
+    by_end = {name.rpartition(".")[2].lower(): name for name in known}
+    near = get_close_matches(wanted.lower(), by_end, n=1)
+    return by_end[near[0]] if near and by_end[near[0]] != wanted else None
 
 
 def _required(message: str) -> InputError | None:
     found = re.search(r"following arguments are required: ([\w., -]+)|Option '([\w.]+)' is required", message)
-    if found:
-        names = ", ".join(_SUBCOMMAND.sub("", name.strip()) for name in (found[1] or found[2]).split(","))
-        inside = _key(message)
-        where = "" if inside == "every option" else f" in {inside}"
-        return InputError(f"a value for {names}{where}", "none", "set it in the YAML (--config) or on the command line")
-    found = re.search(r"argument ([^:]+): expected (.+)", message)
-    return InputError(f"{found[2]} behind {found[1]}", "none", "give a value") if found else None
+    if not found:
+        return None
+    names = ", ".join(_SUBCOMMAND.sub("", name.strip()) for name in (found[1] or found[2]).split(","))
+    inside = _key(message)
+    where = "" if inside == "every option" else f" in {inside}"
+    return InputError(f"a value for {names}{where}", "none", "set it in the YAML (--config) or on the command line")
 
 
 def _wrong_type(message: str) -> InputError | None:
     literal = re.search(r"Expected a (?:typing\.)?Literal\[(.+?)\]", message)
     kinds = [kind for kind in re.findall(r"Expected a <class '(?:\w+\.)*(\w+)'>", message) if kind != "NoneType"]
+    value = _value(message)
     if literal:
-        return InputError(f"{_key(message)} as one of {literal[1]}", _value(message), "choose one of them")
+        # Of a list of classes the reason is the class that cannot be made.
+        inner = _unknown_class(message) if value[:1] in "[{" else None
+        return inner or InputError(f"{_key(message)} as one of {literal[1]}", value, "choose one of them")
     if kinds:
-        return InputError(
-            f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", _value(message), "correct the value"
-        )
+        return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, "correct the value")
     return None
 
 
@@ -137,5 +213,5 @@ def _short(text: str) -> str:
 
 
 _RULES: tuple[Callable[[str], InputError | None], ...] = (
-    _broken_yaml, _wrong_type, _unknown_class, _missing_file, _required, _unknown_option,
+    _required, _unknown_option, _wrong_type, _unknown_class, _file,
 )  # fmt: skip

@@ -27,7 +27,10 @@ def predict_pictures(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     keep_freed_memory()
-    predictor = load(options.ckpt_path, options.device)
+    path = Path(options.output) / "predictions.csv"
+    if Path(options.output).exists() and not Path(options.output).is_dir():
+        raise InputError(f"--output {options.output} to be a folder", "a file", "give another --output")
+    predictor = load(options.ckpt_path, _device(options.device))
     pictures = PictureFolder(options.images, predictor.spec.image_size, predictor.spec.preprocessing)
     loader = make_loader(pictures, options.batch_size, options.num_workers)
     ids: list[str] = []
@@ -35,10 +38,18 @@ def predict_pictures(arguments: list[str]) -> int:
     for batch in track(loader, "predict", disable=not sys.stderr.isatty()):
         ids += batch["id"]
         rows.append(predictor.forward(batch["image"])[0])
-    path = Path(options.output) / "predictions.csv"
     write_predictions(path, ids, torch.cat(rows), predictor.spec.class_names)
     sys.stderr.write(f"{len(ids)} pictures; wrote {path}\n")
     return 0
+
+
+def _device(name: str | None) -> str | None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {name} to be there", reason, "leave it out, or give cpu, cuda or cuda:1") from error
+    return name
 
 
 class _Parser(argparse.ArgumentParser):

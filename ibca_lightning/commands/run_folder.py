@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,35 +13,39 @@ from lightning.pytorch.utilities import rank_zero_only
 from ibca_lightning.errors import InputError
 
 
-def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any) -> str:
+def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: bool = False) -> str:
     """The folder of this run.
 
     Args:
         asked: `--run_dir`; wins.
         ckpt_path: A checkpoint in `RUN/checkpoints/`: then RUN.
         config: The parsed configuration; its first YAML names the experiment.
+        fit: Whether the run trains: from a checkpoint that lies in no run it then starts a folder of its own.
 
     Returns:
         A path; by default `runs/<experiment>/<time>`.
     """
     if asked:
         return asked
-    if ckpt_path:
-        folder = Path(ckpt_path).resolve().parent
-        run = folder.parent if folder.name == "checkpoints" else folder
+    if ckpt_path and (not fit or Path(ckpt_path).resolve().parent.name == "checkpoints"):
+        run = run_of(ckpt_path)
         return os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
     return os.path.join("runs", _experiment(config), time.strftime("%Y-%m-%d_%H-%M-%S"))
+
+
+def run_of(ckpt_path: str) -> Path:
+    """The run folder of a checkpoint: where `checkpoints/` lies, or else the folder of the file."""
+    folder = Path(ckpt_path).resolve().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def refuse_taken(run_dir: str) -> None:
     """Refuse a folder that holds a run.
 
     Raises:
-        InputError: Where there is one, or where the path is a file.
+        InputError: Where there is one.
     """
     path = Path(run_dir)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"--run_dir {run_dir} to be a folder", "a file", "give another --run_dir")
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
     # A child process of the same run meets the folder that its parent has just begun.
     if taken and _rank() == 0:
@@ -54,13 +59,49 @@ def _rank() -> int:
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
-@rank_zero_only
-def create_run_dir(run_dir: str) -> None:
-    """Make the folder.
+def create_run_dir(run_dir: str) -> set[str] | None:
+    """Make the folder, on rank 0.
+
+    Returns:
+        The names it already holds; None where it is new.
 
     Raises:
         InputError: When it cannot be made or written to.
     """
+    if Path(run_dir).is_dir():
+        before = set(os.listdir(run_dir))
+    elif Path(run_dir).exists():
+        raise InputError(f"--run_dir {run_dir} to be a folder", "a file", "give another --run_dir")
+    else:
+        before = None
+    _make(run_dir)
+    return before
+
+
+@rank_zero_only
+def remove_unstarted(run_dir: str, before: set[str] | None) -> None:
+    """Remove what a run that failed before its first checkpoint left, so that the mended command can be run again.
+
+    Args:
+        run_dir: The run folder.
+        before: What it held before this run; None where it was not there.
+    """
+    path = Path(run_dir)
+    if any(path.glob("checkpoints/*.ckpt")) or not path.is_dir():
+        return
+    for name in set(os.listdir(path)) - (before or set()):
+        entry = path / name
+        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+    if before is None:
+        for folder in (path, *path.parents):
+            try:
+                folder.rmdir()
+            except OSError:  # it holds something else
+                return
+
+
+@rank_zero_only
+def _make(run_dir: str) -> None:
     try:
         Path(run_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,0 +1,100 @@
+"""Looks at every `--config` before the parser does, so that a broken YAML is said with its file and line."""
+
+import os
+from collections.abc import Sequence
+
+import yaml
+
+from ibca_lightning.errors import InputError
+
+_SECTIONS = ("model", "data", "trainer")
+_WANTED = "a YAML file with the keys model, data and trainer"
+_EXAMPLES = "see experiments/*.yaml"
+
+
+def check_config_files(arguments: Sequence[str]) -> None:
+    """Check the form of the YAML files that a command line names; their values are the parser's.
+
+    Args:
+        arguments: The subcommand and its options.
+
+    Raises:
+        InputError: Names the file, and the line where there is one, when a file is missing, unreadable, no YAML, no
+            mapping, or has a key twice.
+    """
+    for at, argument in enumerate(arguments):
+        name, equals, path = argument.partition("=")
+        if name in ("--config", "-c"):
+            if not equals:
+                path = arguments[at + 1] if at + 1 < len(arguments) else ""
+            if not path or path.startswith("--"):
+                raise InputError("a YAML file behind --config", "none", "give a file such as experiments/mured.yaml")
+            _check(path)
+
+
+def _check(path: str) -> None:
+    if not os.path.isfile(path):
+        got = "a folder" if os.path.isdir(path) else "nothing there"
+        raise InputError(f"a YAML file at --config {path}", got, "check the path")
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = yaml.compose(file, yaml.SafeLoader)
+    except OSError as error:
+        raise InputError(f"a YAML file at --config {path}", error.strerror, "check its permissions") from error
+    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        raise InputError(f"YAML text in {path}", "a binary file, or another encoding", "save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"YAML in {path}{where}", error.problem or "a fault", "correct that line") from error
+    if tree is None:
+        raise InputError(f"{_WANTED} at {path}", "an empty one", _EXAMPLES)
+    if not isinstance(tree, yaml.MappingNode):
+        raise InputError(f"{_WANTED} at {path}", f"a {tree.id}", _EXAMPLES)
+    _check_keys(tree, path)
+    for key, value in tree.value:
+        if key.value in _SECTIONS:
+            _check_section(key, value, path)
+
+
+def _check_keys(node: yaml.Node, path: str) -> None:
+    """Refuse a key that stands twice: YAML would silently take the last."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if seen.setdefault(str(key.value), line) != line:
+            raise InputError(
+                f"every key once in {path}",
+                f"{key.value} on lines {seen[str(key.value)]} and {line}",
+                "remove one of them",
+            )
+        _check_keys(value, path)
+
+
+def _check_section(key: yaml.Node, value: yaml.Node, path: str) -> None:
+    where = f"{path}, line {key.start_mark.line + 1}"
+    if key.value == "trainer":
+        if not isinstance(value, yaml.MappingNode):
+            raise InputError(f"options below trainer in {where}", _kind(value), "write trainer: {max_epochs: 40}")
+        return
+    example = f"{key.value}: {{class_path: {'CSVDataModule' if key.value == 'data' else 'MultiLabelModule'}}}"
+    if not isinstance(value, yaml.MappingNode):
+        # A class without options may stand by its name alone.
+        if not isinstance(value, yaml.ScalarNode) or value.tag != "tag:yaml.org,2002:str":
+            raise InputError(f"a class_path and init_args below {key.value} in {where}", _kind(value), example)
+        return
+    for inner, options in value.value:
+        if inner.value == "init_args" and not isinstance(options, yaml.MappingNode) and options.value not in ("", "~"):
+            raise InputError(
+                f"options below {key.value}.init_args in {path}, line {inner.start_mark.line + 1}",
+                _kind(options), "write them as KEY: VALUE",
+            )  # fmt: skip
+
+
+def _kind(node: yaml.Node) -> str:
+    return str(node.value) or "nothing" if isinstance(node, yaml.ScalarNode) else "a list"
