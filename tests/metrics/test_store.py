@@ -101,5 +101,4 @@ def test_non_finite_probabilities_stop_with_the_samples_named(value):
     probabilities[1, 0] = value
     with pytest.raises(NonFiniteError, match="index 42;") as caught:
         store.update(torch.tensor([41, 42, 43]), probabilities, torch.zeros(3, 2))
-    assert caught.value.indices == [42]
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
