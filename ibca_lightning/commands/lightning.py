@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,6 +20,7 @@ from ibca_lightning.callbacks.class_table import ClassTable
 from ibca_lightning.callbacks.metrics_csv import RunCSVLogger
 from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
 from ibca_lightning.callbacks.results import WriteResults
+from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.callbacks.run_config import SaveRunConfig
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
@@ -33,7 +34,7 @@ from ibca_lightning.commands.run_folder import (
     run_of,
 )
 from ibca_lightning.commands.tables import evaluation_table, fit_table
-from ibca_lightning.commands.wandb_logging import wandb_logger
+from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.errors import InputError
 from ibca_lightning.module import MONITOR, MultiLabelModule
 
@@ -158,8 +159,9 @@ class IBCACLI(LightningCLI):
 
     def _loggers(self, config: Any) -> list[Logger] | bool:
         loggers: list[Logger] = [RunCSVLogger(self.run_dir)] if self.subcommand == "fit" else []
-        if self.subcommand in ("fit", "test") and config.wandb != "disabled":
-            loggers.append(wandb_logger(self.run_dir, config.wandb, config.wandb_project, self.subcommand))
+        mode = wandb_mode(config.wandb)
+        if self.subcommand in ("fit", "test") and mode != "disabled":
+            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand))
         return loggers or False
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -231,13 +233,7 @@ def run_lightning(arguments: list[str]) -> int:
 
 def _checkpoints(run_dir: str) -> list[Callback]:
     folder = os.path.join(run_dir, "checkpoints")
-    common: dict[str, Any] = {
-        "dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False,
-    }  # fmt: skip
-    return [
-        ModelCheckpoint(filename="best", monitor=MONITOR, mode="max", save_top_k=1, **common),
-        ModelCheckpoint(filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **common),
-    ]
+    return [RunCheckpoint(folder, "best", MONITOR), RunCheckpoint(folder, "last")]
 
 
 @rank_zero_only

@@ -42,7 +42,9 @@ def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
         error = rule(message)
         if error is not None:
             return error
-    return InputError(f"a valid value for {_key(message)}", _innermost(message), "correct the value")
+    value, reason = _value(message), _innermost(message)
+    got = reason if value == "another" or value in reason else f"{value} ({reason})"
+    return InputError(f"a valid value for {_key(message)}", got, "correct the value")
 
 
 def _key(message: str) -> str:
@@ -97,8 +99,9 @@ def _unknown_option(message: str) -> InputError | None:
     stray = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
     if stray:
         name = stray[1].partition("=")[0]
-        near = _near(name.lstrip("-"), _known("")) if name.startswith("-") else None
-        return InputError("known options only", name, f"did you mean --{near}?" if near else _SEE)
+        section, dot, last = name.lstrip("-").rpartition(".")
+        near = _near(last, _known(section)) if name.startswith("--") else None
+        return InputError("known options only", name, f"did you mean --{section}{dot}{near}?" if near else _SEE)
     found = re.search(
         r"(?:Option|does not accept option|Key|key) '([\w.-]+)'(?: is not (?:accepted|expected))?", message
     )

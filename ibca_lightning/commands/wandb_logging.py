@@ -9,20 +9,33 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 
+def wandb_mode(asked: str) -> str:
+    """Where wandb is to log: what was asked, and for `auto` what WANDB_MODE says, or on line if there is a key.
+
+    Args:
+        asked: `auto`, `online`, `offline` or `disabled`.
+
+    Returns:
+        `online`, `offline` or `disabled`.
+    """
+    if asked == "auto":
+        asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    # wandb's older name, which Lightning leaves in the environment behind a first run off line
+    return "offline" if asked == "dryrun" else asked
+
+
 def wandb_logger(run_dir: str, mode: str, project: str, job_type: str) -> WandbLogger:
     """A logger that writes below `run_dir/wandb`.
 
     Args:
         run_dir: The run folder; its name is the run's name.
-        mode: `online`, `offline`, or `auto`: as WANDB_MODE says, else on line if there is a key, else off line.
+        mode: `online` or `offline`.
         project: Project on wandb.
         job_type: The subcommand.
 
     Returns:
         The logger.
     """
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     logger = WandbLogger(
         name=Path(run_dir).name,
         project=project,

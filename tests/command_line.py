@@ -1,0 +1,75 @@
+"""`ibca` in this process, and a small experiment for it to run."""
+
+import contextlib
+import csv
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ibca_lightning.cli import main
+
+
+class Result(NamedTuple):
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+def ibca(*arguments: object) -> Result:
+    """Run `ibca` with these arguments."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def done(*arguments: object) -> Result:
+    """Run `ibca`, which must succeed."""
+    result = ibca(*arguments)
+    assert result.code == 0, result.err
+    return result
+
+
+def experiment(root: Path, **data: Any) -> dict[str, Any]:
+    """The configuration of a small experiment on `tests/data/fake_csv.py`, as one would write it into a YAML."""
+    return {
+        "model": {
+            "class_path": "MultiLabelModule",
+            "init_args": {"backbone": "test_resnet", "pretrained": False, "head": {"class_path": "GAPHead"}},
+        },
+        "data": {
+            "class_path": "CSVDataModule",
+            "init_args": {
+                "root": str(root), "val_csv": "val.csv", "test_csv": "test.csv", "group_column": "patient",
+                "image_dir": "images", "exclude_columns": ["sex", "age"], "image_size": 32, "batch_size": 4,
+                "num_workers": 0, **data,
+            },
+        },
+        "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+        "wandb": "disabled",
+    }  # fmt: skip
+
+
+def written(path: Path, config: dict[str, Any]) -> Path:
+    """Write a configuration as YAML."""
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes, to see whether anything changed."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

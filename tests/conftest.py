@@ -1,0 +1,37 @@
+"""What several test files share: a small data set, and a run trained on it once."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import done, experiment, written
+from tests.data import fake_csv
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fake CSV data set; tests that change it take a copy."""
+    root = tmp_path_factory.mktemp("data") / "tree"
+    fake_csv.write(root, rows=30)
+    return root
+
+
+@pytest.fixture(scope="session")
+def run(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was trained for two epochs and tested; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("run")
+    config = written(folder / "experiment.yaml", experiment(tree))
+    done("fit", "--config", config, "--run_dir", folder / "run", "--trainer.max_epochs", 2)
+    done("test", "--config", folder / "run/config.yaml", "--ckpt_path", folder / "run/checkpoints/best.ckpt")
+    return folder / "run"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, so that what is written beside the run folder is seen."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    return folder

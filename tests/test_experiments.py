@@ -1,0 +1,81 @@
+"""Every YAML of experiments/ trains and tests on a fake tree with the real file names."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.command_line import done, rows
+from tests.data import fake_endo, fake_idrid_tiles, fake_mured
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+HEADS = sorted(path.stem for path in (FOLDER / "heads").glob("*.yaml"))
+SMALL = (
+    "--model.backbone=test_resnet", "--model.pretrained=false", "--data.image_size=64", "--data.batch_size=8",
+    "--data.num_workers=0", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--wandb=disabled",
+)  # fmt: skip
+TREES: dict[str, Callable[[Path], None]] = {
+    "endo": fake_endo.write, "mured": fake_mured.write, "idrid_tiles": fake_idrid_tiles.write,
+}  # fmt: skip
+DRAWN = {"scm": ("--data.train_size=16", "--data.val_size=16", "--data.test_size=16")}  # needs no files
+
+
+def source(name: str, root: Path) -> tuple[str, ...]:
+    """Write the fake tree of an experiment; return the options that lead to it."""
+    if name in DRAWN:
+        return DRAWN[name]
+    assert name in TREES, f"write a fake tree for experiments/{name}.yaml and name it here"
+    TREES[name](root)
+    return (f"--data.root={root}",)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_fits_and_tests(name: str, here: Path) -> None:
+    options = source(name, here / "data")
+    done("fit", "--config", FOLDER / f"{name}.yaml", "--run_dir", "run", *SMALL, *options)
+    assert [float(row["val/mAP"]) for row in rows(here / "run/metrics.csv") if row["val/mAP"]]
+    done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt")
+    results = sorted(path.name for path in (here / "run").glob("test_metrics*.json"))
+    if name == "scm":
+        sets = ["independent", "reversed", "same"]
+        assert results == ["test_metrics.independent.json", "test_metrics.json", "test_metrics.reversed.json",
+                           "test_metrics.same.json"]  # fmt: skip
+        assert [(here / "run" / f"test_predictions.{test}.csv").is_file() for test in sets] == [True] * 3
+        for kind in ("metrics.json", "predictions.csv"):
+            prefix, _, end = kind.partition(".")
+            first = (here / f"run/test_{prefix}.same.{end}").read_bytes()
+            assert (here / f"run/test_{kind}").read_bytes() == first
+    else:
+        assert results == ["test_metrics.json"]
+    metrics = json.loads((here / "run/test_metrics.json").read_text())["metrics"]
+    assert 0 < metrics["mAP"] <= 1
+    assert ("pixel_AP" in metrics) == (name in ("scm", "idrid_tiles")), "where there are masks"
+    assert ("spurious_energy" in metrics) == (name == "scm")
+    assert list((here / "run/attention").glob("*.png"))
+    assert {path.name for path in here.iterdir()} <= {"data", "run"}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head_fragment_sets_the_head_and_nothing_else(name: str) -> None:
+    fragment: dict[str, Any] = yaml.safe_load((FOLDER / "heads" / f"{name}.yaml").read_text())
+    assert fragment.keys() == {"model"}
+    assert fragment["model"].keys() == {"class_path", "init_args"}
+    assert fragment["model"]["class_path"] == "MultiLabelModule"
+    assert fragment["model"]["init_args"].keys() == {"head"}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_header_says_how_to_launch(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    header = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
+    text = "\n".join(header)
+    assert "ibca fit --config experiments/" in text
+    if path.parent == FOLDER:
+        assert f"experiments/{path.name}" in text
+        assert "Override:" in text
+    else:
+        assert f"experiments/heads/{path.name}" in text
