@@ -32,7 +32,7 @@ def test_input_error_of_a_dataloader_worker_keeps_its_line():
     ("arguments", "code", "said"),
     [
         (["fitt"], 2, "error: a command"),
-        ([], 2, ""),
+        ([], 2, "error: a command"),
         (["--help"], 0, ""),
         (["--version"], 0, ""),
     ],

@@ -199,8 +199,8 @@ DATA_PART = "data: {class_path: CSVDataModule, init_args: {root: data}}\n"
 FILES: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
     "empty": ("", ("w.yaml", "empty")),
     "comments only": ("# nothing\n", ("w.yaml", "empty")),
-    "a word": ("hello", ("w.yaml", "a scalar")),
-    "a list": ("- model\n- data\n", ("w.yaml", "a sequence")),
+    "a word": ("hello", ("w.yaml", "a single value")),
+    "a list": ("- model\n- data\n", ("w.yaml", "a list")),
     "broken": ("model: {class_path: A\ndata: [", ("w.yaml, line 2",)),
     "tab": ("model:\n\tclass_path: A\n", ("w.yaml, line 2, column 1",)),
     "colon": ("a: b: c", ("w.yaml, line 1, column 5",)),

@@ -50,7 +50,8 @@ def _check(path: str) -> None:
     if tree is None:
         raise InputError(f"{_WANTED} at {path}", "an empty one", _EXAMPLES)
     if not isinstance(tree, yaml.MappingNode):
-        raise InputError(f"{_WANTED} at {path}", f"a {tree.id}", _EXAMPLES)
+        got = "a list" if isinstance(tree, yaml.SequenceNode) else "a single value"
+        raise InputError(f"{_WANTED} at {path}", got, _EXAMPLES)
     _check_keys(tree, path)
     for key, value in tree.value:
         if key.value in _SECTIONS:

@@ -46,6 +46,7 @@ _NOISE = (
     ".*instantiate_classes.*",  # Lightning calls a name that jsonargparse 4.49 deprecates
     ".*callbacks used to create the checkpoint need.*",
     ".*LeafSpec.*",
+    ".*It is recommended to use .*sync_dist=True.*",  # every process holds the same gathered figures
     ".*module\\(s\\) in eval mode.*",  # a frozen backbone is meant to be
 )
 _LINKS = ("num_labels", "class_names", "image_size", "preprocessing")

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 from ibca_lightning.errors import InputError
 
+_Rule = Callable[[str], InputError | None]
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca COMMAND --help for the names"
 _KINDS = {
@@ -35,10 +36,8 @@ def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     Returns:
         What was expected for which key, what came, what to do.
     """
-    value = _no_value(message, arguments)
-    if value is not None:
-        return value
-    for rule in _RULES:
+    rules: tuple[_Rule, ...] = (lambda text: _no_value(text, arguments), *_RULES)
+    for rule in rules:
         error = rule(message)
         if error is not None:
             return error
@@ -137,7 +136,8 @@ def _known(section: str) -> set[str]:
 
 def _parameters(cls: type) -> Iterable[str]:
     for base in cls.__mro__:  # a class with **options passes them on to its base
-        yield from inspect.signature(base.__init__).parameters if "__init__" in vars(base) else ()
+        if "__init__" in vars(base):
+            yield from inspect.signature(vars(base)["__init__"]).parameters
 
 
 def _unknown_class(message: str) -> InputError | None:
@@ -215,6 +215,6 @@ def _short(text: str) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-_RULES: tuple[Callable[[str], InputError | None], ...] = (
+_RULES: tuple[_Rule, ...] = (
     _required, _unknown_option, _wrong_type, _unknown_class, _file,
 )  # fmt: skip

@@ -39,7 +39,7 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str) -> WandbL
     logger = WandbLogger(
         name=Path(run_dir).name,
         project=project,
-        save_dir=run_dir,
+        save_dir=os.path.abspath(run_dir),  # wandb writes from a process of its own, whose current folder may differ
         job_type=job_type,
         mode=mode,
         offline=mode == "offline",
