@@ -1,7 +1,7 @@
 """The one error a user is meant to see."""
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Wrong input or configuration: what was expected, what came, what to do.
 
     The command line prints it as one line, `error: <expected>, got <got>; <fix>`, and exits with 2.
@@ -12,10 +12,16 @@ class InputError(ValueError):
         fix: What the user can do about it.
     """
 
-    def __init__(self, expected: str, got: object, fix: str) -> None:
+    def __init__(self, expected: str, got: object = None, fix: str = "") -> None:
         self.expected, self.got, self.fix = expected, str(got), fix
-        super().__init__(" ".join(f"{expected}, got {got}; {fix}".split()))
+        # A DataLoader raises a worker's exception again with its whole traceback as the only argument.
+        text = f"{expected}, got {got}; {fix}" if fix else expected.rsplit("InputError: ", 1)[-1]
+        super().__init__(" ".join(text.split()))
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
         """Survive the pickling that carries an exception out of a DataLoader worker."""
         return (type(self), (self.expected, self.got, self.fix))
+
+
+class NonFiniteError(RuntimeError):
+    """Training or evaluation met a NaN or an infinity and stopped before it could spoil a checkpoint or a figure."""

@@ -3,7 +3,8 @@
 Shapes: B images, C channels, H x W positions, L labels.
 """
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,17 @@ class Head(nn.Module):
     """
 
     progress: Tensor
+    options: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Head":
+        """Remember the options a head was built with: a checkpoint names them, so that predict needs no YAML."""
+        head = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(head, *args, **kwargs)
+        bound.apply_defaults()  # so that two heads built alike are described alike
+        given = dict(list(bound.arguments.items())[3:])  # behind self, channels and num_labels
+        given.update(given.pop("options", {}))  # what a `**options` took up
+        object.__setattr__(head, "options", given)
+        return head
 
     def __init__(self, channels: int, num_labels: int) -> None:
         super().__init__()

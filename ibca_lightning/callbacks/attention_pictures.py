@@ -1,0 +1,111 @@
+"""Draws the attention of a few pictures while validating and testing.
+
+Shapes: S picture side, H x W attention grid, L labels.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+
+from ibca_lightning.drawing import attention_panels
+from ibca_lightning.module import MONITOR, MultiLabelModule
+
+
+class AttentionPictures(Callback):
+    """Writes `attention/<split>_<id>.png`: the picture, then a panel for each present class.
+
+    The pictures are the first of the set in which each class has been shown fewer than `per_class` times, so they are
+    the same at every epoch and in every run on the same data. Drawn at the validation that is best so far, so that
+    they belong to `best.ckpt`, and at each test.
+
+    Args:
+        run_dir: The run folder.
+        per_class: Pictures in which one class is shown.
+        limit: Pictures in all.
+        log_images: Also send them to wandb when that is on line. Patient pictures leave the machine only when asked;
+            off line they are always added.
+    """
+
+    def __init__(self, run_dir: str | Path, per_class: int = 2, limit: int = 12, log_images: bool = False) -> None:
+        self.folder = Path(run_dir) / "attention"
+        self.per_class, self.limit, self.log_images = per_class, limit, log_images
+        self._shown: Counter[int] = Counter()
+        self._drawn: dict[str, np.ndarray] = {}
+        self._best = float("-inf")
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start a new choice."""
+        self._reset()
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start a new choice."""
+        self._reset()
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Draw what this batch adds to the choice."""
+        if not trainer.sanity_checking:
+            self._choose(trainer, pl_module, outputs, batch, "val")
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Draw what this batch adds to the choice; of several test sets the first is drawn."""
+        if dataloader_idx == 0:
+            self._choose(trainer, pl_module, outputs, batch, "test")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the pictures, if this validation is the best so far."""
+        score = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
+        if not trainer.sanity_checking and score > self._best:
+            self._best = score
+            self._write(trainer)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the pictures."""
+        self._write(trainer)
+
+    def _reset(self) -> None:
+        self._shown.clear()
+        self._drawn.clear()
+
+    def _choose(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, split: str) -> None:
+        if not trainer.is_global_zero or not isinstance(pl_module, MultiLabelModule):
+            return
+        labels: torch.Tensor = batch["label"]
+        for i in range(len(labels)):
+            present = torch.nonzero(labels[i] == 1).flatten().tolist()
+            if len(self._drawn) >= self.limit:
+                return
+            if not any(self._shown[c] < self.per_class for c in present):
+                continue
+            self._shown.update(present)
+            name = Path(str(batch["id"][i])).with_suffix("").as_posix().replace("/", "_")
+            self._drawn[f"{split}_{name}"] = attention_panels(
+                batch["image"][i],
+                outputs["attention"][i, present],
+                [pl_module.class_names[c] for c in present],
+                outputs["probabilities"][i, present].tolist(),
+                batch["mask"][i, present] if "mask" in batch else None,
+            )
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if not self._drawn:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in self._drawn.items():
+            Image.fromarray(picture).save(self.folder / f"{name}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
+                for name, picture in self._drawn.items():
+                    logger.log_image(f"attention/{name}", [picture])

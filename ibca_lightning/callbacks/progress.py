@@ -1,0 +1,41 @@
+"""What a person sees while a run goes on: a bar in a terminal, a line an epoch in a log file."""
+
+import sys
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class ProgressBar(TQDMProgressBar):
+    """A bar with epoch, loss and validation mAP, and nothing else."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Loss and mAP under their short names."""
+        shown = {"train/loss_step": "loss", "train/loss": "loss", "val/mAP": "val mAP"}
+        metrics = super().get_metrics(trainer, pl_module)
+        return {shown[name]: value for name, value in metrics.items() if name in shown}
+
+
+class EpochLines(Callback):
+    """One line an epoch on standard error, for logs that are no terminal."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how far the run is."""
+        values = trainer.callback_metrics
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        for name, shown in (("train/loss_epoch", "loss"), ("val/loss", "val loss"), ("val/mAP", "val mAP")):
+            if name in values:
+                parts.append(f"{shown} {float(values[name]):.4f}")
+        self._say(", ".join([*parts, f"{time.monotonic() - self._started:.0f} s"]))
+
+    @rank_zero_only
+    def _say(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

@@ -1,0 +1,57 @@
+"""Writes what `ibca test` and `ibca predict` leave in the run folder."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from ibca_lightning.evaluation import write_evaluation, write_predictions
+from ibca_lightning.module import MultiLabelModule
+
+
+class WriteResults(Callback):
+    """Test figures and predictions of every test set; predictions of `ibca predict`.
+
+    With one test set: `test_metrics.json`, `test_predictions.csv`. With several, `test_metrics.<name>.json` and
+    `test_predictions.<name>.csv` each, and the first one's also under the plain names.
+
+    Args:
+        run_dir: The run folder.
+    """
+
+    def __init__(self, run_dir: str | Path) -> None:
+        self.run_dir = Path(run_dir)
+        self._predicted: dict[str, torch.Tensor] = {}
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the files, on rank 0."""
+        if not trainer.is_global_zero or not isinstance(pl_module, MultiLabelModule):
+            return
+        evaluations = [e for name, e in pl_module.evaluations.items() if name != "val"]
+        for number, evaluation in enumerate(evaluations):
+            if number == 0:
+                write_evaluation(self.run_dir, evaluation)
+            if len(evaluations) > 1:
+                write_evaluation(self.run_dir, evaluation, f".{evaluation.name}")
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep the probabilities of one batch."""
+        self._predicted.update(zip(outputs["id"], outputs["probabilities"].float().cpu(), strict=True))
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write `predictions.csv`, on rank 0, each picture once."""
+        predicted = self._predicted
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, predicted)
+            predicted = {picture: row for part in parts for picture, row in part.items()}
+        if trainer.is_global_zero and isinstance(pl_module, MultiLabelModule) and predicted:
+            names = pl_module.class_names
+            write_predictions(
+                self.run_dir / "predictions.csv", list(predicted), torch.stack([*predicted.values()]), names
+            )

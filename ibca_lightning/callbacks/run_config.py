@@ -1,0 +1,41 @@
+"""Saves the resolved configuration into the run folder and gives it to the loggers."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes `config.yaml` at the start of `fit`; a test or a resumed run never touches it.
+
+    `run_dir` and `ckpt_path` are left out, so that `ibca fit --config RUN/config.yaml` starts a new run.
+
+    Args:
+        parser: The subcommand's parser.
+        config: The resolved configuration.
+        run_dir: The run folder.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Any, run_dir: str) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
+        self.path = Path(run_dir) / "config.yaml"
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write the file, on rank 0, and log it."""
+        config = self.config.clone()
+        for key in ("run_dir", "ckpt_path", "config"):
+            config.pop(key, None)
+        text = self.parser.dump(config, skip_none=False)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(yaml.safe_load(text))
+        if stage == "fit" and not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_name(f".config.{os.getpid()}")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.path)

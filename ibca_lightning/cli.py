@@ -1,0 +1,120 @@
+"""The `ibca` command: finds the subcommand, and turns every error into one line and an exit code.
+
+Nothing heavy is imported before a subcommand asks for it, so that `ibca --help` answers at once.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from ibca_lightning import __version__
+from ibca_lightning.errors import InputError, NonFiniteError
+
+HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
+
+usage: ibca COMMAND [OPTIONS]
+
+commands:
+  fit       train:     ibca fit --config experiments/scm.yaml
+  validate  figures on the validation set:
+                       ibca validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  test      figures on the test set(s), written into the run folder:
+                       ibca test --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  predict   probabilities for pictures, without YAML:
+                       ibca predict --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
+            or for the test set of a configuration:
+                       ibca predict --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+
+options:
+  -h, --help     this text; `ibca COMMAND --help` lists a command's options
+  --version      the version
+  --debug        show the traceback of an error (or IBCA_DEBUG=1)
+
+exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
+"""
+COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; default `sys.argv[1:]`.
+
+    Returns:
+        The exit code of the contract: 0 done, 2 wrong input, 130 or 143 stopped by a signal, 1 anything else.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("IBCA_DEBUG", "") not in ("", "0")
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        return _run(arguments)
+    except InputError as error:
+        return _failed(error, 2, debug)
+    except NonFiniteError as error:
+        return _failed(error, 1, debug)
+    except KeyboardInterrupt:
+        return _failed("stopped by Ctrl-C", 130, False)
+    except SystemExit as stop:
+        return _exit_code(stop)
+    except Exception as error:
+        return _unexpected(error, debug)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0 if arguments else 2
+    command = arguments[0]
+    if command == "--version":
+        sys.stdout.write(f"ibca {__version__}\n")
+        return 0
+    if command not in COMMANDS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(command, COMMANDS, n=1)
+        raise InputError(f"a command ({', '.join(COMMANDS)})", command, f"try ibca {near[0] if near else '--help'}")
+    if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
+        from ibca_lightning.commands.predict import predict_pictures
+
+        return predict_pictures(arguments[1:])
+    from ibca_lightning.commands.lightning import run_lightning
+
+    return run_lightning(arguments)
+
+
+def _failed(error: object, code: int, debug: bool) -> int:
+    if debug and isinstance(error, BaseException):
+        raise error
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    return code
+
+
+def _exit_code(stop: SystemExit) -> int:
+    # Lightning answers Ctrl-C with SystemExit(1) and SIGTERM with a SystemExit of its own.
+    if type(stop).__name__ == "SIGTERMException":
+        return _failed("stopped by SIGTERM", 143, False)
+    if isinstance(stop.__context__, KeyboardInterrupt):
+        return _failed("stopped by Ctrl-C", 130, False)
+    return stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    cause: BaseException | None = error
+    while cause is not None:  # jsonargparse wraps what a constructor raises
+        if isinstance(cause, InputError):
+            return _failed(cause, 2, debug)
+        cause = cause.__cause__ or cause.__context__
+    if "InputError: " in str(error):  # raised in a worker process, and wrapped on the way
+        return _failed(InputError(str(error)), 2, debug)
+    code = 2 if type(error).__name__ == "MisconfigurationException" else 1
+    if debug:
+        raise error
+    first = (str(error).strip().splitlines() or [""])[0]
+    hint = "run again with --debug for the traceback"
+    return _failed(f"{type(error).__name__}: {first}; {hint}", code, debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

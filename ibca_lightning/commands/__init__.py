@@ -1,0 +1,1 @@
+"""The subcommands of `ibca`, each imported only when it is asked for."""

@@ -1,0 +1,68 @@
+"""The closing tables: figures a person can read."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ibca_lightning.evaluation import Evaluation
+
+_HEADLINE = ("mAP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1")
+_LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_AP", "spurious_energy", "noise_energy")
+
+
+def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None) -> None:
+    """Print the figures of every evaluated set, and of every class of the first.
+
+    Args:
+        evaluations: By name.
+        run_dir: Where the files lie, for the last line; None where none were written.
+    """
+    console = Console(highlight=False)
+    shown = list(evaluations.values())
+    console.print("Figures at threshold 0.5")
+    table = Table()
+    table.add_column("figure")
+    for evaluation in shown:
+        table.add_column(evaluation.name, justify="right")
+    names = [n for n in (*_HEADLINE, *_LOCALISATION) if any(n in e.figures["metrics"] for e in shown)]
+    for name in names:
+        table.add_row(name, *(_text(e.figures["metrics"].get(name)) for e in shown))
+    console.print(table)
+    first = shown[0]
+    console.print(f"Classes of {first.name}")
+    console.print(_class_table(first))
+    if run_dir is not None:
+        console.print(f"{first.figures['samples']} pictures; wrote {os.path.join(run_dir, 'test_metrics.json')}")
+
+
+def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir: str) -> None:
+    """Print the last validation, the best one's score and how to test it."""
+    console = Console(highlight=False)
+    if evaluation is not None:
+        console.print(f"Last validation: mAP {_text(evaluation.figures['metrics']['mAP'])}")
+        console.print(_class_table(evaluation))
+    for checkpoint in checkpoints:
+        if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:
+            console.print(
+                f"best validation score {float(checkpoint.best_model_score):.4f}: {checkpoint.best_model_path}"
+            )
+    config, best = os.path.join(run_dir, "config.yaml"), os.path.join(run_dir, "checkpoints", "best.ckpt")
+    console.print(f"test it: ibca test --config {config} --ckpt_path {best}", soft_wrap=True, highlight=False)
+
+
+def _class_table(evaluation: Evaluation) -> Table:
+    table = Table()
+    table.add_column("class")
+    columns = ("positives", "AP", "AUROC", "precision", "recall", "F1")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, figures in evaluation.figures["per_class"].items():
+        table.add_row(name, *(_text(figures.get(column)) for column in columns))
+    return table
+
+
+def _text(value: Any) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,81 @@
+"""Draws attention over a picture.
+
+Shapes: S picture side, H x W attention grid, P panels.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+_TITLE, _GAP, _MIN_SIDE = 34, 4, 192
+
+
+def attention_panels(
+    image: Tensor,
+    attention: Tensor,
+    names: Sequence[str],
+    probabilities: Sequence[float],
+    masks: Tensor | None = None,
+) -> np.ndarray:
+    """The picture, then one panel a class: attention in a colour-blind-safe map, the lesion outlined, a title.
+
+    Args:
+        image: (3, S, S) uint8.
+        attention: (P, H, W), each map sums to 1.
+        names: P class names.
+        probabilities: P values in [0, 1].
+        masks: (P, S, S) bool lesions, outlined in white where given; the title then says which share of the attention
+            lies on the grid cells that the lesion touches.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    picture = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
+    side = max(_MIN_SIDE, picture.shape[0])
+    base = cv2.resize(
+        picture, (side, side), interpolation=cv2.INTER_CUBIC if side > picture.shape[0] else cv2.INTER_AREA
+    )
+    panels = [_titled(base, ["picture"])]
+    for i, (name, probability) in enumerate(zip(names, probabilities, strict=True)):
+        panel = _overlay(base, attention[i].detach().float().cpu().numpy())
+        lines = [name, f"p = {probability:.2f}"]
+        if masks is not None and bool(masks[i].any()):
+            _outline(panel, masks[i].cpu().numpy())
+            lines[1] += f", on lesion {_share_on(attention[i].detach().float().cpu(), masks[i].cpu()):.0%}"
+        panels.append(_titled(panel, lines))
+    gap = np.full((panels[0].shape[0], _GAP, 3), 255, np.uint8)
+    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
+
+
+def _overlay(base: np.ndarray, attention: np.ndarray) -> np.ndarray:
+    # Scaled to the map's own maximum: attention over N cells is of the order of 1/N and would be invisible otherwise.
+    peak = float(attention.max())
+    scaled = cv2.resize(attention / peak if peak > 0 else attention, base.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    scaled = np.clip(scaled, 0, 1)
+    colour = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    gray = cv2.cvtColor(cv2.cvtColor(base, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    weight = (0.25 + 0.5 * scaled)[..., None]
+    return np.ascontiguousarray((gray * (1 - weight) + colour * weight).astype(np.uint8))
+
+
+def _outline(panel: np.ndarray, mask: np.ndarray) -> None:
+    enlarged = cv2.resize(mask.astype(np.uint8), panel.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(panel, contours, -1, (255, 255, 255), 1)
+
+
+def _share_on(attention: Tensor, mask: Tensor) -> float:
+    cells = torch.nn.functional.adaptive_max_pool2d(mask[None, None].float(), attention.shape)[0, 0]
+    return float((attention * cells).sum() / attention.sum())
+
+
+def _titled(panel: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    strip = Image.new("RGB", (panel.shape[1], _TITLE), "white")
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(13)
+    for row, line in enumerate(lines):
+        draw.text((3, 1 + 16 * row), line, fill="black", font=font)
+    return np.concatenate([np.asarray(strip), panel], axis=0)

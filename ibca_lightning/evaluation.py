@@ -1,0 +1,145 @@
+"""From gathered probabilities to the run's figures and files (`test_metrics.json`, `test_predictions.csv`)."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ibca_lightning.metrics.intervals import bootstrap_intervals
+from ibca_lightning.metrics.localisation import summarise
+from ibca_lightning.metrics.multilabel import by_subgroup, figures
+from ibca_lightning.metrics.store import Stored
+
+
+@dataclass
+class SampleFacts:
+    """What is text about the samples of one evaluation set: id, group, subgroup values, by sample index."""
+
+    rows: dict[int, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
+
+    def update(self, batch: Mapping[str, Any]) -> None:
+        """Add one batch (keys `index`, `id`, and where given `group`, `subgroup`)."""
+        groups = batch.get("group", batch["id"])
+        subgroups: Mapping[str, Sequence[str]] = batch.get("subgroup", {})
+        for i, index in enumerate(batch["index"].tolist()):
+            values = {column: str(column_values[i]) for column, column_values in subgroups.items()}
+            self.rows[index] = (str(batch["id"][i]), str(groups[i]), values)
+
+    def gathered(self, world_size: int) -> "SampleFacts":
+        """The facts of all processes together."""
+        if world_size == 1:
+            return self
+        parts: list[Any] = [None] * world_size
+        dist.all_gather_object(parts, self.rows)
+        return SampleFacts({index: row for part in parts for index, row in part.items()})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluated set.
+
+    Attributes:
+        name: `val`, `test`, or the name of one of several test sets.
+        figures: The content of `test_metrics.json`.
+        ids: N picture ids.
+        probabilities: (N, L) float32 in [0, 1].
+        labels: (N, L) int8 in {0, 1, -1}.
+        class_names: L names.
+    """
+
+    name: str
+    figures: dict[str, Any]
+    ids: list[str]
+    probabilities: Tensor
+    labels: Tensor
+    class_names: list[str]
+
+
+def evaluate(
+    name: str,
+    stored: Stored,
+    facts: SampleFacts,
+    class_names: Sequence[str],
+    thresholds: Sequence[float] | None = None,
+    intervals: bool = False,
+) -> Evaluation:
+    """All figures of one set.
+
+    Args:
+        name: Of the set.
+        stored: Probabilities, labels and localisation of every sample, each once.
+        facts: Ids, groups and subgroups of the same samples.
+        class_names: L names.
+        thresholds: For the figures under `tuned`; None leaves that empty.
+        intervals: Whether to add bootstrap intervals over groups.
+
+    Returns:
+        Figures in the shape of `test_metrics.json`, with what they were computed from.
+    """
+    rows = [facts.rows[index] for index in stored.index.tolist()]
+    result = figures(stored.probabilities, stored.labels, class_names, thresholds)
+    result.setdefault("tuned", {})
+    groups = [group for _, group, _ in rows]
+    result["intervals"] = (
+        bootstrap_intervals(stored.probabilities, stored.labels, groups, pairs=stored.pairs or None)
+        if intervals
+        else {}
+    )
+    if stored.pairs:
+        localisation = summarise(stored.pairs, class_names)
+        result["metrics"].update(localisation["metrics"])
+        for class_name, values in localisation["per_class"].items():
+            result["per_class"][class_name].update(values)
+    if rows and rows[0][2]:
+        columns = {column: [row[2][column] for row in rows] for column in rows[0][2]}
+        result["subgroups"] = by_subgroup(stored.probabilities, stored.labels, class_names, columns, thresholds)
+    ids = [row[0] for row in rows]
+    return Evaluation(name, result, ids, stored.probabilities, stored.labels, list(class_names))
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> None:
+    """Write `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`, each whole or not at all."""
+    text = json.dumps(evaluation.figures, indent=2, ensure_ascii=False, allow_nan=False)
+    _write_whole(folder / f"test_metrics{suffix}.json", text + "\n")
+    write_predictions(
+        folder / f"test_predictions{suffix}.csv",
+        evaluation.ids,
+        evaluation.probabilities,
+        evaluation.class_names,
+        evaluation.labels,
+    )
+
+
+def write_predictions(
+    path: Path, ids: Sequence[str], probabilities: Tensor, class_names: Sequence[str], labels: Tensor | None = None
+) -> None:
+    """Write one row a picture: `id`, a probability a class, then `label:<class>` where labels are given.
+
+    Nine significant digits give back every float32 exactly, so figures recomputed from the file are the same.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{path.name}.{os.getpid()}"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["id", *class_names, *([f"label:{name}" for name in class_names] if labels is not None else [])]
+        )
+        known = labels.tolist() if labels is not None else [[]] * len(ids)
+        for picture, row, label_row in zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True):
+            writer.writerow([picture, *(f"{value:.9g}" for value in row), *label_row])
+    temporary.replace(path)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

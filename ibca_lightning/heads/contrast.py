@@ -1,0 +1,76 @@
+"""The contrastive enhancement: what a class attends to resembles the class elsewhere, and not what surrounds it.
+
+Shapes: B images, C channels, N = H x W positions, L labels.
+"""
+# ruff: noqa: N803, N806 - shape suffixes
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ibca_lightning.losses import masked_mean
+
+
+def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: float = 1e-3) -> Tensor:
+    """Where no class that may be present looks: ∝ 1 - max_l S_l / max S_l, uniform in a picture without such a class.
+
+    Args:
+        reference_BLN: S, maps that sum to 1.
+        labels_BL: (B, L) in {0, 1, -1}; unknown counts as present.
+        smoothing: Mass of a uniform map that is added against 0/0.
+
+    Returns:
+        (B, N), maps that sum to 1.
+    """
+    relative = reference_BLN / reference_BLN.amax(-1, keepdim=True)
+    left = 1 - torch.where((labels_BL != 0)[:, :, None], relative, 0.0).amax(1)
+    left = left + smoothing
+    return left / left.sum(-1, keepdim=True)
+
+
+def contrastive_loss(
+    anchor_BLC: Tensor,
+    reference_BLC: Tensor,
+    spurious_BLC: Tensor,
+    background_BC: Tensor,
+    labels_BL: Tensor,
+    temperature: float = 0.2,
+) -> Tensor:
+    """InfoNCE over class prototypes of the batch.
+
+    Anchor: the feature pooled under A of a present class. Positive: the mean of the same class's features under S in
+    the *other* pictures. Negatives: the prototypes of the other classes of the batch, the anchor's spurious pooling,
+    its picture's background pooling. Only the anchor has a gradient. Prototypes in the place of all pairs make the
+    memory (B, L, L) and not (B L)².
+
+    Args:
+        anchor_BLC: Features pooled under A.
+        reference_BLC: Features pooled under S.
+        spurious_BLC: Features pooled under A_spurious.
+        background_BC: Features pooled under the background's map.
+        labels_BL: (B, L) in {0, 1, -1}; only positive labels form pairs.
+        temperature: Of the cosine similarities, > 0.
+
+    Returns:
+        A scalar, mean over the present (picture, class) pairs whose class is present in another picture too; 0 with a
+        gradient of zeros where there is none.
+    """
+    present_BL = labels_BL == 1
+    anchor = F.normalize(anchor_BLC, dim=-1)
+    reference = F.normalize(reference_BLC.detach(), dim=-1) * present_BL[:, :, None]
+    spurious = F.normalize(spurious_BLC.detach(), dim=-1)
+    background = F.normalize(background_BC.detach(), dim=-1)
+
+    total_LC, count_L = reference.sum(0), present_BL.sum(0)
+    positive_BL1 = (anchor * F.normalize(total_LC - reference, dim=-1)).sum(-1, keepdim=True)
+    prototypes_BLL = anchor @ F.normalize(total_LC, dim=-1).T
+    own = torch.eye(count_L.shape[0], dtype=torch.bool, device=count_L.device)
+    prototypes_BLL = prototypes_BLL.masked_fill(own | (count_L == 0), -math.inf)
+    spurious_BL1 = (anchor * spurious).sum(-1, keepdim=True)
+    background_BL1 = anchor @ background[:, :, None]
+
+    similarity = torch.cat([positive_BL1, prototypes_BLL, spurious_BL1, background_BL1], dim=-1) / temperature
+    loss_BL = similarity.logsumexp(-1) - similarity[..., 0]
+    return masked_mean(loss_BL, present_BL & (count_L > 1))

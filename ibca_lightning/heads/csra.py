@@ -1,0 +1,37 @@
+"""CSRA: class-specific residual attention.
+
+Zhu & Wu, "Residual Attention: A Simple but Effective Method for Multi-Label Recognition", ICCV 2021, arXiv 2108.02456.
+Different from the paper: one temperature in the place of its several heads with fixed temperatures.
+
+Shapes: B images, C channels, H x W positions, N = H*W, L labels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.class_evidence import unit_class_evidence
+
+
+class CSRAHead(Head):
+    """s_ln = w_l . x_n / ||w_l||; logit_l = mean_n s_ln + lambda * sum_n s_ln softmax_n(T s_ln).
+
+    Args:
+        channels: C of the feature map.
+        num_labels: L.
+        residual_weight: lambda, what the attended evidence weighs against the mean.
+        temperature: T, >= 0; 0 is average pooling, large is max pooling.
+    """
+
+    def __init__(self, channels: int, num_labels: int, residual_weight: float = 1.0, temperature: float = 1.0) -> None:
+        super().__init__(channels, num_labels)
+        self.residual_weight, self.temperature = residual_weight, temperature
+        self.weight = nn.Parameter(torch.empty(num_labels, channels))
+        nn.init.normal_(self.weight, std=channels**-0.5)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
+        """See `Head.forward`; no losses of its own."""
+        evidence = unit_class_evidence(features.flatten(2), self.weight).float()
+        attention = (self.temperature * evidence).softmax(-1)
+        logits = evidence.mean(-1) + self.residual_weight * (attention * evidence).sum(-1)
+        return HeadOutput(logits, attention.reshape(-1, *logits.shape[1:], *features.shape[-2:]), {})

@@ -1,0 +1,33 @@
+"""Global average pooling and a linear layer: the head every backbone comes with.
+
+Shapes: B images, C channels, H x W positions, N = H*W, L labels.
+"""
+
+from torch import Tensor, nn
+
+from ibca_lightning.heads.base import Head, HeadOutput
+
+
+class GAPHead(Head):
+    """logit_l = mean_n (w_l . x_n) + b_l.
+
+    Its attention is the softmax over the positions of the class activation map w_l . x_n (Zhou et al., CVPR 2016, arXiv
+    1512.04150). The paper only draws the map; the softmax is ours, the one that CSRA and MIL attention use.
+    Sharing out the map's positive part instead gives a blunter map, so this is the stronger baseline of localisation.
+
+    Args:
+        channels: C of the feature map.
+        num_labels: L.
+    """
+
+    def __init__(self, channels: int, num_labels: int) -> None:
+        super().__init__(channels, num_labels)
+        self.linear = nn.Linear(channels, num_labels)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
+        """See `Head.forward`; no losses of its own."""
+        maps = (self.linear.weight @ features.flatten(2)).float()
+        # The mean of the maps is the map of the mean, and under autocast it is taken in float32.
+        logits = maps.mean(-1) + self.linear.bias
+        attention = maps.softmax(-1)
+        return HeadOutput(logits, attention.reshape(-1, *logits.shape[1:], *features.shape[-2:]), {})

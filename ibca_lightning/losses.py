@@ -1,0 +1,193 @@
+"""Classification losses over {0, 1, -1} labels: functions, and small modules over them for YAML.
+
+An unknown label (-1) carries no gradient, and each loss is the mean over the known labels of the batch, so that neither
+the number of classes nor the share of unknown labels changes its scale. A batch without a known label gives 0, not 0/0.
+Logits of any precision are read in float32.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ibca_lightning.errors import InputError
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where `mask` is true; 0, with a gradient of zeros, where it is true nowhere.
+
+    Args:
+        values: Finite floats of any shape.
+        mask: Booleans of the same shape.
+
+    Returns:
+        A scalar.
+    """
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def masked_bce(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy over the known labels.
+
+    Args:
+        logits: (B, L).
+        labels: (B, L) in {0, 1, -1}.
+        pos_weight: (L,) factor of the positives' term, or None for 1; from the training split only.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InputError: The shapes do not agree.
+    """
+    _same_shape(logits, labels)
+    if pos_weight is not None and pos_weight.shape != logits.shape[-1:]:
+        raise InputError(
+            f"pos_weight with one value for each of {logits.shape[-1]} labels", tuple(pos_weight.shape), "give one each"
+        )
+    target = labels.clamp(min=0).float()
+    loss = F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=pos_weight, reduction="none")
+    return masked_mean(loss, labels >= 0)
+
+
+def asymmetric_loss(
+    logits: Tensor, labels: Tensor, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05
+) -> Tensor:
+    """Asymmetric loss: negatives are focused harder than positives, and very easy ones are dropped.
+
+    -y (1 - p)^gamma_pos log p - (1 - y) p_m^gamma_neg log(1 - p_m), with p_m = max(p - clip, 0).
+    Source: Ridnik et al., ICCV 2021, arXiv 2009.14119. Theirs is a sum over labels, ours the mean over known labels.
+
+    Args:
+        logits: (B, L).
+        labels: (B, L) in {0, 1, -1}.
+        gamma_neg: Focusing of the negatives, >= 0.
+        gamma_pos: Focusing of the positives, >= 0.
+        clip: Probability in [0, 1) below which a negative costs nothing.
+
+    Returns:
+        A scalar; the masked BCE where both gammas and the clip are 0.
+
+    Raises:
+        InputError: The shapes do not agree.
+    """
+    _same_shape(logits, labels)
+    logits = logits.float()
+    log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
+    # Powers as exponentials of logarithms: p^gamma has an infinite slope at p = 0 for gamma < 1.
+    positive = -(gamma_pos * log_not_p).exp() * log_p
+    if clip > 0:
+        shifted = (logits.sigmoid() - clip).clamp(min=0)
+        negative = -(gamma_neg * shifted.clamp(min=1e-8).log()).exp() * torch.log1p(-shifted)
+    else:
+        negative = -(gamma_neg * log_p).exp() * log_not_p
+    return masked_mean(torch.where(labels == 1, positive, negative), labels >= 0)
+
+
+def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0, alpha: float | None = None) -> Tensor:
+    """Focal loss: -a (1 - p_t)^gamma log p_t, with p_t the probability given to the true value.
+
+    Source: Lin et al., ICCV 2017, arXiv 1708.02002. Theirs divides by the number of positives, ours by that of known
+    labels.
+
+    Args:
+        logits: (B, L).
+        labels: (B, L) in {0, 1, -1}.
+        gamma: Focusing, >= 0.
+        alpha: Weight in [0, 1] of the positives, 1 - alpha that of the negatives; None weighs both 1.
+
+    Returns:
+        A scalar; the masked BCE where gamma is 0 and alpha None.
+
+    Raises:
+        InputError: The shapes do not agree.
+    """
+    _same_shape(logits, labels)
+    signed = torch.where(labels == 1, logits.float(), -logits.float())
+    loss = -(gamma * F.logsigmoid(-signed)).exp() * F.logsigmoid(signed)
+    if alpha is not None:
+        loss = loss * torch.where(labels == 1, alpha, 1.0 - alpha)
+    return masked_mean(loss, labels >= 0)
+
+
+def _same_shape(logits: Tensor, labels: Tensor) -> None:
+    """Refuse what broadcasting would silently accept."""
+    if logits.shape != labels.shape:
+        raise InputError(
+            f"labels of the logits' shape {tuple(logits.shape)}", tuple(labels.shape), "give (B, L) for both"
+        )
+
+
+class Loss(nn.Module):
+    """Base of all classification losses; a loss of your own derives from it and implements `forward`."""
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar."""
+        raise NotImplementedError(f"{type(self).__name__} must implement forward(logits, labels) -> scalar")
+
+
+class MaskedBCE(Loss):
+    """`masked_bce` as a module.
+
+    Args:
+        pos_weight: One factor a label for the positives' term, from the training split; None for 1.
+    """
+
+    pos_weight: Tensor | None
+
+    def __init__(self, pos_weight: Sequence[float] | None = None) -> None:
+        super().__init__()
+        # Configuration, not state: it comes from the YAML again, so the checkpoint does not need it.
+        weight = None if pos_weight is None else torch.tensor(list(pos_weight), dtype=torch.float32)
+        self.register_buffer("pos_weight", weight, persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See `masked_bce`."""
+        return masked_bce(logits, labels, self.pos_weight)
+
+
+class AsymmetricLoss(Loss):
+    """`asymmetric_loss` as a module.
+
+    Args:
+        gamma_neg: Focusing of the negatives, >= 0.
+        gamma_pos: Focusing of the positives, >= 0.
+        clip: Probability in [0, 1) below which a negative costs nothing.
+
+    Raises:
+        InputError: A value is out of its range.
+    """
+
+    def __init__(self, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05) -> None:
+        super().__init__()
+        if min(gamma_neg, gamma_pos) < 0 or not 0 <= clip < 1:
+            got = f"{gamma_neg}, {gamma_pos}, {clip}"
+            raise InputError("gamma_neg >= 0, gamma_pos >= 0 and clip in [0, 1)", got, "correct AsymmetricLoss")
+        self.gamma_neg, self.gamma_pos, self.clip = gamma_neg, gamma_pos, clip
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See `asymmetric_loss`."""
+        return asymmetric_loss(logits, labels, self.gamma_neg, self.gamma_pos, self.clip)
+
+
+class FocalLoss(Loss):
+    """`focal_loss` as a module.
+
+    Args:
+        gamma: Focusing, >= 0.
+        alpha: Weight in [0, 1] of the positives, 1 - alpha that of the negatives; None weighs both 1.
+
+    Raises:
+        InputError: A value is out of its range.
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:
+        super().__init__()
+        if gamma < 0 or (alpha is not None and not 0 <= alpha <= 1):
+            raise InputError("gamma >= 0 and alpha in [0, 1] or null", f"{gamma}, {alpha}", "correct FocalLoss")
+        self.gamma, self.alpha = gamma, alpha
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """See `focal_loss`."""
+        return focal_loss(logits, labels, self.gamma, self.alpha)

@@ -1,0 +1,139 @@
+"""Bootstrap intervals of the figures, by resampling groups.
+
+Pictures of one patient are not independent: whole groups are drawn with replacement (Field and Welsh, JRSS B 2007), a
+sample then weighs as often as its group was drawn. Each class is sorted once; the resamples, as columns of weights,
+share the sorting, so that a thousand of them cost seconds.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ibca_lightning.errors import InputError
+from ibca_lightning.metrics.localisation import averages
+from ibca_lightning.metrics.multilabel import SPECIFICITY, checked_arrays
+from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, overall_figures, ratio
+
+_CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache
+
+
+def bootstrap_intervals(
+    probabilities: Tensor,
+    labels: Tensor,
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    pairs: Mapping[str, Tensor] | None = None,
+) -> dict[str, list[float] | None]:
+    """Compute percentile intervals of every figure of `metrics`.
+
+    Args:
+        probabilities: (B, L) float in [0, 1].
+        labels: (B, L) in {0, 1, -1}, -1 = unknown.
+        groups: For each sample its group, such as the patient; None: each sample is its own.
+        resamples: How many resamples.
+        seed: Of the draws; equal seeds and groups draw alike, so that intervals of two models are paired.
+        level: Of the interval, in (0, 1).
+        pairs: Localisation figures of (picture, class) pairs as for `localisation.summarise`, each (B, L).
+
+    Returns:
+        For each figure of `figures(...)["metrics"]`, and of `summarise(pairs)["metrics"]` with `pairs`, [low, high], or
+        None where it is undefined in every resample. Resamples in which a figure is undefined are left out for it.
+
+    Raises:
+        InputError: As in `figures`, or there is not one group a sample.
+    """
+    scores, target = checked_arrays(probabilities, labels)
+    if groups is not None and len(groups) != len(scores):
+        raise InputError(f"{len(scores)} groups", len(groups), "give one for each sample")
+    curves = [_Curve(column, known) for column, known in zip(scores.T, target.T, strict=True)]
+    predicted, positive, negative = scores > 0.5, target == 1, target == 0
+    kinds = (positive & predicted, (positive | negative) & predicted, positive, negative)
+    columns = np.concatenate(kinds, axis=1).astype(np.float32)
+    values = {name: column.detach().cpu().double().numpy() for name, column in (pairs or {}).items()}
+    drawn: list[dict[str, Floats]] = []
+    for weights in _weights(groups, len(scores), resamples, seed):
+        counts = Counts(*np.split((weights.T @ columns).astype(np.float64), len(kinds), axis=1))
+        drawn.append(_ranking_figures(curves, weights, counts) | overall_figures(counts) | averages(values, weights))
+    tails = [50 * (1 - level), 50 * (1 + level)]
+    result: dict[str, list[float] | None] = {}
+    for name in drawn[0] if drawn else ():
+        figure = np.concatenate([chunk[name] for chunk in drawn])
+        figure = figure[~np.isnan(figure)]
+        result[name] = np.percentile(figure, tails).tolist() if figure.size else None
+    return result
+
+
+class _Curve:
+    """One class, sorted by score: what its ranking figures need under any weights.
+
+    Only thresholds at which a positive is gained matter to AP, AUROC and the best sensitivity, so the sorted samples
+    are summed between those ("steps") before anything is accumulated.
+
+    Args:
+        scores: (B,).
+        labels: (B,) in {0, 1, -1}.
+    """
+
+    def __init__(self, scores: Floats, labels: NDArray[np.int64]) -> None:
+        known = np.flatnonzero(labels >= 0)
+        order = known[np.argsort(-scores[known], kind="stable")]
+        scores, labels = scores[order], labels[order]
+        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) if len(order) else np.array([], dtype=int)
+        gained = np.diff(np.cumsum(labels)[last], prepend=0)  # positives at each distinct score
+        ends = last[gained > 0]
+        self.steps = len(ends)
+        self.rows = order[: ends[-1] + 1] if self.steps else order[:0]
+        self.starts = np.append(0, ends[:-1] + 1)
+        self.positives = order[labels == 1]
+        self.positive_starts = np.append(0, np.cumsum(gained[gained > 0])[:-1])
+        # Negatives that share their score with a positive, and the steps they belong to.
+        distinct = np.repeat(np.arange(len(last)), np.diff(last, prepend=-1))
+        tied = (labels == 0) & (gained > 0)[distinct]
+        self.tied = order[tied]
+        step = (np.cumsum(gained > 0) - 1)[distinct[tied]]
+        self.tied_steps, self.tied_starts = np.unique(step, return_index=True)
+
+    def figures(self, weights: NDArray[np.float32], negatives: Floats) -> tuple[Floats, Floats, Floats]:
+        """AP, AUROC and sensitivity at 95 % specificity under weights (B, R); (R,) each, NaN where undefined."""
+        if not self.steps:
+            undefined = np.full(weights.shape[1], np.nan)
+            return undefined, undefined, undefined
+        gained = np.add.reduceat(weights[self.positives], self.positive_starts, axis=0).astype(np.float64)
+        hits = gained.cumsum(axis=0)
+        chosen = np.add.reduceat(weights[self.rows], self.starts, axis=0).astype(np.float64).cumsum(axis=0)
+        alarms = chosen - hits
+        positives = hits[-1]
+        average_precision = ratio((gained * ratio(hits, chosen, otherwise=0.0)).sum(axis=0), positives)
+        # Each positive beats the negatives below it, and half of those beside it.
+        beaten = (gained * (negatives - alarms)).sum(axis=0)
+        if self.tied.size:
+            beside = np.add.reduceat(weights[self.tied], self.tied_starts, axis=0).astype(np.float64)
+            beaten += (gained[self.tied_steps] * beside).sum(axis=0) / 2
+        area = ratio(beaten, positives * negatives)
+        specific = 1 - ratio(alarms, negatives) >= SPECIFICITY
+        sensitivity = ratio(np.where(specific, hits, 0.0).max(axis=0), positives)
+        return average_precision, area, sensitivity
+
+
+def _ranking_figures(curves: Sequence[_Curve], weights: NDArray[np.float32], counts: Counts) -> dict[str, Floats]:
+    """Means over the classes that are defined in each resample, (R,) each."""
+    per_class = [curve.figures(weights, counts.negatives[:, i]) for i, curve in enumerate(curves)]
+    names = ("mAP", "AUROC", "sensitivity_at_95_specificity")
+    columns = (np.stack(column, axis=-1) for column in zip(*per_class, strict=True))
+    return {name: class_mean(column, counts.defined) for name, column in zip(names, columns, strict=True)}
+
+
+def _weights(groups: Sequence[str] | None, samples: int, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """Yield how often each sample is drawn, (B, R), some resamples at a time, so that memory stays bounded."""
+    codes = np.arange(samples) if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+    number = int(codes.max()) + 1 if samples else 0
+    generator = np.random.default_rng(seed)
+    size = max(1, _CHUNK // max(samples, 1))
+    for start in range(0, resamples, size):
+        # One draw a resample, so that the resamples do not depend on the size of the chunks.
+        draws = [generator.integers(max(number, 1), size=number) for _ in range(min(size, resamples - start))]
+        yield np.stack([np.bincount(draw, minlength=number)[codes] for draw in draws], axis=1).astype(np.float32)

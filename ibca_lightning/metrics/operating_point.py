@@ -1,0 +1,126 @@
+"""Precision, recall and their kin at one threshold a class, from counts.
+
+The counts may carry leading dimensions (one row a bootstrap resample), so that a point estimate and its interval come
+from the same lines. NaN stands for "undefined" inside this package; `number` turns it into None at the door.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Counts(NamedTuple):
+    """Totals over the known labels of each class; each (..., L) float64, whole numbers.
+
+    Attributes:
+        true_positives: Positives that are predicted.
+        predicted: Known labels, positive or negative, that are predicted.
+        positives: Known labels that are 1.
+        negatives: Known labels that are 0.
+    """
+
+    true_positives: Floats
+    predicted: Floats
+    positives: Floats
+    negatives: Floats
+
+    @property
+    def defined(self) -> NDArray[np.bool_]:
+        """Classes with both a positive and a negative, (..., L): only these enter a mean over classes."""
+        return (self.positives > 0) & (self.negatives > 0)
+
+
+def count(scores: Floats, labels: NDArray[np.int64], thresholds: Floats) -> Counts:
+    """Count what `scores > thresholds` gets right.
+
+    Args:
+        scores: (B, L) probabilities.
+        labels: (B, L) in {0, 1, -1}, -1 = unknown.
+        thresholds: (L,), a score equal to its threshold is not predicted.
+
+    Returns:
+        Counts of shape (L,).
+    """
+    predicted = scores > thresholds
+    positive, negative = labels == 1, labels == 0
+    totals = (positive & predicted, (positive | negative) & predicted, positive, negative)
+    return Counts(*(total.sum(axis=0).astype(np.float64) for total in totals))
+
+
+def ratio(numerator: Floats, denominator: Floats, otherwise: float = np.nan) -> Floats:
+    """Divide, with `otherwise` where the denominator is 0."""
+    result = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), otherwise)
+    np.divide(numerator, denominator, out=result, where=np.broadcast_to(denominator, result.shape) != 0)
+    return result
+
+
+def harmonic_mean(precision: Floats, recall: Floats) -> Floats:
+    """Return 2·P·R / (P + R): 0 if both are 0, NaN if either is NaN."""
+    return ratio(2 * precision * recall, precision + recall, otherwise=0.0)
+
+
+def class_mean(values: Floats, defined: NDArray[np.bool_]) -> Floats:
+    """Average (..., L) over the defined classes; NaN where there is none."""
+    return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
+
+
+def per_class_figures(counts: Counts) -> dict[str, Floats]:
+    """Precision, recall, F1 and specificity of each class.
+
+    Args:
+        counts: (..., L).
+
+    Returns:
+        Arrays (..., L), NaN for a class without a positive or without a negative; precision is 0 where nothing is
+        predicted.
+    """
+    true_positives, predicted, positives, negatives = counts
+    undefined = np.where(counts.defined, 0.0, np.nan)
+    precision = ratio(true_positives, predicted, otherwise=0.0) + undefined
+    recall = ratio(true_positives, positives) + undefined
+    false_positives = predicted - true_positives
+    return {
+        "precision": precision,
+        "recall": recall,
+        "F1": harmonic_mean(precision, recall),
+        "specificity": ratio(negatives - false_positives, negatives) + undefined,
+    }
+
+
+def overall_figures(counts: Counts) -> dict[str, Floats]:
+    """CP, CR, CF1, OP, OR, OF1, sensitivity and specificity.
+
+    CP, CR and specificity are means over the defined classes (CR is also the sensitivity), CF1 the harmonic mean of CP
+    and CR (not the mean of the classes' F1). OP, OR and OF1 come from totals over all known labels of all classes;
+    without a single positive among them the three are undefined.
+
+    Args:
+        counts: (..., L).
+
+    Returns:
+        Arrays (...,), NaN where undefined.
+    """
+    per_class = per_class_figures(counts)
+    class_precision = class_mean(per_class["precision"], counts.defined)
+    class_recall = class_mean(per_class["recall"], counts.defined)
+    true_positives, predicted, positives, _ = (total.sum(axis=-1) for total in counts)
+    overall_recall = ratio(true_positives, positives)
+    overall_precision = ratio(true_positives, predicted, otherwise=0.0) + 0 * overall_recall
+    return {
+        "CP": class_precision,
+        "CR": class_recall,
+        "CF1": harmonic_mean(class_precision, class_recall),
+        "OP": overall_precision,
+        "OR": overall_recall,
+        "OF1": harmonic_mean(overall_precision, overall_recall),
+        "sensitivity": class_recall,
+        "specificity": class_mean(per_class["specificity"], counts.defined),
+    }
+
+
+def number(value: float | Floats) -> float | None:
+    """Turn one figure into what JSON can hold: a float, or None for NaN."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,329 @@
+"""The one LightningModule: any backbone, any head, any loss; the figures of the contract at validation and test."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from ibca_lightning.backbone import Backbone
+from ibca_lightning.checkpoint import (
+    CHECKPOINT_KEY,
+    ModelSpec,
+    head_spec,
+    initialise_from,
+    read_checkpoint,
+    require_same_model,
+)
+from ibca_lightning.errors import InputError, NonFiniteError
+from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate
+from ibca_lightning.heads import Head, HeadOutput, IBCAHead
+from ibca_lightning.losses import Loss, MaskedBCE
+from ibca_lightning.metrics.localisation import pair_figures, region_energy
+from ibca_lightning.metrics.store import EvaluationStore
+from ibca_lightning.metrics.thresholds import best_f1_thresholds
+from ibca_lightning.optimisation import parameter_groups, warmup_cosine
+
+Batch = Mapping[str, Any]
+MONITOR = "val/monitor"
+
+
+@dataclass
+class _Gathered:
+    """What one evaluation set has shown so far, on this process."""
+
+    store: EvaluationStore = field(default_factory=EvaluationStore)
+    facts: SampleFacts = field(default_factory=SampleFacts)
+
+
+class MultiLabelModule(pl.LightningModule):
+    """Trains, validates and tests any backbone with any head.
+
+    `num_labels`, `class_names`, `image_size` and `preprocessing` come from the data module (the command line links
+    them). Pictures arrive as uint8 and are normalised here, on the device, with the backbone's own mean and std.
+
+    The default optimiser is AdamW with a linear warm-up and a cosine decay over the whole run, stepped every batch.
+    **Learning rate and batch size**: nothing is scaled behind your back. The rate belongs to the *global* batch
+    (`batch_size` x devices x `accumulate_grad_batches`), because DDP averages gradients: two processes of 8 take the
+    same step as one of 16. When you change the global batch by a factor k, multiply the rate by sqrt(k) for AdamW
+    (Malladi et al. 2022, arXiv 2205.10287) or by k for SGD (Goyal et al. 2017, arXiv 1706.02677).
+
+    Args:
+        num_labels: L, the number of classes.
+        class_names: L names, in the order of the label columns.
+        image_size: S, the side in pixels of the square pictures; a ViT is built for it.
+        backbone: Any timm model name.
+        pretrained: Fetch timm's pretrained weights.
+        checkpoint_path: A local file of backbone weights (.safetensors or .pth); wins over `pretrained`.
+        feature_stride: 32, 16 or 8, or a list such as [16, 32] whose maps are resized to the finest and concatenated.
+        freeze_backbone: Keep the backbone as it is, BatchNorm statistics too.
+        head: Called with (channels, num_labels); in YAML a class path and its options.
+        loss: Classification loss on (logits, labels); default `MaskedBCE`.
+        optimizer: Called with parameter groups.
+        scheduler: Called with the optimiser and stepped once an epoch; default is warm-up + cosine, stepped each batch.
+        backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
+        warmup_fraction: Share of all steps, in [0, 1), that the default schedule warms up over.
+        ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1); validation, test and
+            checkpoints then use the average. None switches it off.
+        early_stopping_patience: Stop after this many validations without a better mAP. None switches it off.
+        init_from: An IBCA checkpoint to start from; its labels may differ, classes are matched by name.
+        preprocessing: Plain data from the data module that `predict` needs to read a picture as training did.
+        tune_thresholds: Choose each class's threshold for the best F1 on the validation set, and store them.
+
+    Raises:
+        InputError: When a value is out of its range, or a file does not fit.
+    """
+
+    def __init__(
+        self,
+        num_labels: int,
+        class_names: list[str],
+        image_size: int = 384,
+        backbone: str = "resnet50",
+        pretrained: bool = True,
+        checkpoint_path: str | None = None,
+        feature_stride: int | list[int] = 32,
+        freeze_backbone: bool = False,
+        head: Callable[[int, int], Head] = IBCAHead,
+        loss: Loss | None = None,
+        optimizer: Callable[[Iterable[Any]], Optimizer] = lambda p: torch.optim.AdamW(p, lr=3e-4, weight_decay=0.05),
+        scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
+        backbone_lr_scale: float = 1.0,
+        warmup_fraction: float = 0.05,
+        ema_decay: float | None = None,
+        early_stopping_patience: int | None = None,
+        init_from: str | None = None,
+        preprocessing: dict[str, str] | None = None,
+        tune_thresholds: bool = True,
+    ) -> None:
+        super().__init__()
+        _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
+        _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
+        _require(0 <= warmup_fraction < 1, "model.warmup_fraction in [0, 1)", warmup_fraction, "try 0.05")
+        _require(
+            backbone_lr_scale > 0, "model.backbone_lr_scale above 0", backbone_lr_scale, "or freeze_backbone: true"
+        )
+        _require(ema_decay is None or 0 < ema_decay < 1, "model.ema_decay in (0, 1)", ema_decay, "try 0.999, or null")
+        _require(
+            early_stopping_patience is None or early_stopping_patience >= 1,
+            "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
+        )  # fmt: skip
+        self.class_names, self.preprocessing = list(class_names), dict(preprocessing or {})
+        self.image_size, self.feature_stride = image_size, feature_stride
+        self.backbone = Backbone(
+            backbone,
+            pretrained=pretrained and init_from is None,
+            checkpoint_path=None if init_from else checkpoint_path,
+            feature_stride=feature_stride,
+            freeze=freeze_backbone,
+            image_size=image_size,
+        )
+        self.head = head(self.backbone.channels, num_labels)
+        self.loss: Loss = loss if loss is not None else MaskedBCE()
+        self.register_buffer("_mean", torch.empty(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.empty(1, 3, 1, 1), persistent=False)
+        self._mean: Tensor
+        self._std: Tensor
+        self.set_normalisation(self.backbone.mean, self.backbone.std)
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self.backbone_lr_scale, self.warmup_fraction = backbone_lr_scale, warmup_fraction
+        self.ema_decay, self.early_stopping_patience = ema_decay, early_stopping_patience
+        self.tune_thresholds = tune_thresholds
+        self.thresholds = [0.5] * num_labels
+        self.backbone_name = backbone
+        self.evaluations: dict[str, Evaluation] = {}
+        self._gathered: dict[str, _Gathered] = {}
+        if init_from is not None:
+            initialise_from(self, read_checkpoint(init_from), init_from)
+
+    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise with these means and standard deviations per channel, on a scale of [0, 1]."""
+        self._mean.copy_(torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self._std.copy_(torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """All that is needed to build this model again, as plain data."""
+        return ModelSpec(
+            backbone=self.backbone_name,
+            feature_stride=self.feature_stride,
+            image_size=self.image_size,
+            mean=list(self.backbone.mean),
+            std=list(self.backbone.std),
+            head=head_spec(self.head),
+            class_names=self.class_names,
+            thresholds=list(self.thresholds),
+            preprocessing=self.preprocessing,
+        )
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> HeadOutput:
+        """Classify pictures.
+
+        Args:
+            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+            labels: (B, L) in {0, 1, -1}; in training only, for the head's own losses.
+
+        Returns:
+            Logits (B, L), attention (B, L, H, W) and the head's weighted losses.
+        """
+        output: HeadOutput = self.head(self.backbone((images - self._mean) / self._std), labels)
+        return output
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step; stops on a loss that is not finite, before it can reach a checkpoint."""
+        # The estimate is infinite for runs bounded by time alone: the schedule then stays at its start.
+        self.head.set_progress(self.global_step / max(self.trainer.estimated_stepping_batches, 1))
+        labels: Tensor = batch["label"]
+        output = self(batch["image"], labels)
+        parts = {"classification": self.loss(output.logits, labels), **output.losses}
+        loss = torch.stack([part.float() for part in parts.values()]).sum()
+        if not torch.isfinite(loss):
+            values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
+            raise NonFiniteError(
+                f"a finite training loss, got {values} at epoch {self.current_epoch}, step {self.global_step} "
+                f"(pictures {', '.join(list(batch['id'])[:4])}, ...); lower the learning rate, or use full precision"
+            )
+        size = len(labels)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size, sync_dist=True)
+        for name, part in parts.items():
+            self.log(f"train/{name}", part, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """The last step leaves the schedule at its end, for the checkpoint."""
+        self.head.set_progress(self.global_step / max(self.trainer.estimated_stepping_batches, 1))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over parameter groups (no decay on vectors), the backbone's rate scaled, warm-up + cosine."""
+        optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss))
+        for group in optimizer.param_groups:
+            if group["part"] == "backbone":
+                group["lr"] *= self.backbone_lr_scale
+        if self._scheduler is None:
+            total = self.trainer.estimated_stepping_batches
+            if total == float("inf"):  # a run bounded by time alone has no end to decay to
+                return optimizer
+            scheduler = warmup_cosine(optimizer, int(total), round(total * self.warmup_fraction))
+            return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+        return [optimizer], [{"scheduler": self._scheduler(optimizer), "interval": "epoch", "monitor": MONITOR}]
+
+    def configure_callbacks(self) -> list[Callback]:
+        """EMA and early stopping are part of the recipe, so they work from a notebook too."""
+        callbacks: list[Callback] = []
+        if self.ema_decay is not None:
+            # Buffers are copied, not averaged: an average of the schedule's progress would lag behind.
+            callbacks.append(EMAWeightAveraging(decay=self.ema_decay, use_buffers=False))
+        if self.early_stopping_patience is not None:
+            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=self.early_stopping_patience))
+        return callbacks
+
+    # --- evaluation -------------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Gather one batch for the figures; returns what the picture callback draws."""
+        output = self._gather(f"val:{dataloader_idx}", batch)
+        loss = self.loss(output.logits, batch["label"])
+        self.log("val/loss", loss, batch_size=len(batch["label"]), sync_dist=True, add_dataloader_idx=False)
+        return {"probabilities": output.logits.float().sigmoid(), "attention": output.attention}
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Gather one batch for the figures; returns what the picture callback draws."""
+        output = self._gather(f"test:{dataloader_idx}", batch)
+        return {"probabilities": output.logits.float().sigmoid(), "attention": output.attention}
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Ids and probabilities (B, L)."""
+        return {"id": list(batch["id"]), "probabilities": self(batch["image"]).logits.float().sigmoid()}
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        self._gathered.clear()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget earlier evaluations."""
+        self._gathered.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures of the validation set; while training, the thresholds that fit it best."""
+        if self.trainer.sanity_checking:
+            return
+        evaluation = self._evaluate("val", "val:0")
+        if self.tune_thresholds and self._fitting:
+            self.thresholds = best_f1_thresholds(evaluation.probabilities, evaluation.labels)
+        self._log_figures("val", evaluation)
+        score = evaluation.figures["metrics"]["mAP"]
+        if score is None:
+            # No class has both a positive and a negative: the loss decides which checkpoint is best.
+            score = -float(self.trainer.callback_metrics["val/loss"])
+        self.log(MONITOR, score, rank_zero_only=False)
+
+    def on_test_epoch_end(self) -> None:
+        """Figures of every test set."""
+        names = getattr(getattr(self.trainer, "datamodule", None), "test_names", None) or ["test"]
+        for index, key in enumerate(sorted(k for k in self._gathered if k.startswith("test:"))):
+            name = names[index] if index < len(names) else f"test{index}"
+            evaluation = self._evaluate(name, key, intervals=True)
+            self._log_figures("test" if len(names) == 1 else f"test_{name}", evaluation)
+
+    @property
+    def _fitting(self) -> bool:
+        return self.trainer.state.fn == TrainerFn.FITTING
+
+    def _gather(self, key: str, batch: Batch) -> HeadOutput:
+        output: HeadOutput = self(batch["image"])
+        gathered = self._gathered.setdefault(key, _Gathered())
+        labels, attention = batch["label"], output.attention.float()
+        pairs: dict[str, Tensor] = {}
+        if "mask" in batch:
+            pairs = pair_figures(attention, batch["mask"], labels)
+            for region in ("spurious", "noise"):
+                if f"{region}_mask" in batch:
+                    pairs[f"{region}_energy"] = region_energy(attention, batch[f"{region}_mask"], labels)
+        gathered.store.to(labels.device).update(batch["index"], output.logits.float().sigmoid(), labels, pairs)
+        gathered.facts.update(batch)
+        return output
+
+    def _evaluate(self, name: str, key: str, intervals: bool = False) -> Evaluation:
+        gathered = self._gathered[key]
+        stored = gathered.store.compute()
+        facts = gathered.facts.gathered(self.trainer.world_size)
+        thresholds = None if self._fitting else self.thresholds  # they are about to be tuned on these very data
+        evaluation = evaluate(name, stored, facts, self.class_names, thresholds, intervals=intervals)
+        self.evaluations[name] = evaluation
+        return evaluation
+
+    def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
+        # Every rank holds the same gathered figures, so there is nothing to reduce.
+        log = partial(self.log, rank_zero_only=False, sync_dist=False)
+        for name, value in evaluation.figures["metrics"].items():
+            if value is not None:
+                log(f"{prefix}/{name}", value, prog_bar=prefix == "val" and name == "mAP")
+        for class_name, figures in evaluation.figures["per_class"].items():
+            if figures.get("AP") is not None:
+                log(f"{prefix}_AP/{class_name}", figures["AP"])
+
+    # --- checkpoints ------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add all that predict needs, as plain data."""
+        checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model; take over its thresholds."""
+        spec = ModelSpec.from_checkpoint(checkpoint)
+        require_same_model(spec, self.spec)
+        self.thresholds = list(spec.thresholds)
+
+
+def _require(condition: bool, expected: str, got: object, fix: str) -> None:
+    if not condition:
+        raise InputError(expected, got, fix)

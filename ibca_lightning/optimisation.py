@@ -1,0 +1,49 @@
+"""Parameter groups and the default learning rate schedule."""
+
+import math
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, Any]]:
+    """Split trainable parameters by part and by weight decay.
+
+    Vectors and scalars (biases, norms, Gaussian scales) are not decayed: pulling them to zero is no regularisation.
+
+    Args:
+        backbone: Its groups are marked `part="backbone"`.
+        others: Head and loss; marked `part="head"`.
+
+    Returns:
+        Non-empty groups with the keys `params`, `part` and, for undecayed ones, `weight_decay: 0`.
+    """
+    groups: list[dict[str, Any]] = []
+    for part, modules in (("backbone", (backbone,)), ("head", others)):
+        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        groups.append({"params": [p for p in parameters if p.ndim > 1], "part": part})
+        groups.append({"params": [p for p in parameters if p.ndim <= 1], "part": part, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
+
+
+def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int) -> LambdaLR:
+    """Linear warm-up to the optimiser's rate, then a cosine to zero; stepped every batch.
+
+    Args:
+        optimizer: Its groups keep their own peak rates.
+        total_steps: Length of the run in optimiser steps.
+        warmup_steps: Steps until the peak; 0 starts at the peak.
+
+    Returns:
+        A scheduler whose state needs no pickled function: rebuilt from the same arguments on resume.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,125 @@
+"""A trained model from its checkpoint alone: `ibca_lightning.load(CKPT)`."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ibca_lightning.checkpoint import ModelSpec, build_head, read_checkpoint
+from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.transforms import evaluation_transform
+from ibca_lightning.errors import InputError
+from ibca_lightning.module import MultiLabelModule
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        names: L class names.
+        probabilities: (L,) float32.
+        decisions: (L,) bool, probability above the class's threshold.
+        attention: (L, H, W) float32, each map sums to 1.
+    """
+
+    names: list[str]
+    probabilities: np.ndarray
+    decisions: np.ndarray
+    attention: np.ndarray
+
+
+class Predictor:
+    """A model in evaluation mode, with its own preprocessing.
+
+    Args:
+        checkpoint: From `ibca_lightning.checkpoint.read_checkpoint`.
+        device: Where to run; default CUDA where there is one.
+        path: Of the checkpoint, for messages.
+
+    Raises:
+        InputError: When the weights do not fit the model the checkpoint describes.
+    """
+
+    def __init__(self, checkpoint: dict[str, Any], device: str | None = None, path: str | Path = "checkpoint") -> None:
+        self.spec = spec = ModelSpec.from_checkpoint(checkpoint, path)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = MultiLabelModule(
+            len(spec.class_names),
+            spec.class_names,
+            image_size=spec.image_size,
+            backbone=spec.backbone,
+            pretrained=False,
+            feature_stride=spec.feature_stride,
+            head=partial(build_head, spec.head),
+            preprocessing=spec.preprocessing,
+        )
+        own = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("loss.")}
+        try:
+            self.model.load_state_dict(own)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path} to hold the weights of the model it describes", str(error).splitlines()[-1].strip(),
+                "use the checkpoint as it was written, with the version of timm it was trained with",
+            ) from error  # fmt: skip
+        self.model.set_normalisation(spec.mean, spec.std)
+        self.model.thresholds = list(spec.thresholds)
+        self.model.eval().to(self.device)
+        self._transform = evaluation_transform(spec.image_size, spec.preprocessing)
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities and attention of a batch.
+
+        Args:
+            images: (B, 3, S, S) uint8, already brought to the model's size.
+
+        Returns:
+            (B, L) probabilities and (B, L, H, W) attention, float32 on the CPU.
+        """
+        output = self.model(images.to(self.device))
+        return output.logits.float().sigmoid().cpu(), output.attention.float().cpu()
+
+    def predict(self, picture: str | Path | Image.Image | np.ndarray) -> Prediction:
+        """Classify one picture.
+
+        Args:
+            picture: A file, a PIL image, or an (H, W, 3) uint8 RGB array.
+
+        Returns:
+            Probabilities, decisions and attention of every class.
+        """
+        if isinstance(picture, (str, Path)):
+            pixels = read_image(str(picture), self.spec.image_size)
+        elif isinstance(picture, Image.Image):
+            pixels = np.asarray(picture.convert("RGB"))
+        else:
+            pixels = picture
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise InputError(
+                "an (H, W, 3) uint8 RGB array", f"{pixels.dtype} of shape {pixels.shape}", "convert it first"
+            )
+        probabilities, attention = self.forward(self._transform(pixels)[0][None])
+        row = probabilities[0].numpy()
+        return Prediction(self.spec.class_names, row, row > np.asarray(self.spec.thresholds), attention[0].numpy())
+
+
+def load(path: str | Path, device: str | None = None) -> Predictor:
+    """Load a checkpoint for prediction; needs no YAML, and runs no code the file may hold.
+
+    Args:
+        path: A `.ckpt` file written by `ibca fit`.
+        device: Such as `cpu` or `cuda:0`; default CUDA where there is one.
+
+    Returns:
+        A predictor whose `predict` takes a file, a PIL image or an array.
+
+    Raises:
+        InputError: When the file is missing or no IBCA checkpoint.
+    """
+    return Predictor(read_checkpoint(path), device, path)

@@ -1,0 +1,7 @@
+"""`make bench`: every benchmark of this folder, one after the other, on this machine."""
+
+from tests.bench import heads, startup
+
+if __name__ == "__main__":
+    heads.main()
+    startup.main()

@@ -1,0 +1,169 @@
+"""The bottleneck's maths against torch.distributions, closed forms, naive loops and Monte Carlo."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
+
+from ibca_lightning.heads.gaussian_mixture import (
+    GaussianEncoder,
+    GaussianMixture,
+    bottleneck_loss,
+    evidence_against_background,
+    gaussian_log_density,
+    gaussian_negative_entropy,
+    restricted_log_prior,
+    soft_clamp,
+)
+
+B, L, K, D, N = 3, 4, 2, 5, 7
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def mixture(class_weights: bool = True) -> GaussianMixture:
+    torch.manual_seed(0)
+    model = GaussianMixture(L, K, D, init_std=1.0, class_weights=class_weights)
+    for parameter in (model.raw_log_std, model.background_log_weight):
+        torch.nn.init.normal_(parameter, std=0.7)
+    if class_weights:
+        torch.nn.init.normal_(model.class_log_weight, std=0.7)
+    return model.requires_grad_(False)
+
+
+def points(count: int = N) -> Tensor:
+    return torch.randn(B, D, count, generator=torch.Generator().manual_seed(1))
+
+
+def components(model: GaussianMixture) -> tuple[Tensor, Tensor]:
+    return model.mean, soft_clamp(model.raw_log_std).exp()
+
+
+def test_density_is_that_of_torch_distributions() -> None:
+    mean, std = components(mixture())
+    for z, tolerance in ((points(), TOLERANCE), (100 * points(), {"rtol": 1e-4, "atol": 1e-3})):
+        expected = Independent(Normal(mean, std), 1).log_prob(z.permute(0, 2, 1)[:, :, None]).permute(0, 2, 1)
+        torch.testing.assert_close(gaussian_log_density(z, mean, std.log()), expected, **tolerance)
+
+
+def test_density_gradient() -> None:
+    mean, std = (x.double() for x in components(mixture()))
+    inputs = [x.requires_grad_() for x in (points().double(), mean.clone(), std.log())]
+    assert torch.autograd.gradcheck(gaussian_log_density, inputs)
+
+
+def test_prior_with_every_class_is_a_mixture_of_torch_distributions() -> None:
+    model = mixture()
+    mean, std = components(model)
+    expected = MixtureSameFamily(Categorical(logits=model.log_weight), Independent(Normal(mean, std), 1))
+    got = restricted_log_prior(model.joint(points()), model.log_weight, torch.ones(B, L))
+    torch.testing.assert_close(got, expected.log_prob(points().permute(0, 2, 1)), **TOLERANCE)
+
+
+def test_prior_keeps_background_positive_and_unknown_classes() -> None:
+    model = mixture()
+    mean, std = components(model)
+    labels = torch.tensor([[1, 0, -1, 0], [0, 0, 0, 0], [0, 1, 1, -1]], dtype=torch.int8)
+    got = restricted_log_prior(model.joint(points()), model.log_weight, labels)
+    for b, allowed in enumerate(([0, 2, 4, 5], [4, 5], [1, 2, 3, 4, 5])):
+        by_hand = MixtureSameFamily(
+            Categorical(logits=model.log_weight[allowed]), Independent(Normal(mean[allowed], std[allowed]), 1)
+        )
+        torch.testing.assert_close(got[b], by_hand.log_prob(points()[b].T), **TOLERANCE)
+
+
+def test_prior_of_excluded_classes_has_no_gradient() -> None:
+    model = mixture().requires_grad_()
+    labels = torch.tensor([[1, 0, -1, 0]]).expand(B, L)
+    restricted_log_prior(model.joint(points()), model.log_weight, labels).sum().backward()
+    for gradient in (model.mean.grad, model.raw_log_std.grad, model.class_log_weight.grad):
+        assert gradient is not None
+        moved = gradient.flatten(1).abs().sum(1) > 0 if gradient.dim() > 1 else gradient != 0
+        assert moved[:L].tolist() == [True, False, True, False]
+
+
+def test_evidence_is_that_of_a_naive_loop() -> None:
+    model = mixture()
+    mean, std = components(model)
+    got = evidence_against_background(model.joint(points()), L)
+    for b in range(B):
+        for n in range(N):
+            weighted = [
+                (Normal(mean[m], std[m]).log_prob(points()[b, :, n]).sum() + model.log_weight[m]).exp().item()
+                for m in range(L + K)
+            ]
+            for l in range(L):  # noqa: E741
+                expected = math.log(weighted[l] / sum(weighted[L:]))
+                assert math.isclose(got[b, l, n].item(), expected, rel_tol=1e-4, abs_tol=1e-4)
+
+
+def test_negative_entropy_is_that_of_torch_distributions() -> None:
+    log_std = points()
+    torch.testing.assert_close(gaussian_negative_entropy(log_std), -Normal(0.0, log_std.exp()).entropy().sum(1))
+
+
+def test_bottleneck_averages_to_the_closed_form_for_one_gaussian() -> None:
+    """A picture without a positive label, one background component: KL between two Gaussians."""
+    torch.manual_seed(2)
+    model = GaussianMixture(L, 1, D, init_std=1.0).requires_grad_(False)
+    torch.nn.init.normal_(model.raw_log_std, std=0.5)
+    mean, log_std = points(1), 0.5 * torch.randn(B, D, 1)
+    prior = Normal(model.mean[L], soft_clamp(model.raw_log_std[L]).exp())
+    expected = kl_divergence(Normal(mean[..., 0], log_std[..., 0].exp()), prior).sum(1).mean()
+
+    samples = 40_000  # as positions: the loss is the mean over them
+    z = mean + log_std.exp() * torch.randn(B, D, samples)
+    log_prior = restricted_log_prior(model.joint(z), model.log_weight, torch.zeros(B, L))
+    got = bottleneck_loss(log_std.expand(-1, -1, samples), log_prior)
+    torch.testing.assert_close(got, expected, rtol=0.01, atol=0.0)
+
+
+def test_bottleneck_averages_to_monte_carlo_for_a_mixture() -> None:
+    model, labels = mixture(), torch.tensor([[1, 0, -1, 0], [0, 0, 0, 0], [0, 1, 1, -1]])
+    mean, std = components(model)
+    q_mean, q_log_std, samples = points(1), 0.3 * points(1), 40_000
+    torch.manual_seed(3)
+    z = q_mean + q_log_std.exp() * torch.randn(B, D, samples)
+    log_prior = restricted_log_prior(model.joint(z), model.log_weight, labels)
+    got = bottleneck_loss(q_log_std.expand(-1, -1, samples), log_prior)
+
+    estimates = []
+    for b, allowed in enumerate(([0, 2, 4, 5], [4, 5], [1, 2, 3, 4, 5])):
+        q = Independent(Normal(q_mean[b, :, 0], q_log_std[b, :, 0].exp()), 1)
+        p = MixtureSameFamily(
+            Categorical(logits=model.log_weight[allowed]), Independent(Normal(mean[allowed], std[allowed]), 1)
+        )
+        draws = q.sample((samples,))
+        estimates.append((q.log_prob(draws) - p.log_prob(draws)).mean())
+    torch.testing.assert_close(got, torch.stack(estimates).mean(), rtol=0.01, atol=0.0)
+    assert got > 0
+
+
+def test_far_away_points_are_finite() -> None:
+    model = mixture().requires_grad_()
+    z = (1e3 * points()).requires_grad_()
+    joint = model.joint(z)
+    total = restricted_log_prior(joint, model.log_weight, torch.zeros(B, L)).sum()
+    (total + evidence_against_background(joint, L).softmax(-1).square().sum()).backward()
+    for tensor in (z, *model.parameters()):
+        assert tensor.grad is not None
+        assert tensor.grad.isfinite().all()
+
+
+def test_class_weights_do_not_exist_when_nothing_can_learn_them() -> None:
+    names = {name for name, _ in mixture(class_weights=False).named_parameters()}
+    assert names == {"mean", "raw_log_std", "background_log_weight"}
+
+
+def test_encoder_without_variance_is_its_mean() -> None:
+    encoder = GaussianEncoder(D, 3, variational=False)
+    mean, log_std = encoder(points())
+    assert log_std is None
+    torch.testing.assert_close(mean, encoder.mean(points().permute(0, 2, 1)).permute(0, 2, 1))
+
+
+def test_a_thousand_labels_fit_into_memory() -> None:
+    """(B, M, N, D) floats would take 1.5 GB here."""
+    model = GaussianMixture(1000, 8, 32)
+    joint = model.joint(torch.randn(2, 32, 576))
+    assert evidence_against_background(joint, 1000).shape == (2, 1000, 576)

@@ -1,0 +1,110 @@
+"""Spurious attention, effect, contrast and alignment against hand-worked numbers and naive loops."""
+# ruff: noqa: N806
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ibca_lightning.heads.contrast import background_attention, contrastive_loss
+from ibca_lightning.heads.ibca import alignment_loss
+from ibca_lightning.heads.intervention import effect_loss, spurious_attention
+
+
+def test_spurious_attention_by_hand() -> None:
+    attention = torch.tensor([[[0.5, 0.3, 0.2]]])
+    reference = torch.tensor([[[0.8, 0.2, 0.0]]])
+    # 0.5 * 0, 0.3 * 0.75, 0.2 * 1
+    expected = torch.tensor([[[0.0, 0.225, 0.2]]]) / 0.425
+    torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.0), expected)
+
+
+def test_spurious_attention_of_a_flat_or_certain_reference_is_uniform() -> None:
+    uniform = torch.full((1, 1, 4), 0.25)
+    certain = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+    for attention, reference in ((uniform, uniform), (certain, certain)):
+        torch.testing.assert_close(spurious_attention(attention, reference), uniform)
+
+
+def test_effect_by_hand() -> None:
+    attention, spurious = torch.tensor([[[1.0, 0.0]] * 3]), torch.tensor([[[0.0, 1.0]] * 3])
+    evidence = torch.tensor([[[2.0, -1.0], [1.0, 4.0], [9.0, -9.0]]], requires_grad=True)
+    attention.requires_grad_()
+    loss = effect_loss(attention, spurious, evidence, torch.tensor([[1, 0, -1]]))
+    loss.backward()
+    # effects 3 for a positive and -3 for a negative, the third unknown
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-3)), abs=1e-6)
+    assert evidence.grad is None
+    assert attention.grad is not None
+    assert (attention.grad[0, 2] == 0).all()
+
+
+def test_background_attention_by_hand() -> None:
+    reference = torch.tensor([[[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]])
+    by_labels = {(1, 0): [0.0, 0.5, 0.5], (1, -1): [0.0, 1.0, 0.0], (0, 0): [1 / 3] * 3}
+    for labels, expected in by_labels.items():
+        got = background_attention(reference, torch.tensor([labels]), smoothing=0.0)
+        torch.testing.assert_close(got, torch.tensor([expected]))
+
+
+def test_contrast_is_that_of_a_naive_loop() -> None:
+    torch.manual_seed(0)
+    B, L, C, temperature = 4, 3, 6, 0.3
+    anchor, reference, spurious, background = (torch.randn(s) for s in ((B, L, C), (B, L, C), (B, L, C), (B, C)))
+    labels = torch.tensor([[1, 0, 1], [1, 1, -1], [1, 0, 0], [0, 0, 1]])
+
+    def unit(x: torch.Tensor) -> torch.Tensor:
+        return F.normalize(x, dim=-1)
+
+    terms = []
+    for b in range(B):
+        for l in range(L):  # noqa: E741
+            others = [unit(reference[i, l]) for i in range(B) if i != b and labels[i, l] == 1]
+            if labels[b, l] != 1 or not others:
+                continue
+            negatives = [spurious[b, l], background[b]]
+            for m in range(L):
+                members = [unit(reference[i, m]) for i in range(B) if labels[i, m] == 1]
+                if m != l and members:
+                    negatives.append(torch.stack(members).sum(0))
+            candidates = [torch.stack(others).sum(0), *negatives]
+            scores = torch.stack([unit(anchor[b, l]) @ unit(x) for x in candidates]) / temperature
+            terms.append(-scores.log_softmax(0)[0])
+    assert len(terms) == 5  # three of class 0, none of class 1 (alone), two of class 2
+    got = contrastive_loss(anchor, reference, spurious, background, labels, temperature)
+    torch.testing.assert_close(got, torch.stack(terms).mean())
+
+
+@pytest.mark.parametrize("labels", [[[0, 0], [0, 0]], [[1, 0], [0, 1]], [[1, -1], [-1, 1]], [[-1, -1], [-1, -1]]])
+def test_contrast_without_a_pair_is_zero_with_a_gradient(labels: list[list[int]]) -> None:
+    anchor = torch.randn(2, 2, 3, requires_grad=True)
+    value = contrastive_loss(anchor, anchor, anchor, anchor[:, 0], torch.tensor(labels))
+    value.backward()
+    assert value.item() == 0
+    assert anchor.grad is not None
+    assert (anchor.grad == 0).all()
+
+
+def test_contrast_moves_only_the_anchors_that_have_a_pair() -> None:
+    tensors = [torch.randn(2, 2, 3, requires_grad=True) for _ in range(3)]
+    background = torch.randn(2, 3, requires_grad=True)
+    contrastive_loss(*tensors, background, torch.tensor([[1, 0], [1, -1]])).backward()
+    anchor, *rest = tensors
+    assert anchor.grad is not None
+    assert (anchor.grad.abs().sum(-1) > 0).tolist() == [[True, False], [True, False]]
+    assert all(x.grad is None for x in (*rest, background))
+
+
+def test_alignment_is_the_divergence_of_present_classes() -> None:
+    torch.manual_seed(0)
+    attention, reference = torch.randn(2, 2, 5).softmax(-1).requires_grad_(), torch.randn(2, 2, 5).softmax(-1)
+    reference.requires_grad_()
+    got = alignment_loss(attention, reference, torch.tensor([[1, 0], [-1, 1]]))
+    got.backward()
+    kl = [F.kl_div(attention[i, i].log(), reference[i, i], reduction="sum") for i in (0, 1)]
+    torch.testing.assert_close(got, (kl[0] + kl[1]) / 2)
+    assert reference.grad is None
+    assert attention.grad is not None
+    assert (attention.grad[[0, 1], [1, 0]] == 0).all()
+    torch.testing.assert_close(alignment_loss(reference, reference, torch.ones(2, 2)), torch.tensor(0.0))

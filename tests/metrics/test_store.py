@@ -1,0 +1,105 @@
+import pickle
+
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+
+from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.metrics.store import EvaluationStore, NonFiniteError
+
+SAMPLES, CLASSES, BATCH = 13, 3, 2
+
+
+def data():
+    generator = torch.Generator().manual_seed(3)
+    probabilities = torch.rand(SAMPLES, CLASSES, generator=generator)
+    labels = torch.randint(-1, 2, (SAMPLES, CLASSES), generator=generator).to(torch.int8)
+    energy = torch.rand(SAMPLES, CLASSES, generator=generator).masked_fill(labels != 1, torch.nan)
+    return probabilities, labels, energy
+
+
+def fill(store, indices):
+    probabilities, labels, energy = data()
+    for start in range(0, len(indices), BATCH):
+        index = torch.tensor(indices[start : start + BATCH])
+        store.update(index, probabilities[index], labels[index], {"energy": energy[index]})
+
+
+def result(store):
+    stored = store.compute()
+    return stored.index, stored.probabilities, stored.labels, stored.pairs["energy"]
+
+
+def process(rank, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    padded, idle = EvaluationStore(), EvaluationStore()
+    # What a padded sampler gives: every second sample, and the first once more.
+    fill(padded, [*range(rank, SAMPLES, 2), *([0] if rank == 1 else [])])
+    fill(idle, range(SAMPLES) if rank == 1 else [])
+    torch.save([result(padded), result(idle)], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    alone = EvaluationStore()
+    fill(alone, range(SAMPLES))
+    expected, names = result(alone), ["a", "b", "c"]
+    torch.multiprocessing.spawn(process, (str(tmp_path),), nprocs=2)
+    for rank in range(2):
+        for together in torch.load(tmp_path / f"{rank}.pt"):
+            for one, two in zip(expected, together, strict=True):
+                torch.testing.assert_close(one, two, rtol=0, atol=0, equal_nan=True)
+            assert figures(together[1], together[2], names) == figures(*data()[:2], names)
+
+
+def test_duplicates_are_dropped_and_the_order_is_that_of_the_index():
+    store = EvaluationStore()
+    fill(store, [5, 2, 9, 2, 0, 5])
+    probabilities, labels, energy = data()
+    rows = [0, 2, 5, 9]
+    index, *values = result(store)
+    assert index.tolist() == rows
+    for value, whole in zip(values, (probabilities, labels, energy), strict=True):
+        torch.testing.assert_close(value, whole[rows], rtol=0, atol=0, equal_nan=True)
+
+
+def test_one_sample_of_one_class_keeps_its_shape():
+    store = EvaluationStore()
+    store.update(torch.tensor([7]), torch.tensor([[0.5]]), torch.tensor([[1]]))
+    stored = store.compute()
+    assert (stored.index.shape, stored.probabilities.shape, stored.labels.shape) == ((1,), (1, 1), (1, 1))
+    assert stored.pairs == {}
+
+
+def test_batches_without_masks_give_no_pairs():
+    store = EvaluationStore()
+    store.update(torch.tensor([1]), torch.tensor([[0.5]]), torch.tensor([[1]]), {"energy": torch.tensor([[0.25]])})
+    store.update(torch.tensor([0]), torch.tensor([[0.5]]), torch.tensor([[1]]))
+    energy = store.compute().pairs["energy"]
+    assert torch.isnan(energy[0, 0])
+    assert energy[1, 0] == 0.25
+
+
+def test_reset_forgets():
+    store = EvaluationStore()
+    fill(store, [1, 2, 3])
+    store.compute()
+    store.reset()
+    fill(store, [4])
+    assert result(store)[0].tolist() == [4]
+    store.reset()
+    with pytest.raises(RuntimeError, match="got none"), pytest.warns(UserWarning, match="before"):
+        store.compute()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_non_finite_probabilities_stop_with_the_samples_named(value):
+    store = EvaluationStore()
+    probabilities = torch.full((3, 2), 0.5)
+    probabilities[1, 0] = value
+    with pytest.raises(NonFiniteError, match="index 42;") as caught:
+        store.update(torch.tensor([41, 42, 43]), probabilities, torch.zeros(3, 2))
+    assert caught.value.indices == [42]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

@@ -1,0 +1,136 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ibca_lightning.errors import InputError
+from ibca_lightning.losses import (
+    AsymmetricLoss,
+    FocalLoss,
+    Loss,
+    MaskedBCE,
+    asymmetric_loss,
+    focal_loss,
+    masked_bce,
+    masked_mean,
+)
+
+LOSSES = [
+    MaskedBCE(),
+    MaskedBCE([2.0, 0.5, 1.0]),
+    AsymmetricLoss(),
+    AsymmetricLoss(0.5, 0.5, 0.0),
+    FocalLoss(2.0, 0.25),
+]
+LABELS = torch.tensor([[1, 0, -1], [0, -1, 1]])
+
+
+def logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def random_logits(scale: float = 2.0) -> torch.Tensor:
+    return scale * torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+
+
+def test_masked_bce_by_hand() -> None:
+    # p = 0.8 for a positive, 0.25 for a negative, and an unknown: (-log 0.8 - log 0.75) / 2
+    loss = masked_bce(torch.tensor([[logit(0.8), logit(0.25), 3.0]]), torch.tensor([[1, 0, -1]]))
+    assert loss.item() == pytest.approx((-math.log(0.8) - math.log(0.75)) / 2, abs=1e-6)
+
+
+def test_pos_weight_by_hand() -> None:
+    logits = torch.tensor([[logit(0.8), logit(0.25), 3.0]])
+    loss = masked_bce(logits, torch.tensor([[1, 0, -1]]), torch.tensor([3.0, 7.0, 9.0]))
+    assert loss.item() == pytest.approx((-3 * math.log(0.8) - math.log(0.75)) / 2, abs=1e-6)
+
+
+def test_asymmetric_by_hand() -> None:
+    # positive p = 0.8: (0.2)^1 * -log 0.8; negative p = 0.25, clip 0.05: p_m = 0.2, 0.2^4 * -log 0.8
+    loss = asymmetric_loss(torch.tensor([[logit(0.8), logit(0.25)]]), torch.tensor([[1, 0]]))
+    assert loss.item() == pytest.approx((0.2 + 0.2**4) * -math.log(0.8) / 2, abs=1e-6)
+
+
+def test_asymmetric_drops_very_easy_negatives() -> None:
+    logits = torch.tensor([[logit(0.04)]], requires_grad=True)
+    loss = asymmetric_loss(logits, torch.tensor([[0]]))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert logits.grad.item() == 0
+
+
+def test_focal_by_hand() -> None:
+    # positive p = 0.8: 0.2^2 * -log 0.8; negative p = 0.25: 0.25^2 * -log 0.75
+    logits, labels = torch.tensor([[logit(0.8), logit(0.25)]]), torch.tensor([[1, 0]])
+    positive, negative = 0.04 * -math.log(0.8), 0.0625 * -math.log(0.75)
+    assert focal_loss(logits, labels).item() == pytest.approx((positive + negative) / 2, abs=1e-6)
+    assert focal_loss(logits, labels, alpha=0.1).item() == pytest.approx(
+        (0.1 * positive + 0.9 * negative) / 2, abs=1e-6
+    )
+
+
+def test_without_focusing_all_are_bce() -> None:
+    expected = masked_bce(random_logits(), LABELS)
+    torch.testing.assert_close(asymmetric_loss(random_logits(), LABELS, 0, 0, 0), expected)
+    torch.testing.assert_close(focal_loss(random_logits(), LABELS, gamma=0), expected)
+    torch.testing.assert_close(MaskedBCE([1.0, 1.0, 1.0])(random_logits(), LABELS), expected)
+
+
+def test_equal_focusing_without_clip_is_focal() -> None:
+    expected = focal_loss(random_logits(), LABELS, gamma=1.5)
+    torch.testing.assert_close(asymmetric_loss(random_logits(), LABELS, 1.5, 1.5, 0), expected)
+
+
+def test_all_known_is_torch_bce() -> None:
+    labels = torch.tensor([[1, 0, 1], [0, 0, 1]])
+    expected = F.binary_cross_entropy_with_logits(random_logits(), labels.float())
+    torch.testing.assert_close(masked_bce(random_logits(), labels), expected)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda x: type(x).__name__)
+def test_unknown_labels_carry_no_gradient(loss: Loss) -> None:
+    logits = random_logits().requires_grad_()
+    loss(logits, LABELS).backward()
+    assert logits.grad is not None
+    assert ((logits.grad != 0) == (LABELS >= 0)).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda x: type(x).__name__)
+def test_all_unknown_is_zero(loss: Loss) -> None:
+    logits = random_logits().requires_grad_()
+    value = loss(logits, torch.full_like(LABELS, -1))
+    value.backward()
+    assert value.item() == 0
+    assert logits.grad is not None
+    assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda x: type(x).__name__)
+def test_extreme_logits_are_finite(loss: Loss, sign: int, dtype: torch.dtype) -> None:
+    logits = (sign * torch.tensor([[3e4, -3e4, 3e4], [0.0, 3e4, -3e4]])).to(dtype).requires_grad_()
+    value = loss(logits, LABELS)
+    value.backward()
+    assert value.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_gradients_are_those_of_the_formulae() -> None:
+    logits = random_logits().double().requires_grad_()
+    for loss in (lambda x: masked_mean(x**2, LABELS >= 0), lambda x: masked_mean(x**3, LABELS > 1)):
+        assert torch.autograd.gradcheck(loss, logits)
+
+
+def test_errors() -> None:
+    with pytest.raises(InputError, match="shape"):
+        masked_bce(torch.zeros(2, 3), torch.zeros(3))
+    with pytest.raises(InputError, match="pos_weight"):
+        MaskedBCE([1.0, 2.0])(torch.zeros(2, 3), LABELS)
+    with pytest.raises(InputError, match="clip"):
+        AsymmetricLoss(clip=1.0)
+    with pytest.raises(InputError, match="gamma"):
+        FocalLoss(gamma=-1)

@@ -1,0 +1,40 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ibca_lightning.optimisation import parameter_groups, warmup_cosine
+
+
+def test_groups_hold_every_trainable_parameter_once_and_decay_no_vector():
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    head = nn.Linear(4, 2)
+    frozen = head.bias
+    frozen.requires_grad_(False)
+    groups = parameter_groups(backbone, head)
+    members = [p for group in groups for p in group["params"]]
+    assert {id(p) for p in members} == {id(p) for p in (*backbone.parameters(), head.weight)}
+    assert len(members) == 5
+    for group in groups:
+        for parameter in group["params"]:
+            assert ("weight_decay" in group and group["weight_decay"] == 0) == (parameter.ndim <= 1)
+    assert {group["part"] for group in groups} == {"backbone", "head"}
+
+
+def test_a_frozen_backbone_leaves_no_empty_group():
+    backbone = nn.Linear(2, 2).requires_grad_(False)
+    assert all(group["part"] == "head" for group in parameter_groups(backbone, nn.Linear(2, 2)))
+
+
+def test_warmup_cosine_by_hand():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    scheduler = warmup_cosine(optimizer, total_steps=10, warmup_steps=3)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    assert rates[6] == pytest.approx(2.0 * 0.5 * (1 + math.cos(math.pi * 3 / 7)))
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
