@@ -5,5 +5,6 @@ from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.endo import Endo
 from ibca_lightning.data.folder import PictureFolder
 from ibca_lightning.data.mured import MuReD
+from ibca_lightning.data.scm import SCMDataModule
 
-__all__ = ["CSVDataModule", "Endo", "MuReD", "MultiLabelDataModule", "PictureFolder"]
+__all__ = ["CSVDataModule", "Endo", "MuReD", "MultiLabelDataModule", "PictureFolder", "SCMDataModule"]
