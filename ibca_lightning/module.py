@@ -1,5 +1,6 @@
 """The one LightningModule: any backbone, any head, any loss; the figures of the contract at validation and test."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -7,12 +8,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ibca_lightning.averaging import AveragedWeights
 from ibca_lightning.backbone import Backbone
 from ibca_lightning.checkpoint import (
     CHECKPOINT_KEY,
@@ -20,6 +22,7 @@ from ibca_lightning.checkpoint import (
     head_spec,
     initialise_from,
     read_checkpoint,
+    require_fitting_weights,
     require_same_model,
 )
 from ibca_lightning.errors import InputError, NonFiniteError
@@ -68,6 +71,7 @@ class MultiLabelModule(pl.LightningModule):
         loss: Classification loss on (logits, labels); default `MaskedBCE`.
         optimizer: Called with parameter groups.
         scheduler: Called with the optimiser and stepped once an epoch; default is warm-up + cosine, stepped each batch.
+            A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss.
         backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
         warmup_fraction: Share of all steps, in [0, 1), that the default schedule warms up over.
         ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1); validation, test and
@@ -115,8 +119,9 @@ class MultiLabelModule(pl.LightningModule):
             early_stopping_patience is None or early_stopping_patience >= 1,
             "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
         )  # fmt: skip
-        self.class_names, self.preprocessing = list(class_names), dict(preprocessing or {})
-        self.image_size, self.feature_stride = image_size, feature_stride
+        self.class_names, self.preprocessing = [str(name) for name in class_names], dict(preprocessing or {})
+        self.image_size = image_size
+        self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.backbone = Backbone(
             backbone,
             pretrained=pretrained and init_from is None,
@@ -180,11 +185,13 @@ class MultiLabelModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; stops on a loss that is not finite, before it can reach a checkpoint."""
-        # The estimate is infinite for runs bounded by time alone: the schedule then stays at its start.
-        self.head.set_progress(self.global_step / max(self.trainer.estimated_stepping_batches, 1))
+        # 0 at the first step and 1 at the last, so that what is validated and saved stands at the schedule's end. The
+        # length is infinite for runs bounded by time alone: the schedule then stays at its start.
+        self.head.set_progress(self.global_step / max(self._total_steps - 1, 1))
         labels: Tensor = batch["label"]
         output = self(batch["image"], labels)
-        parts = {"classification": self.loss(output.logits, labels), **output.losses}
+        parts = {"classification": self.loss(output.logits, labels)}
+        parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
@@ -198,23 +205,33 @@ class MultiLabelModule(pl.LightningModule):
             self.log(f"train/{name}", part, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        """The last step leaves the schedule at its end, for the checkpoint."""
-        self.head.set_progress(self.global_step / max(self.trainer.estimated_stepping_batches, 1))
+    def on_fit_start(self) -> None:
+        """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
+        _ = self.spec
+
+    @property
+    def _total_steps(self) -> float:
+        """Optimiser steps of the whole run; infinity where neither epochs nor steps bound it."""
+        total = self.trainer.estimated_stepping_batches
+        return total if total > 0 else math.inf  # -1: a stream of unknown length
 
     def configure_optimizers(self) -> Any:
         """AdamW over parameter groups (no decay on vectors), the backbone's rate scaled, warm-up + cosine."""
         optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss))
         for group in optimizer.param_groups:
-            if group["part"] == "backbone":
+            if group.get("part") == "backbone":
                 group["lr"] *= self.backbone_lr_scale
         if self._scheduler is None:
-            total = self.trainer.estimated_stepping_batches
-            if total == float("inf"):  # a run bounded by time alone has no end to decay to
+            total = self._total_steps
+            if math.isinf(total):  # there is no end to decay to
                 return optimizer
-            scheduler = warmup_cosine(optimizer, int(total), round(total * self.warmup_fraction))
-            return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-        return [optimizer], [{"scheduler": self._scheduler(optimizer), "interval": "epoch", "monitor": MONITOR}]
+            default = warmup_cosine(optimizer, int(total), round(total * self.warmup_fraction))
+            return [optimizer], [{"scheduler": default, "interval": "step"}]
+        scheduler = self._scheduler(optimizer)
+        monitor = getattr(scheduler, "monitor", None)  # Lightning's own ReduceLROnPlateau names what it watches
+        if monitor is None:
+            monitor = "val/loss" if getattr(scheduler, "mode", "max") == "min" else MONITOR
+        return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": monitor}]
 
     def configure_callbacks(self) -> list[Callback]:
         """EMA and early stopping are part of the recipe, so they work from a notebook too."""
@@ -222,8 +239,7 @@ class MultiLabelModule(pl.LightningModule):
         if not self._fitting:
             return callbacks
         if self.ema_decay is not None:
-            # Buffers are copied, not averaged: an average of the schedule's progress would lag behind.
-            callbacks.append(EMAWeightAveraging(decay=self.ema_decay, use_buffers=False))
+            callbacks.append(AveragedWeights(self.ema_decay))
         if self.early_stopping_patience is not None:
             callbacks.append(EarlyStopping(MONITOR, mode="max", patience=self.early_stopping_patience))
         return callbacks
@@ -251,8 +267,9 @@ class MultiLabelModule(pl.LightningModule):
         self._gathered.clear()
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier evaluations."""
+        """Forget earlier tests."""
         self._gathered.clear()
+        self.evaluations = {name: evaluation for name, evaluation in self.evaluations.items() if name == "val"}
 
     def on_validation_epoch_end(self) -> None:
         """Figures of the validation set; while training, the thresholds that fit it best."""
@@ -271,7 +288,8 @@ class MultiLabelModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Figures of every test set."""
         names = getattr(getattr(self.trainer, "datamodule", None), "test_names", None) or ["test"]
-        for index, key in enumerate(sorted(k for k in self._gathered if k.startswith("test:"))):
+        for key in self._gathered:  # in the order of the loaders
+            index = int(key.removeprefix("test:"))
             name = names[index] if index < len(names) else f"test{index}"
             evaluation = self._evaluate(name, key, intervals=True)
             self._log_figures("test" if len(names) == 1 else f"test_{name}", evaluation)
@@ -290,7 +308,7 @@ class MultiLabelModule(pl.LightningModule):
             for region in ("spurious", "noise"):
                 if f"{region}_mask" in batch:
                     pairs[f"{region}_energy"] = region_energy(attention, batch[f"{region}_mask"], labels)
-        gathered.store.to(labels.device).update(batch["index"], output.logits.float().sigmoid(), labels, pairs)
+        gathered.store.update(batch["index"], output.logits.float().sigmoid(), labels, pairs)
         gathered.facts.update(batch)
         return output
 
@@ -323,6 +341,7 @@ class MultiLabelModule(pl.LightningModule):
         """Refuse a checkpoint of another model; take over its thresholds."""
         spec = ModelSpec.from_checkpoint(checkpoint)
         require_same_model(spec, self.spec)
+        require_fitting_weights(checkpoint, self)
         self.thresholds = list(spec.thresholds)
 
 
