@@ -283,7 +283,7 @@ class MultiLabelModule(pl.LightningModule):
         if score is None:
             # No class has both a positive and a negative: the loss decides which checkpoint is best.
             score = -float(self.trainer.callback_metrics["val/loss"])
-        self.log(MONITOR, score, rank_zero_only=False)
+        self.log(MONITOR, score, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         """Figures of every test set."""
@@ -322,8 +322,8 @@ class MultiLabelModule(pl.LightningModule):
         return evaluation
 
     def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
-        # Every rank holds the same gathered figures, so there is nothing to reduce.
-        log = partial(self.log, rank_zero_only=False, sync_dist=False)
+        # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
+        log = partial(self.log, sync_dist=True)
         for name, value in evaluation.figures["metrics"].items():
             if value is not None:
                 log(f"{prefix}/{name}", value, prog_bar=prefix == "val" and name == "mAP")

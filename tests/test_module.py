@@ -2,6 +2,7 @@ import copy
 import json
 import math
 import warnings
+from functools import partial
 
 import lightning.pytorch as pl
 import pytest
@@ -307,7 +308,8 @@ def test_plateau_of_mode_max_watches_the_map_and_of_mode_min_the_loss(mode, drop
     val.label[1:] = 0
     val.label[0] = 1
     rates, biases = Rates(), Biases(3.0, 1.0, -1.0)
-    model = module(optimizer=sgd(1e-6), scheduler=lambda o: ReduceLROnPlateau(o, mode, factor=0.5, patience=0))
+    plateau = partial(ReduceLROnPlateau, mode=mode, factor=0.5, patience=0)
+    model = module(optimizer=sgd(1e-6), scheduler=plateau, freeze_backbone=True)
     trainer(max_epochs=3, callbacks=[rates, biases]).fit(model, loader(train), loader(val))
     assert biases.losses == sorted(biases.losses, reverse=True)
     assert (rates.rates[-1]["head"] < 1e-6) == drops
@@ -416,7 +418,7 @@ def test_a_head_option_that_no_checkpoint_can_hold_stops_the_run_at_its_start():
 
     pictures, rates = Pictures(8), Rates()
     for gadget in (Gadget(), np.float64(0.5), {"a": [Gadget]}):
-        with pytest.raises(InputError, match="gadget.* plain data"):
+        with pytest.raises(InputError, match=r"gadget.* plain data"):
             trainer(callbacks=[rates]).fit(
                 module(head=lambda c, n, gadget=gadget: Fancy(c, n, gadget=gadget)), loader(pictures), loader(pictures)
             )

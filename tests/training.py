@@ -31,7 +31,7 @@ class Pictures(Dataset[dict[str, Any]]):
         self.image = torch.randint(0, 120, (samples, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
         self.mask = torch.zeros(samples, labels, SIZE, SIZE, dtype=torch.bool)
         for label in range(labels):
-            self.mask[:, label, 8 : 24, 12 * label : 12 * label + 12] = True
+            self.mask[:, label, 8:24, 12 * label : 12 * label + 12] = True
         self.mask &= present[:, :, None, None]
         self.image[:, 0] += (self.mask.any(1) * 100).to(torch.uint8)
         self.label = present.to(torch.int8)
@@ -43,13 +43,18 @@ class Pictures(Dataset[dict[str, Any]]):
         return len(self.image)
 
     def __getitem__(self, at: int) -> dict[str, Any]:
-        item = {"image": self.image[at], "label": self.label[at], "index": torch.tensor(at), "id": f"p{at // 2}/{at}.png"}
+        item = {
+            "image": self.image[at],
+            "label": self.label[at],
+            "index": torch.tensor(at),
+            "id": f"p{at // 2}/{at}.png",
+        }
         item["group"] = f"p{at // 2}"
         return item | ({"mask": self.mask[at]} if self.masks else {})
 
 
 def loader(pictures: Dataset[Any], batch_size: int = 8) -> DataLoader[Any]:
-    return DataLoader(pictures, batch_size)
+    return DataLoader(pictures, batch_size=batch_size)
 
 
 class Data(pl.LightningDataModule):
