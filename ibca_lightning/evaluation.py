@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.intervals import bootstrap_intervals
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import by_subgroup, figures
@@ -26,12 +27,16 @@ class SampleFacts:
     rows: dict[int, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
 
     def update(self, batch: Mapping[str, Any]) -> None:
-        """Add one batch (keys `index`, `id`, and where given `group`, `subgroup`)."""
+        """Add one batch (keys `index`, `id`, and where given `group`, `subgroup`).
+
+        Raises:
+            InputError: When two samples have one index, so that one of them would be taken for a repetition.
+        """
         groups = batch.get("group", batch["id"])
         subgroups: Mapping[str, Sequence[str]] = batch.get("subgroup", {})
         for i, index in enumerate(batch["index"].tolist()):
             values = {column: str(column_values[i]) for column, column_values in subgroups.items()}
-            self.rows[index] = (str(batch["id"][i]), str(groups[i]), values)
+            self._add(index, (str(batch["id"][i]), str(groups[i]), values))
 
     def gathered(self, world_size: int) -> "SampleFacts":
         """The facts of all processes together."""
@@ -39,7 +44,19 @@ class SampleFacts:
             return self
         parts: list[Any] = [None] * world_size
         dist.all_gather_object(parts, self.rows)
-        return SampleFacts({index: row for part in parts for index, row in part.items()})
+        together = SampleFacts()
+        for part in parts:
+            for index, row in part.items():
+                together._add(index, row)
+        return together
+
+    def _add(self, index: int, row: tuple[str, str, dict[str, str]]) -> None:
+        if self.rows.setdefault(index, row)[0] != row[0]:
+            raise InputError(
+                "an index of its own for every sample of a data set",
+                f"{index} for {self.rows[index][0]} and for {row[0]}",
+                "give each its place in the whole set under `index`",
+            )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The one LightningModule: any backbone, any head, any loss; the figures of the contract at validation and test."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from ibca_lightning.metrics.store import EvaluationStore
 from ibca_lightning.metrics.thresholds import best_f1_thresholds
 from ibca_lightning.optimisation import parameter_groups, warmup_cosine
 
+log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]
 MONITOR = "val/monitor"
 
@@ -120,7 +122,7 @@ class MultiLabelModule(pl.LightningModule):
             "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
         )  # fmt: skip
         self.class_names, self.preprocessing = [str(name) for name in class_names], dict(preprocessing or {})
-        self.image_size = image_size
+        self.image_size = int(image_size)
         self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.backbone = Backbone(
             backbone,
@@ -323,25 +325,36 @@ class MultiLabelModule(pl.LightningModule):
 
     def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
         # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
-        log = partial(self.log, sync_dist=True)
+        record = partial(self.log, sync_dist=True)
         for name, value in evaluation.figures["metrics"].items():
             if value is not None:
-                log(f"{prefix}/{name}", value, prog_bar=prefix == "val" and name == "mAP")
+                record(f"{prefix}/{name}", value, prog_bar=prefix == "val" and name == "mAP")
         for class_name, figures in evaluation.figures["per_class"].items():
             if figures.get("AP") is not None:
-                log(f"{prefix}_AP/{class_name}", figures["AP"])
+                record(f"{prefix}_AP/{class_name}", figures["AP"])
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add all that predict needs, as plain data."""
+        """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
+        for name, _ in self.named_parameters():
+            if not torch.isfinite(checkpoint["state_dict"][name]).all():
+                raise NonFiniteError(
+                    f"finite weights, got NaN or infinity in {name} at epoch {self.current_epoch}, step "
+                    f"{self.global_step}; lower the learning rate, or use full precision"
+                )
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model; take over its thresholds."""
+        """Refuse a checkpoint of another model; take over its thresholds.
+
+        Pictures may be read in another way on purpose; that is said.
+        """
         spec = ModelSpec.from_checkpoint(checkpoint)
         require_same_model(spec, self.spec)
         require_fitting_weights(checkpoint, self)
+        if spec.preprocessing != self.preprocessing:
+            log.warning("the model was trained with %s, the data have %s", spec.preprocessing, self.preprocessing)
         self.thresholds = list(spec.thresholds)
 
 

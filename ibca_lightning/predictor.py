@@ -43,12 +43,19 @@ class Predictor:
         path: Of the checkpoint, for messages.
 
     Raises:
-        InputError: When the weights do not fit the model the checkpoint describes.
+        InputError: When the weights do not fit the model the checkpoint describes, or there is no such device.
     """
 
     def __init__(self, checkpoint: dict[str, Any], device: str | None = None, path: str | Path = "checkpoint") -> None:
         self.spec = spec = ModelSpec.from_checkpoint(checkpoint, path)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(
+                "a device of this machine, such as cpu or cuda:0", f"{device} ({str(error).splitlines()[0]})",
+                "choose another --device",
+            ) from error  # fmt: skip
         self.model = MultiLabelModule(
             len(spec.class_names),
             spec.class_names,

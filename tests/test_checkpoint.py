@@ -106,6 +106,13 @@ def test_another_models_checkpoint_is_refused_with_what_differs(changed, message
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_reading_pictures_in_another_way_than_in_training_is_said(ibca_checkpoint, caplog):
+    for resize, said in (("stretch", False), ("pad", True)):
+        model = module(head=small_ibca, class_names=["a", "b", "c"], preprocessing={"resize": resize})
+        trainer().test(model, loader(Pictures(4)), ckpt_path=ibca_checkpoint, weights_only=True, verbose=False)
+        assert ("trained with {'resize': 'stretch'}, the data have {'resize': 'pad'}" in caplog.text) == said
+
+
 def test_a_vit_of_another_picture_size_is_refused_in_one_line(tmp_path):
     path = fitted(tmp_path, backbone="test_vit")
     model = module(backbone="test_vit", image_size=128)

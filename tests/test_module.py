@@ -176,6 +176,17 @@ def test_spurious_and_noise_regions_are_measured_on_their_own_masks():
     assert measured["attention_energy"] < measured["spurious_energy"] < 1
 
 
+def test_samples_with_one_index_are_no_repetitions():
+    twice = torch.utils.data.ConcatDataset([Pictures(3), Renamed(3, seed=1)])
+    with pytest.raises(InputError, match=r"an index of its own .* 0 for p0/0.png and for other/0.png"):
+        trainer().test(module(), datamodule=Data({"test": twice}))
+
+
+class Renamed(Pictures):
+    def __getitem__(self, at):
+        return super().__getitem__(at) | {"id": f"other/{at}.png"}
+
+
 @pytest.mark.parametrize("case", ["one picture", "all unknown", "one label"])
 def test_figures_that_are_undefined_are_null_and_no_failure(case, tmp_path):
     pictures = Pictures(1 if case == "one picture" else 6, labels=1 if case == "one label" else 3, masks=True)
@@ -244,6 +255,22 @@ def test_a_run_that_diverges_stops_before_its_epoch_is_saved(when, tmp_path):
         checkpoint = read_checkpoint(tmp_path / f"{name}.ckpt")
         assert checkpoint["epoch"] == 0
         assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+class Corrupts(Callback):
+    """Infinite weights after a finite loss, as a gradient that overflows leaves them."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 2:
+            pl_module.head.linear.weight.data[0, 0] = math.inf
+
+
+def test_weights_that_were_not_validated_are_not_saved_when_they_diverge(tmp_path):
+    pictures = Pictures(8)
+    run = trainer(max_epochs=2, check_val_every_n_epoch=9, callbacks=[Corrupts(), last(tmp_path)])
+    with pytest.raises(NonFiniteError, match=r"head\.linear\.weight at epoch 1"):
+        run.fit(module(), loader(pictures), loader(pictures))
+    assert read_checkpoint(tmp_path / "last.ckpt")["epoch"] == 0
 
 
 def test_early_stopping_counts_validations_without_a_better_map():

@@ -105,6 +105,12 @@ def test_weights_that_do_not_fit_their_record_are_refused(bias, run, tmp_path):
         ibca_lightning.load(tmp_path / "x.ckpt")
 
 
+def test_a_device_that_is_not_there_is_named(run):
+    for device in ("cuda:99", "no_such"):
+        with pytest.raises(InputError, match=f"a device of this machine.*{device}"):
+            ibca_lightning.load(run[0], device)
+
+
 def test_importing_the_package_brings_no_torch():
     check = "import sys, ibca_lightning; print([m for m in ('torch', 'lightning', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
