@@ -332,6 +332,14 @@ class MultiLabelModule(pl.LightningModule):
         for class_name, figures in evaluation.figures["per_class"].items():
             if figures.get("AP") is not None:
                 record(f"{prefix}_AP/{class_name}", figures["AP"])
+        for name, value in evaluation.figures["tuned"].items():
+            if value is not None:
+                record(f"{prefix}_tuned/{name}", value)
+        for column, groups in evaluation.figures.get("subgroups", {}).items():
+            for group, figures in groups.items():
+                for name, value in figures["metrics"].items():
+                    if value is not None:
+                        record(f"{prefix}_{column}/{group}/{name}", value)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
 
-from ibca_lightning.evaluation import write_evaluation, write_predictions
+from ibca_lightning.evaluation import Evaluation, write_evaluation, write_predictions
 from ibca_lightning.module import MultiLabelModule
 
 
 class WriteResults(Callback):
-    """Test figures and predictions of every test set; predictions of `ibca predict`.
+    """Test figures and predictions of every test set; predictions of `ibca predict`; per-class tables for wandb.
 
     With one test set: `test_metrics.json`, `test_predictions.csv`. With several, `test_metrics.<name>.json` and
     `test_predictions.<name>.csv` each, and the first one's also under the plain names.
@@ -36,6 +37,13 @@ class WriteResults(Callback):
             if len(evaluations) > 1:
                 write_evaluation(self.run_dir, evaluation, f".{evaluation.name}")
 
+            _log_per_class(trainer, evaluation, "test" if len(evaluations) == 1 else f"test_{evaluation.name}")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the per-class table of the last validation."""
+        if trainer.is_global_zero and isinstance(pl_module, MultiLabelModule) and "val" in pl_module.evaluations:
+            _log_per_class(trainer, pl_module.evaluations["val"], "val")
+
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget an earlier prediction."""
         self._predicted.clear()
@@ -58,3 +66,12 @@ class WriteResults(Callback):
         if trainer.is_global_zero and isinstance(pl_module, MultiLabelModule) and predicted:
             ids, rows = zip(*(predicted[place] for place in sorted(predicted)), strict=True)
             write_predictions(self.run_dir / "predictions.csv", ids, torch.stack(rows), pl_module.class_names)
+
+
+def _log_per_class(trainer: pl.Trainer, evaluation: Evaluation, prefix: str) -> None:
+    rows = evaluation.figures["per_class"]
+    columns = list(dict.fromkeys(figure for figures in rows.values() for figure in figures))
+    data = [[name, *(figures.get(column) for column in columns)] for name, figures in rows.items()]
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_table(f"{prefix}/per_class", columns=["class", *columns], data=data)

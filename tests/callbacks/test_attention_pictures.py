@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from ibca_lightning.callbacks.attention_pictures import AttentionPictures
 from ibca_lightning.checkpoint import read_checkpoint
 from ibca_lightning.drawing import attention_panels
+from tests.callbacks.fake_wandb import FakeWandb
 from tests.training import Data, Pictures, best, loader, module, sgd, trainer
 
 
@@ -101,22 +101,6 @@ def test_of_several_test_sets_the_first_is_drawn_and_no_id_leaves_the_folder(tmp
     assert len(found) == 3
     assert all(name.startswith("test_") and name.endswith(".a.png") for name in found)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-class FakeWandb(WandbLogger):
-    def __init__(self, offline):
-        super().__init__(offline=True, mode="disabled")
-        self._offline, self.sent = offline, []
-
-    def log_image(self, key, images, **kwargs):
-        self.sent.append((key, len(images)))
-
-    def log_metrics(self, *args, **kwargs):
-        pass
-
-    log_hyperparams = log_metrics
-    finalize = log_metrics
-    experiment = property(lambda self: self)
 
 
 @pytest.mark.parametrize(
