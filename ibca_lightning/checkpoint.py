@@ -118,7 +118,7 @@ def head_spec(head: Head) -> dict[str, Any]:
 def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
     """Build the head that a record describes.
 
-    Only a subclass of `Head` is called, so that a tampered record can name no other code to run.
+    Only a subclass of `Head` is called: a tampered record can make an installed module be imported, and no more.
 
     Raises:
         InputError: When the class cannot be found or is no head, or does not take the options.
@@ -157,12 +157,33 @@ def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
             )  # fmt: skip
 
 
+def require_fitting_weights(checkpoint: dict[str, Any], module: nn.Module) -> None:
+    """Refuse weights that do not fit, before torch does it in many lines.
+
+    Args:
+        checkpoint: With its `state_dict`.
+        module: What is to be filled.
+
+    Raises:
+        InputError: Names the first weight that is missing, too much, or of another shape.
+    """
+    state, own = checkpoint.get("state_dict", {}), module.state_dict()
+    for name in (*own, *(name for name in state if name not in own)):
+        theirs, ours = (tuple(d[name].shape) if name in d else "none" for d in (state, own))
+        if theirs != ours:
+            raise InputError(
+                f"a weight {name} of shape {ours} in the checkpoint", theirs,
+                "use the config.yaml of the checkpoint's run, image_size included",
+            )  # fmt: skip
+
+
 def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) -> None:
     """Start `module` from another checkpoint whose labels may differ.
 
     Backbone and label-free parameters are copied. Parameters with a label axis take the rows of classes that both
-    have, by name; the others keep their fresh values. The label axis of a parameter is the one that grows when the
-    head is built with one label more, so it is found for any head.
+    have, by name; the others keep their fresh values. The label axis of a parameter is the one that grows by one row
+    when the head is built with one label more, so it is found for any head. Labels come first along it: what lies
+    behind them, such as background components, is label-free and copied.
 
     Args:
         module: A `MultiLabelModule`.
@@ -170,7 +191,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
         path: For messages.
 
     Raises:
-        InputError: When backbone, stride or head differ.
+        InputError: When backbone, stride or head differ, or a weight does not fit.
     """
     source, target = ModelSpec.from_checkpoint(checkpoint, path), module.spec
     assert isinstance(target, ModelSpec)
@@ -180,43 +201,70 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
                 f"--model.init_from {path} with {name} {getattr(target, name)}", getattr(source, name),
                 "use the same backbone, stride and head options as that checkpoint",
             )  # fmt: skip
-    state, own = checkpoint["state_dict"], module.state_dict()
+    state = checkpoint["state_dict"]
     shared = [name for name in target.class_names if name in source.class_names]
-    rows = ([target.class_names.index(n) for n in shared], [source.class_names.index(n) for n in shared])
-    axes = _label_axes(target.head, module.backbone.channels, len(target.class_names))  # type: ignore[arg-type,union-attr]
-    for name, tensor in own.items():
-        if name not in state:
+    growth = _growth(target.head, module.backbone.channels, len(target.class_names))  # type: ignore[arg-type,union-attr]
+    fresh: list[str] = []
+    for name, tensor in module.state_dict().items():
+        if name == "head.progress" or not name.startswith(("backbone.", "head.")):
+            continue  # a new run has its own schedule and loss
+        axes = growth.get(name, [0] * tensor.ndim)
+        if any(grows not in (0, 1) for grows in axes):
+            fresh.append(name)  # several rows a label, in an order that only the head knows
             continue
-        axis = axes.get(name.removeprefix("head."))
-        if axis is None:
+        more = len(source.class_names) - len(target.class_names)
+        expected = tuple(size + grows * more for grows, size in zip(axes, tensor.shape, strict=True))
+        found = tuple(state[name].shape) if name in state else "none"
+        if found != expected:
+            raise InputError(
+                f"--model.init_from {path} with a weight {name} of shape {expected}", found,
+                "use the same image_size, and the versions of ibca and timm that wrote it",
+            )  # fmt: skip
+        if not any(axes):
             tensor.copy_(state[name])
-        else:
-            _copy_rows(tensor, state[name], axis, *rows)
-    module.load_state_dict(own)
-    log.info("started from %s: %d of %d classes taken over (%s)", path, len(shared), len(own), ", ".join(shared))
+            continue
+        rows = [
+            _matching_rows(size, target.class_names, source.class_names) if grows else (torch.arange(size),) * 2
+            for grows, size in zip(axes, tensor.shape, strict=True)
+        ]
+        to, at = (torch.meshgrid(*indices, indexing="ij") for indices in zip(*rows, strict=True))
+        tensor[to] = state[name][at]
+    log.info(
+        "started from %s: %d of %d classes taken over (%s)",
+        path, len(shared), len(target.class_names), ", ".join(shared) or "none",
+    )  # fmt: skip
+    if fresh:
+        log.warning("not taken over, several rows a label: %s", ", ".join(fresh))
 
 
-def _label_axes(spec: dict[str, Any], channels: int, num_labels: int) -> dict[str, int | None]:
+def _growth(spec: dict[str, Any], channels: int, num_labels: int) -> dict[str, list[int]]:
+    """By how much each axis of each of the head's weights grows with one label more."""
     with torch.device("meta"):
         one, other = (build_head(spec, channels, n).state_dict() for n in (num_labels, num_labels + 1))
     return {
-        name: next((i for i, (a, b) in enumerate(zip(tensor.shape, other[name].shape, strict=True)) if a != b), None)
+        f"head.{name}": [b - a for a, b in zip(tensor.shape, other[name].shape, strict=True)]
         for name, tensor in one.items()
     }
 
 
-def _copy_rows(target: Tensor, source: Tensor, axis: int, to_rows: list[int], from_rows: list[int]) -> None:
-    if to_rows:
-        index = torch.tensor(to_rows)
-        target.index_copy_(axis, index, source.index_select(axis, torch.tensor(from_rows)))
+def _matching_rows(size: int, target: list[str], source: list[str]) -> tuple[Tensor, Tensor]:
+    """Rows of the target's label axis, and the source's rows that belong there."""
+    pairs = [(target.index(name), source.index(name)) for name in target if name in source]
+    pairs += [(len(target) + i, len(source) + i) for i in range(size - len(target))]
+    to, at = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
+    return to, at
 
 
 def _require_plain(value: object, what: str) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
+            _require_plain(key, f"{what} key")
             _require_plain(item, f"{what} {key}")
     elif isinstance(value, (list, tuple)):
         for item in value:
             _require_plain(item, what)
-    elif not isinstance(value, _PLAIN):
-        raise InputError(f"{what} as plain data (numbers, strings, lists)", type(value).__name__, "give a plain value")
+    elif type(value) not in _PLAIN:  # exactly: a numpy float is a float, but needs numpy's code to be loaded
+        raise InputError(
+            f"{what} as plain data (numbers, strings, lists), which a checkpoint can hold", type(value).__name__,
+            "give a plain value, and build the object from it in the head",
+        )  # fmt: skip

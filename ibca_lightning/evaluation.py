@@ -3,15 +3,17 @@
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.intervals import bootstrap_intervals
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import by_subgroup, figures
@@ -25,12 +27,16 @@ class SampleFacts:
     rows: dict[int, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
 
     def update(self, batch: Mapping[str, Any]) -> None:
-        """Add one batch (keys `index`, `id`, and where given `group`, `subgroup`)."""
+        """Add one batch (keys `index`, `id`, and where given `group`, `subgroup`).
+
+        Raises:
+            InputError: When two samples have one index, so that one of them would be taken for a repetition.
+        """
         groups = batch.get("group", batch["id"])
         subgroups: Mapping[str, Sequence[str]] = batch.get("subgroup", {})
         for i, index in enumerate(batch["index"].tolist()):
             values = {column: str(column_values[i]) for column, column_values in subgroups.items()}
-            self.rows[index] = (str(batch["id"][i]), str(groups[i]), values)
+            self._add(index, (str(batch["id"][i]), str(groups[i]), values))
 
     def gathered(self, world_size: int) -> "SampleFacts":
         """The facts of all processes together."""
@@ -38,7 +44,19 @@ class SampleFacts:
             return self
         parts: list[Any] = [None] * world_size
         dist.all_gather_object(parts, self.rows)
-        return SampleFacts({index: row for part in parts for index, row in part.items()})
+        together = SampleFacts()
+        for part in parts:
+            for index, row in part.items():
+                together._add(index, row)
+        return together
+
+    def _add(self, index: int, row: tuple[str, str, dict[str, str]]) -> None:
+        if self.rows.setdefault(index, row)[0] != row[0]:
+            raise InputError(
+                "an index of its own for every sample of a data set",
+                f"{index} for {self.rows[index][0]} and for {row[0]}",
+                "give each its place in the whole set under `index`",
+            )
 
 
 @dataclass(frozen=True)
@@ -107,7 +125,8 @@ def evaluate(
 def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> None:
     """Write `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`, each whole or not at all."""
     text = json.dumps(evaluation.figures, indent=2, ensure_ascii=False, allow_nan=False)
-    _write_whole(folder / f"test_metrics{suffix}.json", text + "\n")
+    with _whole(folder / f"test_metrics{suffix}.json") as file:
+        file.write(text + "\n")
     write_predictions(
         folder / f"test_predictions{suffix}.csv",
         evaluation.ids,
@@ -124,22 +143,24 @@ def write_predictions(
 
     Nine significant digits give back every float32 exactly, so figures recomputed from the file are the same.
     """
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{path.name}.{os.getpid()}"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    known = labels.tolist() if labels is not None else [[]] * len(ids)
+    with _whole(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
             ["id", *class_names, *([f"label:{name}" for name in class_names] if labels is not None else [])]
         )
-        known = labels.tolist() if labels is not None else [[]] * len(ids)
         for picture, row, label_row in zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True):
             writer.writerow([picture, *(f"{value:.9g}" for value in row), *label_row])
-    temporary.replace(path)
 
 
-def _write_whole(path: Path, text: str) -> None:
+@contextmanager
+def _whole(path: Path) -> Iterator[TextIO]:
+    """Write beside the file and put it in place at the end, so that a failure leaves the old one as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 """The one LightningModule: any backbone, any head, any loss; the figures of the contract at validation and test."""
 
+import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -7,12 +9,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ibca_lightning.averaging import AveragedWeights
 from ibca_lightning.backbone import Backbone
 from ibca_lightning.checkpoint import (
     CHECKPOINT_KEY,
@@ -20,6 +23,7 @@ from ibca_lightning.checkpoint import (
     head_spec,
     initialise_from,
     read_checkpoint,
+    require_fitting_weights,
     require_same_model,
 )
 from ibca_lightning.errors import InputError, NonFiniteError
@@ -31,6 +35,7 @@ from ibca_lightning.metrics.store import EvaluationStore
 from ibca_lightning.metrics.thresholds import best_f1_thresholds
 from ibca_lightning.optimisation import parameter_groups, warmup_cosine
 
+log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]
 MONITOR = "val/monitor"
 
@@ -68,6 +73,7 @@ class MultiLabelModule(pl.LightningModule):
         loss: Classification loss on (logits, labels); default `MaskedBCE`.
         optimizer: Called with parameter groups.
         scheduler: Called with the optimiser and stepped once an epoch; default is warm-up + cosine, stepped each batch.
+            A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss.
         backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
         warmup_fraction: Share of all steps, in [0, 1), that the default schedule warms up over.
         ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1); validation, test and
@@ -118,8 +124,9 @@ class MultiLabelModule(pl.LightningModule):
             early_stopping_patience is None or early_stopping_patience >= 1,
             "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
         )  # fmt: skip
-        self.class_names, self.preprocessing = list(class_names), dict(preprocessing or {})
-        self.image_size, self.feature_stride = image_size, feature_stride
+        self.class_names, self.preprocessing = [str(name) for name in class_names], dict(preprocessing or {})
+        self.image_size = int(image_size)
+        self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.backbone = Backbone(
             backbone,
             pretrained=pretrained and init_from is None,
@@ -186,11 +193,13 @@ class MultiLabelModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; stops on a loss that is not finite, before it can reach a checkpoint."""
-        # The estimate is infinite for runs bounded by time alone: the schedule then stays at its start.
-        self.head.set_progress(self.global_step / max(self.trainer.estimated_stepping_batches, 1))
+        # 0 at the first step and 1 at the last, so that what is validated and saved stands at the schedule's end. The
+        # length is infinite for runs bounded by time alone: the schedule then stays at its start.
+        self.head.set_progress(self.global_step / max(self._total_steps - 1, 1))
         labels: Tensor = batch["label"]
         output = self(batch["image"], labels)
-        parts = {"classification": self.loss(output.logits, labels), **output.losses}
+        parts = {"classification": self.loss(output.logits, labels)}
+        parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
@@ -204,23 +213,33 @@ class MultiLabelModule(pl.LightningModule):
             self.log(f"train/{name}", part, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        """The last step leaves the schedule at its end, for the checkpoint."""
-        self.head.set_progress(self.global_step / max(self.trainer.estimated_stepping_batches, 1))
+    def on_fit_start(self) -> None:
+        """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
+        _ = self.spec
+
+    @property
+    def _total_steps(self) -> float:
+        """Optimiser steps of the whole run; infinity where neither epochs nor steps bound it."""
+        total = self.trainer.estimated_stepping_batches
+        return total if total > 0 else math.inf  # -1: a stream of unknown length
 
     def configure_optimizers(self) -> Any:
         """AdamW over parameter groups (no decay on vectors), the backbone's rate scaled, warm-up + cosine."""
         optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss))
         for group in optimizer.param_groups:
-            if group["part"] == "backbone":
+            if group.get("part") == "backbone":
                 group["lr"] *= self.backbone_lr_scale
         if self._scheduler is None:
-            total = self.trainer.estimated_stepping_batches
-            if total == float("inf"):  # a run bounded by time alone has no end to decay to
+            total = self._total_steps
+            if math.isinf(total):  # there is no end to decay to
                 return optimizer
-            scheduler = warmup_cosine(optimizer, int(total), round(total * self.warmup_fraction))
-            return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-        return [optimizer], [{"scheduler": self._scheduler(optimizer), "interval": "epoch", "monitor": MONITOR}]
+            default = warmup_cosine(optimizer, int(total), round(total * self.warmup_fraction))
+            return [optimizer], [{"scheduler": default, "interval": "step"}]
+        scheduler = self._scheduler(optimizer)
+        monitor = getattr(scheduler, "monitor", None)  # Lightning's own ReduceLROnPlateau names what it watches
+        if monitor is None:
+            monitor = "val/loss" if getattr(scheduler, "mode", "max") == "min" else MONITOR
+        return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": monitor}]
 
     def configure_callbacks(self) -> list[Callback]:
         """EMA and early stopping are part of the recipe, so they work from a notebook too."""
@@ -228,8 +247,7 @@ class MultiLabelModule(pl.LightningModule):
         if not self._fitting:
             return callbacks
         if self.ema_decay is not None:
-            # Buffers are copied, not averaged: an average of the schedule's progress would lag behind.
-            callbacks.append(EMAWeightAveraging(decay=self.ema_decay, use_buffers=False))
+            callbacks.append(AveragedWeights(self.ema_decay))
         if self.early_stopping_patience is not None:
             callbacks.append(EarlyStopping(MONITOR, mode="max", patience=self.early_stopping_patience))
         return callbacks
@@ -257,8 +275,9 @@ class MultiLabelModule(pl.LightningModule):
         self._gathered.clear()
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier evaluations."""
+        """Forget earlier tests."""
         self._gathered.clear()
+        self.evaluations = {name: evaluation for name, evaluation in self.evaluations.items() if name == "val"}
 
     def on_validation_epoch_end(self) -> None:
         """Figures of the validation set; while training, the thresholds that fit it best."""
@@ -272,12 +291,13 @@ class MultiLabelModule(pl.LightningModule):
         if score is None:
             # No class has both a positive and a negative: the loss decides which checkpoint is best.
             score = -float(self.trainer.callback_metrics["val/loss"])
-        self.log(MONITOR, score, rank_zero_only=False)
+        self.log(MONITOR, score, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         """Figures of every test set."""
         names = getattr(getattr(self.trainer, "datamodule", None), "test_names", None) or ["test"]
-        for index, key in enumerate(sorted(k for k in self._gathered if k.startswith("test:"))):
+        for key in self._gathered:  # in the order of the loaders
+            index = int(key.removeprefix("test:"))
             name = names[index] if index < len(names) else f"test{index}"
             evaluation = self._evaluate(name, key, intervals=True)
             self._log_figures("test" if len(names) == 1 else f"test_{name}", evaluation)
@@ -296,7 +316,7 @@ class MultiLabelModule(pl.LightningModule):
             for region in ("spurious", "noise"):
                 if f"{region}_mask" in batch:
                     pairs[f"{region}_energy"] = region_energy(attention, batch[f"{region}_mask"], labels)
-        gathered.store.to(labels.device).update(batch["index"], output.logits.float().sigmoid(), labels, pairs)
+        gathered.store.update(batch["index"], output.logits.float().sigmoid(), labels, pairs)
         gathered.facts.update(batch)
         return output
 
@@ -310,25 +330,45 @@ class MultiLabelModule(pl.LightningModule):
         return evaluation
 
     def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
-        # Every rank holds the same gathered figures, so there is nothing to reduce.
-        log = partial(self.log, rank_zero_only=False, sync_dist=False)
+        # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
+        record = partial(self.log, sync_dist=True)
         for name, value in evaluation.figures["metrics"].items():
             if value is not None:
-                log(f"{prefix}/{name}", value, prog_bar=prefix == "val" and name == "mAP")
+                record(f"{prefix}/{name}", value, prog_bar=prefix == "val" and name == "mAP")
         for class_name, figures in evaluation.figures["per_class"].items():
             if figures.get("AP") is not None:
-                log(f"{prefix}_AP/{class_name}", figures["AP"])
+                record(f"{prefix}_AP/{class_name}", figures["AP"])
+        for name, value in evaluation.figures["tuned"].items():
+            if value is not None:
+                record(f"{prefix}_tuned/{name}", value)
+        for column, groups in evaluation.figures.get("subgroups", {}).items():
+            for group, figures in groups.items():
+                for name, value in figures["metrics"].items():
+                    if value is not None:
+                        record(f"{prefix}_{column}/{group}/{name}", value)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add all that predict needs, as plain data."""
+        """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
+        for name, _ in self.named_parameters():
+            if not torch.isfinite(checkpoint["state_dict"][name]).all():
+                raise NonFiniteError(
+                    f"finite weights, got NaN or infinity in {name} at epoch {self.current_epoch}, step "
+                    f"{self.global_step}; lower the learning rate, or use full precision"
+                )
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model; take over its thresholds."""
+        """Refuse a checkpoint of another model; take over its thresholds.
+
+        Pictures may be read in another way on purpose; that is said.
+        """
         spec = ModelSpec.from_checkpoint(checkpoint)
         require_same_model(spec, self.spec)
+        require_fitting_weights(checkpoint, self)
+        if spec.preprocessing != self.preprocessing:
+            log.warning("the model was trained with %s, the data have %s", spec.preprocessing, self.preprocessing)
         self.thresholds = list(spec.thresholds)
 
 

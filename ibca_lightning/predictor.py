@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ibca_lightning.checkpoint import ModelSpec, build_head, read_checkpoint
@@ -43,12 +43,19 @@ class Predictor:
         path: Of the checkpoint, for messages.
 
     Raises:
-        InputError: When the weights do not fit the model the checkpoint describes.
+        InputError: When the weights do not fit the model the checkpoint describes, or there is no such device.
     """
 
     def __init__(self, checkpoint: dict[str, Any], device: str | None = None, path: str | Path = "checkpoint") -> None:
         self.spec = spec = ModelSpec.from_checkpoint(checkpoint, path)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(
+                "a device of this machine, such as cpu or cuda:0", f"{device} ({str(error).splitlines()[0]})",
+                "choose another --device",
+            ) from error  # fmt: skip
         self.model = MultiLabelModule(
             len(spec.class_names),
             spec.class_names,
@@ -89,18 +96,24 @@ class Predictor:
         """Classify one picture.
 
         Args:
-            picture: A file, a PIL image, or an (H, W, 3) uint8 RGB array.
+            picture: A file, an 8-bit PIL image, or an (H, W, 3) uint8 RGB array. A file is read as training read it;
+                a large JPEG that you decode yourself differs a little, because files are decoded at reduced size.
 
         Returns:
             Probabilities, decisions and attention of every class.
+
+        Raises:
+            InputError: When the file cannot be read, or the picture is none of these.
         """
         if isinstance(picture, (str, Path)):
             pixels = read_image(str(picture), self.spec.image_size)
         elif isinstance(picture, Image.Image):
-            pixels = np.asarray(picture.convert("RGB"))
+            if picture.mode.startswith(("I", "F")):  # Pillow would clip them
+                raise InputError("an 8-bit picture", f"mode {picture.mode}", "scale it to 0-255, or give the file")
+            pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
         else:
-            pixels = picture
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            pixels = np.asarray(picture)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise InputError(
                 "an (H, W, 3) uint8 RGB array", f"{pixels.dtype} of shape {pixels.shape}", "convert it first"
             )

@@ -40,6 +40,14 @@ class AttentionPictures(Callback):
         self._drawn: dict[str, np.ndarray] = {}
         self._best = float("-inf")
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, so that a resumed run does not draw a validation that is worse."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where the checkpoint left."""
+        self._best = float(state_dict["best"])
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start a new choice."""
         self._reset()
@@ -90,8 +98,7 @@ class AttentionPictures(Callback):
             if not any(self._shown[c] < self.per_class for c in present):
                 continue
             self._shown.update(present)
-            name = Path(str(batch["id"][i])).with_suffix("").as_posix().replace("/", "_")
-            self._drawn[f"{split}_{name}"] = attention_panels(
+            self._drawn[f"{split}_{_file_name(str(batch['id'][i]))}"] = attention_panels(
                 batch["image"][i],
                 outputs["attention"][i, present],
                 [pl_module.class_names[c] for c in present],
@@ -109,3 +116,9 @@ class AttentionPictures(Callback):
             if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
                 for name, picture in self._drawn.items():
                     logger.log_image(f"attention/{name}", [picture])
+
+
+def _file_name(picture: str) -> str:
+    """The id as one file name of at most 200 bytes, the end kept."""
+    name = Path(picture).with_suffix("").as_posix().replace("/", "_")
+    return name.encode()[-200:].decode(errors="ignore")

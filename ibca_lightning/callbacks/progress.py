@@ -29,7 +29,8 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how far the run is."""
         values = trainer.callback_metrics
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        parts = [f"epoch {trainer.current_epoch + 1}{of}"]
         for name, shown in (("train/loss_epoch", "loss"), ("val/loss", "val loss"), ("val/mAP", "val mAP")):
             if name in values:
                 parts.append(f"{shown} {float(values[name]):.4f}")

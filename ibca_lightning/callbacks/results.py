@@ -6,13 +6,14 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
 
-from ibca_lightning.evaluation import write_evaluation, write_predictions
+from ibca_lightning.evaluation import Evaluation, write_evaluation, write_predictions
 from ibca_lightning.module import MultiLabelModule
 
 
 class WriteResults(Callback):
-    """Test figures and predictions of every test set; predictions of `ibca predict`.
+    """Test figures and predictions of every test set; predictions of `ibca predict`; per-class tables for wandb.
 
     With one test set: `test_metrics.json`, `test_predictions.csv`. With several, `test_metrics.<name>.json` and
     `test_predictions.<name>.csv` each, and the first one's also under the plain names.
@@ -23,7 +24,7 @@ class WriteResults(Callback):
 
     def __init__(self, run_dir: str | Path) -> None:
         self.run_dir = Path(run_dir)
-        self._predicted: dict[str, torch.Tensor] = {}
+        self._predicted: dict[tuple[int, int], tuple[str, torch.Tensor]] = {}  # by loader and index
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the files, on rank 0."""
@@ -36,22 +37,41 @@ class WriteResults(Callback):
             if len(evaluations) > 1:
                 write_evaluation(self.run_dir, evaluation, f".{evaluation.name}")
 
+            _log_per_class(trainer, evaluation, "test" if len(evaluations) == 1 else f"test_{evaluation.name}")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the per-class table of the last validation."""
+        if trainer.is_global_zero and isinstance(pl_module, MultiLabelModule) and "val" in pl_module.evaluations:
+            _log_per_class(trainer, pl_module.evaluations["val"], "val")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget an earlier prediction."""
+        self._predicted.clear()
+
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         """Keep the probabilities of one batch."""
-        self._predicted.update(zip(outputs["id"], outputs["probabilities"].float().cpu(), strict=True))
+        rows = zip(batch["index"].tolist(), outputs["id"], outputs["probabilities"].float().cpu(), strict=True)
+        self._predicted.update(((dataloader_idx, index), (picture, row)) for index, picture, row in rows)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write `predictions.csv`, on rank 0, each picture once."""
+        """Write `predictions.csv`, on rank 0, in the order of the data, each picture of a set once."""
         predicted = self._predicted
         if trainer.world_size > 1:
             parts: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, predicted)
-            predicted = {picture: row for part in parts for picture, row in part.items()}
+            predicted = {place: row for part in parts for place, row in part.items()}
         if trainer.is_global_zero and isinstance(pl_module, MultiLabelModule) and predicted:
-            names = pl_module.class_names
-            write_predictions(
-                self.run_dir / "predictions.csv", list(predicted), torch.stack([*predicted.values()]), names
-            )
+            ids, rows = zip(*(predicted[place] for place in sorted(predicted)), strict=True)
+            write_predictions(self.run_dir / "predictions.csv", ids, torch.stack(rows), pl_module.class_names)
+
+
+def _log_per_class(trainer: pl.Trainer, evaluation: Evaluation, prefix: str) -> None:
+    rows = evaluation.figures["per_class"]
+    columns = list(dict.fromkeys(figure for figures in rows.values() for figure in figures))
+    data = [[name, *(figures.get(column) for column in columns)] for name, figures in rows.items()]
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_table(f"{prefix}/per_class", columns=["class", *columns], data=data)

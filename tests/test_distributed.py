@@ -1,0 +1,65 @@
+"""Two processes give what one gives (gloo, CPU)."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ibca_lightning.checkpoint import read_checkpoint
+from tests.ddp_run import main
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    one, two = (tmp_path_factory.mktemp(f"of_{processes}") for processes in (1, 2))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "tests.ddp_run", str(two), "2"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        main(one, 1)
+        output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert "sync_dist" not in output  # Lightning's warning of figures that processes do not share
+    return one, two
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["gap", "ibca"])
+def test_thirteen_samples_are_tested_and_predicted_as_by_one_process(head, runs):
+    def near(one, two):
+        assert type(one) is type(two)
+        if isinstance(one, dict):
+            assert list(one) == list(two)
+            for key in one:
+                near(one[key], two[key])
+        else:
+            assert one == two or one == pytest.approx(two, abs=1e-6)
+
+    near(*(json.loads((folder / head / "test_metrics.json").read_text()) for folder in runs))
+    for file in ("test_predictions.csv", "predictions.csv"):
+        rows = [[line.split(",") for line in (folder / head / file).read_text().splitlines()] for folder in runs]
+        assert [len(table) for table in rows] == [14, 14]
+        for one, two in zip(*rows, strict=True):
+            assert one[0] == two[0]
+            if one[0] != "id":
+                assert [float(v) for v in one[1:]] == pytest.approx([float(v) for v in two[1:]], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_of_eight_take_the_steps_of_one_of_sixteen(runs):
+    one, two = (torch.load(folder / "gap.pt", weights_only=True) for folder in runs)
+    for name, value in one["state"].items():
+        assert torch.allclose(value, two["state"][name], atol=1e-6), name
+    assert {k: v for k, v in two["val"].items() if k != "val/loss"} == pytest.approx(
+        {k: v for k, v in one["val"].items() if k != "val/loss"}, abs=1e-6
+    )
+    saved = [read_checkpoint(folder / "gap" / "best.ckpt") for folder in runs]
+    assert saved[0]["ibca"]["thresholds"] == pytest.approx(saved[1]["ibca"]["thresholds"], abs=1e-5)

@@ -1,0 +1,125 @@
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ibca_lightning.callbacks.results import WriteResults
+from ibca_lightning.evaluation import SampleFacts, evaluate, write_evaluation, write_predictions
+from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.metrics.store import Stored
+from tests.training import Data, Pictures, module, trainer
+
+NAMES = ["opacité", 'a "quoted", one', "C"]
+IDS = ["a, b/1.png", 'say "x".png', "眼底/ü 3.png", "line\nbreak.png", "=1+1.png", " 6.png", "7.png", "8.png"]
+
+
+def evaluation(thresholds=(0.2, 0.5, 0.7), samples=8, pairs=None, intervals=False):
+    generator = torch.Generator().manual_seed(0)
+    found = torch.rand(samples, 3, generator=generator)
+    labels = torch.randint(-1, 2, (samples, 3), generator=generator).to(torch.int8)
+    facts = SampleFacts()
+    facts.update({
+        "index": torch.arange(samples), "id": IDS[:samples], "group": ["p", "q"] * (samples // 2),
+        "subgroup": {"sex": ["F", "F", "M", "M"] * (samples // 4)},
+    })  # fmt: skip
+    stored = Stored(torch.arange(samples), found, labels, pairs or {})
+    return evaluate("test", stored, facts, NAMES, thresholds, intervals=intervals)
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, rows
+
+
+def test_figures_from_the_csv_are_those_of_the_json_exactly(tmp_path):
+    result = evaluation(intervals=True)
+    write_evaluation(tmp_path, result)
+    header, rows = read_csv(tmp_path / "test_predictions.csv")
+    assert header == ["id", *NAMES, *(f"label:{name}" for name in NAMES)]
+    assert [row[0] for row in rows] == IDS
+    found = torch.tensor(np.array([row[1:4] for row in rows], dtype=np.float32))
+    labels = torch.tensor([[int(value) for value in row[4:]] for row in rows])
+    assert torch.equal(found, result.probabilities)
+    again = figures(found, labels, NAMES, (0.2, 0.5, 0.7))
+    written = json.loads((tmp_path / "test_metrics.json").read_text(encoding="utf-8"))
+    for key in ("metrics", "per_class", "tuned", "defined_classes", "samples"):
+        assert written[key] == again[key], key
+    assert set(written) == {*again, "intervals", "subgroups"}
+    assert {"mAP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1"} <= set(written["metrics"]) & set(written["intervals"])
+    women = [0, 1, 4, 5]
+    assert written["subgroups"]["sex"]["F"] == figures(found[women], labels[women], NAMES, (0.2, 0.5, 0.7))
+
+
+def test_with_masks_the_contracts_figures_of_attention_are_there():
+    nan = torch.full((8, 3), math.nan)
+    pairs = {name: nan.clone() for name in ("energy", "uniform", "pointing", "pixel_AP", "spurious_energy")}
+    for name, value in (("energy", 0.5), ("uniform", 0.25), ("pointing", 1.0), ("pixel_AP", 0.75)):
+        pairs[name][2, 1] = value
+    result = evaluation(pairs=pairs).figures
+    expected = {
+        "attention_energy": 0.5, "attention_gain": 2.0, "pointing_game": 1.0, "pixel_AP": 0.75, "spurious_energy": None,
+    }  # fmt: skip
+    assert {name: result["metrics"][name] for name in expected} == expected
+    assert result["per_class"][NAMES[1]]["attention_energy"] == 0.5
+    assert result["per_class"][NAMES[0]]["attention_energy"] is None
+    assert {"AP", "AUROC", "positives"} <= set(result["per_class"][NAMES[0]])
+    json.dumps(result, allow_nan=False)
+
+
+def test_probabilities_near_the_ends_survive_the_file(tmp_path):
+    found = torch.tensor([[1e-38], [1 - 6e-8], [0.1], [1.0], [0.0]])
+    write_predictions(tmp_path / "p.csv", list("abcde"), found, ["x"])
+    _, rows = read_csv(tmp_path / "p.csv")
+    assert torch.equal(torch.tensor(np.array([row[1:] for row in rows], dtype=np.float32)), found)
+
+
+def test_a_failure_half_way_leaves_the_old_files_and_no_other(tmp_path):
+    write_evaluation(tmp_path, evaluation())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="zip"):  # one id too few: fails behind the rows that are there
+        write_predictions(tmp_path / "test_predictions.csv", IDS[:3], torch.rand(4, 3), NAMES)
+    broken = evaluation()
+    broken.figures["metrics"]["mAP"] = math.nan  # never to be written
+    with pytest.raises(ValueError, match="JSON"):
+        write_evaluation(tmp_path, broken)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# --- the files of a run -------------------------------------------------------------------------------------------
+
+
+def test_one_test_set_writes_the_plain_names_only(tmp_path):
+    model = module()
+    trainer(callbacks=[WriteResults(tmp_path)]).test(model, datamodule=Data({"test": Pictures(5)}))
+    assert {path.name for path in tmp_path.iterdir()} == {"test_metrics.json", "test_predictions.csv"}
+
+
+def test_several_test_sets_write_a_file_each_and_the_first_under_the_plain_names_too(tmp_path):
+    sets = {"same": Pictures(5), "independent": Pictures(6, seed=1), "reversed": Pictures(7, seed=2)}
+    trainer(callbacks=[WriteResults(tmp_path)]).test(module(), datamodule=Data(sets))
+    files = {
+        f"test_{kind}.{name}.{end}" for name in sets for kind, end in (("metrics", "json"), ("predictions", "csv"))
+    }
+    assert {path.name for path in tmp_path.iterdir()} == files | {"test_metrics.json", "test_predictions.csv"}
+    for name, pictures in sets.items():
+        assert json.loads((tmp_path / f"test_metrics.{name}.json").read_text())["samples"] == len(pictures)
+    for kind in ("metrics.{}json", "predictions.{}csv"):
+        plain, first = (tmp_path / f"test_{kind.format(part)}" for part in ("", "same."))
+        assert plain.read_bytes() == first.read_bytes()
+
+
+def test_predictions_of_two_sets_with_equal_ids_are_all_written_in_order(tmp_path):
+    sets, model = {"one": Pictures(11), "two": Pictures(3, seed=1)}, module()
+    run = trainer(callbacks=[WriteResults(tmp_path)])
+    run.predict(model, datamodule=Data({"earlier": Pictures(20)}), return_predictions=False)
+    run.predict(model, datamodule=Data(sets), return_predictions=False)
+    header, rows = read_csv(tmp_path / "predictions.csv")
+    assert header == ["id", *model.class_names]
+    assert [row[0] for row in rows] == [pictures[at]["id"] for pictures in sets.values() for at in range(len(pictures))]
+    trainer(callbacks=[WriteResults(tmp_path)]).test(model, datamodule=Data(sets))
+    _, tested = read_csv(tmp_path / "test_predictions.one.csv")
+    assert [row[:4] for row in tested] == rows[:11]
