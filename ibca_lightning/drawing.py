@@ -52,13 +52,13 @@ def attention_panels(
 
 
 def _overlay(base: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    # Scaled to the map's own maximum: attention over N cells is of the order of 1/N and would be invisible otherwise.
-    peak = float(attention.max())
-    scaled = cv2.resize(attention / peak if peak > 0 else attention, base.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    scaled = np.clip(scaled, 0, 1)
+    # Scaled to the map's own maximum, or to four times uniform attention where that is more: a map that is nearly
+    # uniform must look like nothing, not like full attention everywhere.
+    full = max(float(attention.max()), 4 * float(attention.mean()), 1e-12)
+    scaled = np.clip(cv2.resize(attention / full, base.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
     colour = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     gray = cv2.cvtColor(cv2.cvtColor(base, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    weight = (0.25 + 0.5 * scaled)[..., None]
+    weight = (0.15 + 0.6 * scaled)[..., None]  # what is not attended to stays visible
     return np.ascontiguousarray((gray * (1 - weight) + colour * weight).astype(np.uint8))
 
 

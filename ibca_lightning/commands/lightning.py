@@ -182,7 +182,10 @@ class IBCACLI(LightningCLI):
     before_test = before_fit
 
     def after_fit(self) -> None:
-        """Close with a table of the best validation and where everything lies."""
+        """Close with a table of the last validation, the best score, and where everything lies."""
+        stopped = self.trainer.early_stopping_callback
+        if stopped is not None and stopped.stopped_epoch:
+            _say(f"stopped early: no better validation score in {stopped.patience} validations")
         if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
             fit_table(self.model.evaluations.get("val"), self.trainer.checkpoint_callbacks, self.run_dir)
 
