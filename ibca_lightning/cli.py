@@ -25,6 +25,8 @@ commands:
                        ibca predict --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
             or for the test set of a configuration:
                        ibca predict --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  compare   test figures of several runs in one table, with mean and deviation over seeds:
+                       ibca compare RUN RUN ... --output DIR
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -33,7 +35,7 @@ options:
 
 exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
 """
-COMMANDS = ("fit", "validate", "test", "predict")
+COMMANDS = ("fit", "validate", "test", "predict", "compare")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,6 +82,10 @@ def _run(arguments: list[str]) -> int:
     # A class of the user's own lies in a file of the folder they start from; installed packages come first.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    if command == "compare":
+        from ibca_lightning.commands.compare import compare
+
+        return compare(arguments[1:])
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 

@@ -1,0 +1,172 @@
+"""`ibca compare RUN RUN ...`: the test figures of several runs in one table, Markdown and CSV.
+
+Runs whose configurations differ in nothing but the seed are one method: behind their rows stands their mean and
+standard deviation (over seeds, n - 1). Nothing is computed again: the figures and intervals are those of
+`test_metrics*.json`.
+"""
+
+import csv
+import json
+import statistics
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from ibca_lightning.errors import InputError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One test set of one run.
+
+    Attributes:
+        run: The run folder.
+        test_set: `test`, or the name of one of several.
+        method: What the run's configuration says without its seed; equal for runs that differ in the seed alone.
+        figures: `metrics` of the JSON.
+        intervals: `intervals` of the JSON.
+    """
+
+    run: str
+    test_set: str
+    method: str
+    figures: dict[str, float | None]
+    intervals: dict[str, list[float] | None]
+
+
+def compare(arguments: list[str]) -> int:
+    """Print the table, and write it with `--output`.
+
+    Args:
+        arguments: Options behind `ibca compare`.
+
+    Returns:
+        0; every failure is an exception.
+    """
+    options = _parse(arguments)
+    rows = [row for run in options.runs for row in read_run(Path(run))]
+    text = markdown(rows, options.figures)
+    sys.stdout.write(text)
+    if options.output:
+        folder = Path(options.output)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"a folder to write at --output {folder}", error.strerror, "give another one") from error
+        (folder / "compare.md").write_text(text, encoding="utf-8")
+        with (folder / "compare.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(table(rows))
+    return 0
+
+
+def read_run(run: Path) -> list[Row]:
+    """The test sets of one run.
+
+    Args:
+        run: A run folder.
+
+    Returns:
+        One row a test set.
+
+    Raises:
+        InputError: When it was not tested, or a file cannot be read.
+    """
+    files = sorted(run.glob("test_metrics.*.json")) or sorted(run.glob("test_metrics.json"))
+    if not files:
+        raise InputError(f"test_metrics.json in {run}", "none", "run ibca test on its checkpoint first")
+    rows = []
+    for file in files:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            figures, intervals = content["metrics"], content.get("intervals", {})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the figures of ibca test in {file}", error, "run ibca test again") from error
+        test_set = file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test"
+        rows.append(Row(str(run), test_set, _method(run), figures, intervals))
+    return rows
+
+
+def markdown(rows: list[Row], names: list[str] | None = None) -> str:
+    """A Markdown table: each run with its intervals, and behind the seeds of one method their mean and deviation.
+
+    Args:
+        rows: From `read_run`.
+        names: Figures to show; None shows all.
+
+    Returns:
+        Lines that end with a line break.
+
+    Raises:
+        InputError: When no run has a figure of that name.
+    """
+    known = list(dict.fromkeys(name for row in rows for name in row.figures))
+    for name in names or []:
+        if name not in known:
+            raise InputError(f"a figure of the runs ({', '.join(known)})", name, "correct --figures")
+    shown = names or known
+    lines = ["| run | set | " + " | ".join(shown) + " |", "|---|---|" + "---:|" * len(shown)]
+    for (_, test_set), group in _groups(rows).items():
+        for row in group:
+            cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
+            lines.append(f"| {row.run} | {test_set} | " + " | ".join(cells) + " |")
+        if len(group) > 1:
+            cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
+            lines.append(f"| **mean ± sd of these {len(group)} seeds** | {test_set} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def table(rows: list[Row]) -> Iterator[list[Any]]:
+    """Rows of the CSV: one a run and test set, every figure with the ends of its interval, exact."""
+    names = list(dict.fromkeys(name for row in rows for name in row.figures))
+    yield ["run", "set", *(column for name in names for column in (name, f"{name}_low", f"{name}_high"))]
+    for row in rows:
+        cells: list[Any] = []
+        for name in names:
+            cells += [row.figures.get(name), *(row.intervals.get(name) or (None, None))]
+        yield [row.run, row.test_set, *cells]
+
+
+def _groups(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.method, row.test_set), []).append(row)
+    return groups
+
+
+def _method(run: Path) -> str:
+    try:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        return json.dumps({key: value for key, value in config.items() if key != "seed_everything"}, sort_keys=True)
+    except (OSError, yaml.YAMLError, AttributeError, TypeError):
+        return str(run)  # tested into a folder of its own: it stands alone
+
+
+def _with_interval(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return "-"
+    return f"**{statistics.mean(known):.4f} ± {statistics.stdev(known):.4f}**"
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError("ibca compare RUN RUN ...", message, "see ibca compare --help")
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    parser = _Parser(prog="ibca compare", description="The test figures of several runs in one table.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="Run folders that ibca test has written into.")
+    parser.add_argument("--figures", nargs="+", help="Figures to print, such as mAP CF1; default all.")
+    parser.add_argument("--output", help="Folder for compare.md and compare.csv.")
+    return parser.parse_args(arguments)
