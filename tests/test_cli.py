@@ -329,6 +329,8 @@ def test_stopped_by_a_signal(sent: signal.Signals, code: int, config: Path, here
          "--trainer.max_epochs", "100000"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        # A shell starts its background jobs with SIGINT ignored, and the suite may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         for line in process.stderr or ():
