@@ -278,6 +278,7 @@ def test_pictures_leave_the_machine_only_when_asked(
     seen: list[str] = []
     monkeypatch.setattr(logger, "log_image", lambda name, pictures: seen.append(name))
     callback = AttentionPictures(tmp_path, log_images=log_images)
+    assert len(list((offline / "files/media/table/val").iterdir())) == 1, "the classes' figures are one table"
     callback._drawn["test_p1"] = np.zeros((4, 4, 3), np.uint8)
     callback.on_test_end(SimpleNamespace(loggers=[logger], is_global_zero=True), None)  # type: ignore[arg-type]
     assert (tmp_path / "attention/test_p1.png").is_file()

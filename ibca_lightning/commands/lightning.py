@@ -16,7 +16,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import ibca_lightning.data  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
 from ibca_lightning.callbacks.attention_pictures import AttentionPictures
-from ibca_lightning.callbacks.class_table import ClassTable
 from ibca_lightning.callbacks.metrics_csv import RunCSVLogger
 from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
 from ibca_lightning.callbacks.results import WriteResults
@@ -139,7 +138,7 @@ class IBCACLI(LightningCLI):
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         callbacks: list[Callback] = [WriteResults(self.run_dir), ProgressBar() if terminal else EpochLines()]
         if self.subcommand in ("fit", "test"):
-            callbacks += [AttentionPictures(self.run_dir, log_images=config.log_images), ClassTable()]
+            callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
         kwargs["enable_progress_bar"] = terminal
         kwargs.setdefault("default_root_dir", self.run_dir)
         if self.subcommand != "fit":
