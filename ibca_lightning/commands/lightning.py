@@ -2,7 +2,11 @@
 
 import logging
 import os
+import re
+import shlex
+import subprocess
 import sys
+import time
 import warnings
 from argparse import ArgumentError
 from typing import Any, Literal
@@ -47,6 +51,8 @@ _NOISE = (
     ".*LeafSpec.*",
     ".*It is recommended to use .*sync_dist=True.*",  # every process holds the same gathered figures
     ".*module\\(s\\) in eval mode.*",  # a frozen backbone is meant to be
+    ".*Using `DistributedSampler` with the dataloaders.*",  # what it pads a set with is dropped again, by index
+    ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
 )
 _LINKS = ("num_labels", "class_names", "image_size", "preprocessing")
 
@@ -59,21 +65,39 @@ class IBCACLI(LightningCLI):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
+        parent = os.getppid()
         try:
             super().__init__(*args, **kwargs)
         except Exception as error:
-            self._finish(error)
+            code = self._code_of_peer(error) or _said_by_parent(error, parent)
+            self._finish(error, wrong_input=isinstance(error, InputError) or code == 2)
+            if code is not None:
+                raise SystemExit(code) from error
             raise
         self._finish(None)
 
-    def _finish(self, error: Exception | None) -> None:
+    def _code_of_peer(self, error: Exception) -> int | None:
+        """The exit code for an error that only says that another process is gone, which has said why; else None."""
+        if not re.search(r"Connection (closed|reset) by peer", str(error)):
+            return None
+        trainer = getattr(self, "trainer", None)
+        processes = getattr(trainer and trainer.strategy.launcher, "procs", None) or []
+        try:
+            codes = [process.wait(timeout=3) for process in processes]
+        except subprocess.TimeoutExpired:
+            return None
+        failed = next((code for code in codes if code), None)
+        # A child cannot ask rank 0, whose exit code is the command's.
+        return failed if failed is not None else 1 if os.environ.get("LOCAL_RANK", "0") != "0" else None
+
+    def _finish(self, error: Exception | None, wrong_input: bool = False) -> None:
         trainer = getattr(self, "trainer", None)
         # A second run in this process would go on in the first one's wandb run.
         for logger in trainer.loggers if trainer else ():
             if isinstance(logger, WandbLogger) and logger._experiment is not None:
                 logger.experiment.finish(exit_code=int(error is not None))
         trained = trainer is not None and trainer.global_step > 0
-        if error is not None and hasattr(self, "_before") and (isinstance(error, InputError) or not trained):
+        if error is not None and hasattr(self, "_before") and (wrong_input or not trained):
             remove_unstarted(self.run_dir, self._before)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -241,6 +265,21 @@ def _checkpoints(run_dir: str) -> list[Callback]:
 
 @rank_zero_only
 def _say(line: str) -> None:
+def _said_by_parent(error: Exception, parent: int) -> int | None:
+    """The exit code of a process that Lightning started, where rank 0 met the same wrong input; else None.
+
+    Rank 0 ends soon after it has said what is wrong; if it goes on, this process is the only one to know.
+    """
+    if not isinstance(error, InputError) or os.environ.get("LOCAL_RANK", "0") == "0":
+        return None
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if os.getppid() != parent:
+            return 2
+        time.sleep(0.1)
+    return None
+
+
     sys.stderr.write(line + "\n")
 
 
