@@ -61,6 +61,23 @@ def test_fit_writes_the_run_folder_and_nothing_else(config: Path, here: Path) ->
     assert [float(row["val/mAP"]) for row in rows(here / "runs/a/metrics.csv") if row["val/mAP"]]
 
 
+def test_closing_lines_can_be_pasted_into_a_shell(config: Path, here: Path) -> None:
+    result = done("fit", "--config", config, "--wandb", "offline", "--run_dir", "a run")
+    assert "ibca test --config 'a run/config.yaml' --ckpt_path 'a run/checkpoints/best.ckpt'" in result.out
+    assert "wandb sync 'a run/wandb'/offline-run-*" in result.err
+    result = done("fit", "--config", config, "--run_dir", "trial", "--trainer.fast_dev_run", "true")
+    assert "ibca test" not in result.out, "there is nothing to test"
+
+
+def test_everything_but_the_data_has_a_default(config: Path, here: Path) -> None:
+    only = written(here / "only.yaml", {"data": yaml.safe_load(config.read_text())["data"], "wandb": "disabled"})
+    small = ("--model.backbone", "test_resnet", "--model.pretrained", "false", "--trainer.max_epochs", 1)
+    done("fit", "--config", only, *small, "--run_dir", "a")
+    model = options(here / "a")["model"]
+    assert model["class_path"] == "ibca_lightning.MultiLabelModule"
+    assert model["init_args"]["head"]["class_path"] == "ibca_lightning.heads.IBCAHead"
+
+
 def test_default_run_folder_is_named_after_experiment_and_time(config: Path, here: Path) -> None:
     done("fit", "--config", config, "--config", HEADS / "gap.yaml")
     (folder,) = (here / "runs" / "experiment").iterdir()

@@ -200,7 +200,8 @@ class IBCACLI(LightningCLI):
     def before_fit(self) -> None:
         """Say once how to sync what wandb writes off line."""
         if any(isinstance(logger, WandbLogger) and logger._offline for logger in self.trainer.loggers):
-            _say(f"wandb runs off line; to sync: wandb sync {os.path.join(self.run_dir, 'wandb', 'offline-run-*')}")
+            folder = shlex.quote(os.path.join(self.run_dir, "wandb"))
+            _say(f"wandb runs off line; to sync: wandb sync {folder}/offline-run-*")
 
     before_test = before_fit
 
@@ -253,7 +254,8 @@ def run_lightning(arguments: list[str]) -> int:
         parser_kwargs={**strict, **dict.fromkeys(IBCACLI.subcommands(), strict)},
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
-        args=arguments,
+        # Everything but the data has a default, the model too; what stands behind overrides it.
+        args=[arguments[0], "--model", MultiLabelModule.__name__, *arguments[1:]],
     )
     return 0
 
