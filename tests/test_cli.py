@@ -278,9 +278,22 @@ def test_wandb_runs_off_line_inside_the_run_folder(config: Path, here: Path) -> 
     assert len([line for line in result.err.splitlines() if "wandb sync" in line]) == 1
     (offline,) = (here / "a/wandb").glob("offline-run-*")
     assert list(offline.glob("*.wandb"))
+    assert len(list((offline / "files/media/table/val").iterdir())) == 1, "the classes' figures are one table"
     second = done("test", "--config", "a/config.yaml", "--ckpt_path", "a/checkpoints/best.ckpt")
     assert "wandb sync" in second.err
     assert len(list((here / "a/wandb").glob("offline-run-*"))) == 2, "the second command has a wandb run of its own"
+
+
+def test_wandb_that_is_not_set_up_is_wrong_input(config: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    result = ibca("fit", "--config", config, "--run_dir", "a", "--wandb", "online")
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "--wandb offline" in result.errors[0]
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    result = ibca("fit", "--config", config, "--run_dir", "a", "--wandb", "auto")
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "sometimes" in result.errors[0]
+    assert not (here / "a").exists()
 
 
 def test_wandb_off_leaves_no_folder(run: Path) -> None:
@@ -295,7 +308,6 @@ def test_pictures_leave_the_machine_only_when_asked(
     seen: list[str] = []
     monkeypatch.setattr(logger, "log_image", lambda name, pictures: seen.append(name))
     callback = AttentionPictures(tmp_path, log_images=log_images)
-    assert len(list((offline / "files/media/table/val").iterdir())) == 1, "the classes' figures are one table"
     callback._drawn["test_p1"] = np.zeros((4, 4, 3), np.uint8)
     callback.on_test_end(SimpleNamespace(loggers=[logger], is_global_zero=True), None)  # type: ignore[arg-type]
     assert (tmp_path / "attention/test_p1.png").is_file()
