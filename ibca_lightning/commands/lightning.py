@@ -265,8 +265,6 @@ def _checkpoints(run_dir: str) -> list[Callback]:
     return [RunCheckpoint(folder, "best", MONITOR), RunCheckpoint(folder, "last")]
 
 
-@rank_zero_only
-def _say(line: str) -> None:
 def _said_by_parent(error: Exception, parent: int) -> int | None:
     """The exit code of a process that Lightning started, where rank 0 met the same wrong input; else None.
 
@@ -282,6 +280,8 @@ def _said_by_parent(error: Exception, parent: int) -> int | None:
     return None
 
 
+@rank_zero_only
+def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
