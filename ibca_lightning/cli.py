@@ -121,6 +121,9 @@ def _unexpected(error: Exception, debug: bool) -> int:
         return _failed(InputError(str(error)), 2, debug)
     if "killed by signal: Terminated" in str(error):  # SLURM and `timeout` end the workers together with their parent
         return _failed("stopped by SIGTERM", 143, False)
+    if type(error).__module__.startswith("wandb.") and type(error).__name__ == "UsageError":  # no key, above all
+        wanted = InputError("wandb to be set up for --wandb online", str(error), "or give --wandb offline or disabled")
+        return _failed(wanted, 2, debug)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
         raise error

@@ -115,6 +115,8 @@ class MultiLabelModule(pl.LightningModule):
         super().__init__()
         _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
         _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
+        _require(callable(head), "model.head as a class of heads", head, "name one, such as IBCAHead, or leave it out")
+        _require(callable(optimizer), "model.optimizer as a class", optimizer, "name one, such as torch.optim.AdamW")
         _require(0 <= warmup_fraction < 1, "model.warmup_fraction in [0, 1)", warmup_fraction, "try 0.05")
         _require(
             backbone_lr_scale > 0, "model.backbone_lr_scale above 0", backbone_lr_scale, "or freeze_backbone: true"

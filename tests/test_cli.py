@@ -61,6 +61,23 @@ def test_fit_writes_the_run_folder_and_nothing_else(config: Path, here: Path) ->
     assert [float(row["val/mAP"]) for row in rows(here / "runs/a/metrics.csv") if row["val/mAP"]]
 
 
+def test_closing_lines_can_be_pasted_into_a_shell(config: Path, here: Path) -> None:
+    result = done("fit", "--config", config, "--wandb", "offline", "--run_dir", "a run")
+    assert "ibca test --config 'a run/config.yaml' --ckpt_path 'a run/checkpoints/best.ckpt'" in result.out
+    assert "wandb sync 'a run/wandb'/offline-run-*" in result.err
+    result = done("fit", "--config", config, "--run_dir", "trial", "--trainer.fast_dev_run", "true")
+    assert "ibca test" not in result.out, "there is nothing to test"
+
+
+def test_everything_but_the_data_has_a_default(config: Path, here: Path) -> None:
+    only = written(here / "only.yaml", {"data": yaml.safe_load(config.read_text())["data"], "wandb": "disabled"})
+    small = ("--model.backbone", "test_resnet", "--model.pretrained", "false", "--trainer.max_epochs", 1)
+    done("fit", "--config", only, *small, "--run_dir", "a")
+    model = options(here / "a")["model"]
+    assert model["class_path"] == "ibca_lightning.MultiLabelModule"
+    assert model["init_args"]["head"]["class_path"] == "ibca_lightning.heads.IBCAHead"
+
+
 def test_default_run_folder_is_named_after_experiment_and_time(config: Path, here: Path) -> None:
     done("fit", "--config", config, "--config", HEADS / "gap.yaml")
     (folder,) = (here / "runs" / "experiment").iterdir()
@@ -261,9 +278,22 @@ def test_wandb_runs_off_line_inside_the_run_folder(config: Path, here: Path) -> 
     assert len([line for line in result.err.splitlines() if "wandb sync" in line]) == 1
     (offline,) = (here / "a/wandb").glob("offline-run-*")
     assert list(offline.glob("*.wandb"))
+    assert len(list((offline / "files/media/table/val").iterdir())) == 1, "the classes' figures are one table"
     second = done("test", "--config", "a/config.yaml", "--ckpt_path", "a/checkpoints/best.ckpt")
     assert "wandb sync" in second.err
     assert len(list((here / "a/wandb").glob("offline-run-*"))) == 2, "the second command has a wandb run of its own"
+
+
+def test_wandb_that_is_not_set_up_is_wrong_input(config: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    result = ibca("fit", "--config", config, "--run_dir", "a", "--wandb", "online")
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "--wandb offline" in result.errors[0]
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    result = ibca("fit", "--config", config, "--run_dir", "a", "--wandb", "auto")
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "sometimes" in result.errors[0]
+    assert not (here / "a").exists()
 
 
 def test_wandb_off_leaves_no_folder(run: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from ibca_lightning.checkpoint import read_checkpoint
+from tests.command_line import experiment, rows, written
+from tests.data.fake_csv import write
 from tests.ddp_run import main
 
 
@@ -63,3 +65,23 @@ def test_two_processes_of_eight_take_the_steps_of_one_of_sixteen(runs):
     )
     saved = [read_checkpoint(folder / "gap" / "best.ckpt") for folder in runs]
     assert saved[0]["ibca"]["thresholds"] == pytest.approx(saved[1]["ibca"]["thresholds"], abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "where"), [(1, "line 3"), (None, "header only")])
+def test_wrong_input_of_the_second_process_or_of_both_gets_one_line_and_exit_2(row, where, tmp_path):
+    write(tmp_path / "data")
+    table = tmp_path / "data" / "val.csv"
+    if row is None:  # each process meets it
+        table.write_text(table.read_text().splitlines()[0])
+    else:  # rank 0 reads rows 0, 2, ..., rank 1 the others
+        (tmp_path / "data" / "images" / rows(table)[row]["image"]).write_bytes(b"junk")
+    config = written(tmp_path / "e.yaml", experiment(tmp_path / "data"))
+    options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--run_dir", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "ibca_lightning.cli", "fit", "--config", str(config), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 2, result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert where in line
+    assert not (tmp_path / "run").exists()

@@ -136,6 +136,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown backbone": (("--model.backbone", "resnet5o"), ("'resnet5o'", "resnet50")),
     "unknown head": (("--model.head", "GAPHed"), ("model.head", "GAPHed", "did you mean GAPHead?")),
     "head of another kind": (("--model.head", "torch.nn.Linear"), ("model.head (Head)", "torch.nn.Linear")),
+    "no head": (("--model.head", "null"), ("model.head", "None", "IBCAHead")),
+    "no optimizer": (("--model.optimizer", "null"), ("model.optimizer", "None")),
     "head of no module": (("--model.head", "nowhere.MyHead"), ("model.head", "nowhere.MyHead")),
     "unknown loss": (("--model.loss", "FocalLos"), ("model.loss", "did you mean FocalLoss?")),
     "unknown optimizer": (("--model.optimizer", "AdamX"), ("model.optimizer", "AdamX", "torch.optim.")),
@@ -208,7 +210,6 @@ FILES: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
     "zero bytes": (b"\0\0\0", ("w.yaml", "binary")),
     "latin-1": ("# Mühe\n".encode("latin-1"), ("w.yaml", "UTF-8")),
     "no data": (MODEL, ("data",)),
-    "no model": (DATA_PART, ("model",)),
     "data a list": (MODEL + "data: [1]\n", ("data in w.yaml, line 2", "a list")),
     "data a number": (MODEL + "data: 3\n", ("data in w.yaml, line 2", "got 3")),
     "model a number": (DATA_PART + "model: 3\n", ("model in w.yaml, line 2", "got 3")),
@@ -228,7 +229,12 @@ FILES: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
         ("model.head", "ibca_lightning.heads.Nope"),
     ),
     "head with another key": (
-        MODEL.replace("pre", "head: {class_path: GAPHead, init_arg: {}}, pre") + DATA_PART, ("model.head",),
+        MODEL.replace("pre", "head: {class_path: GAPHead, init_arg: {}}, pre") + DATA_PART,
+        ("GAPHead", "w.yaml", "init_arg on line 1", "did you mean init_args?"),
+    ),
+    "options beside class_path": (
+        MODEL + "data:\n  class_path: CSVDataModule\n  root: data\n",
+        ("CSVDataModule", "w.yaml", "root on line 4", "init_args: {root: ...}"),
     ),
     "unknown transform": (
         MODEL + DATA_PART.replace("root: data", "root: data, augment: [{class_path: albumentations.Flipp}]"),
@@ -308,7 +314,7 @@ PICTURES: dict[str, tuple[dict[str, str | None], tuple[str, ...]]] = {
     "nothing there": ({"--images": "nowhere"}, ("nowhere",)),
     "nothing to predict on": ({"--images": "empty"}, ("empty", "none")),
     "no picture": ({"--images": "e.yaml"}, ("e.yaml", "decoded")),
-    "truncated picture": ({"--images": "broken"}, ("broken/cut.png", "truncated")),
+    "truncated picture": ({"--images": "broken"}, ("broken/cut.png", "truncated", "take it out")),
     "missing checkpoint": ({"--ckpt_path": "no.ckpt"}, ("no.ckpt",)),
     "junk checkpoint": ({"--ckpt_path": "e.yaml"}, ("e.yaml",)),
     "no checkpoint": ({"--ckpt_path": None}, ("--ckpt_path",)),
@@ -337,6 +343,10 @@ def test_predict_on_pictures(case: str, config: Path, tree: Path, run: Path) -> 
     } | change  # fmt: skip
     arguments = [word for option, value in given.items() if value is not None for word in (option, value)]
     assert refused("predict", *arguments, names=names).err.count("\n") == 1
+
+
+def test_predict_without_pictures_or_configuration(here: Path) -> None:
+    refused("predict", "--ckpt_path", "x.ckpt", names=("data", "--images", "--config"))
 
 
 def test_images_without_value() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import yaml
 
@@ -75,6 +76,24 @@ def _check_keys(node: yaml.Node, path: str) -> None:
                 "remove one of them",
             )
         _check_keys(value, path)
+    _check_class(node, path)
+
+
+def _check_class(node: yaml.MappingNode, path: str) -> None:
+    """Refuse the options of a class beside its class_path: the parser would call the class_path unknown."""
+    keys = {str(key.value): (key, value) for key, value in node.value}
+    if "class_path" not in keys:
+        return
+    for name, (key, _) in keys.items():
+        if name not in ("class_path", "init_args", "dict_kwargs"):
+            cls = keys["class_path"][1].value
+            raise InputError(
+                f"the options of {cls} below init_args in {path}",
+                f"{name} on line {key.start_mark.line + 1}",
+                "did you mean init_args?"
+                if get_close_matches(name, ["init_args"])
+                else f"write init_args: {{{name}: ...}}",
+            )
 
 
 def _check_section(key: yaml.Node, value: yaml.Node, path: str) -> None:

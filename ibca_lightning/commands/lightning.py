@@ -2,7 +2,11 @@
 
 import logging
 import os
+import re
+import shlex
+import subprocess
 import sys
+import time
 import warnings
 from argparse import ArgumentError
 from typing import Any, Literal
@@ -16,7 +20,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import ibca_lightning.data  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
 from ibca_lightning.callbacks.attention_pictures import AttentionPictures
-from ibca_lightning.callbacks.class_table import ClassTable
 from ibca_lightning.callbacks.metrics_csv import RunCSVLogger
 from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
 from ibca_lightning.callbacks.results import WriteResults
@@ -48,6 +51,8 @@ _NOISE = (
     ".*LeafSpec.*",
     ".*It is recommended to use .*sync_dist=True.*",  # every process holds the same gathered figures
     ".*module\\(s\\) in eval mode.*",  # a frozen backbone is meant to be
+    ".*Using `DistributedSampler` with the dataloaders.*",  # what it pads a set with is dropped again, by index
+    ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
 )
 _LINKS = ("num_labels", "class_names", "image_size", "preprocessing")
 
@@ -60,21 +65,39 @@ class IBCACLI(LightningCLI):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
+        parent = os.getppid()
         try:
             super().__init__(*args, **kwargs)
         except Exception as error:
-            self._finish(error)
+            code = self._code_of_peer(error) or _said_by_parent(error, parent)
+            self._finish(error, wrong_input=isinstance(error, InputError) or code == 2)
+            if code is not None:
+                raise SystemExit(code) from error
             raise
         self._finish(None)
 
-    def _finish(self, error: Exception | None) -> None:
+    def _code_of_peer(self, error: Exception) -> int | None:
+        """The exit code for an error that only says that another process is gone, which has said why; else None."""
+        if not re.search(r"Connection (closed|reset) by peer", str(error)):
+            return None
+        trainer = getattr(self, "trainer", None)
+        processes = getattr(trainer and trainer.strategy.launcher, "procs", None) or []
+        try:
+            codes = [process.wait(timeout=3) for process in processes]
+        except subprocess.TimeoutExpired:
+            return None
+        failed = next((code for code in codes if code), None)
+        # A child cannot ask rank 0, whose exit code is the command's.
+        return failed if failed is not None else 1 if os.environ.get("LOCAL_RANK", "0") != "0" else None
+
+    def _finish(self, error: Exception | None, wrong_input: bool = False) -> None:
         trainer = getattr(self, "trainer", None)
         # A second run in this process would go on in the first one's wandb run.
         for logger in trainer.loggers if trainer else ():
             if isinstance(logger, WandbLogger) and logger._experiment is not None:
                 logger.experiment.finish(exit_code=int(error is not None))
         trained = trainer is not None and trainer.global_step > 0
-        if error is not None and hasattr(self, "_before") and (isinstance(error, InputError) or not trained):
+        if error is not None and hasattr(self, "_before") and (wrong_input or not trained):
             remove_unstarted(self.run_dir, self._before)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -139,7 +162,7 @@ class IBCACLI(LightningCLI):
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         callbacks: list[Callback] = [WriteResults(self.run_dir), ProgressBar() if terminal else EpochLines()]
         if self.subcommand in ("fit", "test"):
-            callbacks += [AttentionPictures(self.run_dir, log_images=config.log_images), ClassTable()]
+            callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
         kwargs["enable_progress_bar"] = terminal
         kwargs.setdefault("default_root_dir", self.run_dir)
         if self.subcommand != "fit":
@@ -177,7 +200,8 @@ class IBCACLI(LightningCLI):
     def before_fit(self) -> None:
         """Say once how to sync what wandb writes off line."""
         if any(isinstance(logger, WandbLogger) and logger._offline for logger in self.trainer.loggers):
-            _say(f"wandb runs off line; to sync: wandb sync {os.path.join(self.run_dir, 'wandb', 'offline-run-*')}")
+            folder = shlex.quote(os.path.join(self.run_dir, "wandb"))
+            _say(f"wandb runs off line; to sync: wandb sync {folder}/offline-run-*")
 
     before_test = before_fit
 
@@ -230,7 +254,8 @@ def run_lightning(arguments: list[str]) -> int:
         parser_kwargs={**strict, **dict.fromkeys(IBCACLI.subcommands(), strict)},
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
-        args=arguments,
+        # Everything but the data has a default, the model too; what stands behind overrides it.
+        args=[arguments[0], "--model", MultiLabelModule.__name__, *arguments[1:]],
     )
     return 0
 
@@ -238,6 +263,21 @@ def run_lightning(arguments: list[str]) -> int:
 def _checkpoints(run_dir: str) -> list[Callback]:
     folder = os.path.join(run_dir, "checkpoints")
     return [RunCheckpoint(folder, "best", MONITOR), RunCheckpoint(folder, "last")]
+
+
+def _said_by_parent(error: Exception, parent: int) -> int | None:
+    """The exit code of a process that Lightning started, where rank 0 met the same wrong input; else None.
+
+    Rank 0 ends soon after it has said what is wrong; if it goes on, this process is the only one to know.
+    """
+    if not isinstance(error, InputError) or os.environ.get("LOCAL_RANK", "0") == "0":
+        return None
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if os.getppid() != parent:
+            return 2
+        time.sleep(0.1)
+    return None
 
 
 @rank_zero_only

@@ -36,7 +36,11 @@ def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     Returns:
         What was expected for which key, what came, what to do.
     """
-    rules: tuple[_Rule, ...] = (lambda text: _no_value(text, arguments), *_RULES)
+    rules: tuple[_Rule, ...] = (
+        lambda text: _no_value(text, arguments),
+        lambda text: _required(text, arguments),
+        *_RULES,
+    )
     for rule in rules:
         error = rule(message)
         if error is not None:
@@ -187,14 +191,17 @@ def _near(wanted: str, known: Iterable[str]) -> str | None:
     return by_end[near[0]] if near and by_end[near[0]] != wanted else None
 
 
-def _required(message: str) -> InputError | None:
+def _required(message: str, arguments: Sequence[str]) -> InputError | None:
     found = re.search(r"following arguments are required: ([\w., -]+)|Option '([\w.]+)' is required", message)
     if not found:
         return None
     names = ", ".join(_SUBCOMMAND.sub("", name.strip()) for name in (found[1] or found[2]).split(","))
     inside = _key(message)
     where = "" if inside == "every option" else f" in {inside}"
-    return InputError(f"a value for {names}{where}", "none", "set it in the YAML (--config) or on the command line")
+    fix = "set it in the YAML (--config) or on the command line"
+    if inside == "every option" and list(arguments[:1]) == ["predict"]:
+        fix = "give --images FILE_OR_FOLDER for pictures, or --config RUN/config.yaml for the test set"
+    return InputError(f"a value for {names}{where}", "none", fix)
 
 
 def _wrong_type(message: str) -> InputError | None:
@@ -216,5 +223,5 @@ def _short(text: str) -> str:
 
 
 _RULES: tuple[_Rule, ...] = (
-    _required, _unknown_option, _wrong_type, _unknown_class, _file,
+    _unknown_option, _wrong_type, _unknown_class, _file,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The closing tables: figures a person can read."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,9 @@ def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir
                 f"best validation score {float(checkpoint.best_model_score):.4f}: {checkpoint.best_model_path}"
             )
     config, best = os.path.join(run_dir, "config.yaml"), os.path.join(run_dir, "checkpoints", "best.ckpt")
-    console.print(f"test it: ibca test --config {config} --ckpt_path {best}", soft_wrap=True, highlight=False)
+    if os.path.isfile(config) and os.path.isfile(best):  # not after a trial run, or one without validation
+        command = f"ibca test --config {shlex.quote(config)} --ckpt_path {shlex.quote(best)}"
+        console.print(f"test it: {command}", soft_wrap=True, highlight=False)
 
 
 def _class_table(evaluation: Evaluation) -> Table:

@@ -8,6 +8,8 @@ from urllib.parse import urlparse
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
+from ibca_lightning.errors import InputError
+
 
 def wandb_mode(asked: str) -> str:
     """Where wandb is to log: what was asked, and for `auto` what WANDB_MODE says, or on line if there is a key.
@@ -17,11 +19,17 @@ def wandb_mode(asked: str) -> str:
 
     Returns:
         `online`, `offline` or `disabled`.
+
+    Raises:
+        InputError: When WANDB_MODE is none of wandb's.
     """
     if asked == "auto":
         asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
-    # wandb's older name, which Lightning leaves in the environment behind a first run off line
-    return "offline" if asked == "dryrun" else asked
+    # wandb's older names; Lightning leaves the first in the environment behind a run off line
+    mode = {"dryrun": "offline", "run": "online"}.get(asked, asked)
+    if mode not in ("online", "offline", "disabled"):
+        raise InputError("WANDB_MODE as one of online, offline, disabled", mode, "correct it, or give --wandb")
+    return mode
 
 
 def wandb_logger(run_dir: str, mode: str, project: str, job_type: str) -> WandbLogger:

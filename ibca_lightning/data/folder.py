@@ -51,7 +51,10 @@ class PictureFolder(Dataset[dict[str, Any]]):
         Raises:
             InputError: If it cannot be read.
         """
-        image = read_image(os.path.join(self.folder, self.ids[at]), self.transform.image_size)
+        try:
+            image = read_image(os.path.join(self.folder, self.ids[at]), self.transform.image_size)
+        except InputError as error:  # its advice is about the row of a table
+            raise InputError(error.expected, error.got, "restore the file or take it out of the folder") from None
         return {"image": self.transform(image)[0], "id": self.ids[at]}
 
 
