@@ -151,10 +151,25 @@ def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
     for name in ("class_names", "backbone", "feature_stride", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
+            if name == "head":
+                theirs, ours = _differing(theirs, ours)
             raise InputError(
                 f"the checkpoint's {name} {theirs}", f"{ours} from the configuration",
                 "use the config.yaml of the checkpoint's run, or --model.init_from to start from its weights",
             )  # fmt: skip
+
+
+def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, str]:
+    """Two heads by class where that differs, by the options that differ where not: a line holds no more."""
+    if theirs["class_path"] != ours["class_path"]:
+        return theirs["class_path"], ours["class_path"]
+    names = [
+        n
+        for n in {**theirs["init_args"], **ours["init_args"]}
+        if theirs["init_args"].get(n) != ours["init_args"].get(n)
+    ]
+    first, second = (", ".join(f"{n}: {head['init_args'].get(n, 'unset')}" for n in names) for head in (theirs, ours))
+    return first, second
 
 
 def require_fitting_weights(checkpoint: dict[str, Any], module: nn.Module) -> None:

@@ -37,9 +37,10 @@ def test_seeds_of_one_method_get_their_mean_and_others_do_not(tmp_path, capsys):
 def test_every_test_set_is_a_row_of_its_own(tmp_path, capsys):
     names = ("test_metrics.json", "test_metrics.same.json", "test_metrics.reversed.json")
     folder = run(tmp_path / "scm", 0, "A", 0.5, names=names)
+    (tmp_path / "scm" / "test_metrics.reversed.json").write_text('{"metrics": {"mAP": 0.3}}')
     assert main(["compare", folder, "--figures", "mAP"]) == 0
     sets = [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines()[2:]]
-    assert sets == ["reversed", "same"]
+    assert sets == ["same", "reversed"]  # the first of the run first, not of the alphabet
 
 
 def test_the_method_is_the_configuration_without_its_seed(tmp_path):

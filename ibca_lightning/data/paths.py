@@ -19,7 +19,8 @@ def check_root(root: str, fix: str = "correct data.root") -> None:
     """
     if not os.path.isdir(root):
         got = "a file" if os.path.exists(root) else "nothing there"
-        raise InputError(f"the folder of the data set (data.root) at {root}", got, fix)
+        where = "" if os.path.isabs(root) else ", seen from the current folder"
+        raise InputError(f"the folder of the data set (data.root) at {root}{where}", got, fix)
 
 
 def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
