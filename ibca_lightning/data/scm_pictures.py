@@ -28,7 +28,7 @@ _THRESHOLD = 0.524400512708041
 _PAIRS = {(0, 1): 0.6, (2, 3): 0.6, (4, 5): 0.4}
 
 # Radii in pixels of a 96 px picture, and how strongly a lesion tints the tissue.
-_LESION_RADIUS, _FAINTEST = (9.5, 13.5), 0.45
+_LESION_RADIUS, _FAINTEST = (9.0, 13.5), 0.4
 _MARK_RADIUS, _MARK_STRENGTH = (3.5, 5.5), (0.4, 0.95)
 _NOISE_RADIUS = {"bubble": (2.0, 4.5), "glare": (1.2, 3.0), "debris": (1.0, 2.5)}
 _APART = 0.36  # least distance of a mark from the lesion of its own class, in sides of the picture, where there is room
