@@ -103,7 +103,6 @@ def evaluate(
     """
     rows = [facts.rows[index] for index in stored.index.tolist()]
     result = figures(stored.probabilities, stored.labels, class_names, thresholds)
-    result.setdefault("tuned", {})
     groups = [group for _, group, _ in rows]
     result["intervals"] = (
         bootstrap_intervals(stored.probabilities, stored.labels, groups, pairs=stored.pairs or None)

@@ -9,14 +9,15 @@ import csv
 import json
 import statistics
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
+from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.errors import InputError
 
 
@@ -162,13 +163,8 @@ def _mean(values: list[float | None]) -> str:
     return f"**{statistics.mean(known):.4f} ± {statistics.stdev(known):.4f}**"
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError("ibca compare RUN RUN ...", message, "see ibca compare --help")
-
-
 def _parse(arguments: list[str]) -> Namespace:
-    parser = _Parser(prog="ibca compare", description="The test figures of several runs in one table.")
+    parser = OptionParser("ibca compare", "ibca compare RUN RUN ...", "The test figures of several runs in one table.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="Run folders that ibca test has written into.")
     parser.add_argument("--figures", nargs="+", help="Figures to print, such as mAP CF1; default all.")
     parser.add_argument("--output", help="Folder for compare.md and compare.csv.")

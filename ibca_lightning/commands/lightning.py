@@ -32,6 +32,7 @@ from ibca_lightning.commands.parsing import one_line
 from ibca_lightning.commands.run_folder import (
     choose_run_dir,
     create_run_dir,
+    process_rank,
     refuse_taken,
     remove_unstarted,
     run_of,
@@ -297,7 +298,7 @@ def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logger = logging.getLogger("ibca_lightning")
-    if not logger.handlers and not getattr(rank_zero_only, "rank", 0):
+    if not logger.handlers and process_rank() == 0:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)

@@ -1,19 +1,11 @@
 """`ibca predict --images`: probabilities for pictures, from a checkpoint alone."""
 
-import argparse
 import sys
+from argparse import Namespace
 from pathlib import Path
-from typing import NoReturn
 
-import torch
-from rich.progress import track
-
-from ibca_lightning.commands.allocator import keep_freed_memory
-from ibca_lightning.data.folder import PictureFolder
-from ibca_lightning.data.loader import make_loader
+from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.errors import InputError
-from ibca_lightning.evaluation import write_predictions
-from ibca_lightning.predictor import load
 
 
 def predict_pictures(arguments: list[str]) -> int:
@@ -26,6 +18,16 @@ def predict_pictures(arguments: list[str]) -> int:
         0; every failure is an exception.
     """
     options = _parse(arguments)
+    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
+    import torch
+    from rich.progress import track
+
+    from ibca_lightning.commands.allocator import keep_freed_memory
+    from ibca_lightning.data.folder import PictureFolder
+    from ibca_lightning.data.loader import make_loader
+    from ibca_lightning.evaluation import write_predictions
+    from ibca_lightning.predictor import load
+
     keep_freed_memory()
     path = Path(options.output) / "predictions.csv"
     if Path(options.output).exists() and not Path(options.output).is_dir():
@@ -44,6 +46,8 @@ def predict_pictures(arguments: list[str]) -> int:
 
 
 def _device(name: str | None) -> str | None:
+    import torch
+
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -52,13 +56,12 @@ def _device(name: str | None) -> str | None:
     return name
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError("options of `ibca predict --images`", message, "see ibca predict --images --help")
-
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(prog="ibca predict", description="Probabilities for pictures, from a checkpoint alone.")
+def _parse(arguments: list[str]) -> Namespace:
+    parser = OptionParser(
+        "ibca predict --images",
+        "options of `ibca predict --images`",
+        "Probabilities for pictures, from a checkpoint alone.",
+    )
     parser.add_argument("--ckpt_path", required=True, help="A checkpoint written by `ibca fit`.")
     parser.add_argument("--images", required=True, help="A picture or a folder of pictures, searched below too.")
     parser.add_argument("--output", required=True, help="Folder for predictions.csv.")

@@ -48,14 +48,15 @@ def refuse_taken(run_dir: str) -> None:
     path = Path(run_dir)
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
     # A child process of the same run meets the folder that its parent has just begun.
-    if taken and _rank() == 0:
+    if taken and process_rank() == 0:
         raise InputError(
             f"--run_dir {run_dir} without a run", f"{', '.join(taken)} of an earlier one",
             f"give another --run_dir, or go on with --ckpt_path {path / 'checkpoints' / 'last.ckpt'}",
         )  # fmt: skip
 
 
-def _rank() -> int:
+def process_rank() -> int:
+    """The rank of this process, as far as it is known before the trainer is built."""
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 

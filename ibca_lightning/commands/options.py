@@ -1,0 +1,28 @@
+"""Options of the commands that need no Lightning: argparse with the errors of the contract."""
+
+from argparse import ArgumentParser
+from typing import NoReturn
+
+from ibca_lightning.errors import InputError
+
+
+class OptionParser(ArgumentParser):
+    """An ArgumentParser whose errors are `InputError`s.
+
+    Args:
+        command: As it is typed, such as `ibca compare`.
+        usage: What would have been right, for messages.
+        description: For `--help`.
+    """
+
+    def __init__(self, command: str, usage: str, description: str) -> None:
+        super().__init__(prog=command.removesuffix(" --images"), description=description)
+        self._command, self._expected = command, usage
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong in one line.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(self._expected, message, f"see {self._command} --help")
