@@ -5,5 +5,14 @@ from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
+from ibca_lightning.heads.query2label import Query2LabelHead
 
-__all__ = ["CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "MILAttentionHead"]
+__all__ = [
+    "CSRAHead",
+    "GAPHead",
+    "Head",
+    "HeadOutput",
+    "IBCAHead",
+    "MILAttentionHead",
+    "Query2LabelHead",
+]
