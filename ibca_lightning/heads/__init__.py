@@ -5,6 +5,7 @@ from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
+from ibca_lightning.heads.ml_decoder import MLDecoderHead
 from ibca_lightning.heads.query2label import Query2LabelHead
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "HeadOutput",
     "IBCAHead",
     "MILAttentionHead",
+    "MLDecoderHead",
     "Query2LabelHead",
 ]
