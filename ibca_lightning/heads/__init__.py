@@ -1,6 +1,7 @@
 """Heads: plain nn.Modules from a feature map to logits and attention, without Lightning, data or files."""
 
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.c_tran import CTranHead
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
@@ -10,6 +11,7 @@ from ibca_lightning.heads.query2label import Query2LabelHead
 
 __all__ = [
     "CSRAHead",
+    "CTranHead",
     "GAPHead",
     "Head",
     "HeadOutput",
