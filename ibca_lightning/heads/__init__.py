@@ -8,6 +8,7 @@ from ibca_lightning.heads.ibca import IBCAHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 from ibca_lightning.heads.ml_decoder import MLDecoderHead
 from ibca_lightning.heads.query2label import Query2LabelHead
+from ibca_lightning.heads.ts_former import TSFormerHead
 
 __all__ = [
     "CSRAHead",
@@ -19,4 +20,5 @@ __all__ = [
     "MILAttentionHead",
     "MLDecoderHead",
     "Query2LabelHead",
+    "TSFormerHead",
 ]
