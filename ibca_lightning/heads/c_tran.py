@@ -9,13 +9,13 @@ numbers stand in the test. Different from the original:
   embeddings, and the loss is on the others. A head's logits must not depend on labels here, so the returned ones have
   nothing given, as at evaluation, and the module's loss trains them. A second pass with 1 to 3/4 of the labels given
   yields the head's own loss "label_mask", the binary cross-entropy (theirs) of the labels not given. So their n = 0
-  has a pass of its own. A label that is unknown (-1) is never given and has no loss. The second pass nearly doubles
-  the cost of a training step;
+  has a pass of its own. A label that is unknown (-1) is never given and has no loss. The second pass adds
+  half to the cost of a training step, and doubles it where there is more than one layer;
 - there are embeddings of the states "absent" and "present" only: that of "hidden" is part of the label's embedding;
-- smaller, for small data. The paper's settings: `width` 2048 (= the backbone's channels, no projection, our
+- smaller, for small data. The published settings: `width` 2048 (= the backbone's channels, no projection, our
   `width=0`), `num_heads` 4, `ffn` 2048 (= width), `layers` 3, `dropout` 0.1, `most_given` 0.75. Ours: 256, 4, 512, 1,
   0.1, 0.75. In one layer a label sees the picture and which labels are given, not what other labels found in the
-  picture: that takes `layers=2`, whose training step costs about eight times as much on a 24 x 24 map, because all
+  picture: that takes `layers=2`, whose training step costs several times as much on a 24 x 24 map, because all
   positions are then compared with all;
 - the last layer computes the label tokens alone, because nobody reads the others, and the layers before it have no
   dropout on their attention weights.

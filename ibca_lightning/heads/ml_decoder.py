@@ -5,8 +5,8 @@ Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", WACV 20
 Same weights in, same logits out as the authors' code (github.com/Alibaba-MIIL/ML_Decoder); the numbers stand in the
 test. Different from the original:
 
-- smaller, for small data. The paper's settings: `width` 768, `num_heads` 8, `ffn` 2048, `dropout` 0.1, `groups` 100
-  (or the number of labels, if that is less). Ours: 256, 8, 512, 0.1, 100;
+- smaller, for small data. The published settings: `width` 768, `num_heads` 8, `ffn` 2048, `dropout` 0.1, `groups`
+  100 (or the number of labels, if that is less). Ours: 256, 8, 512, 0.1, 100;
 - the group linear is one einsum, not a loop;
 - no word vectors for classes never seen.
 

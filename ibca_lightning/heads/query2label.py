@@ -5,7 +5,7 @@ Liu et al., "Query2Label: A Simple Transformer Way to Multi-Label Classification
 Same weights in, same logits out as the authors' code (github.com/SlongLiu/query2labels), which leaves out the decoder's
 self-attention by default; the numbers stand in the test. Different from the original:
 
-- smaller, for small data. The paper's settings: `width` 2048 (= the backbone's channels, no projection, our
+- smaller, for small data. The published settings: `width` 2048 (= the backbone's channels, no projection, our
   `width=0`), `num_heads` 4, `ffn` 8192, `encoder_layers` 1, `decoder_layers` 2, `dropout` 0.1. Ours: 256, 4, 512, 0, 2,
   0.1. An encoder compares all positions with all, which on a 24 x 24 map costs more than the rest of the head;
 - the positional encoding is computed for the map that comes, theirs for one image size;

@@ -9,7 +9,7 @@ over the same tokens; the numbers stand in the test. Different from the original
 - any feature map in the place of a ViT: every block reads one and the same map, theirs the tokens of ViT layer i in
   block i, with a class token among the keys;
 - label tokens are learnt; theirs are BERT vectors of the labels' names, or learnt (their option "random");
-- smaller, for small data. Their code's settings: `width` 768, `num_heads` 1, `ffn` 3072, `dropout` 0, `layers` 3
+- smaller, for small data. The published settings: `width` 768, `num_heads` 1, `ffn` 3072, `dropout` 0, `layers` 3
   (COCO), 8 (VOC) or 11 (NUS-WIDE). Ours: 256, 4, 512, 0.1, 2.
 
 Shapes: B images, C channels (width), H x W positions, N = H*W, L labels.
