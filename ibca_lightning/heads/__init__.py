@@ -4,6 +4,7 @@ from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
+from ibca_lightning.heads.lff import LfFHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 
-__all__ = ["CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "MILAttentionHead"]
+__all__ = ["CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "LfFHead", "MILAttentionHead"]
