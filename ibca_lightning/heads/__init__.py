@@ -1,5 +1,6 @@
 """Heads: plain nn.Modules from a feature map to logits and attention, without Lightning, data or files."""
 
+from ibca_lightning.heads.att_vib import AttVIBHead
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
@@ -7,4 +8,4 @@ from ibca_lightning.heads.ibca import IBCAHead
 from ibca_lightning.heads.lff import LfFHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 
-__all__ = ["CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "LfFHead", "MILAttentionHead"]
+__all__ = ["AttVIBHead", "CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "LfFHead", "MILAttentionHead"]
