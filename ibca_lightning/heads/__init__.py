@@ -2,10 +2,21 @@
 
 from ibca_lightning.heads.att_vib import AttVIBHead
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.c_gmvae import CGMVAEHead
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
 from ibca_lightning.heads.lff import LfFHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 
-__all__ = ["AttVIBHead", "CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "LfFHead", "MILAttentionHead"]
+__all__ = [
+    "AttVIBHead",
+    "CGMVAEHead",
+    "CSRAHead",
+    "GAPHead",
+    "Head",
+    "HeadOutput",
+    "IBCAHead",
+    "LfFHead",
+    "MILAttentionHead",
+]

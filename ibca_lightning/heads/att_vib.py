@@ -92,7 +92,7 @@ class AttVIBHead(Head):
     def _jacobian(self, mean_BD: Tensor) -> Tensor:
         """The logits' slopes by the pooled features (B, L, C): encoder and classifier are linear between kinks."""
         weight_BLD = self.classify.weight.float().expand(mean_BD.shape[0], -1, -1)
-        to_latent_BLD = self.decode.pull_back(mean_BD, weight_BLD)
+        to_latent_BLD = self.decode.linearise(mean_BD)[1](weight_BLD)
         # Of the encoder's 2D outputs, z's mean is the first half.
         return to_latent_BLD @ self.encode.weight[: self.latent].float()
 

@@ -8,7 +8,7 @@ Shapes: B images, L labels, I inputs, O outputs.
 """
 # ruff: noqa: N803, N806 - shape suffixes
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -51,24 +51,28 @@ class RectifiedLayers(nn.Module):
             x = F.dropout(F.leaky_relu(layer(x), slope), self.dropout, self.training)
         return x
 
-    def pull_back(self, x_BI: Tensor, v_BLO: Tensor) -> Tensor:
-        """Multiply v by the Jacobian at x, of the network without dropout.
+    def linearise(self, x_BI: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Evaluate without dropout, and take the slopes there.
 
         Args:
             x_BI: Where the network is linearised.
-            v_BLO: L directions of the output for each picture.
 
         Returns:
-            (B, L, I), float32.
+            The output (B, O), and a function that multiplies L directions of it for each picture (B, L, O) by the
+            Jacobian: (B, L, I), float32.
         """
-        outer = []
+        slopes = []
         for layer, slope in self._steps():
-            before = layer(x_BI)
-            outer.append(torch.where(before > 0, 1.0, slope))
-            x_BI = F.leaky_relu(before, slope)
-        for (layer, _), slope_BO in reversed(list(zip(self._steps(), outer, strict=True))):
-            v_BLO = layer.pull_back(v_BLO * slope_BO[:, None])
-        return v_BLO
+            before_BO = layer(x_BI)
+            slopes.append(torch.where(before_BO > 0, 1.0, slope))
+            x_BI = F.leaky_relu(before_BO, slope)
+
+        def pull_back(v_BLO: Tensor) -> Tensor:
+            for (layer, _), slope_BO in reversed(list(zip(self._steps(), slopes, strict=True))):
+                v_BLO = layer.pull_back(v_BLO * slope_BO[:, None])
+            return v_BLO
+
+        return x_BI, pull_back
 
     def _steps(self) -> Iterable[tuple[FullPrecisionLinear, float]]:
         return zip(self.layers, self.slopes, strict=True)  # type: ignore[arg-type]
