@@ -11,9 +11,10 @@ Different from the paper:
 - One map for both: the paper's two networks are two linear layers here. The biased one reads the map without a gradient
   into it, so that, as in the paper, the debiased classifier's features are not shaped by the biased loss; but the
   biased classifier has no features of its own.
-- The weight is taken from the losses of this step. The code averages the losses of each training example over epochs
-  and divides them by their maximum over the example's class; a head does not know which example it sees, and a maximum
-  over a batch would give a rare class the weight 1/2 always.
+- Both losses are divided by the largest of their class and label value, as in the code: where positives are rare, the
+  biased classifier fails on all of them, and without this the weight would only shift the logits up. The code averages
+  the losses of each training example over the epochs and takes the largest of the training set; a head does not know
+  which example it sees, so here it is the loss of this step and a maximum that decays by 1 % a step.
 - The generalised cross-entropy is the paper's, (1 - p^q) / q; the code's gradient is q times as large.
 
 Checked against the code (run beside ours): the gradients of both losses and the weights of a first step, the two
@@ -36,7 +37,8 @@ from ibca_lightning.losses import masked_mean
 class LfFHead(Head):
     """GAP, trained with weight L_b / (L_b + L_d) for each (picture, class).
 
-    L_b and L_d are the binary cross-entropies of the biased and the debiased classifier. The weight acts on the
+    L_b and L_d are the binary cross-entropies of the biased and the debiased classifier, each as a share of the largest
+    that it had lately on the same class and label value. The weight acts on the
     gradient of the logits (`weigh_gradient`), so any element-wise loss is weighted. At evaluation, and for attention,
     the head is the debiased GAP alone; the biased classifier exists in training only.
 
@@ -57,6 +59,7 @@ class LfFHead(Head):
         self.q = q
         self.debiased = GAPHead(channels, num_labels)
         self.biased = nn.Linear(channels, num_labels)
+        self.biased_share, self.debiased_share = ShareOfLargest(num_labels), ShareOfLargest(num_labels)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """See `Head.forward`; the loss "biased" is the generalised cross-entropy of the biased classifier."""
@@ -66,9 +69,44 @@ class LfFHead(Head):
         with torch.autocast(features.device.type, enabled=False):
             pooled = features.detach().flatten(2).mean(-1, dtype=torch.float32)
             biased = F.linear(pooled, self.biased.weight.float(), self.biased.bias.float())
-            weight = relative_difficulty(biased, output.logits.float(), labels)
+            share_b = self.biased_share(-log_probability_of_truth(biased.detach(), labels), labels)
+            share_d = self.debiased_share(-log_probability_of_truth(output.logits.detach().float(), labels), labels)
+            weight = share_b / (share_b + share_d + 1e-8)
             loss = masked_mean(generalised_cross_entropy(biased, labels, self.q), labels >= 0)
         return output._replace(logits=weigh_gradient(output.logits, weight), losses={"biased": loss})
+
+
+class ShareOfLargest(nn.Module):
+    """Divides losses by the largest that was lately seen with the same class and label value.
+
+    Args:
+        num_labels: L.
+        decay: In [0, 1]; of the largest, each time that its class and value are in a batch.
+    """
+
+    largest: Tensor
+
+    def __init__(self, num_labels: int, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("largest", torch.zeros(2, num_labels))  # of the negatives, of the positives
+
+    def forward(self, losses: Tensor, labels: Tensor) -> Tensor:
+        """Take in the losses of a batch and divide them.
+
+        Args:
+            losses: (B, L), >= 0, without a gradient.
+            labels: (B, L) in {0, 1, -1}.
+
+        Returns:
+            (B, L), in [0, 1] where the label is known, finite elsewhere.
+        """
+        of_value = torch.stack([labels == 0, labels == 1])
+        in_batch = torch.where(of_value, losses, 0.0).amax(1)
+        before = self.largest.float()
+        largest = torch.where(of_value.any(1), torch.maximum(self.decay * before, in_batch), before)
+        self.largest.copy_(largest)
+        return losses / torch.where(labels == 1, largest[1], largest[0]).clamp(min=1e-8)
 
 
 def log_probability_of_truth(logits: Tensor, labels: Tensor) -> Tensor:
@@ -98,19 +136,3 @@ def generalised_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tenso
         (B, L), one term a label; those of unknown labels are to be left out.
     """
     return -torch.expm1(q * log_probability_of_truth(logits, labels)) / q
-
-
-def relative_difficulty(biased: Tensor, debiased: Tensor, labels: Tensor) -> Tensor:
-    """L_b / (L_b + L_d): near 1 where the biased classifier fails and the debiased one does not, 1/2 at a tie.
-
-    Args:
-        biased: Logits (B, L).
-        debiased: Logits (B, L).
-        labels: (B, L) in {0, 1, -1}.
-
-    Returns:
-        Weights (B, L) in [0, 1], constants.
-    """
-    loss_b = -log_probability_of_truth(biased.detach(), labels)
-    loss_d = -log_probability_of_truth(debiased.detach(), labels)
-    return loss_b / (loss_b + loss_d + 1e-8)
