@@ -1,22 +1,28 @@
 """Heads: plain nn.Modules from a feature map to logits and attention, without Lightning, data or files."""
 
+from ibca_lightning.heads.att_vib import AttVIBHead
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.c_gmvae import CGMVAEHead
 from ibca_lightning.heads.c_tran import CTranHead
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
+from ibca_lightning.heads.lff import LfFHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 from ibca_lightning.heads.ml_decoder import MLDecoderHead
 from ibca_lightning.heads.query2label import Query2LabelHead
 from ibca_lightning.heads.ts_former import TSFormerHead
 
 __all__ = [
+    "AttVIBHead",
+    "CGMVAEHead",
     "CSRAHead",
     "CTranHead",
     "GAPHead",
     "Head",
     "HeadOutput",
     "IBCAHead",
+    "LfFHead",
     "MILAttentionHead",
     "MLDecoderHead",
     "Query2LabelHead",
