@@ -5,6 +5,7 @@ from ibca_lightning.heads.cal import CALHead
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
+from ibca_lightning.heads.ida import IDAHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 
-__all__ = ["CALHead", "CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "MILAttentionHead"]
+__all__ = ["CALHead", "CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "IDAHead", "MILAttentionHead"]
