@@ -1,6 +1,7 @@
 """Heads: plain nn.Modules from a feature map to logits and attention, without Lightning, data or files."""
 
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.caam import CaaMHead
 from ibca_lightning.heads.cal import CALHead
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
@@ -8,4 +9,14 @@ from ibca_lightning.heads.ibca import IBCAHead
 from ibca_lightning.heads.ida import IDAHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 
-__all__ = ["CALHead", "CSRAHead", "GAPHead", "Head", "HeadOutput", "IBCAHead", "IDAHead", "MILAttentionHead"]
+__all__ = [
+    "CALHead",
+    "CSRAHead",
+    "CaaMHead",
+    "GAPHead",
+    "Head",
+    "HeadOutput",
+    "IBCAHead",
+    "IDAHead",
+    "MILAttentionHead",
+]

@@ -20,11 +20,11 @@ Shapes: B images, C channels, N = H x W positions, L labels, A heads, E = C / A 
 # ruff: noqa: N803, N806 - shape suffixes
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.float32 import Float32LayerNorm, Float32Linear
 
 SHRINKAGE = 1 / 32  # added to the length of the weights, so that short ones say little
 
@@ -75,7 +75,7 @@ class IDAHead(Head):
         self.bias = nn.Parameter(torch.zeros(num_labels))
         nn.init.normal_(self.weight, std=c**-0.5)
         self.across = nn.ModuleList(AttentionAcrossHeads(c // num_heads, feed_forward) for _ in range(layers))
-        self.mix = _Linear(c, c) if feed_forward and layers else nn.Identity()
+        self.mix = Float32Linear(c, c) if feed_forward and layers else nn.Identity()
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """See `Head.forward`; no losses of its own."""
@@ -104,12 +104,18 @@ class AttentionAcrossHeads(nn.Module):
 
     def __init__(self, size: int, feed_forward: int) -> None:
         super().__init__()
-        self.query, self.value, self.out = _Linear(size, size), _Linear(size, size), _Linear(size, size)
-        self.key = _Linear(size, size, bias=False)
+        self.query, self.value, self.out = (
+            Float32Linear(size, size),
+            Float32Linear(size, size),
+            Float32Linear(size, size),
+        )
+        self.key = Float32Linear(size, size, bias=False)
         self.feed_forward: nn.Sequential | None = None
         if feed_forward:
-            self.feed_forward = nn.Sequential(_Linear(size, feed_forward), nn.ReLU(), _Linear(feed_forward, size))
-            self.norm_attention, self.norm_feed_forward = _LayerNorm(size), _LayerNorm(size)
+            self.feed_forward = nn.Sequential(
+                Float32Linear(size, feed_forward), nn.ReLU(), Float32Linear(feed_forward, size)
+            )
+            self.norm_attention, self.norm_feed_forward = Float32LayerNorm(size), Float32LayerNorm(size)
 
     def forward(self, z_BLAE: Tensor) -> Tensor:
         """Re-weigh the class features (B, L, A, E) of the heads; same shape."""
@@ -120,17 +126,3 @@ class AttentionAcrossHeads(nn.Module):
         z_BLAE = self.norm_attention(z_BLAE)
         result: Tensor = self.norm_feed_forward(z_BLAE + self.feed_forward(z_BLAE))
         return result
-
-
-class _Linear(nn.Linear):
-    """In float32, whatever the precision of the weights: products of unscaled features overflow half precision."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base's name
-        return F.linear(input, self.weight.float(), None if self.bias is None else self.bias.float())
-
-
-class _LayerNorm(nn.LayerNorm):
-    """In float32, as `_Linear`."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base's name
-        return F.layer_norm(input, self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
