@@ -4,9 +4,12 @@ from ibca_lightning.heads.att_vib import AttVIBHead
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.c_gmvae import CGMVAEHead
 from ibca_lightning.heads.c_tran import CTranHead
+from ibca_lightning.heads.caam import CaaMHead
+from ibca_lightning.heads.cal import CALHead
 from ibca_lightning.heads.csra import CSRAHead
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.ibca import IBCAHead
+from ibca_lightning.heads.ida import IDAHead
 from ibca_lightning.heads.lff import LfFHead
 from ibca_lightning.heads.mil_attention import MILAttentionHead
 from ibca_lightning.heads.ml_decoder import MLDecoderHead
@@ -15,13 +18,16 @@ from ibca_lightning.heads.ts_former import TSFormerHead
 
 __all__ = [
     "AttVIBHead",
+    "CALHead",
     "CGMVAEHead",
     "CSRAHead",
     "CTranHead",
+    "CaaMHead",
     "GAPHead",
     "Head",
     "HeadOutput",
     "IBCAHead",
+    "IDAHead",
     "LfFHead",
     "MILAttentionHead",
     "MLDecoderHead",

@@ -1,0 +1,128 @@
+"""IDA: interventional dual attention.
+
+Liu et al., "Causality Compensated Attention for Contextual Biased Visual Recognition", ICLR 2023. The channels are
+split into A heads; in each, every class attends with its own normalised weights (multiple sampling of the confounder),
+and a second attention, across the A class features of a class, re-weighs the samples (the intervention).
+
+Different from the paper and from its one public implementation, which is not the authors':
+
+- A bias a label, 0 at first, in the place of none.
+- No bias of the keys: the softmax removes it.
+- `width` > 0 projects the feature map first; the paper works on the map itself.
+- That implementation reshapes (class features, heads) to (heads, class features) without moving the axis, so that its
+  second attention sees A mixtures of all heads. Here each token is one head, as the paper has it.
+
+Same logits as that implementation with the same weights and its axis moved (with one head also as it stands), for both
+forms of the second attention: the numbers in the test.
+
+Shapes: B images, C channels, N = H x W positions, L labels, A heads, E = C / A channels of a head.
+"""
+# ruff: noqa: N803, N806 - shape suffixes
+
+import torch
+from torch import Tensor, nn
+
+from ibca_lightning.errors import InputError
+from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.float32 import Float32LayerNorm, Float32Linear
+
+SHRINKAGE = 1 / 32  # added to the length of the weights, so that short ones say little
+
+
+class IDAHead(Head):
+    """v_la = sum_n softmax_n(w_la . x_na) x_na; logit_l = sum_a w_la . z_la + b_l, z_l = attention across v_l1 .. v_lA.
+
+    w_la is the learnt vector u_la divided by (||u_la|| + 1/32): it says where and what, as in CSRA.
+    Its attention of a class is the mean of the class's A maps, which the second attention re-weighs but does not move.
+
+    Args:
+        channels: Channels of the feature map.
+        num_labels: L.
+        num_heads: A, a divisor of C.
+        layers: Attentions across the heads, >= 0; 0 is the multiple sampling alone.
+        feed_forward: Hidden width of an MLP behind each of them, with layer norms and a last linear map over all heads:
+            the paper's transformer form. 0 is its cheaper dot-product form.
+        width: C, channels after a projection; 0 for none, then C is `channels`.
+
+    Raises:
+        InputError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_labels: int,
+        num_heads: int = 4,
+        layers: int = 1,
+        feed_forward: int = 0,
+        width: int = 0,
+    ) -> None:
+        super().__init__(channels, num_labels)
+        least = {
+            "num_heads": (num_heads, 1),
+            "layers": (layers, 0),
+            "feed_forward": (feed_forward, 0),
+            "width": (width, 0),
+        }
+        for name, (value, minimum) in least.items():
+            if value < minimum:
+                raise InputError(f"IDAHead's {name} >= {minimum}", value, "correct it")
+        c = width or channels
+        if c % num_heads:
+            raise InputError(f"num_heads that divides the {c} channels", num_heads, "change num_heads, or give a width")
+        self.project = nn.Sequential(nn.Conv2d(channels, c, 1), nn.GELU()) if width else nn.Identity()
+        self.weight = nn.Parameter(torch.empty(num_heads, num_labels, c // num_heads))
+        self.bias = nn.Parameter(torch.zeros(num_labels))
+        nn.init.normal_(self.weight, std=c**-0.5)
+        self.across = nn.ModuleList(AttentionAcrossHeads(c // num_heads, feed_forward) for _ in range(layers))
+        self.mix = Float32Linear(c, c) if feed_forward and layers else nn.Identity()
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
+        """See `Head.forward`; no losses of its own."""
+        x_BCN = self.project(features).flatten(2)
+        with torch.autocast(features.device.type, enabled=False):
+            u_ALE = self.weight.float()
+            w_ALE = u_ALE / (u_ALE.norm(dim=-1, keepdim=True) + SHRINKAGE)
+            x_BAEN = x_BCN.float().unflatten(1, (w_ALE.shape[0], w_ALE.shape[2]))
+            attention_BALN = (w_ALE @ x_BAEN).softmax(-1)
+            z_BLAE = (attention_BALN @ x_BAEN.transpose(2, 3)).transpose(1, 2)
+            for layer in self.across:
+                z_BLAE = layer(z_BLAE)
+            z_BLC = self.mix(z_BLAE.flatten(2))
+            logits = (z_BLC * w_ALE.transpose(0, 1).flatten(1)).sum(-1) + self.bias.float()
+        attention = attention_BALN.mean(1).reshape(-1, *logits.shape[1:], *features.shape[-2:])
+        return HeadOutput(logits, attention, {})
+
+
+class AttentionAcrossHeads(nn.Module):
+    """z + attention(z) over the A tokens of a class; with an MLP, a layer of a post-norm transformer encoder.
+
+    Args:
+        size: E.
+        feed_forward: Hidden width of the MLP; 0 for no MLP and no norm.
+    """
+
+    def __init__(self, size: int, feed_forward: int) -> None:
+        super().__init__()
+        self.query, self.value, self.out = (
+            Float32Linear(size, size),
+            Float32Linear(size, size),
+            Float32Linear(size, size),
+        )
+        self.key = Float32Linear(size, size, bias=False)
+        self.feed_forward: nn.Sequential | None = None
+        if feed_forward:
+            self.feed_forward = nn.Sequential(
+                Float32Linear(size, feed_forward), nn.ReLU(), Float32Linear(feed_forward, size)
+            )
+            self.norm_attention, self.norm_feed_forward = Float32LayerNorm(size), Float32LayerNorm(size)
+
+    def forward(self, z_BLAE: Tensor) -> Tensor:
+        """Re-weigh the class features (B, L, A, E) of the heads; same shape."""
+        score_BLAA = self.query(z_BLAE) * z_BLAE.shape[-1] ** -0.5 @ self.key(z_BLAE).transpose(-2, -1)
+        z_BLAE = z_BLAE + self.out(score_BLAA.softmax(-1) @ self.value(z_BLAE))
+        if self.feed_forward is None:
+            return z_BLAE
+        z_BLAE = self.norm_attention(z_BLAE)
+        result: Tensor = self.norm_feed_forward(z_BLAE + self.feed_forward(z_BLAE))
+        return result

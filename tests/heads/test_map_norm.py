@@ -1,0 +1,23 @@
+"""Batch normalisation where there is a batch, its running statistics where there is a single value."""
+
+import torch
+from torch import nn
+
+from ibca_lightning.heads.map_norm import MapBatchNorm
+
+
+def test_a_batch_is_normalised_as_by_torch() -> None:
+    ours, theirs = MapBatchNorm(3), nn.BatchNorm2d(3)
+    x = torch.randn(2, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    for training in (True, False):
+        torch.testing.assert_close(ours.train(training)(x), theirs.train(training)(x), rtol=0, atol=0)
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean, rtol=0, atol=0)
+
+
+def test_a_single_value_is_read_against_the_running_statistics() -> None:
+    norm = MapBatchNorm(1, eps=0.0)
+    norm.running_mean.fill_(1.0)  # type: ignore[union-attr]
+    norm.running_var.fill_(4.0)  # type: ignore[union-attr]
+    got = norm.train()(torch.full((1, 1, 1, 1), 7.0))
+    torch.testing.assert_close(got, torch.full((1, 1, 1, 1), 3.0))
+    torch.testing.assert_close(norm.running_mean, torch.ones(1))
