@@ -175,13 +175,13 @@ def lesion_order(mask: Tensor, ties: Tensor) -> Tensor:
         ties: (H, W) float in [0, 1), the order of cells that hold as much; those without a lesion above all.
 
     Returns:
-        (H, W), of the type of `ties`.
+        (H, W) float64.
     """
     height, width = ties.shape
     held = F.adaptive_avg_pool2d(mask[None, None].double(), (height, width))[0, 0]
     # Between two ranks there is room for the order of ties.
     ranks = torch.searchsorted(held.flatten().sort().values, held)
-    return ranks + ties.to(held.device)
+    return ranks + ties.to(held)  # float64, which tells the cells of any grid apart
 
 
 def _curve(model: Model, start: Tensor, end: Tensor, attention: Tensor, label: int, steps: int) -> Curve:
