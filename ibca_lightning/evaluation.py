@@ -123,9 +123,7 @@ def evaluate(
 
 def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> None:
     """Write `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`, each whole or not at all."""
-    text = json.dumps(evaluation.figures, indent=2, ensure_ascii=False, allow_nan=False)
-    with _whole(folder / f"test_metrics{suffix}.json") as file:
-        file.write(text + "\n")
+    write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
     write_predictions(
         folder / f"test_predictions{suffix}.csv",
         evaluation.ids,
@@ -133,6 +131,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> 
         evaluation.class_names,
         evaluation.labels,
     )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain data as JSON, whole or not at all; NaN is an error, for JSON has none."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with _whole(path) as file:
+        file.write(text + "\n")
 
 
 def write_predictions(

@@ -30,7 +30,7 @@ from ibca_lightning.errors import InputError, NonFiniteError
 from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.losses import Loss, MaskedBCE
-from ibca_lightning.metrics.localisation import pair_figures, region_energy
+from ibca_lightning.metrics.localisation import output_figures
 from ibca_lightning.metrics.store import EvaluationStore
 from ibca_lightning.metrics.thresholds import best_f1_thresholds
 from ibca_lightning.optimisation import parameter_groups, warmup_cosine
@@ -314,10 +314,10 @@ class MultiLabelModule(pl.LightningModule):
         labels, attention = batch["label"], output.attention.float()
         pairs: dict[str, Tensor] = {}
         if "mask" in batch:
-            pairs = pair_figures(attention, batch["mask"], labels)
-            for region in ("spurious", "noise"):
-                if f"{region}_mask" in batch:
-                    pairs[f"{region}_energy"] = region_energy(attention, batch[f"{region}_mask"], labels)
+            regions = {name: batch[f"{name}_mask"] for name in ("spurious", "noise") if f"{name}_mask" in batch}
+            # The pixel figures take milliseconds a pair: while fitting, the attention's alone.
+            contribution = None if self._fitting else output.contribution
+            pairs = output_figures(attention, contribution, batch["mask"], labels, regions)
         gathered.store.update(batch["index"], output.logits.float().sigmoid(), labels, pairs)
         gathered.facts.update(batch)
         return output

@@ -174,6 +174,8 @@ def test_spurious_and_noise_regions_are_measured_on_their_own_masks():
     measured = model.evaluations["test"].figures["metrics"]
     assert measured["noise_energy"] == pytest.approx(1)
     assert measured["attention_energy"] < measured["spurious_energy"] < 1
+    assert measured["contribution_noise_energy"] == pytest.approx(1)
+    assert 0 < measured["contribution_energy"] != measured["attention_energy"]
 
 
 def test_samples_with_one_index_are_no_repetitions():

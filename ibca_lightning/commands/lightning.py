@@ -239,12 +239,26 @@ def run_lightning(arguments: list[str]) -> int:
     Returns:
         0; every failure is an exception.
     """
+    open_cli(IBCACLI, arguments)
+    return 0
+
+
+def open_cli(kind: type[IBCACLI], arguments: list[str]) -> IBCACLI:
+    """Parse a command line and do what this kind of CLI does with it.
+
+    Args:
+        kind: `IBCACLI`, or one that does less.
+        arguments: The subcommand and its options.
+
+    Returns:
+        The CLI, with what it has built.
+    """
     _quieten()
     check_config_files(arguments)
     keep_freed_memory()
     # An abbreviated key would be taken for another, longer one when options are added.
     strict = {"exit_on_error": False, "allow_abbrev": False}
-    IBCACLI(
+    return kind(
         MultiLabelModule,
         pl.LightningDataModule,
         subclass_mode_model=True,
@@ -258,7 +272,6 @@ def run_lightning(arguments: list[str]) -> int:
         # Everything but the data has a default, the model too; what stands behind overrides it.
         args=[arguments[0], "--model", MultiLabelModule.__name__, *arguments[1:]],
     )
-    return 0
 
 
 def _checkpoints(run_dir: str) -> list[Callback]:

@@ -17,11 +17,14 @@ class HeadOutput(NamedTuple):
         logits: (B, L), before the sigmoid.
         attention: (B, L, H, W), non-negative, each map sums to 1.
         losses: Scalars, already weighted, that the module adds to the classification loss; empty outside training.
+        contribution: (B, L, H, W), what the logit really sums, position by position; may be negative, and over the
+            positions of a map sums to the logit without its bias. None where a head's logit is no such sum.
     """
 
     logits: Tensor
     attention: Tensor
     losses: dict[str, Tensor]
+    contribution: Tensor | None = None
 
 
 class Head(nn.Module):
@@ -63,6 +66,7 @@ class Head(nn.Module):
             labels: (B, L) in {0, 1, -1}, -1 = unknown; given in training only.
 
         Returns:
-            Logits (B, L), attention (B, L, H, W), and the head's own weighted losses.
+            Logits (B, L), attention (B, L, H, W), the head's own weighted losses, and where the logit is a sum over
+            positions its terms (B, L, H, W).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement forward(features, labels) -> HeadOutput")

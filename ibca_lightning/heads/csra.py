@@ -33,5 +33,7 @@ class CSRAHead(Head):
         """See `Head.forward`; no losses of its own."""
         evidence = unit_class_evidence(features.flatten(2), self.weight).float()
         attention = (self.temperature * evidence).softmax(-1)
-        logits = evidence.mean(-1) + self.residual_weight * (attention * evidence).sum(-1)
-        return HeadOutput(logits, attention.reshape(-1, *logits.shape[1:], *features.shape[-2:]), {})
+        contribution = (1 / evidence.shape[-1] + self.residual_weight * attention) * evidence
+        logits = contribution.sum(-1)
+        grid = (-1, *logits.shape[1:], *features.shape[-2:])
+        return HeadOutput(logits, attention.reshape(grid), {}, contribution.reshape(grid))

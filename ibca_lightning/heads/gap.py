@@ -28,6 +28,8 @@ class GAPHead(Head):
         """See `Head.forward`; no losses of its own."""
         maps = (self.linear.weight @ features.flatten(2)).float()
         # The mean of the maps is the map of the mean, and under autocast it is taken in float32.
-        logits = maps.mean(-1) + self.linear.bias
+        contribution = maps / maps.shape[-1]
+        logits = contribution.sum(-1) + self.linear.bias
         attention = maps.softmax(-1)
-        return HeadOutput(logits, attention.reshape(-1, *logits.shape[1:], *features.shape[-2:]), {})
+        grid = (-1, *logits.shape[1:], *features.shape[-2:])
+        return HeadOutput(logits, attention.reshape(grid), {}, contribution.reshape(grid))

@@ -184,7 +184,8 @@ class IBCAHead(Head):
             if self.training and labels is not None:
                 losses = self._losses(x_BCN, latent, evidence_BLN, score_BLN.softmax(-1), attention_BLN, labels)
         attention = attention_BLN.reshape(-1, *logits.shape[1:], *features.shape[-2:])
-        return HeadOutput(logits, attention, losses)
+        contribution_BLN = (self.mean_weight / evidence_BLN.shape[-1] + attention_BLN) * evidence_BLN
+        return HeadOutput(logits, attention, losses, contribution_BLN.view_as(attention))
 
     def _encode(self, x_BCN: Tensor) -> _Latent | None:
         """One sample of z in training, its mean otherwise, and its density under every component."""

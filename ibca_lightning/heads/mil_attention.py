@@ -32,5 +32,7 @@ class MILAttentionHead(Head):
         """See `Head.forward`; no losses of its own."""
         evidence = (self.weight @ features.flatten(2)).float()
         attention = evidence.softmax(-1)
-        logits = (attention * evidence).sum(-1) + self.bias
-        return HeadOutput(logits, attention.reshape(-1, *logits.shape[1:], *features.shape[-2:]), {})
+        contribution = attention * evidence
+        logits = contribution.sum(-1) + self.bias
+        grid = (-1, *logits.shape[1:], *features.shape[-2:])
+        return HeadOutput(logits, attention.reshape(grid), {}, contribution.reshape(grid))

@@ -1,4 +1,4 @@
-"""Does a label's attention lie on its lesion?
+"""Does a label's attention lie on its lesion? And where a logit sums more than attended evidence, does that?
 
 A pair is a picture and a label that is present in it (label 1) and has a lesion in the mask. Each figure is computed
 for every pair, then averaged over pairs. The figures on cells depend on the attention grid: a coarse cell is touched
@@ -19,7 +19,58 @@ from torch import Tensor
 
 from ibca_lightning.metrics.operating_point import Floats, number, ratio
 
-_PUBLISHED = {"energy": "attention_energy", "pointing": "pointing_game"}  # names in test_metrics.json
+_CONTRIBUTION = "contribution_"  # before the figures of the contribution map
+# Names in test_metrics.json, where they differ.
+_PUBLISHED = {
+    "energy": "attention_energy",
+    "pointing": "pointing_game",
+    f"{_CONTRIBUTION}pointing": f"{_CONTRIBUTION}pointing_game",
+}
+
+
+def output_figures(
+    attention: Tensor,
+    contribution: Tensor | None,
+    mask: Tensor,
+    labels: Tensor,
+    regions: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Compute the figures of a head's maps, those of the contribution under the prefix `contribution_`.
+
+    Args:
+        attention: (B, L, H, W), non-negative, each map sums to 1.
+        contribution: (B, L, H, W), any sign, as in `HeadOutput`; None leaves its figures out.
+        mask: (B, L, S, S) bool, the lesions of each label.
+        labels: (B, L) in {0, 1, -1}.
+        regions: Further masks by name, each (B, L, S, S) or (B, 1, S, S) bool.
+
+    Returns:
+        Those of `pair_figures`, and `<region>_energy` for each region, each (B, L) float32, NaN where there is no pair.
+    """
+    maps = {"": attention}
+    if contribution is not None:
+        maps[_CONTRIBUTION] = positive_share(contribution)
+    figures = {}
+    for prefix, values in maps.items():
+        own = pair_figures(values, mask, labels)
+        own |= {f"{name}_energy": region_energy(values, region, labels) for name, region in (regions or {}).items()}
+        figures.update({prefix + name: figure for name, figure in own.items() if not (prefix and name == "uniform")})
+    return figures
+
+
+def positive_share(contribution: Tensor) -> Tensor:
+    """Share out 1 over the positions that speak for a label.
+
+    Args:
+        contribution: (B, L, H, W), any sign.
+
+    Returns:
+        (B, L, H, W) float32, the positive part scaled to sum 1; uniform where nothing is positive.
+    """
+    positive = contribution.detach().float().clamp(min=0)
+    total = positive.sum(dim=(-2, -1), keepdim=True)
+    uniform = torch.full_like(positive, 1 / (positive.shape[-2] * positive.shape[-1]))
+    return torch.where(total > 0, positive / total.clamp_min(torch.finfo(total.dtype).tiny), uniform)
 
 
 def pair_figures(attention: Tensor, mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -77,13 +128,14 @@ def summarise(pairs: Mapping[str, Tensor], class_names: Sequence[str]) -> dict[s
     """Average pair figures over pairs.
 
     Args:
-        pairs: What `pair_figures` returns, each (N, L), and further figures under the names they are to have
+        pairs: What `output_figures` returns, each (N, L), and further figures under the names they are to have
             (`spurious_energy`, `noise_energy`); NaN where there is no pair.
         class_names: L names.
 
     Returns:
         `metrics`: attention_energy, attention_gain (that over what uniform attention would give), pointing_game,
-        pixel_AP and every other figure given, averaged over all pairs; each a float or None.
+        pixel_AP, the same of the contribution (contribution_energy, contribution_gain, ...) where given, and every
+        other figure given, averaged over all pairs; each a float or None.
         `per_class`: the same for each name, and `pairs`, their number. `pairs`: int.
     """
     columns = {name: values.detach().cpu().double().numpy() for name, values in pairs.items()}
@@ -115,8 +167,9 @@ def averages(pairs: Mapping[str, Floats], weights: NDArray[np.float32]) -> dict[
         for name, values in pairs.items()
     }
     result = {_PUBLISHED.get(name, name): mean for name, mean in means.items() if name != "uniform"}
-    if "energy" in means and "uniform" in means:
-        result["attention_gain"] = means["energy"] / means["uniform"]
+    for energy, gain in (("energy", "attention_gain"), (f"{_CONTRIBUTION}energy", f"{_CONTRIBUTION}gain")):
+        if energy in means and "uniform" in means:
+            result[gain] = means[energy] / means["uniform"]
     return result
 
 

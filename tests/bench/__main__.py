@@ -3,6 +3,6 @@
 from tests.bench import allocator, heads, startup
 
 if __name__ == "__main__":
-    heads.main()
+    heads.main([])
     startup.main()
     allocator.main()

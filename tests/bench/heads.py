@@ -1,33 +1,85 @@
-"""Pictures a second and the head's share of a step, for every head, on one thread.
+"""What every head costs: a step with it as a multiple of one with pooling and a linear layer, and the head alone.
 
-CPU time of this process, median over repeats: wall time on a shared machine says more about the neighbours. The
-backbone and the head are timed alone and added, because differences under 4 % drown in the noise of whole steps.
+CPU time of this process on one thread, median over repeats: wall time on a shared machine says more about the
+neighbours. The backbone and the head are timed alone and added, because differences under 4 % drown in the noise of
+whole steps. The backbone is timed once for each setting, the heads on random maps of its shape.
+
+    python -m tests.bench.heads --heads IBCAHead MLDecoderHead --labels 20 500
 """
 
+import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ibca_lightning import heads
 from ibca_lightning.backbone import Backbone
-from ibca_lightning.heads import GAPHead, Head, IBCAHead
+from ibca_lightning.heads import Head, HeadOutput
 from ibca_lightning.losses import masked_bce
 
-BATCH, LABELS, REPEATS = 16, 20, 5
-HEADS: tuple[type[Head], ...] = (GAPHead, IBCAHead)
+BATCH, REPEATS, ENOUGH, TOO_LONG = 8, 15, 0.6, 3.0
+LABELS = (5, 20, 80, 500)
+PROGRESS = 0.5  # of training: every part of a head is at work
 
 
-def seconds(function: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median CPU seconds of one call, after one that warms up."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        times.append(time.process_time() - start)
+class Setting(NamedTuple):
+    """A backbone, the side of its pictures, and the numbers of labels that are tried on it."""
+
+    backbone: str
+    size: int
+    labels: tuple[int, ...]
+
+
+class Cost(NamedTuple):
+    """CPU seconds of one batch; `train` is None where a prediction alone already takes too long."""
+
+    predict: float
+    train: float | None
+
+
+class PooledLinear(Head):
+    """What a backbone comes with, and all else is measured against: GAP without maps."""
+
+    def __init__(self, channels: int, num_labels: int) -> None:
+        super().__init__(channels, num_labels)
+        self.linear = nn.Linear(channels, num_labels)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
+        """Logits, and an empty map."""
+        return HeadOutput(self.linear(features.mean((2, 3))), features.new_empty(0), {})
+
+
+def every_head() -> list[type[Head]]:
+    """The heads of the package, in its own order."""
+    found = [getattr(heads, name) for name in heads.__all__]
+    return [cls for cls in found if isinstance(cls, type) and issubclass(cls, Head) and cls is not Head]
+
+
+def seconds(function: Callable[[], object], repeats: int = REPEATS, too_long: float = TOO_LONG) -> float:
+    """Median CPU seconds of one call, after one that warms up.
+
+    Args:
+        function: What is timed.
+        repeats: Calls at most; at least three, but no more once they have taken `ENOUGH` seconds.
+        too_long: A first call that takes longer is all there is.
+    """
+    first = _timed(function)
+    if first > too_long:
+        return first
+    times: list[float] = []
+    while len(times) < repeats and (len(times) < 3 or sum(times) < ENOUGH):
+        times.append(_timed(function))
     return statistics.median(times)
+
+
+def _timed(function: Callable[[], object]) -> float:
+    start = time.process_time()
+    function()
+    return time.process_time() - start
 
 
 def time_backbone(backbone: Backbone, images: Tensor) -> tuple[float, float]:
@@ -39,14 +91,14 @@ def time_backbone(backbone: Backbone, images: Tensor) -> tuple[float, float]:
 
     backbone.eval()
     with torch.inference_mode():
-        predict = seconds(lambda: backbone(images))
+        predict = seconds(lambda: backbone(images), too_long=60)
     backbone.train()
-    return predict, seconds(train)
+    return predict, seconds(train, too_long=60)
 
 
-def time_head(head: Head, features: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Seconds of (prediction, training) for one batch of feature maps; training includes the features' gradient."""
-    features = features.requires_grad_()
+def time_head(head: Head, features: Tensor, labels: Tensor, too_long: float = TOO_LONG) -> Cost:
+    """Time one batch of feature maps; training includes the features' gradient and the head's own losses."""
+    features = features.clone().requires_grad_()
 
     def train() -> None:
         head.zero_grad()
@@ -55,30 +107,102 @@ def time_head(head: Head, features: Tensor, labels: Tensor) -> tuple[float, floa
 
     head.eval()
     with torch.inference_mode():
-        predict = seconds(lambda: head(features), 3 * REPEATS)
+        predict = seconds(lambda: head(features), too_long=too_long)
+    if predict > too_long:
+        return Cost(predict, None)
     head.train()
-    head.set_progress(0.5)
-    return predict, seconds(train, 3 * REPEATS)
+    head.set_progress(PROGRESS)
+    return Cost(predict, seconds(train, too_long=too_long))
 
 
-def main(name: str = "resnet18", size: int = 224) -> None:
-    """Print one table."""
+def multiple(backbone: tuple[float, float], head: Cost, linear: Cost) -> str:
+    """A step with this head over one with pooling and a linear layer, `predict/train`."""
+    predict = (backbone[0] + head.predict) / (backbone[0] + linear.predict)
+    if head.train is None or linear.train is None:
+        return f"{predict:.3f}/-"
+    return f"{predict:.3f}/{(backbone[1] + head.train) / (backbone[1] + linear.train):.3f}"
+
+
+def milliseconds(head: Cost) -> str:
+    """The head alone, for one picture, `predict/train`."""
+    train = "-" if head.train is None else f"{1e3 * head.train / BATCH:.2f}"
+    return f"{1e3 * head.predict / BATCH:.2f}/{train}"
+
+
+def measure(setting: Setting, chosen: Sequence[type[Head]]) -> tuple[tuple[float, float], dict[int, dict[str, Cost]]]:
+    """Time the backbone, and for every number of labels `PooledLinear` and every head."""
+    backbone = Backbone(setting.backbone, pretrained=False, image_size=setting.size)
+    images = torch.randn(BATCH, 3, setting.size, setting.size)
+    base = time_backbone(backbone, images)
+    with torch.inference_mode():
+        shape = backbone.eval()(images[:1]).shape[1:]
+    features = torch.randn(BATCH, *shape).relu()
+    costs: dict[int, dict[str, Cost]] = {}
+    for count in setting.labels:
+        labels = (torch.rand(BATCH, count) < 0.2).to(torch.int8)
+        costs[count] = {
+            cls.__name__: time_head(cls(shape[0], count), features, labels) for cls in (PooledLinear, *chosen)
+        }
+    return base, costs
+
+
+def report(chosen: Sequence[type[Head]], settings: Sequence[Setting]) -> list[str]:
+    """The lines of the tables."""
+    columns: list[str] = []
+    multiples: dict[str, list[str]] = {}
+    alone: dict[str, list[str]] = {}
+    lines, ratios, cut = [], [], False
+    for setting in settings:
+        base, by_labels = measure(setting, chosen)
+        for count, costs in by_labels.items():
+            columns.append(f"{setting.backbone} {setting.size} px, {count} labels")
+            linear = costs.pop(PooledLinear.__name__)
+            for name, cost in costs.items():
+                multiples.setdefault(name, []).append(multiple(base, cost, linear))
+                alone.setdefault(name, []).append(milliseconds(cost))
+                cut |= cost.train is None
+            decoder, ours = costs.get("MLDecoderHead"), costs.get("IBCAHead")
+            if decoder and ours and decoder.train and ours.train and count in (20, 500):
+                ratios.append(
+                    f"ML-Decoder's head over IBCA's, {columns[-1]}: {decoder.predict / ours.predict:.2f} to predict, "
+                    f"{decoder.train / ours.train:.2f} to train"
+                )
+        lines.append(
+            f"{setting.backbone} {setting.size} px alone: {BATCH / base[0]:.1f} pictures/s to predict, "
+            f"{BATCH / base[1]:.1f} to train"
+        )
+    lines += [
+        "",
+        "a step of backbone + head over one of backbone + pooling + linear, predict/train "
+        f"(batch {BATCH}, one thread, CPU time, median)",
+    ]
+    lines += _table(columns, multiples)
+    lines += ["", "head alone, CPU ms a picture, predict/train", *_table(columns, alone)]
+    if cut:
+        lines += ["", f"-: not tried, a prediction of {BATCH} pictures takes the head more than {TOO_LONG:g} s"]
+    return [*lines, "", *ratios] if ratios else lines
+
+
+def _table(columns: Sequence[str], rows: dict[str, list[str]]) -> list[str]:
+    head = ["head", *columns]
+    body = [[name, *cells] for name, cells in rows.items()]
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---", *["---:"] * len(columns)], *body)]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the tables."""
+    names = {cls.__name__: cls for cls in every_head()}
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.heads", description=__doc__)
+    parser.add_argument("--heads", nargs="+", choices=list(names), default=list(names), metavar="HEAD")
+    parser.add_argument("--labels", nargs="+", type=int, default=list(LABELS), help="On resnet50; 20 on resnet18.")
+    options = parser.parse_args(arguments)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    backbone = Backbone(name, pretrained=False, image_size=size)
-    images = torch.randn(BATCH, 3, size, size)
-    base = time_backbone(backbone, images)
-    features = backbone(images).detach()
-    labels = (torch.rand(BATCH, LABELS) < 0.2).to(torch.int8)
-    print(f"{name}, {size} px, {LABELS} labels, batch {BATCH}, one thread, CPU time, median of {REPEATS}")
-    print(f"{'head':<12}{'predict img/s':>15}{'head share':>12}{'train img/s':>14}{'head share':>12}")
-    for cls in HEADS:
-        cost = time_head(cls(backbone.channels, LABELS), features.clone(), labels)
-        whole = [b + h for b, h in zip(base, cost, strict=True)]
-        rates = [BATCH / seconds_ for seconds_ in whole]
-        shares = [h / w for h, w in zip(cost, whole, strict=True)]
-        print(f"{cls.__name__:<12}{rates[0]:>15.1f}{shares[0]:>12.2%}{rates[1]:>14.1f}{shares[1]:>12.2%}")
+    settings = (Setting("resnet50", 384, tuple(options.labels)), Setting("resnet18", 224, (20,)))
+    print("\n".join(report([names[name] for name in options.heads], settings)))
 
 
 if __name__ == "__main__":
-    main()
+    import sys
+
+    main(sys.argv[1:])

@@ -30,6 +30,21 @@ def test_shapes_and_attention(head_class: type[Head]) -> None:
         assert all(loss.shape == () and loss.isfinite() for loss in output.losses.values())
 
 
+def test_contribution_is_what_the_logit_sums(head_class: type[Head]) -> None:
+    """Beside it stands a constant of the class, the bias, whatever the picture shows."""
+    head = build(head_class).eval()
+    for parameter in head.parameters():  # a bias that is 0 would hide one that is counted twice
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    x = torch.cat([features(), features(scale=10, seed=1), torch.zeros(1, CHANNELS, HEIGHT, WIDTH)])
+    output = head(x)
+    if output.contribution is None:
+        return
+    assert output.contribution.shape == output.attention.shape
+    bias = output.logits - output.contribution.sum((-2, -1))
+    torch.testing.assert_close(bias, bias[:1].expand_as(bias), rtol=0, atol=1e-4)
+    assert output.contribution.std() > 0
+
+
 def test_attention_of_dead_features_is_uniform(head_class: type[Head]) -> None:
     attention = build(head_class).eval()(torch.zeros(BATCH, CHANNELS, HEIGHT, WIDTH)).attention
     torch.testing.assert_close(attention, torch.full_like(attention, 1 / (HEIGHT * WIDTH)))

@@ -30,6 +30,7 @@ def test_gap_by_hand() -> None:
     output = head(one_channel_map())
     torch.testing.assert_close(output.logits, torch.tensor([[math.log(3) / 2 + 0.5]]))
     torch.testing.assert_close(output.attention, torch.tensor([[[[0.25, 0.75]]]]))
+    torch.testing.assert_close(output.contribution, torch.tensor([[[[0, math.log(3) / 2]]]]))
 
 
 def test_csra_by_hand() -> None:
@@ -39,6 +40,7 @@ def test_csra_by_hand() -> None:
     top = 0.6 * math.log(3)
     torch.testing.assert_close(output.logits, torch.tensor([[top / 2 + 0.2 * 0.75 * top]]))
     torch.testing.assert_close(output.attention, torch.tensor([[[[0.25, 0.75]]]]))
+    torch.testing.assert_close(output.contribution, torch.tensor([[[[0, 0.65 * top]]]]))
 
 
 def test_csra_between_average_and_maximum_pooling() -> None:
@@ -63,6 +65,7 @@ def test_mil_attention_by_hand() -> None:
     output = head(one_channel_map())
     torch.testing.assert_close(output.logits, torch.tensor([[0.75 * math.log(3) + 0.5]]))
     torch.testing.assert_close(output.attention, torch.tensor([[[[0.25, 0.75]]]]))
+    torch.testing.assert_close(output.contribution, torch.tensor([[[[0, 0.75 * math.log(3)]]]]))
 
 
 def test_mil_attention_starts_near_uniform() -> None:

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from ibca_lightning.metrics.localisation import pair_figures, region_energy, summarise
+from ibca_lightning.metrics.localisation import output_figures, pair_figures, positive_share, region_energy, summarise
 
 
 def touched(mask, height, width):
@@ -170,3 +170,44 @@ def test_region_energy_of_one_region_for_all_labels():
     result = region_energy(attention, own, torch.tensor([[1, 1, 0]]))
     assert result[0, 0].item() == pytest.approx(0.2)
     assert torch.isnan(result[0, 1:]).all()
+
+
+def test_contribution_by_hand():
+    """Its positive part is (0.8, 0, 0, 0.2), whatever the negative part is."""
+    attention = torch.full((1, 2, 2, 2), 0.25)
+    contribution = torch.tensor([[[[4.0, -9.0], [0.0, 1.0]], [[-1.0, -2.0], [-3.0, 0.0]]]])
+    mask = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+    mask[0, 0, 3, 3] = True  # lower right cell
+    mask[0, 1, 0, 0:3] = True  # both upper cells
+    noise = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    noise[0, 0, :2, :2] = True  # upper left cell
+    labels = torch.tensor([[1, 1]])
+    result = output_figures(attention, contribution, mask, labels, {"noise": noise})
+    assert result["contribution_energy"].tolist() == [pytest.approx([0.2, 0.5])]  # the second is uniform
+    assert result["contribution_pointing"].tolist() == [[0.0, 0.5]]
+    assert result["contribution_other_energy"].tolist() == [pytest.approx([0.8, 0.25])]
+    assert result["contribution_noise_energy"].tolist() == [pytest.approx([0.8, 0.25])]
+    assert result["noise_energy"].tolist() == [[0.25, 0.25]]
+    metrics = summarise(result, ["a", "b"])["metrics"]
+    assert metrics["attention_gain"] == pytest.approx(1.0)
+    assert metrics["contribution_gain"] == pytest.approx(0.35 / 0.375)
+    assert metrics["contribution_pointing_game"] == pytest.approx(0.25)
+    alone = pair_figures(positive_share(contribution), mask, labels)
+    assert torch.equal(result["contribution_pixel_AP"], alone["pixel_AP"])
+    assert not [name for name in metrics if name.endswith("uniform") or name == "contribution_pointing"]
+
+
+def test_without_a_contribution_nothing_is_said_of_it():
+    attention, mask, labels = random_batch(0, 3, 4, 12)
+    result, plain = output_figures(attention, None, mask, labels), pair_figures(attention, mask, labels)
+    assert result.keys() == plain.keys()
+    assert all(torch.equal(result[name].nan_to_num(), plain[name].nan_to_num()) for name in plain)
+
+
+def test_positive_share_is_a_map_even_where_the_sum_overflows_half_precision():
+    generator = torch.Generator().manual_seed(0)
+    contribution = torch.randn(2, 3, 4, 5, generator=generator).clamp(-2, 2).mul(3e4).half()
+    share = positive_share(contribution)
+    assert share.dtype == torch.float32
+    torch.testing.assert_close(share.sum((2, 3)), torch.ones(2, 3))
+    assert torch.equal(share > 0, contribution > 0)

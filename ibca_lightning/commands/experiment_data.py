@@ -1,0 +1,44 @@
+"""The data module that a command line of `ibca test` describes, without a model or a trainer."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from ibca_lightning.commands.lightning import IBCACLI, open_cli
+from ibca_lightning.errors import InputError
+
+
+class _DataCLI(IBCACLI):
+    """Parses what `ibca test` parses, and builds the data module alone."""
+
+    def before_instantiate_classes(self) -> None:
+        """Ask for data; nothing is written, so there is no run folder to choose."""
+        if self.config[self.subcommand].data is None:
+            raise InputError("--data or a --config with a `data:` section", "none", "see experiments/*.yaml")
+
+    def instantiate_classes(self) -> None:
+        """Build the data module; the model would be built for nothing."""
+        parser = LightningArgumentParser()
+        parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
+        data = Namespace(data=self.config[self.subcommand].data)  # type: ignore[no-untyped-call]
+        self.datamodule = parser.instantiate_classes(data).data
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
+
+
+def experiment_data(arguments: list[str]) -> Any:
+    """Build the data module of an experiment.
+
+    Args:
+        arguments: Options of `ibca test`, such as `--config FILE --data.root DIR`.
+
+    Returns:
+        The data module, not set up.
+
+    Raises:
+        InputError: As for `ibca test`.
+    """
+    return open_cli(_DataCLI, ["test", *arguments]).datamodule

@@ -1,0 +1,212 @@
+"""`ibca faithfulness`: deletion and insertion curves on a sample of (picture, present class) pairs of a test set."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.errors import InputError
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
+    from ibca_lightning.metrics.faithfulness import Curve
+    from ibca_lightning.predictor import Predictor
+
+_HEADLINE = ("deletion", "insertion", "deletion_gain", "insertion_gain")
+
+
+def faithfulness(arguments: list[str]) -> int:
+    """Write `faithfulness.json` and print its figures in one line.
+
+    Args:
+        arguments: Options behind `ibca faithfulness`.
+
+    Returns:
+        0; every failure is an exception.
+    """
+    options, experiment = _parse(arguments)
+    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
+    from ibca_lightning.commands.allocator import keep_freed_memory
+    from ibca_lightning.commands.experiment_data import experiment_data
+    from ibca_lightning.commands.run_folder import run_of
+    from ibca_lightning.evaluation import write_json
+    from ibca_lightning.predictor import load
+
+    keep_freed_memory()
+    predictor = load(options.ckpt_path, options.device)
+    name, loader = _test_loader(experiment_data(experiment), options.test_set, predictor.spec.class_names)
+    result = measure(
+        predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision
+    )  # fmt: skip
+    path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"
+    write_json(path, {"checkpoint": options.ckpt_path, "test_set": name, **result})
+    figures = ", ".join(_text(figure, result) for figure in _HEADLINE)
+    sys.stdout.write(f"{name}, {result['pairs']} pairs: {figures}; wrote {path}\n")
+    return 0
+
+
+def measure(
+    predictor: "Predictor",
+    loader: "DataLoader[Any]",
+    pairs: int = 100,
+    seed: int = 0,
+    steps: int = 10,
+    filler: str = "blur",
+    precision: str = "32",
+) -> dict[str, Any]:
+    """Measure a sample of pairs.
+
+    Args:
+        predictor: The model.
+        loader: The test set, in order, with pictures of the model's size.
+        pairs: How many (picture, present class) pairs at most. Which depends on the labels and the seed alone, so that
+            models are compared on the same ones.
+        seed: Of the sample and of the random orders.
+        steps: Points of a curve, less the first.
+        filler: `blur` or `mean`, what takes the place of deleted cells.
+        precision: `32` or `bf16`.
+
+    Returns:
+        `metrics`: mean areas of the curves of `pair_curves`, and `deletion_gain` (random less attention) and
+        `insertion_gain` (attention less random), both better when higher. `per_class`: the same. `intervals`: 95 % of
+        each, by bootstrap over groups. `curves`: the mean of each; `shares`: of cells, at its points. `pairs`,
+        `pictures`, and the settings.
+
+    Raises:
+        InputError: When no class is present, or the data hold no pictures of the model's size.
+    """
+    import torch
+    from rich.progress import track
+
+    from ibca_lightning.metrics.faithfulness import mean_colour, pair_curves
+    from ibca_lightning.metrics.intervals import bootstrap_intervals
+    from ibca_lightning.metrics.localisation import summarise
+
+    names = predictor.spec.class_names
+    chosen = _sample(loader, pairs, seed)
+    probabilities, labels, groups = [], [], []
+    measured: list[tuple[int, int, dict[str, Curve]]] = []
+
+    def forward(images: "Tensor") -> "tuple[Tensor, Tensor]":
+        with torch.autocast(predictor.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            return predictor.forward(images)
+
+    for at, (row, present) in enumerate(track(chosen.items(), "faithfulness", disable=not sys.stderr.isatty())):
+        item = _item(loader, row, predictor.spec.image_size)
+        image: Tensor = item["image"]
+        known, attention = (part[0] for part in forward(image[None]))
+        probabilities.append(known)
+        labels.append(item["label"])
+        groups.append(str(item.get("group", item["id"])))
+        for label in present:
+            mask = item["mask"][label] if "mask" in item else None
+            curves = pair_curves(
+                lambda images: forward(images)[0], image, attention[label], label, mask, steps,
+                mean_colour(image) if filler == "mean" else None, seed=(seed * 1_000_003 + row) * len(names) + label,
+            )  # fmt: skip
+            measured.append((at, label, curves))
+    areas = _areas(measured, len(chosen), len(names))
+    summary = summarise(areas, names)
+    intervals = bootstrap_intervals(torch.stack(probabilities), torch.stack(labels), groups, pairs=areas)
+    curves_of = {name: [c[name] for _, _, c in measured if name in c] for name in areas}
+    return {
+        **summary,
+        "intervals": {name: intervals[name] for name in summary["metrics"]},
+        "curves": {
+            name: torch.stack([c.probabilities for c in own]).mean(0).tolist() for name, own in curves_of.items() if own
+        },
+        "shares": measured[0][2]["deletion"].shares.tolist(),
+        "pictures": len(chosen),
+        "settings": {"pairs": pairs, "seed": seed, "steps": steps, "filler": filler, "precision": precision},
+    }
+
+
+def _sample(loader: "DataLoader[Any]", pairs: int, seed: int) -> dict[int, list[int]]:
+    """The labels that are looked at in each row of a seeded sample of pairs, rows in order."""
+    import torch
+
+    labels = torch.cat([batch["label"] for batch in loader])
+    present = (labels == 1).nonzero()
+    if not len(present):
+        raise InputError("a test set in which a class is present", "none", "choose another --test_set or split")
+    order = torch.randperm(len(present), generator=torch.Generator().manual_seed(seed))[:pairs]
+    chosen: dict[int, list[int]] = {}
+    for row, label in present[order.sort().values].tolist():
+        chosen.setdefault(row, []).append(label)
+    return chosen
+
+
+def _item(loader: "DataLoader[Any]", row: int, size: int) -> dict[str, Any]:
+    item: Any = loader.dataset[row]
+    if isinstance(item, InputError):  # a guarded data set hands it over
+        raise item
+    if "image" not in item:
+        raise InputError("a data module of pictures", "one of maps", "give the --config of the pictures' experiment")
+    if item["image"].shape[-1] != size:
+        raise InputError(
+            f"pictures of the model's image_size {size}", item["image"].shape[-1], f"add --data.image_size {size}"
+        )
+    return dict(item)
+
+
+def _areas(measured: "Iterable[tuple[int, int, dict[str, Curve]]]", rows: int, labels: int) -> "dict[str, Tensor]":
+    """Each (rows, labels), NaN where there is no such pair."""
+    import torch
+
+    areas: dict[str, Tensor] = {}
+    for row, label, curves in measured:
+        for name, curve in curves.items():
+            areas.setdefault(name, torch.full((rows, labels), torch.nan))[row, label] = curve.area
+    areas["deletion_gain"] = areas["deletion_random"] - areas["deletion"]
+    areas["insertion_gain"] = areas["insertion"] - areas["insertion_random"]
+    return areas
+
+
+def _test_loader(data: Any, asked: str | None, class_names: list[str]) -> tuple[str, Any]:
+    own = list(getattr(data, "class_names", class_names))
+    if own != class_names:
+        raise InputError(f"data with the model's classes {class_names}", own, "give the --config of its experiment")
+    data.setup("test")
+    loaders = data.test_dataloader()
+    if not isinstance(loaders, list):
+        loaders = [loaders]
+    names = list(getattr(data, "test_names", None) or [f"test{i}" for i in range(len(loaders))])
+    if asked is not None and asked not in names:
+        raise InputError(f"--test_set as one of {', '.join(names)}", asked, "correct it")
+    name = asked or names[0]
+    return name, loaders[names.index(name)]
+
+
+def _text(figure: str, result: dict[str, Any]) -> str:
+    interval = result["intervals"][figure]
+    return f"{figure} {result['metrics'][figure]:.4f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
+    """Our own options, and those that describe the data."""
+    parser = OptionParser(
+        "ibca faithfulness",
+        "options of `ibca faithfulness`",
+        "Deletion and insertion curves of the attention on a sample of a test set. Every other option is one of `ibca "
+        "test` and describes the data: --config FILE (RUN/config.yaml, or the pictures' experiment where the run was "
+        "trained on maps), --data.root DIR, ...",
+    )
+    parser.allow_abbrev = False  # what is not ours is the parser's of `ibca test`
+    parser.add_argument("--ckpt_path", required=True, help="A checkpoint written by `ibca fit`.")
+    parser.add_argument("--pairs", type=int, default=100, help="(picture, present class) pairs (default 100).")
+    parser.add_argument("--seed", type=int, default=0, help="Of the sample and the random orders (default 0).")
+    parser.add_argument("--steps", type=int, default=10, help="Steps of a curve (default 10).")
+    parser.add_argument("--test_set", help="One of several test sets by name; default the first.")
+    parser.add_argument("--filler", choices=("blur", "mean"), default="blur", help="What replaces deleted cells.")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="Of the model (default 32).")
+    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    parser.add_argument("--output", help="Folder for faithfulness.json; default the checkpoint's run.")
+    options, others = parser.parse_known_args(arguments)
+    for name, least in (("pairs", 1), ("steps", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise InputError(f"--{name} of at least {least}", getattr(options, name), "give another value")
+    return options, others
