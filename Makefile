@@ -5,7 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
-.PHONY: help install demo test lint bench
+# What tune and compare work on; override any of them, such as make compare EXPERIMENT=experiments/scm.yaml MAPS=
+EXPERIMENT ?= experiments/idrid_maps.yaml
+MAPS ?= data/idrid_maps
+HEADS ?= gap csra mil_attention att_vib c_gmvae cal caam ida query2label ml_decoder c_tran ts_former lff ibca
+SEEDS ?= 0 1 2 3 4
+TRIALS ?= 12
+OUT ?= runs/compare/$(basename $(notdir $(EXPERIMENT)))
+OPTIONS ?=
+RECIPE = --config $(EXPERIMENT) $(if $(MAPS),--data.root $(MAPS)) $(OPTIONS)
+
+.PHONY: help install demo tune compare test lint bench
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -25,6 +35,17 @@ demo: $(DONE)  ## train IBCA on synthetic pictures, test it on three sets, print
 	$(BIN)/ibca fit --config experiments/scm.yaml --run_dir $$run && \
 	$(BIN)/ibca test --config $$run/config.yaml --ckpt_path $$run/checkpoints/best.ckpt && \
 	echo "heat maps: $$run/attention"
+
+# EXPERIMENT the recipe, MAPS its data (empty: as the YAML says), HEADS, TRIALS a head, OPTIONS further ones of ibca fit
+tune: $(DONE)  ## search every head's options, choice by validation: make tune EXPERIMENT=... MAPS=... HEADS="gap ibca"
+	@for head in $(HEADS); do echo "== $$head"; \
+	$(BIN)/ibca tune $(RECIPE) --config experiments/heads/$$head.yaml --space experiments/spaces/$$head.yaml \
+	--trials $(TRIALS) --output $(OUT)/tune/$$head || exit; done
+
+# Goes on where it was stopped; SEEDS a head, everything below OUT.
+compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: make compare EXPERIMENT=... MAPS=...
+	@$(BIN)/ibca sweep $(RECIPE) --heads $(HEADS) --seeds $(SEEDS) --tuned $(OUT)/tune --output $(OUT)/runs
+	@$(BIN)/ibca compare $(OUT)/runs --reference best --cost --output $(OUT)
 
 # One thread a process: with all cores busy that is about three times faster than two.
 test: $(DONE)  ## the test suite

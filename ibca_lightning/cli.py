@@ -30,6 +30,10 @@ commands:
   faithfulness
             deletion and insertion curves of the attention on a sample of the test set:
                        ibca faithfulness --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  tune      random search over options of fit, choice by validation:
+                       ibca tune --config EXPERIMENT --space FILE --trials N --output DIR
+  sweep     fit and test heads x seeds, as many at a time as there are cores:
+                       ibca sweep --config EXPERIMENT --heads gap csra ibca --seeds 0 1 2 --output DIR
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -38,7 +42,7 @@ options:
 
 exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
 """
-COMMANDS = ("fit", "validate", "test", "predict", "compare", "faithfulness")
+COMMANDS = ("fit", "validate", "test", "predict", "compare", "tune", "sweep", "faithfulness")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +97,14 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.commands.faithfulness import faithfulness
 
         return faithfulness(arguments[1:])
+    if command == "tune":
+        from ibca_lightning.commands.tune import tune
+
+        return tune(arguments[1:])
+    if command == "sweep":
+        from ibca_lightning.commands.sweep import sweep
+
+        return sweep(arguments[1:])
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ class Evaluation:
         probabilities: (N, L) float32 in [0, 1].
         labels: (N, L) int8 in {0, 1, -1}.
         class_names: L names.
+        groups: N names of groups, such as patients; a picture without one is its own.
+        pairs: Localisation figures of (picture, class) pairs, each (N, L), NaN where there is no pair.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Evaluation:
     probabilities: Tensor
     labels: Tensor
     class_names: list[str]
+    groups: list[str]
+    pairs: dict[str, Tensor]
 
 
 def evaluate(
@@ -118,11 +123,16 @@ def evaluate(
         columns = {column: [row[2][column] for row in rows] for column in rows[0][2]}
         result["subgroups"] = by_subgroup(stored.probabilities, stored.labels, class_names, columns, thresholds)
     ids = [row[0] for row in rows]
-    return Evaluation(name, result, ids, stored.probabilities, stored.labels, list(class_names))
+    return Evaluation(name, result, ids, stored.probabilities, stored.labels, list(class_names), groups, stored.pairs)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> None:
-    """Write `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`, each whole or not at all."""
+    """Write what a test leaves, each file whole or not at all.
+
+    `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`; where pictures belong to groups,
+    `test_groups<suffix>.csv` (id, group); where there are masks, `test_localisation<suffix>.csv`: id, class and the
+    localisation figures of each pair of a picture and a class that has a lesion in it.
+    """
     write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
     write_predictions(
         folder / f"test_predictions{suffix}.csv",
@@ -131,6 +141,30 @@ def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> 
         evaluation.class_names,
         evaluation.labels,
     )
+    groups, localisation = folder / f"test_groups{suffix}.csv", folder / f"test_localisation{suffix}.csv"
+    if evaluation.groups != evaluation.ids:
+        with _whole(groups) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([("id", "group"), *zip(evaluation.ids, evaluation.groups, strict=True)])
+    else:
+        groups.unlink(missing_ok=True)  # of an earlier test on other data
+    if evaluation.pairs:
+        _write_localisation(localisation, evaluation)
+    else:
+        localisation.unlink(missing_ok=True)
+
+
+def _write_localisation(path: Path, evaluation: Evaluation) -> None:
+    """One row a pair: every figure as `localisation.pair_figures` defines it; attention_gain is energy over uniform."""
+    columns = {name: values.double().tolist() for name, values in evaluation.pairs.items()}
+    with _whole(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "class", *columns])
+        for i, picture in enumerate(evaluation.ids):
+            for c, name in enumerate(evaluation.class_names):
+                cells = [values[i][c] for values in columns.values()]
+                if not all(map(math.isnan, cells)):
+                    writer.writerow([picture, name, *("" if math.isnan(cell) else f"{cell:.9g}" for cell in cells)])
 
 
 def write_json(path: Path, content: Any) -> None:

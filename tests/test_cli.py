@@ -225,7 +225,7 @@ def test_run_dir_takes_the_results_elsewhere(run: Path, here: Path) -> None:
     done("test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/best.ckpt", "--run_dir", "other")
     assert contents(run) == before
     files = {name for name in contents(here / "other") if not name.startswith("attention/")}
-    assert files == {"test_metrics.json", "test_predictions.csv"}
+    assert files == {"test_metrics.json", "test_predictions.csv", "test_groups.csv"}
     for name in files:
         assert (here / "other" / name).read_bytes() == (run / name).read_bytes()
 

@@ -1,14 +1,22 @@
 import csv
 import json
+import re
 import statistics
 
+import numpy as np
 import pytest
+import torch
 
 from ibca_lightning.cli import main
 from ibca_lightning.commands.compare import _method
+from ibca_lightning.evaluation import Evaluation, write_evaluation
+from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
+from ibca_lightning.metrics.localisation import summarise
+from ibca_lightning.metrics.multilabel import figures
+from tests.command_line import done, ibca
 
 
-def run(folder, seed, head, value, low=0.1, names=("test_metrics.json",)):
+def fake(folder, seed, head, value, low=0.1, names=("test_metrics.json",)):
     folder.mkdir()
     (folder / "config.yaml").write_text(f"seed_everything: {seed}\nmodel: {{head: {head}}}\n")
     for name in names:
@@ -19,8 +27,8 @@ def run(folder, seed, head, value, low=0.1, names=("test_metrics.json",)):
 
 def test_seeds_of_one_method_get_their_mean_and_others_do_not(tmp_path, capsys):
     values = [0.5, 0.6, 0.65]
-    runs = [run(tmp_path / f"a{i}", i, "A", value) for i, value in enumerate(values)]
-    runs.append(run(tmp_path / "b", 0, "B", 0.4))
+    runs = [fake(tmp_path / f"a{i}", i, "A", value) for i, value in enumerate(values)]
+    runs.append(fake(tmp_path / "b", 0, "B", 0.4))
     assert main(["compare", *runs, "--output", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     assert f"**{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}**" in text
@@ -36,7 +44,7 @@ def test_seeds_of_one_method_get_their_mean_and_others_do_not(tmp_path, capsys):
 
 def test_every_test_set_is_a_row_of_its_own(tmp_path, capsys):
     names = ("test_metrics.json", "test_metrics.same.json", "test_metrics.reversed.json")
-    folder = run(tmp_path / "scm", 0, "A", 0.5, names=names)
+    folder = fake(tmp_path / "scm", 0, "A", 0.5, names=names)
     (tmp_path / "scm" / "test_metrics.reversed.json").write_text('{"metrics": {"mAP": 0.3}}')
     assert main(["compare", folder, "--figures", "mAP"]) == 0
     sets = [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines()[2:]]
@@ -44,10 +52,156 @@ def test_every_test_set_is_a_row_of_its_own(tmp_path, capsys):
 
 
 def test_the_method_is_the_configuration_without_its_seed(tmp_path):
-    run(tmp_path / "a", 0, "A", 0.5)
-    run(tmp_path / "b", 7, "A", 0.5)
-    run(tmp_path / "c", 0, "B", 0.5)
+    fake(tmp_path / "a", 0, "A", 0.5)
+    fake(tmp_path / "b", 7, "A", 0.5)
+    fake(tmp_path / "c", 0, "B", 0.5)
     assert _method(tmp_path / "a") == _method(tmp_path / "b") != _method(tmp_path / "c")
+
+
+# --- one row a method -------------------------------------------------------------------------------------------------
+
+NAMES, IDS = ["A", "B", "C"], [f"{i:02d}.png" for i in range(24)]
+GROUPS = [f"g{i // 2}" for i in range(len(IDS))]
+
+
+def left_by_test(folder, found, labels, suffix, shuffled):
+    """What `ibca test` leaves of one set; `shuffled`: in another order of the same pictures."""
+    energy = torch.where(labels == 1, found.double(), torch.nan)
+    pairs = {"energy": energy, "uniform": energy / 2}
+    content = figures(found, labels, NAMES)
+    content["metrics"] |= summarise(pairs, NAMES)["metrics"]
+    order = list(range(len(IDS)))[:: -1 if shuffled else 1]
+    result = Evaluation(
+        "test", content, [IDS[i] for i in order], found[order], labels[order], NAMES, [GROUPS[i] for i in order],
+        {name: values[order] for name, values in pairs.items()},
+    )  # fmt: skip
+    write_evaluation(folder, result, suffix)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three methods of two seeds on two sets: the folder, the scores on the second set, the labels."""
+    rng, folder = np.random.default_rng(0), tmp_path / "runs"
+    folder.mkdir()
+    labels = torch.from_numpy((rng.random((len(IDS), 3)) < 0.4).astype(np.int64))
+    scores = {}
+    for name, quality in (("poor", 0.0), ("fair", 0.2), ("good", 0.35)):
+        for seed in (0, 1):
+            own = folder / f"{name}-{seed}"
+            fake(own, seed, name, 0.0)
+            for suffix in (".one", ".two"):
+                noise = torch.from_numpy(rng.random(labels.shape))
+                scores[name, seed] = (quality * labels + (1 - quality) * noise).float()
+                left_by_test(own, scores[name, seed], labels, suffix, shuffled=seed == 1)
+            (own / "test_metrics.json").write_bytes((own / "test_metrics.one.json").read_bytes())
+    (folder / "sweep.csv").touch()
+    return folder, scores, labels
+
+
+def cells(text, method, test_set):
+    """The row of a method as a dictionary by column."""
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {test_set} |"))
+    header, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:])
+    return next(dict(zip(header, row, strict=True)) for row in rows if row[0] == method)
+
+
+def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
+    folder, scores, labels = sweep
+    out = done("compare", folder, "--reference", "best", "--without", "C", "--output", tmp_path / "out").out
+    assert out.index("| one | seeds |") < out.index("| two | seeds |") < out.index("| run | set |")
+    whole = {key: figures(found, labels, NAMES)["metrics"]["mAP"] for key, found in scores.items()}
+    part = {key: figures(found[:, :2], labels[:, :2], NAMES[:2])["metrics"]["mAP"] for key, found in scores.items()}
+    good, fair, left = ([values[name, 0], values[name, 1]] for values, name in (
+        (whole, "good"), (whole, "fair"), (part, "good")))  # fmt: skip
+    row = cells(out, "good", "two")
+    assert row["mAP"] == f"**{statistics.mean(good):.4f} ± {statistics.stdev(good):.4f}**"
+    assert row["mAP\\C"] == f"**{statistics.mean(left):.4f} ± {statistics.stdev(left):.4f}**"
+    assert cells(out, "fair", "two")["mAP"] == f"{statistics.mean(fair):.4f} ± {statistics.stdev(fair):.4f}"
+    assert row["seeds"] == "2"
+    # The best other one: of the best the second, of all others the best.
+    assert cells(out, "poor", "two")["mAP: difference [95 %]"].endswith("to good")
+    difference = statistics.mean(good) - statistics.mean(fair)
+    drawn = {key: resampled_figures(found, labels, GROUPS) for key, found in scores.items()}
+    low, high = paired_intervals(*([drawn[name, 0], drawn[name, 1]] for name in ("good", "fair")))["mAP"]
+    assert low < difference < high
+    assert row["mAP: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"
+    assert "over 12 groups" in out
+    assert (tmp_path / "out/compare.md").read_text() == out
+    # And everything, exact, in the CSV.
+    table = {(row["method"], row["set"]): row for row in csv.DictReader((tmp_path / "out/methods.csv").open())}
+    exact = table["good", "two"]
+    assert exact["reference"] == "fair"
+    assert float(exact["mAP_sd"]) == pytest.approx(statistics.stdev(good))
+    assert [float(exact["mAP_low"]), float(exact["mAP_high"])] == pytest.approx([low, high])
+    ends = [float(exact[f"attention_energy_{end}"]) for end in ("low", "difference", "high")]
+    assert ends == sorted(ends)
+    assert float(exact["mAP\\C_low"]) < float(exact["mAP\\C_high"])
+    assert float(exact["mAP_drop"]) == pytest.approx(float(table["good", "one"]["mAP"]) - float(exact["mAP"]))
+    assert table["good", "one"]["mAP_drop"] == ""
+
+
+def test_a_named_reference_and_chosen_figures(sweep):
+    out = done("compare", sweep[0], "--reference", "poor", "--figures", "mAP", "--differences", "attention_gain").out
+    row = cells(out, "good", "one")
+    assert list(row) == ["one", "seeds", "mAP", "attention_gain: difference [95 %]"]
+    assert re.fullmatch(r"[+-]0\.0000 \[[+-]0\.0000, [+-]0\.0000\] to poor", row["attention_gain: difference [95 %]"])
+    assert cells(out, "poor", "one")["attention_gain: difference [95 %]"] == "-"
+
+
+def test_less_is_better_where_it_is(sweep):
+    folder = sweep[0]
+    for path in folder.glob("*/test_metrics*.json"):
+        value = 0.1 if "fair" in str(path) else 0.3
+        path.write_text(json.dumps({"metrics": {"spurious_energy": value, "mAP": value}}))
+    out = done("compare", folder, "--without", "C").out
+    bold = {name: [n for n in ("poor", "fair", "good") if cells(out, n, "one")[name].startswith("**")]
+            for name in ("spurious_energy", "mAP")}  # fmt: skip
+    assert bold == {"spurious_energy": ["fair"], "mAP": ["poor", "good"]}
+
+
+def replaced(folder, old, new):
+    for path in folder.glob("test_*.two.csv"):
+        path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "said"),
+    [
+        (["--reference", "goood"], None, "--reference best or one of fair, good, poor, got goood"),
+        (["--without", "D"], None, "a class of the runs (A, B, C), got D"),
+        (["--without", "A", "B", "C"], None, "--without some of the classes"),
+        (["--cost"], None, "a checkpoint file at"),
+        (["--reference", "best"], lambda run: (run / "test_predictions.two.csv").unlink(), "test_predictions.two.csv"),
+        (["--reference", "best"], lambda run: (run / "test_groups.two.csv").unlink(), "the same groups"),
+        (["--reference", "best"], lambda run: replaced(run, "00.png", "99.png"), "the same ids"),
+        (["--reference", "best"], lambda run: replaced(run, "label:A", "label:Z"), "what ibca test writes in"),
+        (["--reference", "best"], lambda run: replaced(run, ",A,", ",Z,"), "what ibca test writes in"),
+        (["--reference", "best"], lambda run: replaced(run, ",0,0,0", ",0,0,1"), "the same labels"),
+    ],
+)
+def test_methods_that_cannot_be_compared_are_refused(sweep, options, change, said):
+    if change:
+        change(sweep[0] / "good-1")
+    result = ibca("compare", sweep[0], *options)
+    assert result.code == 2
+    assert said in result.errors[0]
+
+
+def test_a_run_without_test_figures_is_said_and_left_out(sweep):
+    for path in (sweep[0] / "fair-1").glob("test_*"):
+        path.unlink()
+    result = done("compare", sweep[0], "--figures", "mAP")
+    assert "left out: fair-1" in result.err
+    assert result.out.count("fair-0") == 2, "one row a set"
+
+
+def test_the_cost_of_a_head_is_that_of_its_run(run):
+    checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    own = sum(w.numel() for name, w in checkpoint.items() if name.startswith("head.") and name != "head.progress")
+    row = cells(done("compare", run, "--cost", "--figures", "mAP").out, "run", "test")
+    assert row["head parameters"] == f"{own:,}"
+    assert 0 < float(row["head ms/picture"]) < 100
 
 
 @pytest.mark.parametrize(

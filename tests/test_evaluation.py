@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,23 @@ def test_with_masks_the_contracts_figures_of_attention_are_there():
     json.dumps(result, allow_nan=False)
 
 
+def test_groups_and_pairs_are_written_where_there_are_any(tmp_path):
+    nan = torch.full((8, 3), math.nan)
+    pairs = {"energy": nan.clone(), "pointing": nan.clone()}
+    pairs["energy"][2, 1], pairs["energy"][5, 0], pairs["pointing"][2, 1] = 1 / 3, 0.25, 1.0
+    write_evaluation(tmp_path, evaluation(pairs=pairs), ".same")
+    assert read_csv(tmp_path / "test_groups.same.csv") == (
+        ["id", "group"], [[picture, "pq"[i % 2]] for i, picture in enumerate(IDS)],
+    )  # fmt: skip
+    header, rows = read_csv(tmp_path / "test_localisation.same.csv")
+    assert header == ["id", "class", "energy", "pointing"]
+    assert rows == [[IDS[2], NAMES[1], "0.333333343", "1"], [IDS[5], NAMES[0], "0.25", ""]]
+    alone = replace(evaluation(), groups=IDS)
+    write_evaluation(tmp_path, alone, ".same")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"test_metrics.same.json", "test_predictions.same.csv"}, "nothing of the earlier test"
+
+
 def test_probabilities_near_the_ends_survive_the_file(tmp_path):
     found = torch.tensor([[1e-38], [1 - 6e-8], [0.1], [1.0], [0.0]])
     write_predictions(tmp_path / "p.csv", list("abcde"), found, ["x"])
@@ -95,16 +113,16 @@ def test_a_failure_half_way_leaves_the_old_files_and_no_other(tmp_path):
 def test_one_test_set_writes_the_plain_names_only(tmp_path):
     model = module()
     trainer(callbacks=[WriteResults(tmp_path)]).test(model, datamodule=Data({"test": Pictures(5)}))
-    assert {path.name for path in tmp_path.iterdir()} == {"test_metrics.json", "test_predictions.csv"}
+    plain = {"test_metrics.json", "test_predictions.csv", "test_groups.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == plain
 
 
 def test_several_test_sets_write_a_file_each_and_the_first_under_the_plain_names_too(tmp_path):
     sets = {"same": Pictures(5), "independent": Pictures(6, seed=1), "reversed": Pictures(7, seed=2)}
     trainer(callbacks=[WriteResults(tmp_path)]).test(module(), datamodule=Data(sets))
-    files = {
-        f"test_{kind}.{name}.{end}" for name in sets for kind, end in (("metrics", "json"), ("predictions", "csv"))
-    }
-    assert {path.name for path in tmp_path.iterdir()} == files | {"test_metrics.json", "test_predictions.csv"}
+    plain = {"test_metrics.json", "test_predictions.csv", "test_groups.csv"}
+    files = {name.replace(".", f".{part}.") for name in plain for part in sets}
+    assert {path.name for path in tmp_path.iterdir()} == files | plain
     for name, pictures in sets.items():
         assert json.loads((tmp_path / f"test_metrics.{name}.json").read_text())["samples"] == len(pictures)
     for kind in ("metrics.{}json", "predictions.{}csv"):

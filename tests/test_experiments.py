@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+import ibca_lightning.heads
+from ibca_lightning.commands.tune import read_space
 from tests.command_line import done, rows
 from tests.data import fake_endo, fake_idrid_tiles, fake_mured
 
@@ -68,7 +70,17 @@ def test_head_fragment_sets_the_head_and_nothing_else(name: str) -> None:
     assert fragment["model"]["init_args"].keys() == {"head"}
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("spaces/*.yaml")), ids=lambda path: path.stem)
+def test_a_space_belongs_to_a_head_and_searches_its_options(path: Path) -> None:
+    fragment = yaml.safe_load((FOLDER / "heads" / path.name).read_text())
+    head = getattr(ibca_lightning.heads, fragment["model"]["init_args"]["head"]["class_path"])
+    options = [key.removeprefix("model.head.") for key in read_space(str(path)) if key != "model.optimizer.lr"]
+    assert len(options) <= 2, "as many for every head, IBCA included"
+    assert set(options) <= set(head(8, 2).options)
+    assert f"--space experiments/spaces/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", sorted({*FOLDER.glob("*.yaml"), *FOLDER.glob("heads/*.yaml")}), ids=lambda p: p.stem)
 def test_header_says_how_to_launch(path: Path) -> None:
     lines = path.read_text().splitlines()
     header = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]

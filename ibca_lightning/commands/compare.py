@@ -1,8 +1,8 @@
 """`ibca compare RUN RUN ...`: the test figures of several runs in one table, Markdown and CSV.
 
 Runs whose configurations differ in nothing but the seed are one method: behind their rows stands their mean and
-standard deviation (over seeds, n - 1). Nothing is computed again: the figures and intervals are those of
-`test_metrics*.json`.
+standard deviation (over seeds, n - 1). The figures and intervals are those of `test_metrics*.json`; only what is asked
+for by `--reference`, `--without` and `--cost` is computed, and then a table with one row a method stands first.
 """
 
 import csv
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from ibca_lightning.commands import methods
 from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.errors import InputError
 
@@ -31,6 +32,7 @@ class Row:
         method: What the run's configuration says without its seed; equal for runs that differ in the seed alone.
         figures: `metrics` of the JSON.
         intervals: `intervals` of the JSON.
+        seed: `seed_everything` of the configuration; None where there is none.
     """
 
     run: str
@@ -38,6 +40,7 @@ class Row:
     method: str
     figures: dict[str, float | None]
     intervals: dict[str, list[float] | None]
+    seed: int | None = None
 
 
 def compare(arguments: list[str]) -> int:
@@ -50,8 +53,12 @@ def compare(arguments: list[str]) -> int:
         0; every failure is an exception.
     """
     options = _parse(arguments)
-    rows = [row for run in options.runs for row in read_run(Path(run))]
-    text = markdown(rows, options.figures)
+    rows = [row for folder in options.runs for run in _runs_below(Path(folder)) for row in read_run(run)]
+    text = markdown(rows, options.figures)  # refuses unknown figures before anything is computed
+    files = {"compare.csv": list(table(rows))}
+    if options.reference or options.without or options.cost:
+        by_method, files["methods.csv"] = _methods(rows, options)
+        text = f"{by_method}\n{text}"
     sys.stdout.write(text)
     if options.output:
         folder = Path(options.output)
@@ -60,9 +67,39 @@ def compare(arguments: list[str]) -> int:
         except OSError as error:
             raise InputError(f"a folder to write at --output {folder}", error.strerror, "give another one") from error
         (folder / "compare.md").write_text(text, encoding="utf-8")
-        with (folder / "compare.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(table(rows))
+        for name, lines in files.items():
+            with (folder / name).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(lines)
     return 0
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    """The folder itself, or the tested runs in it where it is a folder of runs, such as `ibca sweep` makes."""
+    inside = sorted(folder.glob("*/")) if not any(folder.glob("test_metrics*.json")) else []
+    tested = [run for run in inside if any(run.glob("test_metrics*.json"))]
+    missing = [run.name for run in inside if run not in tested and (run / "config.yaml").exists()]
+    if tested and missing:
+        sys.stderr.write(f"note: without test figures, and left out: {', '.join(missing)}\n")
+    return tested or [folder]
+
+
+def _methods(rows: list[Row], options: Namespace) -> tuple[str, list[list[Any]]]:
+    """One table a test set, methods as rows, and the rows of the CSV."""
+    all_methods: list[methods.Method] = []
+    for (_, test_set), group in _groups(rows).items():
+        runs = [Path(row.run) for row in group]
+        figures = {name: [row.figures.get(name) for row in group] for row in group for name in row.figures}
+        name = methods.method_name(runs, [row.seed for row in group])
+        all_methods.append(methods.Method(name, test_set, runs, figures))
+    if options.cost:
+        methods.add_costs(all_methods)
+    methods.add_drops(all_methods)
+    texts = []
+    for test_set in dict.fromkeys(method.test_set for method in all_methods):
+        own = [method for method in all_methods if method.test_set == test_set]
+        groups = methods.add_samples(own, options.reference, options.without or [])
+        texts.append(methods.markdown(own, options.figures, options.differences, groups))
+    return "\n".join(texts), list(methods.table(all_methods))
 
 
 def read_run(run: Path) -> list[Row]:
@@ -91,7 +128,7 @@ def read_run(run: Path) -> list[Row]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"the figures of ibca test in {file}", error, "run ibca test again") from error
         test_set = file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test"
-        rows.append(Row(str(run), test_set, _method(run), figures, intervals))
+        rows.append(Row(str(run), test_set, _method(run), figures, intervals, _seed(run)))
     return rows
 
 
@@ -143,11 +180,23 @@ def _groups(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def _method(run: Path) -> str:
+    config = _config(run)
+    if config is None:
+        return str(run)  # tested into a folder of its own: it stands alone
+    return json.dumps({key: value for key, value in config.items() if key != "seed_everything"}, sort_keys=True)
+
+
+def _seed(run: Path) -> int | None:
+    seed = (_config(run) or {}).get("seed_everything")
+    return seed if isinstance(seed, int) else None
+
+
+def _config(run: Path) -> dict[str, Any] | None:
     try:
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        return json.dumps({key: value for key, value in config.items() if key != "seed_everything"}, sort_keys=True)
-    except (OSError, yaml.YAMLError, AttributeError, TypeError):
-        return str(run)  # tested into a folder of its own: it stands alone
+    except (OSError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None
 
 
 def _with_interval(value: float | None, interval: list[float] | None) -> str:
@@ -165,7 +214,16 @@ def _mean(values: list[float | None]) -> str:
 
 def _parse(arguments: list[str]) -> Namespace:
     parser = OptionParser("ibca compare", "ibca compare RUN RUN ...", "The test figures of several runs in one table.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="Run folders that ibca test has written into.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="Tested run folders, or folders of them.")
     parser.add_argument("--figures", nargs="+", help="Figures to print, such as mAP CF1; default all.")
-    parser.add_argument("--output", help="Folder for compare.md and compare.csv.")
+    parser.add_argument("--output", help="Folder for compare.md, compare.csv and methods.csv.")
+    parser.add_argument(
+        "--reference", metavar="NAME|best",
+        help="Differences of every method to this one, or to the best other one, with paired intervals.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--differences", nargs="+", default=["mAP"], help="Figures whose differences are printed (default mAP)."
+    )
+    parser.add_argument("--without", nargs="+", metavar="CLASS", help="A further mAP without these classes.")
+    parser.add_argument("--cost", action="store_true", help="Parameters and CPU time of the heads, measured now.")
     return parser.parse_args(arguments)

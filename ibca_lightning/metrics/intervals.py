@@ -46,6 +46,59 @@ def bootstrap_intervals(
     Raises:
         InputError: As in `figures`, or there is not one group a sample.
     """
+    drawn = resampled_figures(probabilities, labels, groups, resamples, seed, pairs)
+    return {name: _interval(values, level) for name, values in drawn.items()}
+
+
+def paired_intervals(
+    first: Sequence[Mapping[str, Floats]], second: Sequence[Mapping[str, Floats]], level: float = 0.95
+) -> dict[str, list[float] | None]:
+    """Compute percentile intervals of the differences between two methods on the same samples.
+
+    A resample draws the same groups for both, and each method's figure is the mean over its training seeds: the
+    interval says what another test set from the same source would do to the difference of the two means.
+
+    Args:
+        first: `resampled_figures` of each seed of one method.
+        second: Of the other, on the same samples in the same order, with the same groups and seed of the draws.
+        level: Of the interval, in (0, 1).
+
+    Returns:
+        [low, high] of first - second for each figure that all of them have; None where it is undefined in every
+        resample.
+    """
+    result: dict[str, list[float] | None] = {}
+    for name in first[0]:
+        if all(name in drawn for drawn in (*first, *second)):
+            ours, theirs = (np.mean([drawn[name] for drawn in seeds], axis=0) for seeds in (first, second))
+            result[name] = _interval(ours - theirs, level)
+    return result
+
+
+def resampled_figures(
+    probabilities: Tensor,
+    labels: Tensor,
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    pairs: Mapping[str, Tensor] | None = None,
+) -> dict[str, Floats]:
+    """Compute every figure of `metrics` in each resample.
+
+    Args:
+        probabilities: As for `bootstrap_intervals`, and so are all others.
+        labels: (B, L).
+        groups: B names.
+        resamples: R.
+        seed: Of the draws.
+        pairs: Each (B, L).
+
+    Returns:
+        (R,) for each figure, NaN where it is undefined.
+
+    Raises:
+        InputError: As `bootstrap_intervals`.
+    """
     scores, target = checked_arrays(probabilities, labels)
     if groups is not None and len(groups) != len(scores):
         raise InputError(f"{len(scores)} groups", len(groups), "give one for each sample")
@@ -58,13 +111,13 @@ def bootstrap_intervals(
     for weights in _weights(groups, len(scores), resamples, seed):
         counts = Counts(*np.split((weights.T @ columns).astype(np.float64), len(kinds), axis=1))
         drawn.append(_ranking_figures(curves, weights, counts) | overall_figures(counts) | averages(values, weights))
+    return {name: np.concatenate([chunk[name] for chunk in drawn]) for name in (drawn[0] if drawn else ())}
+
+
+def _interval(values: Floats, level: float) -> list[float] | None:
+    known = values[~np.isnan(values)]
     tails = [50 * (1 - level), 50 * (1 + level)]
-    result: dict[str, list[float] | None] = {}
-    for name in drawn[0] if drawn else ():
-        figure = np.concatenate([chunk[name] for chunk in drawn])
-        figure = figure[~np.isnan(figure)]
-        result[name] = np.percentile(figure, tails).tolist() if figure.size else None
-    return result
+    return np.percentile(known, tails).tolist() if known.size else None
 
 
 class _Curve:

@@ -4,7 +4,7 @@ import torch
 
 from ibca_lightning.errors import InputError
 from ibca_lightning.metrics import intervals
-from ibca_lightning.metrics.intervals import bootstrap_intervals
+from ibca_lightning.metrics.intervals import bootstrap_intervals, paired_intervals, resampled_figures
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
 
@@ -69,6 +69,36 @@ def test_one_group_has_no_spread():
     metrics = figures(probabilities, labels, ["a", "b", "c"])["metrics"]
     for name, interval in bootstrap_intervals(probabilities, labels, ["x"] * len(labels), resamples=3).items():
         assert interval == pytest.approx([metrics[name]] * 2, abs=1e-6)
+
+
+def test_paired_intervals_equal_a_loop_over_repeated_rows():
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.choice([0, 1, -1], size=(20, 2), p=[0.5, 0.4, 0.1]))
+    groups = [f"g{i}" for i in rng.integers(0, 8, 20)]
+    # Two seeds of one method against one of the other.
+    runs = [torch.from_numpy(rng.random((20, 2))) for _ in range(3)]
+    energies = [torch.where(labels == 1, run**2, torch.nan) for run in runs]
+    ordered = [[i for i, group in enumerate(groups) if group == name] for name in sorted(set(groups))]
+    draws, differences = np.random.default_rng(5), []
+    for _ in range(100):
+        rows = [i for draw in draws.integers(len(ordered), size=len(ordered)) for i in ordered[draw]]
+        values = [
+            figures(run[rows], labels[rows], ["a", "b"])["metrics"]
+            | summarise({"energy": energy[rows]}, ["a", "b"])["metrics"]
+            for run, energy in zip(runs, energies, strict=True)
+        ]
+        differences.append({k: (values[0][k] + values[1][k]) / 2 - values[2][k] for k in values[0]})
+    drawn = [
+        resampled_figures(run, labels, groups, 100, 5, {"energy": energy})
+        for run, energy in zip(runs, energies, strict=True)
+    ]
+    result = paired_intervals(drawn[:2], drawn[2:], level=0.9)
+    assert set(result) == set(differences[0])
+    for name, interval in result.items():
+        expected = np.percentile([difference[name] for difference in differences], [5, 95]).tolist()
+        assert interval == pytest.approx(expected, abs=1e-6), name
+    assert paired_intervals(drawn[:1], drawn[:1])["mAP"] == [0.0, 0.0], "a method equals itself for sure"
+    assert "attention_energy" not in paired_intervals(drawn[:1], [resampled_figures(runs[2], labels, groups, 100, 5)])
 
 
 def test_the_number_of_groups_must_fit():

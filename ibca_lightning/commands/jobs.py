@@ -1,0 +1,358 @@
+"""Many `ibca` command lines in parallel: one thread each, and torch imported once a worker process.
+
+Every job has a run folder of its own with `job.json` (what it was asked, which of its steps are done) and `log.txt`
+(what the commands said), so that an interrupted set of jobs goes on where it stopped.
+"""
+
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ibca_lightning.errors import InputError
+
+RECORD, LOG = "job.json", "log.txt"
+_DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
+
+
+@dataclass(frozen=True)
+class Job:
+    """Command lines to be run one after the other in one run folder.
+
+    Attributes:
+        folder: The run folder.
+        label: For people, such as `csra seed 3`.
+        steps: By name (`fit`, `test`), the arguments behind `ibca`.
+        settings: Plain data that decide the result; a folder made under other settings is not taken for done.
+        may_diverge: Whether diverged training is a result, not to be tried again, and no failure.
+    """
+
+    folder: Path
+    label: str
+    steps: Mapping[str, list[str]]
+    settings: Any
+    may_diverge: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended.
+
+    Attributes:
+        job: The job.
+        code: Exit code of its last command; 128 + the signal's number where the worker was killed.
+        error: The last line that says what went wrong; empty where nothing did.
+        seconds: It took.
+    """
+
+    job: Job
+    code: int
+    error: str
+    seconds: float
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pending(job: Job, again: bool = False) -> list[str]:
+    """The steps of a job that are not done yet.
+
+    Args:
+        job: The job.
+        again: Whether a run that was made under other settings is to be made again.
+
+    Returns:
+        Names, in order: from the first step that is not done on.
+
+    Raises:
+        InputError: The folder holds something else, or a run that was made under other settings.
+    """
+    if not job.folder.exists() or (job.folder.is_dir() and not any(job.folder.iterdir())):
+        return list(job.steps)
+    record = _record(job.folder)
+    if record is None:
+        raise InputError(
+            f"{job.folder} free, or with the {RECORD} of ibca tune or ibca sweep", "another folder or file",
+            "give another --output",
+        )  # fmt: skip
+    if record["settings"] != _plain(job.settings):
+        if again:
+            return list(job.steps)
+        changed = ", ".join(_changed(record["settings"], _plain(job.settings)))
+        raise InputError(
+            f"{job.folder} made under the same settings", f"others ({changed})",
+            "give another --output, or remove that folder",
+        )  # fmt: skip
+    if job.may_diverge and "diverged" in record:
+        return []
+    left = list(job.steps)
+    while left and left[0] in record["seconds"]:
+        del left[0]
+    return left
+
+
+def seconds_of(folder: Path) -> dict[str, float]:
+    """How long each finished step of a run folder took, in seconds; empty where none is finished."""
+    record = _record(folder)
+    return dict(record["seconds"]) if record else {}
+
+
+def run_jobs(jobs: Sequence[Job], processes: int, said: Callable[[Job], str], again: bool = False) -> list[Ended]:
+    """Run what is not done yet, a line on stderr for each job that ends.
+
+    Args:
+        jobs: Each with a folder of its own.
+        processes: Worker processes, at least 1.
+        said: What to print of a job that is done, such as its score.
+        again: Whether runs that were made under other settings are made again.
+
+    Returns:
+        The jobs that failed.
+
+    Raises:
+        InputError: As `pending`, before anything is run.
+        KeyboardInterrupt: On Ctrl-C, with all workers stopped.
+    """
+    left = [(job, steps) for job in jobs if (steps := pending(job, again))]
+    done, failed = len(jobs) - len(left), []
+    if done:
+        sys.stderr.write(f"{done} of {len(jobs)} were done before\n")
+    with _terminable():
+        for ended in _ended(left, min(processes, len(left))):
+            done += 1
+            head = f"[{done}/{len(jobs)}] {ended.job.label}: "
+            diverged = ended.job.may_diverge and _DIVERGED.match(ended.error)
+            if ended.code and not diverged:
+                failed.append(ended)
+                sys.stderr.write(f"{head}failed with exit code {ended.code}, {ended.job.folder}: {ended.error}\n")
+            else:
+                told = "diverged" if diverged else said(ended.job)
+                sys.stderr.write(f"{head}{told}, {ended.seconds:.0f} s\n")
+    if failed:
+        sys.stderr.write(f"{len(failed)} of {len(jobs)} failed; {LOG} in the run folder says more\n")
+    return failed
+
+
+def _ended(jobs: list[tuple[Job, list[str]]], processes: int) -> Iterator[Ended]:
+    """Hand out the jobs, and yield them as they end."""
+    queue = list(reversed(jobs))
+    workers = [_Worker() for _ in range(processes)]
+    try:
+        for worker in workers:
+            worker.give(*queue.pop())
+        while any(worker.job for worker in workers):
+            # With a timeout: a pipe may be held open by a worker's own child processes when the worker is dead.
+            wait([worker.connection for worker in workers if worker.job], timeout=1)
+            for at, worker in enumerate(workers):
+                ended = worker.ended()
+                if ended is None:
+                    continue
+                if not worker.alive:
+                    worker.kill()
+                    if queue:
+                        worker = workers[at] = _Worker()
+                if queue:
+                    worker.give(*queue.pop())
+                yield ended
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def _prepare(job: Job, steps: list[str]) -> None:
+    """Make the run folder; what a half-done run left is removed before it starts again."""
+    if next(iter(job.steps)) not in steps:
+        return
+    shutil.rmtree(job.folder, ignore_errors=True)
+    try:
+        job.folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"a folder to write at {job.folder}", error.strerror, "give another --output") from error
+    _write_record(job.folder, {"settings": _plain(job.settings), "seconds": {}})
+
+
+class _Worker:
+    """A process that runs one job after the other."""
+
+    def __init__(self) -> None:
+        # Spawned, not forked: torch and CUDA do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.job: Job | None = None
+        self._start = 0.0
+        self.process = context.Process(target=_work, args=(theirs,))
+        self.process.start()
+        theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def give(self, job: Job, steps: list[str]) -> None:
+        """Start a job."""
+        _prepare(job, steps)
+        self.job, self._start = job, time.monotonic()
+        with suppress(OSError):  # it is dead, which `ended` will find
+            self.connection.send((str(job.folder), [(name, job.steps[name]) for name in steps]))
+
+    def ended(self) -> Ended | None:
+        """How the job ended, if it has."""
+        if self.job is None:
+            return None
+        alive = self.alive  # asked first: what a worker sent before its death counts
+        try:
+            if self.connection.poll():
+                code, error, seconds = self.connection.recv()
+            elif alive:
+                return None
+            else:
+                raise EOFError
+        except (EOFError, OSError):
+            self.process.join(5)
+            seconds = time.monotonic() - self._start
+            number = -(self.process.exitcode or 0)
+            code, error = 128 + number if number > 0 else 1, "its process died"
+            if number > 0:
+                error += f" ({signal.Signals(number).name}; out of memory?)"
+        ended = Ended(self.job, code, error, seconds)
+        self.job = None
+        return ended
+
+    def kill(self) -> None:
+        """End it at once; an unfinished run starts again another time."""
+        self.connection.close()
+        if self.job is None:
+            self.process.join(2)  # it ends by itself when its pipe is closed
+        self.process.kill()
+        self.process.join()
+
+
+def _work(connection: Connection) -> None:
+    """The life of a worker: import once, then job after job until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    import ibca_lightning.commands.lightning  # noqa: F401 - now, so that no job's time holds it
+    from ibca_lightning.cli import main
+
+    while True:
+        try:
+            folder, steps = connection.recv()
+        except (EOFError, OSError):
+            return
+        torch.set_num_threads(1)
+        environment = dict(os.environ)
+        start = time.monotonic()
+        answer = (*_run(Path(folder), steps, main), time.monotonic() - start)
+        # Nothing of a run may reach the next: Lightning and wandb leave variables behind.
+        os.environ.clear()
+        os.environ.update(environment)
+        try:
+            connection.send(answer)
+        except OSError:
+            return
+
+
+def _run(folder: Path, steps: list[tuple[str, list[str]]], main: Callable[[list[str]], int]) -> tuple[int, str]:
+    for name, arguments in steps:
+        start = time.monotonic()
+        with _written_to(folder / LOG):
+            sys.stderr.write(f"$ ibca {' '.join(arguments)}\n")
+            code = main(arguments)
+        record = _record(folder)
+        error = _last_error(folder / LOG) if code else ""
+        if record is not None and _DIVERGED.match(error):
+            _write_record(folder, record | {"diverged": error})
+        if code or record is None:
+            return code or 1, error or f"{folder / RECORD} is gone"
+        record["seconds"] |= {name: round(time.monotonic() - start, 3)}
+        _write_record(folder, record)
+    return 0, ""
+
+
+@contextmanager
+def _written_to(path: Path) -> Iterator[None]:
+    """Let everything that this process says go into a file, what C code says too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in enumerate(saved, start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exit that stops the workers first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        sys.stderr.write("error: stopped by SIGTERM\n")
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _last_error(log: Path) -> str:
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    said = [line for line in lines if re.match(r"error: |\w*Error: ", line)]
+    return (said or lines or [""])[-1]
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return record if {"settings", "seconds"} <= record.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    temporary = folder / f".{RECORD}"
+    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(folder / RECORD)
+
+
+def _plain(settings: Any) -> Any:
+    """As it comes back from JSON."""
+    return json.loads(json.dumps(settings, default=str))
+
+
+def _changed(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Names of the settings that differ, by their place."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = (dict(zip(map(str, range(len(old))), items, strict=True)) for items in (old, new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old | new:
+            yield from _changed(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+    elif old != new:
+        yield f"{name}: {json.dumps(old)} then, {json.dumps(new)} now"

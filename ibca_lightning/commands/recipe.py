@@ -1,0 +1,148 @@
+"""The experiment that `ibca tune` and `ibca sweep` run many times: YAML files and overrides, as for `ibca fit`."""
+
+import csv
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ibca_lightning.commands.config_files import check_config_files
+from ibca_lightning.commands.jobs import cores
+from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.errors import InputError
+
+SCORE = "val/mAP"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An experiment.
+
+    Attributes:
+        configs: YAML files; a later one overrides an earlier one.
+        overrides: Options of `ibca fit`, which override the files.
+    """
+
+    configs: list[str]
+    overrides: list[str]
+
+    @classmethod
+    def parsed(cls, parser: OptionParser, arguments: list[str]) -> tuple[Namespace, "Recipe"]:
+        """Read a command line: the command's own options, and what is meant for `ibca fit`.
+
+        Args:
+            parser: With the command's own options; `--config`, `--output` and `--processes` are added here.
+            arguments: Options behind the command.
+
+        Returns:
+            The options of its own, and the rest.
+
+        Raises:
+            InputError: Something is missing or out of range.
+        """
+        parser.allow_abbrev = False  # --seed is not --seed_everything
+        parser.add_argument("--config", "-c", action="append", required=True, help="YAML as for ibca fit; repeatable.")
+        parser.add_argument("--output", required=True, help="Folder of the run folders.")
+        parser.add_argument(
+            "--processes", type=int, default=cores(), help="Runs at a time, one thread each (default: the cores)."
+        )
+        options, overrides = parser.parse_known_args(arguments)
+        if overrides and not overrides[0].startswith("--"):
+            raise InputError("options that start with --", overrides[0], f"see {parser.prog} --help")
+        if options.processes < 1:
+            raise InputError("--processes of at least 1", options.processes, "give another number")
+        recipe = cls(options.config, overrides)
+        recipe.refuse("run_dir", "ckpt_path")
+        check_config_files(recipe.arguments())
+        return options, recipe
+
+    def refuse(self, *keys: str) -> None:
+        """Refuse overrides of keys that the command sets itself.
+
+        Raises:
+            InputError: Names the first one.
+        """
+        overrides = {given.partition("=")[0].removeprefix("--") for given in self.overrides}
+        for key in keys:
+            if key in overrides:
+                raise InputError(f"no --{key}, which differs from run to run here", f"--{key}", "leave it out")
+
+    def with_files(self, *files: Path) -> "Recipe":
+        """The same with further YAML files behind its own; overrides still win."""
+        return Recipe([*self.configs, *map(str, files)], self.overrides)
+
+    def arguments(self, *more: str) -> list[str]:
+        """The command line of `ibca fit`. wandb is off unless a file or an override says otherwise."""
+        files = [part for path in self.configs for part in ("--config", path)]
+        return ["fit", "--wandb=disabled", *files, *self.overrides, *more]
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result: the content of the files, comments aside, and the overrides."""
+        contents = [yaml.safe_load(Path(path).read_text(encoding="utf-8")) for path in self.configs]
+        return {"configs": contents, "overrides": self.overrides}
+
+
+def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> None:
+    """Write dotted keys of `ibca fit` as a YAML that `--config` merges, whole or not at all."""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        node = tree
+        *above, last = key.split(".")
+        for name in above:
+            node = node.setdefault(name, {})
+        node[last] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    text = "".join(f"# {line}\n" for line in comments) + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
+    """Read a YAML that is a mapping.
+
+    Raises:
+        InputError: It is not there, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{what} at {path}", reason, f"write it as {example}") from error
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{what} at {path}", type(content).__name__, f"write it as {example}")
+    return content
+
+
+def best_validation(run: Path) -> dict[str, float]:
+    """The validation figures of a run at its best validation mAP, from `metrics.csv`.
+
+    Args:
+        run: A run folder.
+
+    Returns:
+        By name without `val/`, such as `mAP`; empty where no mAP was ever defined.
+    """
+    try:
+        with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row.get(SCORE)]
+    except OSError:
+        return {}
+    best = max(rows, key=lambda row: float(row[SCORE]), default={})
+    return {name.removeprefix("val/"): float(v) for name, v in best.items() if name.startswith("val/") and v}
+
+
+def config_value(run: Path, key: str) -> Any:
+    """What a dotted key of `ibca fit` was in a run, from its `config.yaml`; None where it is not there."""
+    try:
+        node: Any = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    for name in key.split("."):
+        if isinstance(node, dict) and name not in node and isinstance(node.get("init_args"), dict):
+            node = node["init_args"]
+        node = node.get(name) if isinstance(node, dict) else None
+    return node

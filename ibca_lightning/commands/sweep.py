@@ -1,0 +1,148 @@
+"""`ibca sweep`: fit and test heads, or variants of one, under one recipe and over seeds."""
+
+import csv
+import math
+import statistics
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from ibca_lightning.commands.jobs import Job, run_jobs, seconds_of
+from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.recipe import Recipe, best_validation, read_mapping, write_fragment
+from ibca_lightning.errors import InputError
+
+_PRINTED = ("mAP", "AUROC", "attention_energy", "attention_gain", "pointing_game", "pixel_AP")
+
+
+def sweep(arguments: list[str]) -> int:
+    """Run what is not done yet of heads x seeds, and write the validation figures into `sweep.csv`.
+
+    Args:
+        arguments: Options behind `ibca sweep`.
+
+    Returns:
+        0, or 1 if a run failed; wrong input is an exception.
+    """
+    parser = OptionParser(
+        "ibca sweep",
+        "ibca sweep --config EXPERIMENT --heads HEAD ... --seeds 0 1 2 --output DIR [options of ibca fit]",
+        "Fit and test heads x seeds under one recipe. What is left out here is for ibca fit.",
+    )
+    parser.add_argument("--heads", nargs="+", default=[], help="Names of YAML files in heads/ beside the experiment.")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="Default 0 1 2 3 4.")
+    parser.add_argument("--tuned", help="Folder with HEAD/best.yaml of ibca tune for every head.")
+    parser.add_argument("--variants", help="YAML for ablations: NAME: {dotted key of ibca fit: value, ...}.")
+    parser.add_argument("--variants_of", default="ibca", help="The head that the variants change (default ibca).")
+    parser.add_argument("--folds", type=int, help="For design choices: folds 0 to FOLDS - 1 of data.fold, no test.")
+    parser.add_argument("--no_test", action="store_true", help="Validation only, for design choices.")
+    parser.add_argument("--again", action="store_true", help="Run again what was made under other settings.")
+    options, recipe = Recipe.parsed(parser, arguments)
+    if options.folds is not None and options.folds < 2:
+        raise InputError("--folds of at least 2", options.folds, "give another number")
+    recipe.refuse("seed_everything", *(("data.fold", "data.folds") if options.folds else ()))
+    output = Path(options.output)
+    recipes = {head: _of_head(recipe, head, options.tuned) for head in options.heads}
+    recipes |= _variants(recipe, options.variants, options.variants_of, options.tuned, output)
+    if not recipes:
+        raise InputError("--heads or --variants", "neither", "name heads, such as --heads gap csra ibca")
+    # Seeds outside: a sweep that is stopped has all methods on fewer seeds, and not fewer methods.
+    jobs = [
+        _job(output, name, own, seed, fold, options)
+        for seed in dict.fromkeys(options.seeds)
+        for fold in (range(options.folds) if options.folds else [None])
+        for name, own in recipes.items()
+    ]  # fmt: skip
+    failed = run_jobs([job for job, *_ in jobs], options.processes, _said, options.again)
+    rows = [(name, seed, fold, best_validation(job.folder), seconds_of(job.folder)) for job, name, seed, fold in jobs]
+    rows = [row for row in rows if "fit" in row[-1]]
+    _write(output / "sweep.csv", rows)
+    sys.stdout.write(_table(rows))
+    if not options.no_test and not options.folds:
+        sys.stdout.write(f"\ncompare the test figures: ibca compare {output}\n")
+    return int(bool(failed))
+
+
+_Row = tuple[str, int, int | None, dict[str, float], dict[str, float]]
+
+
+def _of_head(recipe: Recipe, head: str, tuned: str | None) -> Recipe:
+    """The recipe with a head's fragment, and what tuning chose for it."""
+    folder = Path(recipe.configs[0]).parent / "heads"
+    files = [folder / f"{head}.yaml"]
+    if not files[0].is_file():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
+        raise InputError(f"a head of {folder} ({known})", head, "correct --heads, or write that file")
+    if tuned:
+        files.append(Path(tuned) / head / "best.yaml")
+        if not files[1].is_file():
+            raise InputError(f"what ibca tune chose for {head} at {files[1]}", "no file", "tune it, or no --tuned")
+    return recipe.with_files(*files)
+
+
+def _variants(recipe: Recipe, path: str | None, head: str, tuned: str | None, output: Path) -> dict[str, Recipe]:
+    if path is None:
+        return {}
+    variants, base = read_mapping(path, "variants", "NAME: {model.head.KEY: VALUE}"), _of_head(recipe, head, tuned)
+    result = {}
+    for name, values in variants.items():
+        if not isinstance(values, dict):
+            raise InputError(f"overrides of {name} in {path}", values, "write NAME: {model.head.KEY: VALUE}, or {}")
+        recipe.refuse(*values)
+        file = output / "variants" / f"{name}.yaml"
+        write_fragment(file, values, f"Variant {name} of {head}.")
+        result[str(name)] = base.with_files(file)
+    return result
+
+
+def _job(
+    output: Path, name: str, recipe: Recipe, seed: int, fold: int | None, options: Namespace
+) -> tuple[Job, str, int, int | None]:
+    run, label = output / f"{name}-{seed}", f"{name} seed {seed}"
+    more = [f"--seed_everything={seed}"]
+    if fold is not None:
+        run, label = run / f"fold-{fold}", f"{label} fold {fold}"
+        # Nothing will be tested: checkpoints would fill a disk for nothing.
+        more += [f"--data.fold={fold}", f"--data.folds={options.folds}", "--trainer.enable_checkpointing=false"]
+    settings = recipe.settings() | {"more": list(more)}
+    steps = {"fit": recipe.arguments(*more, f"--run_dir={run}")}
+    if fold is None and not options.no_test:
+        steps["test"] = ["test", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
+    return Job(run, label, steps, settings), name, seed, fold
+
+
+def _said(job: Job) -> str:
+    return f"val mAP {best_validation(job.folder).get('mAP', math.nan):.3f}"
+
+
+def _write(path: Path, rows: Sequence[_Row]) -> None:
+    figures = list(dict.fromkeys(name for *_, values, _ in rows for name in values))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["name", "seed", "fold", *(f"val_{name}" for name in figures), "fit_seconds"])
+        for name, seed, fold, values, seconds in rows:
+            writer.writerow([name, seed, fold, *(values.get(figure) for figure in figures), seconds["fit"]])
+
+
+def _table(rows: Sequence[_Row]) -> str:
+    """Validation figures, mean ± deviation over seeds of the mean over folds."""
+    figures = [name for name in _PRINTED if any(name in values for *_, values, _ in rows)]
+    lines = [
+        "| validation, best epoch | seeds | " + " | ".join(figures) + " | seconds a run |",
+        "|---|---:|" + "---:|" * (len(figures) + 1),
+    ]
+    for name in dict.fromkeys(row[0] for row in rows):
+        seeds: dict[int, list[_Row]] = {}
+        for row in rows:
+            if row[0] == name:
+                seeds.setdefault(row[1], []).append(row)
+        cells = []
+        for figure in figures:
+            known = [[row[3][figure] for row in runs if figure in row[3]] for runs in seeds.values()]
+            means = [statistics.fmean(values) for values in known if values]
+            spread = f" ± {statistics.stdev(means):.4f}" if len(means) > 1 else ""
+            cells.append(f"{statistics.fmean(means):.4f}{spread}" if means else "-")
+        seconds = statistics.fmean(row[4]["fit"] for runs in seeds.values() for row in runs)
+        lines.append(f"| {name} | {len(seeds)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return "\n".join(lines) + "\n"

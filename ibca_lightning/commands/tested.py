@@ -1,0 +1,99 @@
+"""What `ibca test` wrote sample by sample, read again: predictions, groups and localisation of one test set."""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ibca_lightning.errors import InputError
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One test set of one run, in the order of the ids, so that two runs can be paired.
+
+    Attributes:
+        ids: N picture ids.
+        class_names: L names.
+        probabilities: (N, L) float32.
+        labels: (N, L) int64 in {0, 1, -1}.
+        groups: N groups; a picture without one is its own.
+        pairs: Localisation figures of (picture, class) pairs, each (N, L) float64, NaN where there is no pair.
+    """
+
+    ids: list[str]
+    class_names: list[str]
+    probabilities: Tensor
+    labels: Tensor
+    groups: list[str]
+    pairs: dict[str, Tensor]
+
+    def without(self, classes: Sequence[str]) -> "Tested":
+        """The same without these classes.
+
+        Raises:
+            InputError: There is no such class, or no other one.
+        """
+        for name in classes:
+            if name not in self.class_names:
+                raise InputError(f"a class of the runs ({', '.join(self.class_names)})", name, "correct --without")
+        kept = [i for i, name in enumerate(self.class_names) if name not in classes]
+        if not kept:
+            raise InputError("--without some of the classes", "all of them", "leave one")
+        names = [self.class_names[i] for i in kept]
+        pairs = {name: values[:, kept] for name, values in self.pairs.items()}
+        return Tested(self.ids, names, self.probabilities[:, kept], self.labels[:, kept], self.groups, pairs)
+
+
+def read_tested(run: Path, test_set: str) -> Tested:
+    """Read one test set of a run.
+
+    Args:
+        run: A run folder.
+        test_set: `test` where there is one, or the name of one of several.
+
+    Raises:
+        InputError: A file is missing, or not as `ibca test` writes it.
+    """
+    suffix = "" if (run / "test_metrics.json").is_file() and test_set == "test" else f".{test_set}"
+    path = run / f"test_predictions{suffix}.csv"
+    try:
+        header, *rows = _rows(path)
+        names = header[1 : 1 + len(header) // 2]
+        if header != ["id", *names, *(f"label:{name}" for name in names)] or not rows:
+            raise ValueError("other columns" if rows else "no rows")
+        rows.sort(key=lambda row: row[0])
+        ids = [row[0] for row in rows]
+        probabilities = torch.tensor([[float(v) for v in row[1 : 1 + len(names)]] for row in rows])
+        labels = torch.tensor([[int(v) for v in row[1 + len(names) :]] for row in rows])
+        groups = ids
+        if (path := run / f"test_groups{suffix}.csv").is_file():
+            group_of = dict(list(_rows(path))[1:])
+            groups = [group_of[picture] for picture in ids]
+        pairs: dict[str, Tensor] = {}
+        if (path := run / f"test_localisation{suffix}.csv").is_file():
+            pairs = _pairs(list(_rows(path)), ids, names)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"what ibca test writes in {path}", reason, "run ibca test again") from error
+    return Tested(ids, names, probabilities, labels, groups, pairs)
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.reader(file)
+
+
+def _pairs(rows: Sequence[Sequence[str]], ids: Sequence[str], names: Sequence[str]) -> dict[str, Tensor]:
+    header, *pairs = rows
+    at, column = {picture: i for i, picture in enumerate(ids)}, {name: i for i, name in enumerate(names)}
+    result = {name: torch.full((len(ids), len(names)), math.nan, dtype=torch.float64) for name in header[2:]}
+    for picture, label, *cells in pairs:
+        for name, cell in zip(header[2:], cells, strict=True):
+            if cell:
+                result[name][at[picture], column[label]] = float(cell)
+    return result

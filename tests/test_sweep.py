@@ -1,0 +1,200 @@
+"""`ibca sweep` and its worker processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from ibca_lightning.commands.jobs import Job, pending, seconds_of
+from ibca_lightning.commands.recipe import best_validation, config_value
+from ibca_lightning.errors import InputError
+from tests.command_line import contents, done, ibca, rows, written
+from tests.test_tune import small
+
+HEADS = Path(__file__).parents[1] / "experiments" / "heads"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A job whose fit and test are done."""
+    job = Job(tmp_path / "run", "job", {"fit": ["fit"], "test": ["test"]}, {"a": {"b": 1}, "c": [2]})
+    job.folder.mkdir()
+    record = {"settings": job.settings, "seconds": {"fit": 2.0, "test": 1.0}}
+    (job.folder / "job.json").write_text(json.dumps(record))
+    return job
+
+
+def test_what_is_done_is_known(job: Job, tmp_path: Path) -> None:
+    record = json.loads((job.folder / "job.json").read_text())
+    assert pending(job) == []
+    assert pending(Job(tmp_path / "new", "job", job.steps, job.settings)) == ["fit", "test"]
+    (job.folder / "job.json").write_text(json.dumps(record | {"seconds": {"fit": 2.0}}))
+    assert pending(job) == ["test"], "fit is not repeated for it"
+    assert seconds_of(job.folder) == {"fit": 2.0}
+    (job.folder / "job.json").write_text(json.dumps(record | {"seconds": {}}))
+    assert pending(job) == ["fit", "test"]
+    (job.folder / "job.json").write_text(json.dumps(record | {"seconds": {}, "diverged": "error"}))
+    assert pending(job) == ["fit", "test"]
+    assert pending(Job(job.folder, "job", job.steps, job.settings, may_diverge=True)) == []
+
+
+def test_other_settings_are_refused_by_name_and_run_when_asked(job: Job) -> None:
+    other = Job(job.folder, "job", job.steps, {"a": {"b": 2}, "c": [2]})
+    with pytest.raises(InputError, match=r"others \(a.b: 1 then, 2 now\)"):
+        pending(other)
+    assert pending(other, again=True) == ["fit", "test"]
+
+
+def test_a_folder_of_somebody_else_is_refused(job: Job) -> None:
+    (job.folder / "job.json").unlink()
+    (job.folder / "thesis.tex").touch()
+    with pytest.raises(InputError, match="another folder or file"):
+        pending(job, again=True)
+
+
+@pytest.mark.slow
+def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
+    config = small(here)
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    (here / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    variants = {
+        "dies": {"model.head": {"class_path": "dies.Head"}},
+        "wrong": {"model.optimizer.lr": -1.0},
+        "also": {"model.optimizer.weight_decay": 0.1},
+    }
+    written(here / "variants.yaml", variants)
+    (here / "tuned/gap").mkdir(parents=True)
+    written(here / "tuned/gap/best.yaml", {"model": {"optimizer": {"lr": 0.02}}})
+    command = ("sweep", "--config", config, "--heads", "gap", "--variants", "variants.yaml", "--seeds", 3, "--output",
+               "out", "--processes", 1, "--tuned", "tuned", "--variants_of", "gap",
+               "--trainer.max_epochs", 1)  # fmt: skip
+    result = ibca(*command)
+    assert result.code == 1
+    lines = result.err.splitlines()
+    assert "[1/4] gap seed 3: val mAP 0." in lines[0]
+    assert "[3/4] wrong seed 3: failed with exit code 1, out/wrong-3: error: ValueError: Invalid learning" in lines[2]
+    assert "[2/4] dies seed 3: failed with exit code 137, out/dies-3: its process died (SIGKILL" in lines[1]
+    assert "[4/4] also seed 3: val mAP 0." in lines[3]
+    assert "2 of 4 failed" in lines[4]
+    assert [row["name"] for row in rows(here / "out/sweep.csv")] == ["gap", "also"]
+    assert "| also | 1 | 0." in result.out
+
+    for name in ("gap", "also"):
+        run = here / "out" / f"{name}-3"
+        assert config_value(run, "seed_everything") == 3
+        assert config_value(run, "model.optimizer.lr") == 0.02
+        assert (run / "test_metrics.reversed.json").is_file()
+        assert not (run / "wandb").exists()
+    assert config_value(here / "out/also-3", "model.optimizer.weight_decay") == 0.1
+    # The second job of a worker, alone in a process that has run other things.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    done("fit", "--config", run / "config.yaml", "--run_dir", "alone")
+    torch.set_num_threads(threads)
+    assert best_validation(here / "alone") == best_validation(run)
+    ours, alone = (
+        torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+        for folder in (run, here / "alone")
+    )
+    assert all(torch.equal(ours[key], alone[key]) for key in ours)
+
+    written(here / "variants.yaml", {"also": variants["also"]})
+    before = contents(here / "out")
+    again = done(*command)
+    assert "2 of 2 were done before" in again.err
+    assert contents(here / "out") | {"sweep.csv": b""} == before | {"sweep.csv": b""}
+    written(here / "variants.yaml", {"also": {"model.optimizer.weight_decay": 0.2}})
+    refused = ibca(*command)
+    assert refused.code == 2
+    assert "weight_decay: 0.1 then, 0.2 now" in refused.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "--heads or --variants, got neither"),
+        (("--heads", "gap", "gapp"), "a head of"),
+        (("--heads", "gap", "--tuned", "nowhere"), "what ibca tune chose for gap"),
+        (("--heads", "gap", "--seed_everything=1"), "no --seed_everything"),
+        (("--heads", "gap", "--folds", "2", "--data.fold", "1"), "no --data.fold"),
+        (("--heads", "gap", "--folds", "1"), "--folds of at least 2"),
+        (("--heads", "gap", "--processes", "0"), "--processes of at least 1"),
+    ],
+)
+def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[str, ...], said: str) -> None:
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    result = ibca("sweep", "--config", small(here), "--output", "out", *more)
+    assert result.code == 2
+    assert said in result.errors[0]
+    assert not (here / "out").exists()
+
+
+def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr("ibca_lightning.commands.sweep.run_jobs", lambda jobs, *_: seen.extend(jobs) or [])
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    written(here / "variants.yaml", {"plain": {}, "slow": {"model.optimizer.lr": 1e-5}})
+    done("sweep", "--config", small(here), "--variants", "variants.yaml", "--variants_of", "gap", "--seeds", 0, 1,
+         "--folds", 2, "--output", "out", "--data.batch_size", 4)  # fmt: skip
+    assert [str(job.folder) for job in seen] == [
+        f"out/{name}-{seed}/fold-{fold}" for seed in (0, 1) for fold in (0, 1) for name in ("plain", "slow")
+    ]
+    assert [list(job.steps) for job in seen] == [["fit"]] * 8
+    assert yaml.safe_load((here / "out/variants/slow.yaml").read_text()) == {"model": {"optimizer": {"lr": 1e-5}}}
+    assert seen[3].steps["fit"] == [
+        "fit", "--wandb=disabled", "--config", str(here / "small.yaml"), "--config", str(here / "heads/gap.yaml"),
+        "--config", "out/variants/slow.yaml", "--data.batch_size", "4", "--seed_everything=0", "--data.fold=1",
+        "--data.folds=2", "--trainer.enable_checkpointing=false", "--run_dir=out/slow-0/fold-1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_all_at_once(here: Path, sent: signal.Signals, code: int) -> None:
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    command = [sys.executable, "-m", "ibca_lightning.cli", "sweep", "--config", str(small(here)), "--heads", "gap",
+               "--output", "out", "--processes", "2"]  # fmt: skip
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    # A suite that runs in the background of a shell has Ctrl-C ignored, and would hand that down.
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while len(list(here.glob("out/*/job.json"))) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, sent) if sent is signal.SIGINT else process.send_signal(sent)
+    try:
+        _, error = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert process.returncode == code, error
+    assert "stopped by" in error
+    while _running(process.pid) and time.monotonic() < end:  # multiprocessing's own helper takes a moment
+        time.sleep(0.05)
+    assert not _running(process.pid)
+
+
+def _running(group: int) -> list[str]:
+    """Processes of a group that are no zombies."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, fields = path.read_text().partition(") ")
+        except OSError:
+            continue
+        state, _, its_group, *_ = fields.split()
+        if int(its_group) == group and state != "Z":
+            found.append(name)
+    return found

@@ -1,0 +1,252 @@
+"""`ibca tune`: draws by hand, resuming with a stand-in for `ibca fit`, and one real search."""
+
+import csv
+import json
+import math
+import os
+import random
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ibca_lightning.commands import jobs
+from ibca_lightning.commands.recipe import best_validation, config_value
+from ibca_lightning.commands.tune import draw, read_space
+from ibca_lightning.errors import InputError
+from tests.command_line import contents, done, ibca, rows, written
+
+SPACE = {
+    "model.optimizer.lr": {"log_uniform": [1e-3, 1e-1]},
+    "model.head.latent": {"int_uniform": [4, 7]},
+    "model.head.bottleneck": {"uniform": [0.0, 2.0]},
+    "model.loss": {"choice": ["a", None, [1, 2]]},
+}
+
+
+def test_draws_follow_from_seed_trial_and_key() -> None:
+    for seed, trial in ((0, 1), (3, 17)):
+        drawn = draw(SPACE, seed, trial)
+        u = {key: random.Random(f"{seed}/{trial}/{key}").random() for key in SPACE}
+        assert drawn["model.optimizer.lr"] == pytest.approx(10 ** (-3 + 2 * u["model.optimizer.lr"]), rel=1e-5)
+        assert drawn["model.head.latent"] == 4 + math.floor(4 * u["model.head.latent"])
+        assert drawn["model.head.bottleneck"] == pytest.approx(2 * u["model.head.bottleneck"], rel=1e-5)
+        assert drawn["model.loss"] == ["a", None, [1, 2]][math.floor(3 * u["model.loss"])]
+        # Neither the other keys nor their order matter.
+        for key, value in drawn.items():
+            assert draw({key: SPACE[key]}, seed, trial) == {key: value}
+    assert draw(SPACE, 0, 0) == {}, "the defaults"
+    assert draw(SPACE, 0, 1)["model.optimizer.lr"] == 0.0118272, "the same on every machine, or nobody can add trials"
+
+
+def test_draws_cover_the_space() -> None:
+    drawn = [draw(SPACE, 0, trial) for trial in range(1, 201)]
+    assert {d["model.head.latent"] for d in drawn} == {4, 5, 6, 7}
+    assert {str(d["model.loss"]) for d in drawn} == {"a", "None", "[1, 2]"}
+    below = sum(d["model.optimizer.lr"] < 1e-2 for d in drawn) / 200
+    assert 0.4 < below < 0.6, "the middle of a log-uniform range is its geometric mean"
+    assert len({d["model.optimizer.lr"] for d in drawn}) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: {log_uniform: [0, 1]}", "rising ends that fit log_uniform for a"),
+        ("a: {uniform: [2, 1]}", "rising ends"),
+        ("a: {int_uniform: [1, 2.5]}", "rising ends"),
+        ("a: {uniform: [1]}", "two numbers for a"),
+        ("a: {choice: 3}", "a list behind choice of a"),
+        ("a: {normal: [0, 1]}", "one of choice, log_uniform, uniform, int_uniform for a"),
+        ("a: 3", "one of choice"),
+        ("- a", "a search space at"),
+        ("", "a search space at"),
+        (None, "a search space at"),
+    ],
+)
+def test_wrong_spaces_are_named(tmp_path: Path, text: str | None, said: str) -> None:
+    if text is not None:
+        (tmp_path / "space.yaml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_space(str(tmp_path / "space.yaml"))
+
+
+def test_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("a: {log_uniform: [1e-3, 1e-1]}")  # strings to PyYAML
+    assert read_space(str(tmp_path / "space.yaml")) == {"a": {"log_uniform": [1e-3, 1e-1]}}
+
+
+# --- resuming, with a stand-in for `ibca fit` -------------------------------------------------------------------------
+
+
+class Fit:
+    """Instead of `ibca fit`: writes a run folder whose score is 1 - |lr - 0.02|, the best of two epochs."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.broken: dict[str, str] = {}
+
+    def __call__(self, arguments: list[str]) -> int:
+        given = dict(a.removeprefix("--").split("=", 1) for a in arguments if "=" in a)
+        run, config = Path(given["run_dir"]), {"model": {"init_args": {"optimizer": {"init_args": {"lr": 0.003}}}}}
+        self.ran.append("/".join(run.parts[-2:] if "data.fold" in given else run.parts[-1:]))
+        files = [arguments[i + 1] for i, a in enumerate(arguments) if a == "--config"]
+        values = yaml.safe_load(Path(files[-1]).read_text())
+        lr = values["model"]["optimizer"]["lr"] if "values" in files[-1] else 0.003
+        config["model"]["init_args"]["optimizer"]["init_args"]["lr"] = lr
+        written(run / "config.yaml", config)
+        if run.name in self.broken:
+            os.write(2, f"{self.broken[run.name]}\n".encode())  # where a worker's log is
+            return 1
+        score = 1 - abs(lr - 0.02) - 0.1 * int(given.get("data.fold", 0))
+        (run / "metrics.csv").write_text(f"val/mAP,train/loss\n,0.7\n{score - 0.1},\n{score},\n{score - 0.2},\n")
+        return 0
+
+
+@pytest.fixture
+def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
+    fit = Fit()
+
+    def ended(left: Any, processes: int) -> Any:
+        for job, steps in left:
+            jobs._prepare(job, steps)
+            yield jobs.Ended(job, *jobs._run(job.folder, [(s, job.steps[s]) for s in steps], fit), 0.0)
+
+    monkeypatch.setattr(jobs, "_ended", ended)
+    return fit
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Namespace:
+    config = written(tmp_path / "experiment.yaml", {"model": {"class_path": "MultiLabelModule"}})
+    space = written(tmp_path / "space.yaml", {"model.optimizer.lr": {"log_uniform": [1e-3, 1e-1]}})
+    options = ("--config", config, "--space", space, "--output", tmp_path / "out")
+    return Namespace(config=config, space=space, out=tmp_path / "out", options=options)
+
+
+def test_a_trial_that_is_gone_is_run_again_and_no_other(fit: Fit, search: Namespace) -> None:
+    done("tune", *search.options, "--trials", 3)
+    assert fit.ran == ["trial-000", "trial-001", "trial-002"]
+    before = contents(search.out)
+    (search.out / "trial-001" / "job.json").unlink()
+    result = ibca("tune", *search.options, "--trials", 3)
+    assert result.code == 2, "a folder of somebody else's is not removed"
+    for path in (search.out / "trial-001").iterdir():
+        path.unlink()
+    done("tune", *search.options, "--trials", 3)
+    assert fit.ran[3:] == ["trial-001"]
+    assert {k: v for k, v in contents(search.out).items() if "job.json" not in k and k != "trials.csv"} == {
+        k: v for k, v in before.items() if "job.json" not in k and k != "trials.csv"
+    }
+
+
+def test_a_half_done_trial_starts_again_in_an_empty_folder(fit: Fit, search: Namespace) -> None:
+    done("tune", *search.options, "--trials", 2)
+    record = search.out / "trial-001" / "job.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"seconds": {}}))
+    (search.out / "trial-001" / "junk").touch()
+    done("tune", *search.options, "--trials", 2)
+    assert fit.ran == ["trial-000", "trial-001", "trial-001"]
+    assert not (search.out / "trial-001" / "junk").exists()
+
+
+def test_more_trials_go_on_where_fewer_stopped(fit: Fit, search: Namespace) -> None:
+    done("tune", *search.options, "--trials", 2)
+    result = done("tune", *search.options, "--trials", 5)
+    assert fit.ran == [f"trial-00{i}" for i in range(5)]
+    assert "2 of 5 were done before" in result.err
+    assert "[5/5] trial 4: val mAP 0." in result.err
+    table = rows(search.out / "trials.csv")
+    rates = [0.003, *(draw(read_space(str(search.space)), 0, i)["model.optimizer.lr"] for i in range(1, 5))]
+    assert [float(row["model.optimizer.lr"]) for row in table] == rates, "the first as configured"
+    assert [float(row["score"]) for row in table] == pytest.approx([1 - abs(rate - 0.02) for rate in rates])
+    chosen = yaml.safe_load((search.out / "best.yaml").read_text())
+    assert chosen == {"model": {"optimizer": {"lr": min(rates, key=lambda rate: abs(rate - 0.02))}}}
+
+
+def test_the_score_of_folds_is_their_mean(fit: Fit, search: Namespace) -> None:
+    done("tune", *search.options, "--trials", 1, "--folds", 3)
+    assert fit.ran == ["trial-000/fold-0", "trial-000/fold-1", "trial-000/fold-2"]
+    assert float(rows(search.out / "trials.csv")[0]["score"]) == pytest.approx(1 - 0.017 - 0.1)
+
+
+def test_a_diverged_trial_has_no_score_and_a_failed_one_is_told(fit: Fit, search: Namespace) -> None:
+    fit.broken = {"trial-001": "error: a finite training loss, got nan", "trial-002": "error: no memory"}
+    result = ibca("tune", *search.options, "--trials", 3)
+    assert result.code == 1
+    assert "trial 1: diverged" in result.err
+    assert f"trial 2: failed with exit code 1, {search.out / 'trial-002'}: error: no memory" in result.err
+    assert [bool(row["score"]) for row in rows(search.out / "trials.csv")] == [True, False, False]
+    fit.broken = {}
+    done("tune", *search.options, "--trials", 3)
+    assert fit.ran[3:] == ["trial-002"], "what diverged would diverge again"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: written(s.space, {"model.optimizer.lr": {"log_uniform": [1e-3, 1.0]}}), "of the same space"),
+        (lambda s: written(s.config, {"model": {"class_path": "Other"}}), "of the same configs"),
+        (lambda s: ("--trainer.max_epochs", "3"), "of the same overrides"),
+        (lambda s: ("--seed", "1"), "of the same seed"),
+        (lambda s: ("--folds", "2"), "of the same folds"),
+        (lambda s: ("--model.optimizer.lr=1",), "no --model.optimizer.lr, which differs from run to run"),
+        (lambda s: ("--run_dir", "x"), "no --run_dir"),
+        (lambda s: ("--trials", "0"), "--trials of at least 1"),
+    ],
+)
+def test_another_search_in_the_same_folder_is_refused(fit: Fit, search: Namespace, change: Any, said: str) -> None:
+    done("tune", *search.options, "--trials", 1)
+    more = change(search)
+    before = contents(search.out)
+    result = ibca("tune", *search.options, "--trials", 2, *(more if isinstance(more, tuple) else ()))
+    assert result.code == 2
+    assert said in result.errors[0]
+    assert contents(search.out) == before
+
+
+# --- and for all that, a real one -------------------------------------------------------------------------------------
+
+
+def small(folder: Path) -> Path:
+    """An experiment of seconds, without files."""
+    sizes = {"train_size": 16, "val_size": 16, "test_size": 16}
+    optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 3e-3, "weight_decay": 0.02}}
+    model = {"backbone": "test_resnet", "pretrained": False, "head": {"class_path": "GAPHead"}, "optimizer": optimizer}
+    data = {"image_size": 32, "batch_size": 8, "num_workers": 0, "augment": "none", **sizes}
+    return written(
+        folder / "small.yaml",
+        {
+            "model": {"class_path": "MultiLabelModule", "init_args": model},
+            "data": {"class_path": "SCMDataModule", "init_args": data},
+            "trainer": {"max_epochs": 2, "accelerator": "cpu"},
+        },
+    )
+
+
+@pytest.mark.slow
+def test_a_search_with_the_real_fit(here: Path) -> None:
+    written(here / "space.yaml", {"model.optimizer.lr": {"log_uniform": [1e-3, 1e-1]}})
+    result = done("tune", "--config", small(here), "--space", "space.yaml", "--trials", 2, "--output", "out",
+                  "--processes", 1, "--data.batch_size", 4)  # fmt: skip
+    assert "validation mAP" in result.out
+    table = rows(here / "out/trials.csv")
+    assert [row["trial"] for row in table] == ["0", "1"]
+    for row, run in zip(table, (here / "out/trial-000", here / "out/trial-001"), strict=True):
+        with (run / "metrics.csv").open(newline="") as file:
+            seen = [float(line["val/mAP"]) for line in csv.DictReader(file) if line["val/mAP"]]
+        assert len(seen) == 2
+        assert float(row["score"]) == max(seen) == best_validation(run)["mAP"]
+        assert float(row["model.optimizer.lr"]) == config_value(run, "model.optimizer.lr")
+        assert config_value(run, "model.optimizer.weight_decay") == 0.02, "what is not searched stays"
+        assert config_value(run, "data.batch_size") == 4
+        assert not (run / "checkpoints").exists()
+        assert not (run / "wandb").exists()
+        assert not list(run.glob("test_*")), "the test set is not touched"
+        assert "ibca fit" in (run / "log.txt").read_text()
+    # The chosen values are a YAML that `fit` merges.
+    done("fit", "--config", "small.yaml", "--config", "out/best.yaml", "--run_dir", "again", "--wandb", "disabled",
+         "--data.batch_size", 4)  # fmt: skip
+    best = max(table, key=lambda row: float(row["score"]))
+    assert best_validation(here / "again")["mAP"] == float(best["score"]), "alone as in a worker"
