@@ -30,6 +30,8 @@ commands:
   faithfulness
             deletion and insertion curves of the attention on a sample of the test set:
                        ibca faithfulness --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  gallery   heat maps of several models on the same pictures, side by side in one figure:
+                       ibca gallery --ckpt_paths CKPT CKPT --names IBCA GAP --images FILE ... --output FIGURE.png
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -38,7 +40,7 @@ options:
 
 exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
 """
-COMMANDS = ("fit", "validate", "test", "predict", "compare", "faithfulness")
+COMMANDS = ("fit", "validate", "test", "predict", "compare", "faithfulness", "gallery")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +95,10 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.commands.faithfulness import faithfulness
 
         return faithfulness(arguments[1:])
+    if command == "gallery":
+        from ibca_lightning.commands.gallery import gallery
+
+        return gallery(arguments[1:])
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 
