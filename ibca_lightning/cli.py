@@ -34,6 +34,8 @@ commands:
                        ibca tune --config EXPERIMENT --space FILE --trials N --output DIR
   sweep     fit and test heads x seeds, as many at a time as there are cores:
                        ibca sweep --config EXPERIMENT --heads gap csra ibca --seeds 0 1 2 --output DIR
+  gallery   heat maps of several models on the same pictures, side by side in one figure:
+                       ibca gallery --ckpt_paths CKPT CKPT --names IBCA GAP --images FILE ... --output FIGURE.png
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -42,7 +44,17 @@ options:
 
 exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
 """
-COMMANDS = ("fit", "validate", "test", "predict", "compare", "tune", "sweep", "faithfulness")
+COMMANDS = (
+    "fit",
+    "validate",
+    "test",
+    "predict",
+    "compare",
+    "tune",
+    "sweep",
+    "faithfulness",
+    "gallery",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,6 +117,10 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.commands.sweep import sweep
 
         return sweep(arguments[1:])
+    if command == "gallery":
+        from ibca_lightning.commands.gallery import gallery
+
+        return gallery(arguments[1:])
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 

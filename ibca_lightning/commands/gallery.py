@@ -1,0 +1,159 @@
+"""`ibca gallery`: heat maps of several models on the same pictures, side by side in one figure."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.errors import InputError
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
+    import numpy as np
+    from torch import Tensor
+
+    from ibca_lightning.predictor import Predictor
+
+SIDE = 216  # of a panel in pixels: four of them are as wide as a README
+
+
+def gallery(arguments: list[str]) -> int:
+    """Write the figure.
+
+    Args:
+        arguments: Options behind `ibca gallery`.
+
+    Returns:
+        0; every failure is an exception.
+    """
+    options = _parse(arguments)
+    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
+    from ibca_lightning.commands.allocator import keep_freed_memory
+    from ibca_lightning.predictor import load
+
+    keep_freed_memory()
+    models = {
+        name: load(path, options.device) for name, path in zip(options.names, options.ckpt_paths, strict=True)
+    }  # fmt: skip
+    picture = figure(models, options.images, options.classes, options.mask_dir, options.side)
+    path = Path(options.output)
+    _write(path, picture)
+    height, width = picture.shape[:2]
+    sys.stdout.write(f"wrote {path}: {width} x {height} pixels, {path.stat().st_size / 1000:.0f} kB\n")
+    return 0
+
+
+def figure(
+    models: "dict[str, Predictor]",
+    images: list[str],
+    classes: list[str] | None = None,
+    mask_dir: str | None = None,
+    side: int = SIDE,
+) -> "np.ndarray":
+    """Draw one row for each picture and class: the picture with the lesion outlined, then the map of each model.
+
+    Args:
+        models: By the name to be shown.
+        images: Picture files.
+        classes: Which classes to show; None shows all.
+        mask_dir: Folder of masks as for `CSVDataModule`, found by the picture's file name, bit i for the models' class
+            i. Classes without a lesion in a picture are then left out of it.
+        side: Of a panel, in pixels.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+
+    Raises:
+        InputError: When the models' classes differ, a class is unknown, a file cannot be read, or nothing is left.
+    """
+    import torch
+
+    from ibca_lightning.drawing import attention_panels, stacked
+
+    names = next(iter(models.values())).spec.class_names
+    for name, model in models.items():
+        if model.spec.class_names != names:
+            raise InputError(f"models of the classes {names}", f"{model.spec.class_names} ({name})", "choose others")
+    for wanted in classes or ():
+        if wanted not in names:
+            raise InputError(f"--classes among {', '.join(names)}", wanted, "correct it")
+    rows = []
+    for file in images:
+        image, masks = _read(file, mask_dir, next(iter(models.values())))
+        outputs = [model.forward(_read(file, None, model)[0][None]) for model in models.values()]
+        for label in (names.index(name) for name in classes or names):
+            mask = masks[label] if masks is not None else None
+            if mask is not None and not mask.any():
+                continue
+            rows.append(
+                attention_panels(
+                    image,
+                    [attention[0, label] for _, attention in outputs],
+                    list(models),
+                    [float(probabilities[0, label]) for probabilities, _ in outputs],
+                    None if mask is None else torch.stack([mask] * len(models)),
+                    title=(names[label], Path(file).stem),
+                    outline=mask,
+                    side=side,
+                )
+            )
+    if not rows:
+        raise InputError("a picture with a lesion of the --classes", "none", "choose other pictures or classes")
+    return stacked(rows)
+
+
+def _read(file: str, mask_dir: str | None, model: "Predictor") -> "tuple[Tensor, Tensor | None]":
+    """A picture (3, S, S) at the model's size, and the lesions of its classes (L, S, S)."""
+    from ibca_lightning.data.masks import MaskFolder, mask_name, read_mask
+    from ibca_lightning.data.reading import read_image
+    from ibca_lightning.data.transforms import evaluation_transform
+
+    transform = evaluation_transform(model.spec.image_size, model.spec.preprocessing)
+    pixels = read_image(file, model.spec.image_size)
+    if mask_dir is None:
+        return transform(pixels)[0], None
+    image, planes = transform(pixels, [read_mask(str(Path(mask_dir) / mask_name(Path(file).name)))])
+    bits = tuple(label if label < 8 else None for label in range(len(model.spec.class_names)))
+    return image, MaskFolder(mask_dir, bits).select(planes[0])
+
+
+def _write(path: Path, picture: "np.ndarray") -> None:
+    """Write a PNG of 256 colours: under half the size, and not to be told apart."""
+    from PIL import Image
+
+    # By coverage: the median cut gives few colours to what is rare, and a sharp peak is.
+    palette = Image.fromarray(picture).quantize(
+        256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
+    )
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        palette.save(path, format="PNG", optimize=True)
+    except OSError as error:
+        raise InputError(f"a file to write at --output {path}", error.strerror, "give another one") from error
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    parser = OptionParser(
+        "ibca gallery",
+        "options of `ibca gallery`",
+        "Heat maps of several models on the same pictures in one figure: a row for each picture and class, the "
+        "picture first, then a column for each model.",
+    )
+    parser.add_argument("--ckpt_paths", nargs="+", required=True, help="Checkpoints written by `ibca fit`.")
+    parser.add_argument("--names", nargs="+", help="Names of the models; default 1, 2, ...")
+    parser.add_argument("--images", nargs="+", required=True, help="Picture files.")
+    parser.add_argument("--mask_dir", help="Folder of masks of the same file names; bit i is the models' class i.")
+    parser.add_argument("--classes", nargs="+", help="Classes to show; default all (with masks: all with a lesion).")
+    parser.add_argument("--side", type=int, default=SIDE, help=f"Of a panel, in pixels (default {SIDE}).")
+    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    parser.add_argument("--output", required=True, help="The figure, a PNG file.")
+    options = parser.parse_args(arguments)
+    options.names = options.names or [str(i + 1) for i in range(len(options.ckpt_paths))]
+    if len(options.names) != len(options.ckpt_paths) or len(set(options.names)) != len(options.names):
+        raise InputError(
+            f"{len(options.ckpt_paths)} different --names, one a checkpoint", " ".join(options.names), "correct them"
+        )
+    if options.side < 32:
+        raise InputError("--side of at least 32", options.side, "give another value")
+    return options
