@@ -27,6 +27,8 @@ commands:
                        ibca predict --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   compare   test figures of several runs in one table, with mean and deviation over seeds:
                        ibca compare RUN RUN ... --output DIR
+  maps      maps of a frozen backbone, stored so that heads train on them in seconds:
+                       ibca maps --config experiments/idrid_tiles.yaml --output DIR
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -35,7 +37,7 @@ options:
 
 exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
 """
-COMMANDS = ("fit", "validate", "test", "predict", "compare")
+COMMANDS = ("fit", "validate", "test", "predict", "compare", "maps")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +88,10 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.commands.compare import compare
 
         return compare(arguments[1:])
+    if command == "maps":
+        from ibca_lightning.commands.maps import maps
+
+        return maps(arguments[1:])
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 
