@@ -36,6 +36,8 @@ class FrozenMaps(MultiLabelDataModule):
         train_fraction: Share of the training groups to train on, in (0, 1].
         image_size: S; only to say that it is meant to be that of the maps.
         augment: `default` for a random view, `none` for the picture as it is.
+        val_masks: Whether validation batches have the masks. Figures of localisation take longer than the training of
+            a small head on maps; without them a validation is figures of classification alone. Tests always have them.
 
     Raises:
         InputError: If there are no complete maps, or an argument is wrong or does not agree with them.
@@ -52,6 +54,7 @@ class FrozenMaps(MultiLabelDataModule):
         train_fraction: float = 1.0,
         image_size: int | None = None,
         augment: Literal["none", "default"] = "default",
+        val_masks: bool = True,
     ) -> None:
         self.root = os.fspath(root)
         self.record = record = read_record(self.root)
@@ -62,6 +65,7 @@ class FrozenMaps(MultiLabelDataModule):
             )  # fmt: skip
         super().__init__(record.image_size, batch_size, num_workers, augment)
         self.fold, self.folds, self.split_seed, self.train_fraction = fold, folds, split_seed, train_fraction
+        self.val_masks = val_masks
         self._splits: dict[str, MapSplit] = {}
         self._chosen: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
 
@@ -103,11 +107,11 @@ class FrozenMaps(MultiLabelDataModule):
     def train_set(self) -> "MapDataset":
         """Return the training set."""
         rank = self.trainer.global_rank if self.trainer else 0
-        return MapDataset(self._both(), self._rows()[0], training=True, any_view=self.augment != "none", rank=rank)
+        return MapDataset(self._both(), self._rows()[0], False, self.augment != "none", rank)
 
     def val_set(self) -> "MapDataset":
         """Return the validation set."""
-        return MapDataset(self._both(), self._rows()[1])
+        return MapDataset(self._both(), self._rows()[1], self.val_masks)
 
     def test_sets(self) -> Mapping[str, "MapDataset"]:
         """Return the test sets."""
@@ -141,12 +145,12 @@ class MapDataset(Dataset[dict[str, Any]]):
     """Rows of stored maps as items of a batch.
 
     An item is `{"features": list of float16 (C, H, W), "label": int8 (L,), "index": int64, "id": str, "group": str}`,
-    with `"subgroup"` where there are such columns and, unless it is for training, the masks, bool (K, S, S).
+    with `"subgroup"` where there are such columns, and the masks, bool (K, S, S), where there are such and if wanted.
 
     Args:
         splits: Where the rows lie.
         rows: Which of them, counted through all splits.
-        training: Leave out the masks, which training does not need.
+        masks: Whether to give the masks; they are of the picture as it is, not of another view.
         any_view: Draw one of the views at random instead of taking the picture as it is.
         rank: Of this process, so that processes which hold the same seed draw differently.
     """
@@ -155,11 +159,11 @@ class MapDataset(Dataset[dict[str, Any]]):
         self,
         splits: Sequence[MapSplit],
         rows: NDArray[np.intp],
-        training: bool = False,
+        masks: bool = True,
         any_view: bool = False,
         rank: int = 0,
     ) -> None:
-        self.splits, self.rows, self.training, self.any_view, self.rank = splits, rows, training, any_view, rank
+        self.splits, self.rows, self.masks, self.any_view, self.rank = splits, rows, masks, any_view, rank
         self._starts = np.cumsum([0, *(len(split.ids) for split in splits)])
 
     def __len__(self) -> int:
@@ -179,7 +183,7 @@ class MapDataset(Dataset[dict[str, Any]]):
         }
         if split.subgroups:
             item["subgroup"] = {column: decode(values[row]) for column, values in split.subgroups.items()}
-        if not self.training:
+        if self.masks:
             item |= {name: unpack(list(split.planes(row, name)), count) for name, count in split.masks.items()}
         return item
 
