@@ -27,7 +27,7 @@ commands:
                        ibca predict --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   compare   test figures of several runs in one table, with mean and deviation over seeds:
                        ibca compare RUN RUN ... --output DIR
-  maps      maps of a frozen backbone, stored so that heads train on them in seconds:
+  maps      maps of a frozen backbone, stored once for many heads and seeds:
                        ibca maps --config experiments/idrid_tiles.yaml --output DIR
 
 options:

@@ -1,4 +1,4 @@
-"""Stored maps of a frozen backbone in place of pictures: heads train on them in seconds."""
+"""Stored maps of a frozen backbone in place of pictures: a run costs what its head costs."""
 
 import os
 import random
