@@ -14,6 +14,7 @@ Which map, by `feature_stride` (the rule is the same for every head and every fa
 What the chosen map does not use is dropped, and what timm cannot drop is frozen: DDP meets no unused parameter.
 """
 
+import hashlib
 import pickle
 import re
 import sys
@@ -95,18 +96,57 @@ class Backbone(nn.Module):
         Returns:
             (B, C, H, W).
         """
+        return self.combine(self.stages(images))
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Map a batch of images, each chosen stage at its own resolution: what can be stored and combined later.
+
+        Args:
+            images: (B, 3, S, S) float, normalised with `mean` and `std`.
+
+        Returns:
+            One (B, C_i, H_i, W_i) for each stride, finest first; the C_i sum to C.
+        """
         if self._indices is None:
             features: Tensor = self.model(images)
-            return features.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else features
+            return [features.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else features]
         maps: list[Tensor] = self.model.forward_intermediates(
             images, indices=self._indices, norm=self._final_norm, output_fmt="NCHW", intermediates_only=True
         )
         if self._final_norm and isinstance(getattr(self.model, "fc_norm", None), nn.Module):
             # Some ViTs norm after the pool instead of before it; an Identity in all others.
-            return self.model.fc_norm(maps[0].permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
-        finest = maps[0].shape[-2:]
-        resized = [F.interpolate(x, size=finest, mode="bilinear", align_corners=False) for x in maps[1:]]
-        return torch.cat([maps[0], *resized], dim=1) if resized else maps[0]
+            return [self.model.fc_norm(maps[0].permute(0, 2, 3, 1)).permute(0, 3, 1, 2)]
+        return maps
+
+    @staticmethod
+    def combine(stages: Sequence[Tensor]) -> Tensor:
+        """Resize the maps of all stages (bilinear) to the finest and concatenate them.
+
+        Args:
+            stages: As `stages` returns them.
+
+        Returns:
+            (B, C, H, W).
+        """
+        if len(stages) == 1:
+            return stages[0]
+        finest = stages[0].shape[-2:]
+        resized = [F.interpolate(x, size=finest, mode="bilinear", align_corners=False) for x in stages[1:]]
+        return torch.cat([stages[0], *resized], dim=1)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it stays as it is."""
+        return self._freeze
+
+    def fingerprint(self) -> str:
+        """Name the weights: 16 hexadecimal digits, the same for the same values on any device."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            if tensor.is_floating_point():  # BatchNorm's counters of batches change no map
+                digest.update(f"{name} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set training mode; a frozen backbone stays in evaluation mode."""

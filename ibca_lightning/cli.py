@@ -36,6 +36,8 @@ commands:
                        ibca sweep --config EXPERIMENT --heads gap csra ibca --seeds 0 1 2 --output DIR
   gallery   heat maps of several models on the same pictures, side by side in one figure:
                        ibca gallery --ckpt_paths CKPT CKPT --names IBCA GAP --images FILE ... --output FIGURE.png
+  maps      maps of a frozen backbone, stored once for many heads and seeds:
+                       ibca maps --config experiments/idrid_tiles.yaml --output DIR
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -54,6 +56,7 @@ COMMANDS = (
     "sweep",
     "faithfulness",
     "gallery",
+    "maps",
 )
 
 
@@ -121,6 +124,10 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.commands.gallery import gallery
 
         return gallery(arguments[1:])
+    if command == "maps":
+        from ibca_lightning.commands.maps import maps
+
+        return maps(arguments[1:])
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 

@@ -53,6 +53,7 @@ class MultiLabelModule(pl.LightningModule):
 
     `num_labels`, `class_names`, `image_size` and `preprocessing` come from the data module (the command line links
     them). Pictures arrive as uint8 and are normalised here, on the device, with the backbone's own mean and std.
+    A batch may hold `"features"`, the stored maps of a frozen backbone (see `stages`), in place of `"image"`.
 
     The default optimiser is AdamW with a linear warm-up and a cosine decay over the whole run, stepped every batch.
     **Learning rate and batch size**: nothing is scaled behind your back. The rate belongs to the *global* batch
@@ -187,8 +188,35 @@ class MultiLabelModule(pl.LightningModule):
         Returns:
             Logits (B, L), attention (B, L, H, W) and the head's weighted losses.
         """
+        output: HeadOutput = self.head(self.backbone.combine(self.stages(images)), labels)
+        return output
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Return the backbone's maps of pictures, each at its own resolution: what `ibca maps` stores.
+
+        Args:
+            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+
+        Returns:
+            One (B, C_i, H_i, W_i) for each stride, finest first.
+        """
         normalised = ((images - self._mean) / self._std).contiguous(memory_format=self._memory_format)
-        output: HeadOutput = self.head(self.backbone(normalised), labels)
+        return self.backbone.stages(normalised)
+
+    def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
+        """Classify a batch of pictures, or of the maps that `stages` would return for them."""
+        if "features" not in batch:
+            output: HeadOutput = self(batch["image"], labels)
+            return output
+        if not self.backbone.frozen:
+            raise InputError(
+                "model.freeze_backbone true, as the data are stored maps that no gradient passes", "false",
+                "freeze it, or train on pictures",
+            )  # fmt: skip
+        device = self._mean.device.type
+        # Stored as float16. The head is to see the type that the backbone would give it here.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._mean.dtype
+        output = self.head(self.backbone.combine([stage.to(dtype) for stage in batch["features"]]), labels)
         return output
 
     # --- training ---------------------------------------------------------------------------------------------------
@@ -199,7 +227,7 @@ class MultiLabelModule(pl.LightningModule):
         # length is infinite for runs bounded by time alone: the schedule then stays at its start.
         self.head.set_progress(self.global_step / max(self._total_steps - 1, 1))
         labels: Tensor = batch["label"]
-        output = self(batch["image"], labels)
+        output = self._outputs(batch, labels)
         parts = {"classification": self.loss(output.logits, labels)}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
         loss = torch.stack([part.float() for part in parts.values()]).sum()
@@ -218,6 +246,13 @@ class MultiLabelModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
         _ = self.spec
+        self._check_maps()
+
+    def _check_maps(self) -> None:
+        """Refuse maps of another backbone. Not in `setup`: a checkpoint brings its weights after that."""
+        require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
+        if require is not None:
+            require(self.backbone_name, self.feature_stride, self.backbone.fingerprint())
 
     @property
     def _total_steps(self) -> float:
@@ -270,7 +305,20 @@ class MultiLabelModule(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Ids and probabilities (B, L)."""
-        return {"id": list(batch["id"]), "probabilities": self(batch["image"]).logits.float().sigmoid()}
+        return {"id": list(batch["id"]), "probabilities": self._outputs(batch).logits.float().sigmoid()}
+
+    def on_validation_start(self) -> None:
+        """Check stored maps, if nobody has."""
+        if not self._fitting:
+            self._check_maps()
+
+    def on_test_start(self) -> None:
+        """Check stored maps."""
+        self._check_maps()
+
+    def on_predict_start(self) -> None:
+        """Check stored maps."""
+        self._check_maps()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
@@ -309,7 +357,7 @@ class MultiLabelModule(pl.LightningModule):
         return self.trainer.state.fn == TrainerFn.FITTING
 
     def _gather(self, key: str, batch: Batch) -> HeadOutput:
-        output: HeadOutput = self(batch["image"])
+        output = self._outputs(batch)
         gathered = self._gathered.setdefault(key, _Gathered())
         labels, attention = batch["label"], output.attention.float()
         pairs: dict[str, Tensor] = {}

@@ -288,3 +288,35 @@ def test_exported_program_agrees(name: str, stride: int | list[int]) -> None:
     backbone = make(name, feature_stride=stride).eval()
     program = torch.export.export(backbone, (images(),)).module()
     torch.testing.assert_close(program(images()), backbone(images()))
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "sides"),
+    [
+        ("test_resnet", [8, 16, 32], [8, 4, 2]),
+        ("test_resnet", 32, [2]),
+        ("swin_tiny_patch4_window7_224", 32, [2]),  # NHWC
+        ("test_vit", 16, [4]),  # tokens
+    ],
+)
+def test_stages_are_the_maps_before_they_are_resized(name: str, stride: int | list[int], sides: list[int]) -> None:
+    backbone = make(name, feature_stride=stride).eval()
+    stages = backbone.stages(images())
+    assert [x.shape[-1] for x in stages] == sides
+    assert sum(x.shape[1] for x in stages) == backbone.channels
+    whole = backbone(images())
+    assert torch.equal(backbone.combine(stages), whole)
+    for part, stage in zip(whole.split([x.shape[1] for x in stages], dim=1), stages, strict=True):
+        assert torch.equal(part, F.interpolate(stage, size=sides[0], mode="bilinear", align_corners=False))
+
+
+def test_a_fingerprint_names_the_weights_and_nothing_else() -> None:
+    backbone, other = make("test_resnet"), make("test_resnet").double().to(memory_format=torch.channels_last)
+    first = backbone.fingerprint()
+    assert len(first) == 16
+    assert other.fingerprint() == first, "type and layout are no weights"
+    backbone(images())  # BatchNorm's running statistics move, and with them the maps of evaluation
+    assert backbone.fingerprint() != first
+    with torch.no_grad():
+        next(other.parameters())[0, 0, 0, 0] += 1e-3
+    assert other.fingerprint() != first

@@ -3,6 +3,7 @@
 Shapes: S picture side, H x W attention grid, L labels.
 """
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from PIL import Image
 from ibca_lightning.drawing import attention_panels
 from ibca_lightning.module import MONITOR, MultiLabelModule
 
+log = logging.getLogger(__name__)
+
 
 class AttentionPictures(Callback):
     """Writes `attention/<split>_<id>.png`: the picture, then a panel for each present class.
 
     The pictures are the first of the set in which each class has been shown fewer than `per_class` times, so they are
     the same at every epoch and in every run on the same data. Drawn at the validation that is best so far, so that
-    they belong to `best.ckpt`, and at each test.
+    they belong to `best.ckpt`, and at each test. Stored maps come without pictures; then none are drawn.
 
     Args:
         run_dir: The run folder.
@@ -39,6 +42,7 @@ class AttentionPictures(Callback):
         self._shown: Counter[int] = Counter()
         self._drawn: dict[str, np.ndarray] = {}
         self._best = float("-inf")
+        self._said = False
 
     def state_dict(self) -> dict[str, Any]:
         """The best score, so that a resumed run does not draw a validation that is worse."""
@@ -89,6 +93,11 @@ class AttentionPictures(Callback):
 
     def _choose(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, split: str) -> None:
         if not trainer.is_global_zero or not isinstance(pl_module, MultiLabelModule):
+            return
+        if "image" not in batch:
+            if not self._said:
+                log.info("no attention pictures: the data are stored maps, without pictures to draw on")
+                self._said = True
             return
         labels: torch.Tensor = batch["label"]
         for i in range(len(labels)):

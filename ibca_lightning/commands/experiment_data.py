@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ibca_lightning.commands.lightning import IBCACLI, open_cli
+from ibca_lightning.commands.lightning import IBCACLI, build
 from ibca_lightning.errors import InputError
 
 
@@ -41,4 +41,4 @@ def experiment_data(arguments: list[str]) -> Any:
     Raises:
         InputError: As for `ibca test`.
     """
-    return open_cli(_DataCLI, ["test", *arguments]).datamodule
+    return build(["test", *arguments], _DataCLI).datamodule

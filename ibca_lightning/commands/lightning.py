@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from argparse import ArgumentError
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -56,6 +56,7 @@ _NOISE = (
     ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
 )
 _LINKS = ("num_labels", "class_names", "image_size", "preprocessing")
+_CLI = TypeVar("_CLI", bound="IBCACLI")
 
 
 class IBCACLI(LightningCLI):
@@ -135,8 +136,7 @@ class IBCACLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
-        if config.data is None:
-            raise InputError("--data or a --config with a `data:` section", "none", "see experiments/*.yaml")
+        require_data(config)
         checkpoint = config.ckpt_path
         if self.subcommand != "fit" and not checkpoint:
             raise InputError(f"--ckpt_path for ibca {self.subcommand}", "none", "give RUN/checkpoints/best.ckpt")
@@ -146,7 +146,7 @@ class IBCACLI(LightningCLI):
             if config.model.class_path.rpartition(".")[2] == MultiLabelModule.__name__:
                 for key, value in (("pretrained", False), ("checkpoint_path", None), ("init_from", None)):
                     config.model.init_args[key] = value
-            size = config.data.init_args.get("image_size", spec.image_size)
+            size = config.data.init_args.get("image_size") or spec.image_size  # stored maps may leave it out
             if self.subcommand != "fit" and size != spec.image_size:
                 _say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
         fit = self.subcommand == "fit"
@@ -230,6 +230,16 @@ class IBCACLI(LightningCLI):
             _say(f"wrote {os.path.join(self.run_dir, 'predictions.csv')}")
 
 
+def require_data(config: Any) -> None:
+    """Refuse a configuration without data.
+
+    Raises:
+        InputError: Where there are none.
+    """
+    if config.data is None:
+        raise InputError("--data or a --config with a `data:` section", "none", "see experiments/*.yaml")
+
+
 def run_lightning(arguments: list[str]) -> int:
     """Run one of fit, validate, test, predict.
 
@@ -239,26 +249,26 @@ def run_lightning(arguments: list[str]) -> int:
     Returns:
         0; every failure is an exception.
     """
-    open_cli(IBCACLI, arguments)
+    build(arguments, IBCACLI)
     return 0
 
 
-def open_cli(kind: type[IBCACLI], arguments: list[str]) -> IBCACLI:
-    """Parse a command line and do what this kind of CLI does with it.
+def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
+    """Build model, data and trainer from the options of a subcommand, and run it.
 
     Args:
-        kind: `IBCACLI`, or one that does less.
         arguments: The subcommand and its options.
+        cli: What is done with them.
 
     Returns:
-        The CLI, with what it has built.
+        The command line, when it has run.
     """
     _quieten()
     check_config_files(arguments)
     keep_freed_memory()
     # An abbreviated key would be taken for another, longer one when options are added.
     strict = {"exit_on_error": False, "allow_abbrev": False}
-    return kind(
+    return cli(
         MultiLabelModule,
         pl.LightningDataModule,
         subclass_mode_model=True,

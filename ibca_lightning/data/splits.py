@@ -63,6 +63,54 @@ def split_groups(
     return [np.flatnonzero(part_of[code] == part) for part in range(len(fractions))]
 
 
+def split_fold(
+    groups: NDArray[np.bytes_], labels: NDArray[np.int8], fold: int, folds: int, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide rows for one turn of a cross-validation: `folds` parts by `split_groups`, of which one validates.
+
+    Args:
+        groups: (N,) the group of each row.
+        labels: (N, L) in {0, 1, -1}.
+        fold: Which part validates, from 0.
+        folds: Number of parts.
+        seed: Chooses the parts; every fold of one seed has the same.
+
+    Returns:
+        Training rows and validation rows, in order.
+
+    Raises:
+        InputError: If there is no such fold, or there are fewer groups than folds.
+    """
+    if folds < 2:
+        raise InputError("data.folds of 2 or more", folds, "correct the value")
+    if not 0 <= fold < folds:
+        raise InputError(f"data.fold from 0 to {folds - 1}", fold, "correct the value, or raise data.folds")
+    parts = split_groups(groups, labels, [1 / folds] * folds, seed)
+    return np.sort(np.concatenate(parts[:fold] + parts[fold + 1 :])), parts[fold]
+
+
+def keep_share(groups: NDArray[np.bytes_], labels: NDArray[np.int8], fraction: float, seed: int) -> NDArray[np.intp]:
+    """Keep whole groups that hold a share of the rows and of every label.
+
+    Args:
+        groups: (N,) the group of each row.
+        labels: (N, L) in {0, 1, -1}.
+        fraction: The share, in (0, 1]; at least one group is kept.
+        seed: Chooses the groups.
+
+    Returns:
+        The rows, in order.
+
+    Raises:
+        InputError: If the fraction is out of range, or there is one group only.
+    """
+    if not 0 < fraction <= 1:
+        raise InputError("data.train_fraction above 0 and up to 1", fraction, "correct the value")
+    if fraction == 1:
+        return np.arange(len(groups))
+    return split_groups(groups, labels, [fraction, 1 - fraction], seed)[0]
+
+
 def _place(
     shares: NDArray[np.float64], fractions: Sequence[float], random: np.random.Generator
 ) -> tuple[NDArray[np.intp], float]:

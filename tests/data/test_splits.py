@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ibca_lightning.data.splits import split_groups
+from ibca_lightning.data.splits import keep_share, split_fold, split_groups
 from ibca_lightning.data.table import Table, encode
 from ibca_lightning.errors import InputError
 
@@ -52,6 +52,36 @@ def test_no_part_is_empty() -> None:
     assert [len(part) for part in split_groups(names, np.full((52, 1), -1, np.int8), (0.99, 0.01), 0)] == [51, 1]
     with pytest.raises(InputError, match=r"at least 3 groups.*got 2"):
         split_groups(encode(["a", "b", "b"]), np.ones((3, 1), np.int8), (0.5, 0.25, 0.25), 0)
+
+
+def test_every_group_validates_in_exactly_one_fold() -> None:
+    names, labels = made(30)
+    folds = [split_fold(names, labels, fold, 5, seed=3) for fold in range(5)]
+    for train, val in folds:
+        assert sorted([*train.tolist(), *val.tolist()]) == list(range(len(names)))
+        assert not set(names[train].tolist()) & set(names[val].tolist())
+        share = (labels[val] == 1).sum(0) / (labels == 1).sum(0)
+        assert (np.abs(share[:4] - 0.2) < 0.1).all(), share
+    assert sorted(np.concatenate([val for _, val in folds]).tolist()) == list(range(len(names)))
+    assert np.array_equal(split_fold(names, labels, 2, 5, seed=3)[1], folds[2][1])
+    assert not np.array_equal(split_fold(names, labels, 2, 5, seed=4)[1], folds[2][1])
+    for fold, number, message in ((5, 5, "data.fold from 0 to 4, got 5"), (-1, 5, "got -1"), (0, 1, "data.folds of 2")):
+        with pytest.raises(InputError, match=message):
+            split_fold(names, labels, fold, number, 0)
+
+
+def test_a_share_is_whole_groups_and_seeded() -> None:
+    names, labels = made(200)
+    kept = keep_share(names, labels, 0.1, seed=0)
+    assert abs(len(kept) - len(names) / 10) < 5
+    assert (np.abs((labels[kept] == 1).sum(0) - (labels == 1).sum(0) / 10) < 6).all()
+    assert np.array_equal(np.flatnonzero(np.isin(names, names[kept])), kept), "no group is cut"
+    assert np.array_equal(keep_share(names, labels, 0.1, seed=0), kept)
+    assert not np.array_equal(keep_share(names, labels, 0.1, seed=1), kept)
+    assert keep_share(names, labels, 1.0, seed=1).tolist() == list(range(len(names)))
+    for fraction in (0, -1, 1.1):
+        with pytest.raises(InputError, match=r"data.train_fraction above 0 and up to 1"):
+            keep_share(names, labels, fraction, 0)
 
 
 def test_many_single_rows_are_split_exactly() -> None:

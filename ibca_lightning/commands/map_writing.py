@@ -1,0 +1,185 @@
+"""Builds model and data as `ibca fit` does, and stores the maps of every picture.
+
+Shapes: B pictures, V views, S picture side, C x H x W a stage's map, L labels, P bit planes.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from ibca_lightning.commands.lightning import IBCACLI, require_data
+from ibca_lightning.data import FrozenMaps, MultiLabelDataModule
+from ibca_lightning.data.loader import make_loader
+from ibca_lightning.data.map_files import MapsRecord, SplitRecord, SplitWriter, start_record
+from ibca_lightning.data.masks import pack
+from ibca_lightning.data.views import turned
+from ibca_lightning.errors import InputError
+from ibca_lightning.module import MultiLabelModule
+
+_PASSING = ("batch_size", "num_workers", "augment")  # options of the data that no map depends on
+
+
+class MapsCLI(IBCACLI):
+    """Builds model and data from the options of `fit`, and runs nothing."""
+
+    def before_instantiate_classes(self) -> None:
+        """Check that there are data; there is no run folder."""
+        require_data(self.config[self.subcommand])
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Return a bare trainer: it chooses the device."""
+        accelerator = self.config_init[self.subcommand].trainer.accelerator
+        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+        return pl.Trainer(accelerator=accelerator, devices=1, **quiet)  # type: ignore[arg-type]
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Leave everything to `write_maps`."""
+
+
+def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
+    """Store the maps of train, val and every test set; rows that are there already are left as they are.
+
+    Args:
+        built: Model, data and device.
+        folder: Where to.
+        views: V of training and validation pictures; tests have one.
+        precision: `32` or `bf16`.
+
+    Raises:
+        InputError: If model or data are of another kind, the folder holds other maps, or the disk is too small.
+    """
+    model, data = built.model, built.datamodule
+    if not isinstance(model, MultiLabelModule):
+        raise InputError("a MultiLabelModule for ibca maps", type(model).__name__, "give one in --model")
+    if not isinstance(data, MultiLabelDataModule) or isinstance(data, FrozenMaps):
+        raise InputError(
+            "a data module of pictures for ibca maps", type(data).__name__, "give that which the maps are to be made of"
+        )
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise InputError(f"--output {folder} to be a folder", "a file", "give another --output")
+    data.augment = "none"  # what a picture may turn into at random is stored as its views
+    sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
+    tests = data.test_sets()
+    sets |= {f"test.{name}": tests[name] for name in data.test_names}
+    device = built.trainer.strategy.root_device
+    model.eval().to(device)
+    mapper = _Mapper(model, device, precision)
+    config = built.config[built.subcommand].data
+    options = config.get("init_args") or {}
+    record = MapsRecord(
+        backbone=model.backbone_name,
+        feature_stride=model.feature_stride,
+        fingerprint=model.backbone.fingerprint(),
+        mean=list(model.backbone.mean),
+        std=list(model.backbone.std),
+        image_size=data.image_size,
+        preprocessing=data.preprocessing,
+        class_names=data.class_names,
+        test_names=data.test_names,
+        stages=mapper.shapes(data.image_size),
+        precision=precision,
+        splits={name: _size(dataset, 1 if name.startswith("test.") else views) for name, dataset in sets.items()},
+        data={
+            "class_path": config.class_path,
+            "init_args": {key: _plain(value) for key, value in options.items() if key not in _PASSING},
+        },
+    )
+    start_record(folder, record)
+    writers = {name: SplitWriter(folder, record, name) for name in sets}
+    _require_space(folder, record, {name: writer.done for name, writer in writers.items()})
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    started, before = time.monotonic(), sum(writer.done for writer in writers.values())
+    with Progress(*columns, disable=not sys.stderr.isatty()) as bar:
+        for name, dataset in sets.items():
+            writer, size = writers[name], record.splits[name]
+            task = bar.add_task(name, total=size.rows, completed=writer.done)
+            rest = Subset(dataset, range(writer.done, size.rows))
+            for batch in make_loader(rest, data.batch_size, data.num_workers) if len(rest) else ():
+                writer.append(mapper.arrays(batch, size), _rows(batch))
+                bar.update(task, completed=writer.done)
+            if not sys.stderr.isatty():
+                sys.stderr.write(f"{name}: {writer.done} of {size.rows}\n")
+    new = sum(writer.done for writer in writers.values()) - before
+    sys.stderr.write(f"{new} new pictures in {time.monotonic() - started:.0f} s; wrote {folder}\n")
+
+
+class _Mapper:
+    """Runs the backbone over the views of batches.
+
+    Args:
+        model: In evaluation mode, on its device.
+        device: That.
+        precision: `32` or `bf16`.
+    """
+
+    def __init__(self, model: MultiLabelModule, device: torch.device, precision: str) -> None:
+        self._model, self._device, self._bf16 = model, device, precision == "bf16"
+
+    def shapes(self, image_size: int) -> list[list[int]]:
+        """Return (C, H, W) of each stage."""
+        return [list(x.shape[1:]) for x in self._stages(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))]
+
+    def arrays(self, batch: Mapping[str, Any], size: SplitRecord) -> dict[str, NDArray[Any]]:
+        """Return what is stored of a batch: stages (B, V, C, H, W), labels (B, L), masks (B, P, S, S)."""
+        images = batch["image"]
+        of_views = [self._stages(turned(images, view)) for view in range(size.views)]
+        arrays: dict[str, NDArray[Any]] = {}
+        for at, stage in enumerate(zip(*of_views, strict=True)):
+            maps = torch.stack(stage, dim=1).half()
+            if not maps.isfinite().all():
+                raise InputError(
+                    "maps in the range of float16", f"|x| of {max(float(x.abs().max()) for x in stage):g}",
+                    "choose another --model.backbone or --model.feature_stride",
+                )  # fmt: skip
+            arrays[f"stage{at}"] = maps.numpy()
+        arrays["label"] = batch["label"].numpy()
+        for name in size.masks:
+            arrays[name] = np.stack([np.stack(pack(mask)) for mask in batch[name].numpy()])
+        return arrays
+
+    @torch.inference_mode()
+    def _stages(self, images: Tensor) -> list[Tensor]:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            return [x.float().cpu() for x in self._model.stages(images.to(self._device))]
+
+
+def _rows(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    subgroups, groups = batch.get("subgroup", {}), batch.get("group", batch["id"])
+    return [
+        {"id": name, "group": group, "subgroup": {column: values[at] for column, values in subgroups.items()}}
+        for at, (name, group) in enumerate(zip(batch["id"], groups, strict=True))
+    ]
+
+
+def _size(dataset: Any, views: int) -> SplitRecord:
+    masks = {name: len(value) for name, value in dataset[0].items() if name == "mask" or name.endswith("_mask")}
+    return SplitRecord(rows=len(dataset), views=views, masks=masks)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | list | None) else str(value)
+
+
+def _require_space(folder: str, record: MapsRecord, done: Mapping[str, int]) -> None:
+    wanted = sum(
+        int(np.prod(shape[1:])) * np.dtype(kind).itemsize * (shape[0] - done[split])
+        for split in record.splits
+        for shape, kind in record.shapes(split).values()
+    )
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise InputError(
+            f"{wanted / 1e9:.1f} GB free at --output {folder}", f"{free / 1e9:.1f} GB",
+            "give another --output, or fewer --views",
+        )  # fmt: skip

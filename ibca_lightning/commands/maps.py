@@ -1,0 +1,48 @@
+"""`ibca maps`: the maps of a frozen backbone over every picture of an experiment, stored for `data.FrozenMaps`."""
+
+from argparse import Namespace
+
+from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.errors import InputError
+
+
+def maps(arguments: list[str]) -> int:
+    """Write the maps of an experiment, or go on where an earlier call was stopped.
+
+    Args:
+        arguments: Options behind `ibca maps`.
+
+    Returns:
+        0; every failure is an exception.
+    """
+    options, rest = _parse(arguments)
+    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
+    from ibca_lightning.commands.lightning import build
+    from ibca_lightning.commands.map_writing import MapsCLI, write_maps
+
+    built = build(["fit", *rest], MapsCLI)
+    write_maps(built, options.output, options.views, options.precision)
+    return 0
+
+
+def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
+    parser = OptionParser(
+        "ibca maps",
+        "options of `ibca maps`",
+        "Store the maps of a frozen backbone. Model and data are given as for `ibca fit`: --config FILE, --model.KEY "
+        "VALUE, --data.KEY VALUE. A run that was stopped goes on with the same command.",
+    )
+    parser.allow_abbrev = False  # the other options are those of fit
+    parser.add_argument("--output", required=True, help="Folder for the maps.")
+    parser.add_argument(
+        "--views", type=int, choices=(1, 4, 8), default=8,
+        help="Of a training picture: itself, with flips and the half turn, or all flips and quarter turns (default).",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("32", "bf16"), default="32",
+        help="Of the backbone; bf16 is faster where the processor has it (default 32).",
+    )  # fmt: skip
+    options, rest = parser.parse_known_args(arguments)
+    if any(argument.partition("=")[0] == "--ckpt_path" for argument in rest):
+        raise InputError("no --ckpt_path for ibca maps", "one", "give its weights with --model.init_from")
+    return options, rest

@@ -1,0 +1,195 @@
+"""Stored maps of a frozen backbone in place of pictures: a run costs what its head costs."""
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.map_files import MapSplit, MapsRecord, read_record
+from ibca_lightning.data.masks import unpack
+from ibca_lightning.data.splits import keep_share, split_fold
+from ibca_lightning.data.table import decode
+from ibca_lightning.errors import InputError
+
+
+class FrozenMaps(MultiLabelDataModule):
+    """Maps that `ibca maps` has written, for a model with the same frozen backbone.
+
+    A batch is that of any data module, but for `"features"`, the backbone's stages, each float16 (B, C, H, W), in place
+    of `"image"`. Training draws one of the stored views (flips and quarter turns) of each picture, and has no masks;
+    validation and test see the picture as it is. The model's checkpoint is the same as one trained on pictures.
+
+    Args:
+        root: Folder of the maps.
+        batch_size: Pictures in a batch.
+        num_workers: Worker processes of each loader; reading is so cheap that 0 is best.
+        fold: Cross-validation: training and validation pictures together are divided by group, with every label spread
+            alike, and this part, from 0, validates. None keeps the stored splits.
+        folds: Number of parts.
+        split_seed: Chooses folds and `train_fraction`; independent of `seed_everything`.
+        train_fraction: Share of the training groups to train on, in (0, 1].
+        image_size: S; only to say that it is meant to be that of the maps.
+        augment: `default` for a random view, `none` for the picture as it is.
+        val_masks: Whether validation batches have the masks. Figures of localisation take longer than the training of
+            a small head on maps; without them a validation is figures of classification alone. Tests always have them.
+
+    Raises:
+        InputError: If there are no complete maps, or an argument is wrong or does not agree with them.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        fold: int | None = None,
+        folds: int = 5,
+        split_seed: int = 0,
+        train_fraction: float = 1.0,
+        image_size: int | None = None,
+        augment: Literal["none", "default"] = "default",
+        val_masks: bool = True,
+    ) -> None:
+        self.root = os.fspath(root)
+        self.record = record = read_record(self.root)
+        if image_size not in (None, record.image_size):
+            raise InputError(
+                f"data.image_size {record.image_size}, that of the maps in {self.root}", image_size,
+                "leave it out, or write maps of that size",
+            )  # fmt: skip
+        super().__init__(record.image_size, batch_size, num_workers, augment)
+        self.fold, self.folds, self.split_seed, self.train_fraction = fold, folds, split_seed, train_fraction
+        self.val_masks = val_masks
+        self._splits: dict[str, MapSplit] = {}
+        self._chosen: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """Those of the data that the maps are of."""
+        return self.record.class_names
+
+    @property
+    def test_names(self) -> list[str]:
+        """Those of the data that the maps are of."""
+        return self.record.test_names
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """That of the data that the maps are of."""
+        return self.record.preprocessing
+
+    def require_backbone(self, name: str, feature_stride: int | list[int], fingerprint: str) -> None:
+        """Refuse a model whose backbone is not the one that made the maps.
+
+        Args:
+            name: timm name.
+            feature_stride: As the module was given it.
+            fingerprint: Of the weights.
+
+        Raises:
+            InputError: Names the first thing that differs.
+        """
+        record: MapsRecord = self.record
+        for what, theirs, ours, fix in (
+            ("backbone", record.backbone, name, "set --model.backbone"),
+            ("feature_stride", record.feature_stride, feature_stride, "set --model.feature_stride"),
+            ("backbone weights", record.fingerprint, fingerprint, "give the same --model.checkpoint_path or init_from"),
+        ):
+            if theirs != ours:
+                raise InputError(f"the {what} {theirs} of the maps in {self.root}", ours, f"{fix}, or write maps of it")
+
+    def train_set(self) -> "MapDataset":
+        """Return the training set."""
+        rank = self.trainer.global_rank if self.trainer else 0
+        return MapDataset(self._both(), self._rows()[0], False, self.augment != "none", rank)
+
+    def val_set(self) -> "MapDataset":
+        """Return the validation set."""
+        return MapDataset(self._both(), self._rows()[1], self.val_masks)
+
+    def test_sets(self) -> Mapping[str, "MapDataset"]:
+        """Return the test sets."""
+        sets = {name: self._split(f"test.{name}") for name in self.test_names}
+        return {name: MapDataset([split], np.arange(len(split.ids))) for name, split in sets.items()}
+
+    def _both(self) -> list[MapSplit]:
+        return [self._split("train"), self._split("val")]
+
+    def _split(self, name: str) -> MapSplit:
+        if name not in self._splits:
+            self._splits[name] = MapSplit(self.root, self.record, name)
+        return self._splits[name]
+
+    def _rows(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the rows that train and those that validate, counted through both splits."""
+        if self._chosen is None:
+            train, val = self._both()
+            groups = np.concatenate([train.groups, val.groups])
+            labels = np.concatenate([train.labels, val.labels])
+            at = np.arange(len(groups))
+            training, validation = at[: len(train.ids)], at[len(train.ids) :]
+            if self.fold is not None:
+                training, validation = split_fold(groups, labels, self.fold, self.folds, self.split_seed)
+            kept = keep_share(groups[training], labels[training], self.train_fraction, self.split_seed)
+            self._chosen = training[kept], validation
+        return self._chosen
+
+
+class MapDataset(Dataset[dict[str, Any]]):
+    """Rows of stored maps as items of a batch.
+
+    An item is `{"features": list of float16 (C, H, W), "label": int8 (L,), "index": int64, "id": str, "group": str}`,
+    with `"subgroup"` where there are such columns, and the masks, bool (K, S, S), where there are such and if wanted.
+
+    Args:
+        splits: Where the rows lie.
+        rows: Which of them, counted through all splits.
+        masks: Whether to give the masks; they are of the picture as it is, not of another view.
+        any_view: Draw one of the views at random instead of taking the picture as it is.
+        rank: Of this process, so that processes which hold the same seed draw differently.
+    """
+
+    def __init__(
+        self,
+        splits: Sequence[MapSplit],
+        rows: NDArray[np.intp],
+        masks: bool = True,
+        any_view: bool = False,
+        rank: int = 0,
+    ) -> None:
+        self.splits, self.rows, self.masks, self.any_view, self.rank = splits, rows, masks, any_view, rank
+        self._starts = np.cumsum([0, *(len(split.ids) for split in splits)])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        """Read one row."""
+        place = int(self.rows[at])
+        part = int(np.searchsorted(self._starts, place, side="right")) - 1
+        split, row = self.splits[part], place - int(self._starts[part])
+        item: dict[str, Any] = {
+            "features": [torch.from_numpy(stage) for stage in split.maps(row, self._view(split.views))],
+            "label": torch.from_numpy(split.labels[row].copy()),
+            "index": torch.tensor(at),
+            "id": decode(split.ids[row]),
+            "group": decode(split.groups[row]),
+        }
+        if split.subgroups:
+            item["subgroup"] = {column: decode(values[row]) for column, values in split.subgroups.items()}
+        if self.masks:
+            item |= {name: unpack(list(split.planes(row, name)), count) for name, count in split.masks.items()}
+        return item
+
+    def _view(self, views: int) -> int:
+        """Draw from torch's generator, which differs by worker and epoch and follows `seed_everything`."""
+        if not self.any_view:
+            return 0
+        seed = (int(torch.randint(2**31 - 1, ())) + 0x9E3779B1 * self.rank) % 2**32
+        return random.Random(seed).randrange(views)

@@ -1,0 +1,282 @@
+"""The files of stored backbone maps: written batch by batch so that a killed run goes on, read through memory maps.
+
+A folder holds `maps.json`, which says what the maps are of, and for each split (`train`, `val`, `test.<name>`)
+
+* `<split>.stage<i>.npy`, (N, V, C, H, W) float16: of N pictures V views of one stage, see `views`;
+* `<split>.label.npy`, (N, L) int8;
+* `<split>.<mask>.npy`, (N, P, S, S) uint8 bit planes (see `masks.pack`) of view 0, where there are masks;
+* `<split>.rows.jsonl`, a line a picture: id, group, subgroups. A batch's lines are written after its arrays, so the
+  number of whole lines is the number of rows done.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibca_lightning import __version__
+from ibca_lightning.data.table import encode
+from ibca_lightning.errors import InputError
+
+FORMAT = 1
+_RECORD = "maps.json"
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """The size of one split.
+
+    Attributes:
+        rows: N.
+        views: V.
+        masks: For each kind of mask (`mask`, `spurious_mask`, ...) how many there are of a picture.
+    """
+
+    rows: int
+    views: int
+    masks: dict[str, int]
+
+
+@dataclass(frozen=True)
+class MapsRecord:
+    """What stored maps are of, in plain data.
+
+    Attributes:
+        backbone: timm name.
+        feature_stride: As the module was given it.
+        fingerprint: Of the backbone's weights.
+        mean: Per channel, in [0, 1], that the pictures were normalised with.
+        std: Likewise.
+        image_size: S.
+        preprocessing: How pictures were brought to S.
+        class_names: L names.
+        test_names: Of the test sets, in order.
+        stages: (C, H, W) of each stage, finest first.
+        precision: `32` or `bf16`, of the backbone's arithmetic.
+        splits: By name.
+        data: Class and options of the data module.
+        version: Of the package that wrote them.
+        format: Of this record.
+    """
+
+    backbone: str
+    feature_stride: int | list[int]
+    fingerprint: str
+    mean: list[float]
+    std: list[float]
+    image_size: int
+    preprocessing: dict[str, Any]
+    class_names: list[str]
+    test_names: list[str]
+    stages: list[list[int]]
+    precision: str
+    splits: dict[str, SplitRecord]
+    data: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+    format: int = FORMAT
+
+    def shapes(self, split: str) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Return shape and type of every array of a split."""
+        size = self.splits[split]
+        shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+            f"stage{at}": ((size.rows, size.views, *stage), np.float16) for at, stage in enumerate(self.stages)
+        }
+        shapes["label"] = ((size.rows, len(self.class_names)), np.int8)
+        for name, count in size.masks.items():
+            shapes[name] = ((size.rows, -(-count // 8), self.image_size, self.image_size), np.uint8)
+        return shapes
+
+
+def read_record(folder: str) -> MapsRecord:
+    """Read `maps.json`.
+
+    Raises:
+        InputError: If there is none, or it is of another format.
+    """
+    path = Path(folder) / _RECORD
+    fix = "write the maps with `ibca maps --config FILE --output DIR`, or correct data.root"
+    if not path.is_file():
+        raise InputError(f"stored maps at {folder}", f"no {_RECORD} there", fix)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise InputError(f"{path} in format {FORMAT}", content["format"], "write the maps again")
+        content["splits"] = {name: SplitRecord(**split) for name, split in content["splits"].items()}
+        return MapsRecord(**content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} as `ibca maps` wrote it", f"{type(error).__name__}: {error}", fix) from error
+
+
+def start_record(folder: str, record: MapsRecord) -> None:
+    """Write `maps.json`, or agree with the one that is there.
+
+    Raises:
+        InputError: If the folder holds maps of another model, other data or other options.
+    """
+    path = Path(folder) / _RECORD
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        theirs, ours = (json.loads(json.dumps(asdict(each))) for each in (read_record(folder), record))
+        for name in ours:
+            if name != "version" and theirs[name] != ours[name]:
+                raise InputError(
+                    f"--output {folder} to hold maps of {name} {_short(ours[name])}", _short(theirs[name]),
+                    "give another --output, or the options they were written with",
+                )  # fmt: skip
+        return
+    temporary = path.with_name(f".{_RECORD}.{os.getpid()}")
+    temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+class SplitWriter:
+    """Appends rows to the files of one split, behind those that an earlier, unfinished run has left.
+
+    Args:
+        folder: Of the maps; its `maps.json` is written.
+        record: What that holds.
+        split: Name of the split.
+
+    Attributes:
+        done: Rows that are written.
+    """
+
+    def __init__(self, folder: str, record: MapsRecord, split: str) -> None:
+        self._rows = _rows_file(folder, split)
+        self._arrays = {
+            name: (_array_file(folder, split, name), *wanted) for name, wanted in record.shapes(split).items()
+        }
+        whole = all(_shape(path) == (shape, np.dtype(kind)) for path, shape, kind in self._arrays.values())
+        self.done = _whole_lines(self._rows) if whole else 0
+        if not self.done:
+            self._rows.write_bytes(b"")
+            for path, shape, kind in self._arrays.values():
+                np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)  # sparse: takes no space yet
+
+    def append(self, arrays: Mapping[str, NDArray[Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a batch.
+
+        Args:
+            arrays: For each file of the split (`stage0`, `label`, ...) the batch's rows.
+            rows: For each row `id`, `group` and `subgroup`.
+        """
+        for name, (path, shape, kind) in self._arrays.items():
+            values = np.ascontiguousarray(arrays[name], dtype=kind)
+            if values.shape != (len(rows), *shape[1:]):
+                raise ValueError(f"expected {name} of shape {(len(rows), *shape[1:])}, got {values.shape}")
+            start = np.load(path, mmap_mode="r").offset + self.done * values[0].nbytes
+            # Not through the memory map: on a full disk that ends in a bus error instead of an exception.
+            with path.open("r+b") as file:
+                file.seek(start)
+                file.write(values.data)
+                _to_disk(file)
+        with self._rows.open("a", encoding="utf-8") as lines:
+            lines.write("".join(json.dumps(row) + "\n" for row in rows))
+            _to_disk(lines)
+        self.done += len(rows)
+
+
+class MapSplit:
+    """One split of stored maps, read through memory maps that are opened when first used, in each process.
+
+    Args:
+        folder: Of the maps.
+        record: Its `maps.json`.
+        split: Name of the split.
+
+    Attributes:
+        labels: (N, L) int8.
+        ids: (N,) bytes.
+        groups: (N,) bytes.
+        subgroups: For each column (N,) bytes.
+        views: V.
+        masks: For each kind of mask its number.
+
+    Raises:
+        InputError: If the split is not complete.
+    """
+
+    def __init__(self, folder: str, record: MapsRecord, split: str) -> None:
+        size = record.splits[split]
+        self._paths = {name: _array_file(folder, split, name) for name in record.shapes(split)}
+        self._open: dict[str, NDArray[Any]] = {}
+        for name, (shape, kind) in record.shapes(split).items():
+            if _shape(self._paths[name]) != (shape, np.dtype(kind)):
+                raise InputError(
+                    f"an array {shape} of {np.dtype(kind)} at {self._paths[name]}", _shape(self._paths[name]) or "none",
+                    "write the maps again with `ibca maps`",
+                )  # fmt: skip
+        rows_file = _rows_file(folder, split)
+        rows = [json.loads(line) for line in rows_file.read_bytes().split(b"\n") if line] if rows_file.exists() else []
+        if len(rows) != size.rows:
+            raise InputError(
+                f"{size.rows} maps of {split} at {folder}",
+                len(rows),
+                "run the same `ibca maps` again: it goes on there",
+            )
+        self.ids, self.groups = encode([row["id"] for row in rows]), encode([row["group"] for row in rows])
+        self.subgroups = {name: encode([row["subgroup"][name] for row in rows]) for name in rows[0]["subgroup"]}
+        self.labels: NDArray[np.int8] = np.load(self._paths["label"])
+        self.views, self.masks, self._stages = size.views, size.masks, len(record.stages)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the memory maps behind: pickled, they would be copied whole."""
+        return self.__dict__ | {"_open": {}}
+
+    def maps(self, row: int, view: int) -> list[NDArray[np.float16]]:
+        """Return (C, H, W) of each stage, not copied."""
+        return [self._array(f"stage{at}")[row, view] for at in range(self._stages)]
+
+    def planes(self, row: int, mask: str) -> NDArray[np.uint8]:
+        """Return the bit planes (P, S, S) of one kind of mask, not copied."""
+        planes: NDArray[np.uint8] = self._array(mask)[row]
+        return planes
+
+    def _array(self, name: str) -> NDArray[Any]:
+        if name not in self._open:
+            # Copy on write: tensors can be made of it without a copy, and nothing reaches the file.
+            self._open[name] = np.asarray(np.load(self._paths[name], mmap_mode="c"))
+        return self._open[name]
+
+
+def _array_file(folder: str, split: str, name: str) -> Path:
+    return Path(folder) / f"{split}.{name}.npy"
+
+
+def _rows_file(folder: str, split: str) -> Path:
+    return Path(folder) / f"{split}.rows.jsonl"
+
+
+def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Shape and type of a stored array; None where there is no whole one."""
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):
+        return None
+    return array.shape, array.dtype
+
+
+def _whole_lines(path: Path) -> int:
+    """Count the whole lines of a file, and cut off what a killed process has left behind them."""
+    if not path.exists():
+        return 0
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        os.truncate(path, end)
+    return content.count(b"\n")
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,209 @@
+"""Maps come back as they were made: every row, view, label and mask, by fold and share, and not by another backbone."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from ibca_lightning.data import CSVDataModule, FrozenMaps
+from ibca_lightning.data.views import turned
+from ibca_lightning.errors import InputError
+from ibca_lightning.module import MultiLabelModule
+from tests import stored_maps
+from tests.command_line import ibca
+
+HALF = {"rtol": 1e-3, "atol": 1e-6}  # of float16: 11 bits
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The pictures' folder and the maps' folder."""
+    folder = tmp_path_factory.mktemp("stored")
+    _, maps = stored_maps.write(folder)
+    return folder / "pictures", maps
+
+
+@pytest.fixture
+def maps(stored: tuple[Path, Path]) -> Path:
+    return stored[1]
+
+
+def pictures(root: Path) -> CSVDataModule:
+    config = stored_maps.configuration(root)["data"]["init_args"]
+    module = CSVDataModule(**(config | {"augment": "none"}))
+    module.setup()
+    return module
+
+
+def ready(root: Path, **options: Any) -> FrozenMaps:
+    module = FrozenMaps(str(root), **({"batch_size": 5} | options))
+    module.setup()
+    return module
+
+
+def items(dataset: Any) -> list[dict[str, Any]]:
+    return [dataset[at] for at in range(len(dataset))]
+
+
+def backbone_of() -> MultiLabelModule:
+    """The model whose maps are stored: the command seeds with 0 before it builds it."""
+    torch.manual_seed(0)
+    options = {"pretrained": False, "feature_stride": stored_maps.STRIDE, "freeze_backbone": True}
+    return MultiLabelModule(1, ["a"], stored_maps.SIZE, "test_resnet", **options).eval()  # type: ignore[arg-type]
+
+
+def test_everything_but_the_picture_is_that_of_the_pictures(stored: tuple[Path, Path]) -> None:
+    ours, theirs = ready(stored[1], augment="none"), pictures(stored[0])
+    assert (ours.class_names, ours.image_size, ours.preprocessing, ours.test_names) == (
+        theirs.class_names, theirs.image_size, theirs.preprocessing, theirs.test_names,
+    )  # fmt: skip
+    for name in ("train", "val", "test"):
+        left, right = items(ours._set(name)), items(theirs._set(name))
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert {key: a[key] for key in ("id", "group")} == {key: b[key] for key in ("id", "group")}
+            assert torch.equal(a["label"], b["label"])
+            assert torch.equal(a["index"], b["index"])
+            assert ("mask" in a) == (name != "train"), "training needs none"
+            assert name == "train" or torch.equal(a["mask"], b["mask"])
+            assert "image" not in a
+
+
+def test_each_view_is_the_backbone_on_the_turned_picture(stored: tuple[Path, Path]) -> None:
+    model, split = backbone_of(), ready(stored[1])._split("train")
+    for row, item in enumerate(items(pictures(stored[0])._set("train"))[:3]):
+        for view in range(8):
+            with torch.no_grad():
+                expected = model.stages(turned(item["image"], view)[None])
+            for ours, theirs in zip(split.maps(row, view), expected, strict=True):
+                torch.testing.assert_close(torch.from_numpy(ours).float(), theirs[0], **HALF)
+                if view:
+                    as_it_is = torch.from_numpy(split.maps(row, 0)[0])
+                    assert not torch.allclose(torch.from_numpy(split.maps(row, view)[0]), as_it_is)
+
+
+def test_a_batch_is_what_the_contract_says(maps: Path) -> None:
+    module = ready(maps)
+    for loader, masks in ((module.train_dataloader(), False), (module.val_dataloader(), True)):
+        batch = next(iter(loader))
+        assert [(x.dtype, x.shape) for x in batch["features"]] == [
+            (torch.float16, (5, *stage)) for stage in module.record.stages
+        ]
+        assert (batch["label"].dtype, batch["label"].shape) == (torch.int8, (5, 4))
+        assert (batch["index"].dtype, type(batch["id"][0]), type(batch["group"][0])) == (torch.int64, str, str)
+        assert ("mask" in batch) == masks
+        assert not masks or (batch["mask"].dtype, batch["mask"].shape) == (torch.bool, (5, 4, 64, 64))
+    assert "mask" not in next(iter(ready(maps, val_masks=False).val_dataloader()))
+    assert "mask" in next(iter(ready(maps, val_masks=False).test_dataloader()))
+
+
+def drawn(maps: Path, seed: int, rank: int = 0, workers: int = 0, epochs: int = 1) -> dict[tuple[int, str], int]:
+    """The view that each training picture was given, by epoch and id."""
+    module = FrozenMaps(str(maps), batch_size=5, num_workers=workers)
+    module.trainer = SimpleNamespace(global_rank=rank, world_size=1)  # type: ignore[assignment]
+    module.setup("fit")
+    split, names = module._split("train"), [name.decode() for name in module._split("train").ids]
+    torch.manual_seed(seed)
+    loader, views = module.train_dataloader(), {}
+    for epoch in range(epochs):
+        for batch in loader:
+            for name, features in zip(batch["id"], batch["features"][0], strict=True):
+                row = names.index(name)
+                found = [torch.equal(features, torch.from_numpy(split.maps(row, view)[0])) for view in range(8)]
+                assert sum(found) == 1
+                views[epoch, name] = found.index(True)
+    return views
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_draws_all_views_anew_each_epoch_and_a_seed_repeats_them(maps: Path, workers: int) -> None:
+    views = drawn(maps, 0, workers=workers, epochs=3)
+    assert set(views.values()) == set(range(8))
+    epochs = [{name: view for (at, name), view in views.items() if at == epoch} for epoch in range(3)]
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert drawn(maps, 0, workers=workers, epochs=3) == views
+    assert drawn(maps, 1, workers=workers, epochs=3) != views
+    if not workers:
+        other = drawn(maps, 0, rank=1)
+        assert sum(other[key] == views[key] for key in other) < len(other) / 2, "ranks draw differently"
+
+
+def test_folds_go_through_the_photographs_of_train_and_val(maps: Path) -> None:
+    modules = [ready(maps, fold=fold, folds=4) for fold in range(4)]
+    parts = [[{item["group"] for item in items(module._set(name))} for name in ("train", "val")] for module in modules]
+    stored = [{item["group"] for item in items(ready(maps)._set(name))} for name in ("train", "val")]
+    assert all(train | val == stored[0] | stored[1] and not train & val for train, val in parts)
+    validated = [group for _, val in parts for group in val]
+    assert sorted(validated) == sorted(stored[0] | stored[1]), "every group once"
+    for module in modules:
+        for name in ("train", "val"):
+            assert [int(item["index"]) for item in items(module._set(name))] == list(range(len(module._set(name))))
+    assert len(items(ready(maps, fold=0)._set("test"))) == len(items(ready(maps)._set("test")))
+    # Rows of either split find their own labels and masks, whichever set they are in now.
+    plain = {item["id"]: item for name in ("train", "val") for item in items(ready(maps)._set(name))}
+    assert any("mask" not in plain[item["id"]] for item in items(modules[0]._set("val"))), "some came from training"
+    for module in modules:
+        for item in items(module._set("val")):
+            assert torch.equal(item["label"], plain[item["id"]]["label"])
+            assert torch.equal(item["mask"].flatten(1).any(1), item["label"] == 1), "the fake lesions are in the masks"
+
+
+def test_a_share_of_the_training_groups(maps: Path) -> None:
+    few, every = ready(maps, train_fraction=0.4), ready(maps)
+    groups = [{item["group"] for item in items(module._set("train"))} for module in (few, every)]
+    assert groups[0] < groups[1]
+    assert len(groups[0]) == 2
+    assert len(few._set("train")) == 16, "eight tiles each"  # type: ignore[arg-type]
+    assert len(few._set("val")) == len(every._set("val"))  # type: ignore[arg-type]
+
+
+def test_a_worker_gets_no_copy_of_the_maps(maps: Path) -> None:
+    module = ready(maps)
+    items(module._set("train"))  # the memory maps are open
+    assert len(pickle.dumps(module._set("train"))) < 20_000
+
+
+def test_the_files_are_never_written_to(maps: Path) -> None:
+    module = ready(maps, augment="none")
+    before = module._set("train")[0]["features"][0].clone()
+    module._set("train")[0]["features"][0].zero_()  # what a careless consumer may do
+    assert torch.equal(ready(maps, augment="none")._set("train")[0]["features"][0], before)
+
+
+def test_another_backbone_is_refused(maps: Path) -> None:
+    module, model = ready(maps), backbone_of()
+    own = (model.backbone_name, model.feature_stride, model.backbone.fingerprint())
+    module.require_backbone(*own)
+    for at, other, message in ((0, "resnet18", "backbone test_resnet"), (1, 32, "feature_stride"), (2, "0", "weights")):
+        with pytest.raises(InputError, match=rf"the {message if at != 2 else 'backbone weights'}.* of the maps in"):
+            module.require_backbone(*(other if at == place else value for place, value in enumerate(own)))
+
+
+def test_what_is_not_there_or_does_not_fit_is_said(maps: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"stored maps at .*, got no maps.json there; write the maps with `ibca maps"):
+        FrozenMaps(str(tmp_path))
+    with pytest.raises(InputError, match=r"data.image_size 64, that of the maps in .*, got 128"):
+        FrozenMaps(str(maps), image_size=128)
+    with pytest.raises(InputError, match=r"data.fold from 0 to 4, got 5"):
+        ready(maps, fold=5)
+    with pytest.raises(InputError, match=r"data.train_fraction above 0"):
+        ready(maps, train_fraction=0.0)
+    broken = shutil.copytree(maps, tmp_path / "broken")
+    lines = (broken / "val.rows.jsonl").read_text().splitlines(keepends=True)
+    (broken / "val.rows.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(InputError, match=r"40 maps of val at .*, got 39; run the same `ibca maps` again"):
+        ready(broken)
+    (broken / "val.stage0.npy").unlink()
+    with pytest.raises(InputError, match=r"an array \(40, 8, .*, got none; write the maps again"):
+        ready(broken)
+    record = json.loads((broken / "maps.json").read_text())
+    (broken / "maps.json").write_text(json.dumps(record | {"format": 99}))
+    with pytest.raises(InputError, match=r"in format 1, got 99"):
+        FrozenMaps(str(broken))
+    result = ibca("fit", "--data", "FrozenMaps", "--data.root", tmp_path, "--run_dir", tmp_path / "run")
+    assert (result.code, len(result.errors)) == (2, 1)

@@ -1,0 +1,10 @@
+import torch
+
+from ibca_lightning.data.views import VIEWS, turned
+
+
+def test_the_views_are_the_eight_symmetries_of_the_square() -> None:
+    picture = torch.tensor([[1, 2], [3, 4]])
+    views = [turned(picture, view).flatten().tolist() for view in range(len(VIEWS))]
+    assert views[:4] == [[1, 2, 3, 4], [4, 3, 2, 1], [2, 1, 4, 3], [3, 4, 1, 2]], "as it is, half turn, two flips"
+    assert sorted(views[4:]) == [[1, 3, 2, 4], [2, 4, 1, 3], [3, 1, 4, 2], [4, 2, 3, 1]], "two turns, two diagonals"
