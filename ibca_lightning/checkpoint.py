@@ -34,6 +34,7 @@ class ModelSpec:
         class_names: In the order of the logits.
         thresholds: One a class; a class is predicted where its probability is above it.
         preprocessing: How pictures are brought to `image_size`.
+        normalise_features: Whether the channels of the feature map are normalised before the head.
         version: Of the package that wrote it.
         format: Of this record.
     """
@@ -47,6 +48,7 @@ class ModelSpec:
     class_names: list[str]
     thresholds: list[float]
     preprocessing: dict[str, str] = field(default_factory=dict)
+    normalise_features: bool = False
     version: str = __version__
     format: int = FORMAT
 
@@ -148,7 +150,7 @@ def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
     Raises:
         InputError: Names the first setting that differs.
     """
-    for name in ("class_names", "backbone", "feature_stride", "head"):
+    for name in ("class_names", "backbone", "feature_stride", "normalise_features", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
             if name == "head":
@@ -210,7 +212,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     """
     source, target = ModelSpec.from_checkpoint(checkpoint, path), module.spec
     assert isinstance(target, ModelSpec)
-    for name in ("backbone", "feature_stride", "head"):
+    for name in ("backbone", "feature_stride", "normalise_features", "head"):
         if getattr(source, name) != getattr(target, name):
             raise InputError(
                 f"--model.init_from {path} with {name} {getattr(target, name)}", getattr(source, name),
@@ -221,7 +223,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     growth = _growth(target.head, module.backbone.channels, len(target.class_names))  # type: ignore[arg-type,union-attr]
     fresh: list[str] = []
     for name, tensor in module.state_dict().items():
-        if name == "head.progress" or not name.startswith(("backbone.", "head.")):
+        if name == "head.progress" or not name.startswith(("backbone.", "feature_norm.", "head.")):
             continue  # a new run has its own schedule and loss
         axes = growth.get(name, [0] * tensor.ndim)
         if any(grows not in (0, 1) for grows in axes):

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -70,6 +70,9 @@ class MultiLabelModule(pl.LightningModule):
         checkpoint_path: A local file of backbone weights (.safetensors or .pth); wins over `pretrained`.
         feature_stride: 32, 16 or 8, or a list such as [16, 32] whose maps are resized to the finest and concatenated.
         freeze_backbone: Keep the backbone as it is, BatchNorm statistics too.
+        normalise_features: Bring every channel of the feature map to mean 0 and deviation 1 (BatchNorm without
+            parameters) before the head. Meant for frozen backbones, whose channels differ in scale by orders of
+            magnitude and cannot adapt: every head learns faster and better then.
         head: Called with (channels, num_labels); in YAML a class path and its options.
         loss: Classification loss on (logits, labels); default `MaskedBCE`.
         optimizer: Called with parameter groups.
@@ -100,6 +103,7 @@ class MultiLabelModule(pl.LightningModule):
         checkpoint_path: str | None = None,
         feature_stride: int | list[int] = 32,
         freeze_backbone: bool = False,
+        normalise_features: bool = False,
         head: Callable[[int, int], Head] = IBCAHead,
         loss: Loss | None = None,
         optimizer: Callable[[Iterable[Any]], Optimizer] = lambda p: torch.optim.AdamW(p, lr=3e-4, weight_decay=0.05),
@@ -140,7 +144,10 @@ class MultiLabelModule(pl.LightningModule):
         )
         self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self._memory_format)
-        self.head = head(self.backbone.channels, num_labels)
+        self.normalise_features = normalise_features
+        channels = self.backbone.channels
+        self.feature_norm = nn.BatchNorm2d(channels, affine=False) if normalise_features else nn.Identity()
+        self.head = head(channels, num_labels)
         self.loss: Loss = loss if loss is not None else MaskedBCE()
         self.register_buffer("_mean", torch.empty(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.empty(1, 3, 1, 1), persistent=False)
@@ -169,6 +176,7 @@ class MultiLabelModule(pl.LightningModule):
         return ModelSpec(
             backbone=self.backbone_name,
             feature_stride=self.feature_stride,
+            normalise_features=self.normalise_features,
             image_size=self.image_size,
             mean=list(self.backbone.mean),
             std=list(self.backbone.std),
@@ -188,8 +196,7 @@ class MultiLabelModule(pl.LightningModule):
         Returns:
             Logits (B, L), attention (B, L, H, W) and the head's weighted losses.
         """
-        output: HeadOutput = self.head(self.backbone.combine(self.stages(images)), labels)
-        return output
+        return self._classify(self.stages(images), labels)
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Return the backbone's maps of pictures, each at its own resolution: what `ibca maps` stores.
@@ -216,7 +223,10 @@ class MultiLabelModule(pl.LightningModule):
         device = self._mean.device.type
         # Stored as float16. The head is to see the type that the backbone would give it here.
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._mean.dtype
-        output = self.head(self.backbone.combine([stage.to(dtype) for stage in batch["features"]]), labels)
+        return self._classify([stage.to(dtype) for stage in batch["features"]], labels)
+
+    def _classify(self, stages: Sequence[Tensor], labels: Tensor | None) -> HeadOutput:
+        output: HeadOutput = self.head(self.feature_norm(self.backbone.combine(stages)), labels)
         return output
 
     # --- training ---------------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ class Predictor:
             backbone=spec.backbone,
             pretrained=False,
             feature_stride=spec.feature_stride,
+            normalise_features=spec.normalise_features,
             head=partial(build_head, spec.head),
             preprocessing=spec.preprocessing,
         )
