@@ -8,7 +8,8 @@ Different from the paper and from its one public implementation, which is not th
 
 - A bias a label, 0 at first, in the place of none.
 - No bias of the keys: the softmax removes it.
-- `width` > 0 projects the feature map first; the paper works on the map itself.
+- A projection first (1x1 convolution, GELU): unit weights cannot scale a frozen map. The paper fine-tunes its backbone
+  and works on the map itself (`width=0`).
 - That implementation reshapes (class features, heads) to (heads, class features) without moving the axis, so that its
   second attention sees A mixtures of all heads. Here each token is one head, as the paper has it.
 
@@ -55,7 +56,7 @@ class IDAHead(Head):
         num_heads: int = 4,
         layers: int = 1,
         feed_forward: int = 0,
-        width: int = 0,
+        width: int = 256,
     ) -> None:
         super().__init__(channels, num_labels)
         least = {

@@ -23,7 +23,7 @@ REFERENCE = [  # that code with its axis moved, its `heavy` off and on
 
 @pytest.mark.parametrize(("options", "logits"), REFERENCE, ids=["dot product", "transformer"])
 def test_numbers_of_the_public_implementation(options: dict[str, Any], logits: list[list[float]]) -> None:
-    head = IDAHead(6, 2, num_heads=2, **options).eval()
+    head = IDAHead(6, 2, num_heads=2, width=0, **options).eval()
     weights = sorted((name, p) for name, p in head.named_parameters() if name != "bias")
     for phase, (_, parameter) in enumerate(weights):
         parameter.data.copy_(wave(*parameter.shape, phase=phase))
@@ -31,7 +31,7 @@ def test_numbers_of_the_public_implementation(options: dict[str, Any], logits: l
 
 
 def test_one_head_without_a_second_attention_is_the_attended_half_of_csra() -> None:
-    csra, ida = CSRAHead(CHANNELS, LABELS), IDAHead(CHANNELS, LABELS, num_heads=1, layers=0)
+    csra, ida = CSRAHead(CHANNELS, LABELS), IDAHead(CHANNELS, LABELS, num_heads=1, layers=0, width=0)
     ida.weight.data.copy_(1e5 * csra.weight.unsqueeze(0))  # long enough for 1/32 not to matter
     csra.residual_weight = 0.0
     mean = csra(features()).logits
@@ -41,7 +41,7 @@ def test_one_head_without_a_second_attention_is_the_attended_half_of_csra() -> N
 
 
 def test_a_second_attention_that_says_nothing_changes_nothing() -> None:
-    dual, single = IDAHead(CHANNELS, LABELS), IDAHead(CHANNELS, LABELS, layers=0)
+    dual, single = IDAHead(CHANNELS, LABELS, width=0), IDAHead(CHANNELS, LABELS, layers=0, width=0)
     single.load_state_dict(dual.state_dict(), strict=False)
     assert not torch.allclose(dual(features()).logits, single(features()).logits, atol=1e-3)
     for parameter in dual.across[0].out.parameters():
@@ -51,7 +51,7 @@ def test_a_second_attention_that_says_nothing_changes_nothing() -> None:
 
 def test_the_second_attention_reads_heads_as_a_set() -> None:
     """Heads in another order, weights and channels alike, give the same logits: a token is one head, not a mixture."""
-    head = IDAHead(CHANNELS, LABELS)
+    head = IDAHead(CHANNELS, LABELS, width=0)
     order = torch.tensor([2, 0, 3, 1])
     shuffled = features().unflatten(1, (4, -1))[:, order].flatten(1, 2)
     expected = head(features())
@@ -61,7 +61,7 @@ def test_the_second_attention_reads_heads_as_a_set() -> None:
 
 
 def test_short_weights_say_little() -> None:
-    head = IDAHead(CHANNELS, LABELS, num_heads=1, layers=0)
+    head = IDAHead(CHANNELS, LABELS, num_heads=1, layers=0, width=0)
     head.weight.data.copy_(torch.nn.functional.normalize(head.weight.data, dim=-1) / 32)
     half = head(features()).logits  # 1/32 of 1/32 + 1/32: vectors of length 1/2
     head.weight.data.mul_(1e6)
@@ -71,7 +71,7 @@ def test_short_weights_say_little() -> None:
 
 def test_projection_allows_any_number_of_channels() -> None:
     with pytest.raises(InputError, match="num_heads that divides the 30 channels"):
-        IDAHead(30, LABELS)
+        IDAHead(30, LABELS, width=0)
     assert IDAHead(30, LABELS, width=16)(features()[:, :30]).logits.shape == (4, LABELS)
 
 
