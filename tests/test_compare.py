@@ -141,6 +141,18 @@ def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     assert table["good", "one"]["mAP_drop"] == ""
 
 
+def test_figures_of_faithfulness_stand_with_those_of_their_set(sweep):
+    for name, value in (("fair", 0.2), ("good", 0.4)):
+        metrics = {"deletion": value, "insertion": None, "deletion_gain": value, "deletion_random": 0.5}
+        content = {"test_set": "two", "metrics": metrics, "intervals": {"deletion": [0.1, 0.9]}}
+        (sweep[0] / f"{name}-0/faithfulness.json").write_text(json.dumps(content))
+    out = done("compare", sweep[0], "--figures", "deletion", "deletion_gain", "--reference", "best").out
+    assert [cells(out, name, "two")["deletion"] for name in ("poor", "fair", "good")] == ["-", "**0.2000**", "0.4000"]
+    assert [cells(out, name, "two")["deletion_gain"] for name in ("fair", "good")] == ["0.2000", "**0.4000**"]
+    assert "deletion" not in cells(out, "fair", "one"), "no run has it there"
+    assert "0.2000 [0.100, 0.900]" in out
+
+
 def test_a_named_reference_and_chosen_figures(sweep):
     out = done("compare", sweep[0], "--reference", "poor", "--figures", "mAP", "--differences", "attention_gain").out
     row = cells(out, "good", "one")

@@ -13,9 +13,11 @@ import pytest
 import torch
 import yaml
 
+from ibca_lightning.commands import jobs
 from ibca_lightning.commands.jobs import Job, pending, seconds_of
 from ibca_lightning.commands.recipe import best_validation, config_value
 from ibca_lightning.errors import InputError
+from tests import light_worker
 from tests.command_line import contents, done, ibca, rows, written
 from tests.test_tune import small
 
@@ -60,14 +62,30 @@ def test_a_folder_of_somebody_else_is_refused(job: Job) -> None:
         pending(job, again=True)
 
 
+def test_a_worker_that_dies_is_replaced_and_its_job_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_work", light_worker.work)
+    orders = ["work", "die", "work", "refuse", "work"]
+    made = [Job(tmp_path / f"{i}", f"job {i}", {"fit": [order]}, {}) for i, order in enumerate(orders)]
+    failed = jobs.run_jobs(made, 1, lambda job: f"{job.label} is done")
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "[1/5] job 0: job 0 is done, 1 s"
+    assert lines[1].startswith(f"[2/5] job 1: failed with exit code 137, {tmp_path / '1'}: its process died (SIGKILL")
+    assert lines[2] == "[3/5] job 2: job 2 is done, 1 s", "by another worker"
+    assert lines[3].startswith(f"[4/5] job 3: failed with exit code 3, {tmp_path / '3'}: by ")
+    assert lines[4] == "[5/5] job 4: job 4 is done, 1 s"
+    assert [(ended.job.label, ended.code) for ended in failed] == [("job 1", 137), ("job 3", 3)]
+    two = jobs.run_jobs([made[3], Job(tmp_path / "5", "job 5", {"fit": ["refuse"]}, {})], 2, str)
+    assert len({ended.error for ended in two}) == 2, "two processes at a time"
+
+
 @pytest.mark.slow
 def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
     config = small(here)
     (here / "heads").mkdir()
     shutil.copy(HEADS / "gap.yaml", here / "heads")
-    (here / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     variants = {
-        "dies": {"model.head": {"class_path": "dies.Head"}},
         "wrong": {"model.optimizer.lr": -1.0},
         "also": {"model.optimizer.weight_decay": 0.1},
     }
@@ -80,11 +98,10 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
     result = ibca(*command)
     assert result.code == 1
     lines = result.err.splitlines()
-    assert "[1/4] gap seed 3: val mAP 0." in lines[0]
-    assert "[3/4] wrong seed 3: failed with exit code 1, out/wrong-3: error: ValueError: Invalid learning" in lines[2]
-    assert "[2/4] dies seed 3: failed with exit code 137, out/dies-3: its process died (SIGKILL" in lines[1]
-    assert "[4/4] also seed 3: val mAP 0." in lines[3]
-    assert "2 of 4 failed" in lines[4]
+    assert "[1/3] gap seed 3: val mAP 0." in lines[0]
+    assert "[2/3] wrong seed 3: failed with exit code 1, out/wrong-3: error: ValueError: Invalid learning" in lines[1]
+    assert "[3/3] also seed 3: val mAP 0." in lines[2]
+    assert "1 of 3 failed" in lines[3]
     assert [row["name"] for row in rows(here / "out/sweep.csv")] == ["gap", "also"]
     assert "| also | 1 | 0." in result.out
 

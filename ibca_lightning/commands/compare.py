@@ -21,6 +21,8 @@ from ibca_lightning.commands import methods
 from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.errors import InputError
 
+_FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
+
 
 @dataclass(frozen=True)
 class Row:
@@ -121,15 +123,26 @@ def read_run(run: Path) -> list[Row]:
     if not files:
         raise InputError(f"test_metrics.json in {run}", "none", "run ibca test on its checkpoint first")
     rows = []
+    faithful = _content(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
     for file in files:
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            figures, intervals = content["metrics"], content.get("intervals", {})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"the figures of ibca test in {file}", error, "run ibca test again") from error
+        content = _content(file, "test")
         test_set = file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test"
+        figures, intervals = dict(content["metrics"]), dict(content.get("intervals", {}))
+        if faithful.get("test_set") == test_set:
+            for name in (n for n in _FAITHFULNESS if n in faithful["metrics"]):
+                figures[name], intervals[name] = faithful["metrics"][name], faithful.get("intervals", {}).get(name)
         rows.append(Row(str(run), test_set, _method(run), figures, intervals, _seed(run)))
     return rows
+
+
+def _content(file: Path, command: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        dict(content["metrics"]), dict(content.get("intervals", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
+    assert isinstance(content, dict)
+    return content
 
 
 def markdown(rows: list[Row], names: list[str] | None = None) -> str:
