@@ -1,13 +1,15 @@
-"""What each position says about each class, one linear map shared by all heads that keep "what" apart from "where".
+"""What each position says about each class, kept apart from where the class looks.
 
-Shapes: B images, C channels, N = H x W positions, L labels.
+Shapes: B images, C channels, N = H x W positions, L labels, A heads.
 """
+# ruff: noqa: N803 - shape suffixes
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def unit_class_evidence(x_BCN: Tensor, weight_LC: Tensor) -> Tensor:  # noqa: N803
+def unit_class_evidence(x_BCN: Tensor, weight_LC: Tensor) -> Tensor:
     """Scalar evidence c_ln = w_l . x_n / ||w_l|| (CSRA: Zhu & Wu, ICCV 2021, arXiv 2108.02456).
 
     The direction of w_l is learnt and its length is not: the scale of a logit is that of the features, and one class
@@ -21,3 +23,28 @@ def unit_class_evidence(x_BCN: Tensor, weight_LC: Tensor) -> Tensor:  # noqa: N8
         (B, L, N).
     """
     return F.normalize(weight_LC, dim=-1) @ x_BCN
+
+
+class ClassEvidence(nn.Module):
+    """c_aln = s_al w_al . x_n / ||w_al||: evidence of A kinds for each class, with a learnt scale for each.
+
+    Several kinds, each pooled by an attention of its own, because a single one locks in: once a spurious mark explains
+    a class, the position of the cause is not attended to and gets no gradient.
+
+    Args:
+        channels: C.
+        num_labels: L.
+        num_heads: A.
+    """
+
+    def __init__(self, channels: int, num_labels: int, num_heads: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_heads, num_labels, channels))
+        self.scale = nn.Parameter(torch.ones(num_heads, num_labels))
+        nn.init.normal_(self.weight, std=channels**-0.5)
+
+    def forward(self, x_BCN: Tensor) -> Tensor:
+        """Features (B, C, N) to evidence (B, A, L, N)."""
+        heads, labels, _ = self.weight.shape
+        evidence = unit_class_evidence(x_BCN, self.weight.float().flatten(0, 1)).reshape(len(x_BCN), heads, labels, -1)
+        return evidence * self.scale.float().unsqueeze(-1)
