@@ -61,7 +61,7 @@ def assert_same(a: HeadOutput, b: HeadOutput, tolerance: float = 1e-6) -> None:
     torch.testing.assert_close(a.attention, b.attention, rtol=0, atol=tolerance)
 
 
-# --- the formula, and reductions to simpler heads -----------------------------------------------------------------------
+# --- the formula, and reductions to simpler heads ---------------------------------------------------------------------
 
 
 def test_prediction_is_the_formula_of_the_docstring() -> None:
@@ -150,7 +150,7 @@ def test_without_classifier_the_contribution_sums_to_the_logit() -> None:
     assert build(hidden=8).eval()(features()).contribution is None
 
 
-# --- switches -----------------------------------------------------------------------------------------------------------
+# --- switches ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", LABEL_BATCHES)
@@ -218,7 +218,7 @@ def test_dropout_is_of_the_classifier_and_of_training_alone() -> None:
         assert torch.equal(head.eval()(features()).logits, head(features()).logits)
 
 
-# --- schedule -----------------------------------------------------------------------------------------------------------
+# --- schedule ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])
@@ -265,7 +265,7 @@ def test_without_gradual_the_progress_does_not_matter() -> None:
     assert start.train()(features(), labels()).losses["contrast"] > 0
 
 
-# --- what the contrast moves --------------------------------------------------------------------------------------------
+# --- what the contrast moves ------------------------------------------------------------------------------------------
 
 
 def gradients_of_contrast(head: IBCAHead) -> dict[str, float]:
@@ -295,7 +295,7 @@ def test_contrast_does_not_move_what_the_features_mean() -> None:
     assert {name for name, value in moved.items() if value > 0} == {"queries.query"}
 
 
-# --- labels -------------------------------------------------------------------------------------------------------------
+# --- labels -----------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_label_moves_its_class_through_the_prior_only() -> None:
@@ -333,7 +333,7 @@ def test_bottleneck_takes_one_sample_in_training_and_the_mean_in_evaluation() ->
     torch.testing.assert_close(head(features()).logits, head.eval()(features()).logits, rtol=0, atol=0)
 
 
-# --- what it learns -----------------------------------------------------------------------------------------------------
+# --- what it learns ---------------------------------------------------------------------------------------------------
 
 
 def trained(head: IBCAHead, x: Tensor, y: Tensor, steps: int = 150, rate: float = 1e-2) -> IBCAHead:
@@ -361,7 +361,7 @@ def test_it_learns_where_a_class_is() -> None:
     assert share > 0.5  # uniform attention: 0.06
 
 
-# --- size and errors ----------------------------------------------------------------------------------------------------
+# --- size and errors --------------------------------------------------------------------------------------------------
 
 
 def test_a_thousand_labels() -> None:
