@@ -27,5 +27,5 @@ class ClassQueries(nn.Module):
 
     def forward(self, x_BCN: Tensor) -> Tensor:
         """Score positions: features (B, C, N) to (B, A, L, N)."""
-        # Not by len(x): torch.export would keep the batch size that it was shown.
-        return (self.query.float().flatten(0, 1) @ x_BCN).unflatten(1, self.query.shape[:2])
+        # Not len(x): torch.export would keep the batch size that it was shown.
+        return (self.query.float().flatten(0, 1) @ x_BCN).reshape(x_BCN.shape[0], *self.query.shape[:2], -1)

@@ -46,4 +46,4 @@ class ClassEvidence(nn.Module):
     def forward(self, x_BCN: Tensor) -> Tensor:
         """Features (B, C, N) to evidence (B, A, L, N)."""
         evidence = unit_class_evidence(x_BCN, self.weight.float().flatten(0, 1))
-        return evidence.unflatten(1, self.weight.shape[:2]) * self.scale.float().unsqueeze(-1)
+        return evidence.reshape(x_BCN.shape[0], *self.weight.shape[:2], -1) * self.scale.float().unsqueeze(-1)

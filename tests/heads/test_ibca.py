@@ -361,6 +361,29 @@ def test_it_learns_where_a_class_is() -> None:
     assert share > 0.5  # uniform attention: 0.06
 
 
+def shares_of_cause_and_mark(contrast: float, seed: int) -> tuple[float, float]:
+    """Two classes, each with a cause and, in 95 of 100 pictures alike, a mark as strong at another position."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.rand(128, 2, generator=generator) < 0.5
+    marked = torch.where(torch.rand(128, 2, generator=generator) < 0.95, y, ~y)
+    x = 0.3 * torch.randn(128, 8, 16, generator=generator).relu()
+    place = torch.rand(128, 16, generator=generator).argsort(1)[:, :4]
+    for channel, present in enumerate(torch.cat([y, marked], dim=1).T):
+        x[torch.arange(128), channel, place[:, channel]] += 2.0 * present
+    torch.manual_seed(seed)
+    head = IBCAHead(8, 2, width=16, num_heads=2, hidden=16, contrast=contrast)
+    attention = trained(head, x, y.to(torch.int8), steps=120)(x.unflatten(-1, (4, 4))).attention.flatten(2)
+    cause, mark = (attention.gather(2, place[:, at, None])[..., 0][y & marked].mean().item() for at in ([0, 1], [2, 3]))
+    return cause, mark
+
+
+def test_contrast_gathers_attention_on_the_cause_beside_a_mark_as_strong() -> None:
+    """Not beside any mark: what the evidence favours is what the contrast gathers on, a mark too, if far stronger."""
+    without, shares = ([shares_of_cause_and_mark(contrast, seed) for seed in range(3)] for contrast in (0.0, 0.05))
+    assert all(cause > 0.8 > 0.1 > mark for cause, mark in shares)
+    assert sum(cause for cause, _ in shares) > sum(cause for cause, _ in without) + 0.1
+
+
 # --- size and errors --------------------------------------------------------------------------------------------------
 
 
