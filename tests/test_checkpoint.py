@@ -10,7 +10,7 @@ from ibca_lightning.errors import InputError
 from ibca_lightning.heads import CSRAHead, GAPHead, Head, IBCAHead
 from tests.training import Pictures, best, last, loader, module, trainer
 
-SMALL = {"width": 8, "latent": 4, "background": 3, "num_heads": 2}
+SMALL = {"width": 8, "latent": 4, "background": 3, "num_heads": 2, "hidden": 5}
 
 
 def small_ibca(channels, num_labels):
@@ -27,6 +27,11 @@ def fitted(folder, **options):
 @pytest.fixture(scope="module")
 def ibca_checkpoint(tmp_path_factory):
     return fitted(tmp_path_factory.mktemp("ibca"), head=small_ibca, class_names=["a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def normalised_checkpoint(tmp_path_factory):
+    return fitted(tmp_path_factory.mktemp("normalised"), normalise_features=True, freeze_backbone=True)
 
 
 # --- what it holds ------------------------------------------------------------------------------------------------
@@ -93,6 +98,7 @@ def test_what_is_no_checkpoint_is_named_in_one_line(content, message, tmp_path):
         ({"class_names": ["a", "b"]}, "class_names"),
         ({"backbone": "test_convnext"}, "backbone test_resnet, got test_convnext"),
         ({"feature_stride": 16}, "feature_stride 32, got 16"),
+        ({"normalise_features": True}, "normalise_features False, got True"),
         ({"head": GAPHead}, "head .*IBCAHead.*, got .*GAPHead"),
         ({"head": lambda c, n: IBCAHead(c, n, **(SMALL | {"latent": 5}))}, "head latent: 4, got latent: 5"),
     ],
@@ -104,6 +110,24 @@ def test_another_models_checkpoint_is_refused_with_what_differs(changed, message
     with pytest.raises(InputError, match=message):
         trainer().test(model, loader(pictures), ckpt_path=ibca_checkpoint, weights_only=True)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_whether_features_are_normalised_is_part_of_the_model(normalised_checkpoint):
+    """The weights of the head would fit without it as well, and mean something else."""
+    for use, message in (
+        (lambda: trainer().test(module(), loader(Pictures(4)), ckpt_path=normalised_checkpoint, weights_only=True),
+         "the checkpoint's normalise_features True, got False from the configuration"),
+        (lambda: module(init_from=str(normalised_checkpoint)), r"best.ckpt with normalise_features False, got True"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=message) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_from_before_features_could_be_normalised_has_them_as_they_are(ibca_checkpoint):
+    checkpoint = read_checkpoint(ibca_checkpoint)
+    del checkpoint["ibca"]["normalise_features"]
+    assert ModelSpec.from_checkpoint(checkpoint).normalise_features is False
 
 
 def test_reading_pictures_in_another_way_than_in_training_is_said(ibca_checkpoint, caplog):
@@ -153,15 +177,22 @@ def test_shared_classes_take_their_rows_by_name(names, ibca_checkpoint):
     initialise_from(model, source, "x.ckpt")
     ours, theirs, old = model.state_dict(), source["state_dict"], ["a", "b", "c"]
     assert float(ours["head.progress"]) == 0
-    label_free = [
-        name for name in ours if name.startswith("backbone.") or ".encoder." in name or ".project." in name
-    ] + ["head.queries.key.weight", "head.mixture.background_log_weight"]  # fmt: skip
+    shared = (
+        "backbone.",
+        "head.project.",
+        "head.refine.",
+        "head.encoder.",
+        "head.attended.norm",
+        "head.attended.hidden",
+    )
+    label_free = [name for name in ours if name.startswith(shared)] + ["head.mixture.background_log_weight"]
     for name in label_free:
         assert torch.equal(ours[name], theirs[name]), name
     for name in ("head.mixture.mean", "head.mixture.raw_log_std"):  # classes first, then background
         assert torch.equal(ours[name][len(names) :], theirs[name][3:]), name
-    per_label = {"head.weight": 0, "head.bias": 0, "head.queries.query": 1, "head.mixture.mean": 0,
-                 "head.mixture.raw_log_std": 0, "head.mixture.class_log_weight": 0}  # fmt: skip
+    per_label = {"head.evidence.weight": 1, "head.evidence.scale": 1, "head.bias": 0, "head.queries.query": 1,
+                 "head.attended.output": 0, "head.mixture.mean": 0, "head.mixture.raw_log_std": 0,
+                 "head.mixture.class_log_weight": 0}  # fmt: skip
     for name, axis in per_label.items():
         for at, label in enumerate(names):
             row = ours[name].select(axis, at)
@@ -170,6 +201,14 @@ def test_shared_classes_take_their_rows_by_name(names, ibca_checkpoint):
             else:
                 assert torch.equal(row, fresh[name].select(axis, at)), (name, label)
     assert set(ours) == {*label_free, *per_label, "head.progress"}
+
+
+def test_statistics_of_the_features_are_taken_over_whatever_the_classes(normalised_checkpoint):
+    model = module(class_names=["x", "class 1"], normalise_features=True, init_from=str(normalised_checkpoint))
+    source = read_checkpoint(normalised_checkpoint)["state_dict"]
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert torch.equal(model.state_dict()[f"feature_norm.{name}"], source[f"feature_norm.{name}"]), name
+    assert model.feature_norm.running_mean.abs().max() > 0
 
 
 class PerPair(Head):

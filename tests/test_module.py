@@ -62,7 +62,7 @@ def test_logged_loss_is_the_classification_loss_plus_the_heads_own(head):
     run.fit(model, loader(pictures), loader(pictures))
     logged = {name: float(value) for name, value in run.callback_metrics.items() if name.startswith("train/")}
     parts = [v for name, v in logged.items() if not name.startswith("train/loss")]
-    assert len(parts) == (1 if head is GAPHead else 4)
+    assert len(parts) == (1 if head is GAPHead else 3)
     assert logged["train/loss_epoch"] == pytest.approx(sum(parts), rel=1e-5)
     if head is GAPHead:  # deterministic: the loss once more from its definition
         p, y = twin(pictures.image).logits.sigmoid(), pictures.label
@@ -121,6 +121,43 @@ def test_two_accumulated_batches_take_the_step_of_one_of_both():
         trainer(accumulate_grad_batches=batches).fit(models[-1], loader(pictures, size), loader(pictures))
     for one, two in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.allclose(one, two, atol=1e-6)
+
+
+class Seen(GAPHead):
+    """Keeps the maps that it is given."""
+
+    def forward(self, features, labels=None):
+        self.features = features.detach()
+        return super().forward(features, labels)
+
+
+def test_normalised_features_have_mean_0_and_deviation_1_in_training():
+    pictures = Pictures(16)
+    raw, normalised = (module(head=Seen, normalise_features=on, freeze_backbone=True) for on in (False, True))
+    for model in (raw, normalised):
+        model.train()(pictures.image, pictures.label)
+    maps = raw.head.features
+    mean, variance = maps.mean((0, 2, 3), keepdim=True), maps.var((0, 2, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(normalised.head.features, (maps - mean) / (variance + 1e-5).sqrt())
+    assert not list(normalised.feature_norm.parameters())
+    assert {name for name, _ in normalised.named_parameters()} == {name for name, _ in raw.named_parameters()}
+
+
+def test_statistics_of_the_features_are_learnt_in_training_and_fixed_in_evaluation():
+    pictures, model = Pictures(16), module(head=Seen, normalise_features=True, freeze_backbone=True)
+    maps = module(head=Seen, freeze_backbone=True).eval()
+    trainer(max_epochs=30).fit(model, loader(pictures), loader(pictures))
+    batches = [maps(pictures.image[at]) and maps.head.features for at in (slice(8), slice(8, 16))]
+    mean = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    variance = torch.stack([batch.var((0, 2, 3)) for batch in batches]).mean(0)
+    torch.testing.assert_close(model.feature_norm.running_mean, mean, rtol=0.05, atol=0.01)
+    torch.testing.assert_close(model.feature_norm.running_var, variance, rtol=0.05, atol=0.01)
+
+    learnt = copy.deepcopy(model.feature_norm.state_dict())
+    trainer().test(model, loader(pictures), verbose=False)
+    assert all(torch.equal(value, learnt[name]) for name, value in model.feature_norm.state_dict().items())
+    whole, alone = model.eval()(pictures.image).logits, model(pictures.image[:1]).logits
+    torch.testing.assert_close(alone, whole[:1])  # no picture sees the others
 
 
 # --- figures ------------------------------------------------------------------------------------------------------

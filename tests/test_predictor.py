@@ -16,7 +16,7 @@ from ibca_lightning.data import CSVDataModule
 from ibca_lightning.errors import InputError
 from ibca_lightning.heads import IBCAHead
 from tests.data import fake_csv
-from tests.training import module, trainer
+from tests.training import Pictures, best, loader, module, trainer
 
 
 @pytest.fixture(scope="module", params=["stretch", "pad"])
@@ -54,6 +54,21 @@ def test_a_file_an_image_and_an_array_are_predicted_as_in_the_test(run):
             assert found.attention.shape == (3, 2, 2)
             assert found.attention.sum((1, 2)) == pytest.approx(np.ones(3), abs=1e-5)
             assert found.names == ["A", "B", "C"]
+
+
+def test_normalised_features_are_predicted_as_the_module_evaluates_them(tmp_path):
+    pictures = Pictures(16)
+    model = module(head=IBCAHead, normalise_features=True, freeze_backbone=True)
+    trainer(max_epochs=2, callbacks=[best(tmp_path)]).fit(model, loader(pictures), loader(pictures))
+    predictor = ibca_lightning.load(tmp_path / "best.ckpt", device="cpu")
+    saved = read_checkpoint(tmp_path / "best.ckpt")["state_dict"]
+    twin = module(head=IBCAHead, normalise_features=True, seed=1).eval()
+    twin.load_state_dict(saved)
+    with torch.no_grad():
+        expected = twin(pictures.image).logits.sigmoid()
+        twin.feature_norm.reset_running_stats()
+        assert (twin(pictures.image).logits.sigmoid() - expected).abs().max() > 1e-3, "or this test sees nothing"
+    torch.testing.assert_close(predictor.forward(pictures.image)[0], expected, rtol=0, atol=1e-6)
 
 
 def test_decisions_are_by_the_stored_thresholds(run, tmp_path):

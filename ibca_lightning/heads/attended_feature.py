@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ibca_lightning.heads.float32 import Float32LayerNorm, Float32Linear
+
 
 class AttendedFeatureClassifier(nn.Module):
     """u_l . GELU(W norm(v_l)): one hidden layer shared by all classes, one output vector each.
@@ -23,8 +25,8 @@ class AttendedFeatureClassifier(nn.Module):
 
     def __init__(self, channels: int, num_labels: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
-        self.hidden = nn.Linear(channels, hidden)
+        self.norm = Float32LayerNorm(channels)
+        self.hidden = Float32Linear(channels, hidden)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Parameter(torch.empty(num_labels, hidden))
         nn.init.normal_(self.output, std=0.02)
@@ -32,4 +34,4 @@ class AttendedFeatureClassifier(nn.Module):
     def forward(self, pooled_BLC: Tensor) -> Tensor:
         """Pooled features (B, L, C) to logits (B, L)."""
         hidden: Tensor = self.dropout(F.gelu(self.hidden(self.norm(pooled_BLC))))
-        return (hidden * self.output).sum(-1)
+        return (hidden * self.output.float()).sum(-1)

@@ -27,5 +27,5 @@ class ClassQueries(nn.Module):
 
     def forward(self, x_BCN: Tensor) -> Tensor:
         """Score positions: features (B, C, N) to (B, A, L, N)."""
-        heads, labels, _ = self.query.shape
-        return (self.query.float().flatten(0, 1) @ x_BCN).reshape(len(x_BCN), heads, labels, -1)
+        # Not len(x): torch.export would keep the batch size that it was shown.
+        return (self.query.float().flatten(0, 1) @ x_BCN).reshape(x_BCN.shape[0], *self.query.shape[:2], -1)

@@ -45,6 +45,5 @@ class ClassEvidence(nn.Module):
 
     def forward(self, x_BCN: Tensor) -> Tensor:
         """Features (B, C, N) to evidence (B, A, L, N)."""
-        heads, labels, _ = self.weight.shape
-        evidence = unit_class_evidence(x_BCN, self.weight.float().flatten(0, 1)).reshape(len(x_BCN), heads, labels, -1)
-        return evidence * self.scale.float().unsqueeze(-1)
+        evidence = unit_class_evidence(x_BCN, self.weight.float().flatten(0, 1))
+        return evidence.reshape(x_BCN.shape[0], *self.weight.shape[:2], -1) * self.scale.float().unsqueeze(-1)

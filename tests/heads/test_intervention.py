@@ -1,15 +1,12 @@
-"""Spurious attention, effect, contrast and alignment against hand-worked numbers and naive loops."""
+"""Spurious attention and contrast against hand-worked numbers and a naive loop."""
 # ruff: noqa: N806
-
-import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from ibca_lightning.heads.contrast import background_attention, contrastive_loss
-from ibca_lightning.heads.ibca import alignment_loss
-from ibca_lightning.heads.intervention import effect_loss, spurious_attention
+from ibca_lightning.heads.intervention import spurious_attention
 
 
 def test_spurious_attention_by_hand() -> None:
@@ -25,19 +22,6 @@ def test_spurious_attention_of_a_flat_or_certain_reference_is_uniform() -> None:
     certain = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
     for attention, reference in ((uniform, uniform), (certain, certain)):
         torch.testing.assert_close(spurious_attention(attention, reference), uniform)
-
-
-def test_effect_by_hand() -> None:
-    attention, spurious = torch.tensor([[[1.0, 0.0]] * 3]), torch.tensor([[[0.0, 1.0]] * 3])
-    evidence = torch.tensor([[[2.0, -1.0], [1.0, 4.0], [9.0, -9.0]]], requires_grad=True)
-    attention.requires_grad_()
-    loss = effect_loss(attention, spurious, evidence, torch.tensor([[1, 0, -1]]))
-    loss.backward()
-    # effects 3 for a positive and -3 for a negative, the third unknown
-    assert loss.item() == pytest.approx(math.log1p(math.exp(-3)), abs=1e-6)
-    assert evidence.grad is None
-    assert attention.grad is not None
-    assert (attention.grad[0, 2] == 0).all()
 
 
 def test_background_attention_by_hand() -> None:
@@ -94,17 +78,3 @@ def test_contrast_moves_only_the_anchors_that_have_a_pair() -> None:
     assert anchor.grad is not None
     assert (anchor.grad.abs().sum(-1) > 0).tolist() == [[True, False], [True, False]]
     assert all(x.grad is None for x in (*rest, background))
-
-
-def test_alignment_is_the_divergence_of_present_classes() -> None:
-    torch.manual_seed(0)
-    attention, reference = torch.randn(2, 2, 5).softmax(-1).requires_grad_(), torch.randn(2, 2, 5).softmax(-1)
-    reference.requires_grad_()
-    got = alignment_loss(attention, reference, torch.tensor([[1, 0], [-1, 1]]))
-    got.backward()
-    kl = [F.kl_div(attention[i, i].log(), reference[i, i], reduction="sum") for i in (0, 1)]
-    torch.testing.assert_close(got, (kl[0] + kl[1]) / 2)
-    assert reference.grad is None
-    assert attention.grad is not None
-    assert (attention.grad[[0, 1], [1, 0]] == 0).all()
-    torch.testing.assert_close(alignment_loss(reference, reference, torch.ones(2, 2)), torch.tensor(0.0))
