@@ -200,7 +200,7 @@ def test_predictions_are_the_test_set_in_order(run: Path, tree: Path) -> None:
 
 
 def test_test_writes_beside_the_checkpoint_and_leaves_the_configuration(own_run: Path, tree: Path, here: Path) -> None:
-    for name in ("test_metrics.json", "test_predictions.csv"):
+    for name in ("test_metrics.json", "test_predictions.csv", "test_groups.csv"):
         (own_run / name).unlink()
     before = contents(own_run)
     external = own_run.parent / "external.csv"
@@ -210,7 +210,7 @@ def test_test_writes_beside_the_checkpoint_and_leaves_the_configuration(own_run:
         "--data.test_csv", external,
     )  # fmt: skip
     after = contents(own_run)
-    assert after.keys() - before.keys() >= {"test_metrics.json", "test_predictions.csv"}
+    assert after.keys() - before.keys() >= {"test_metrics.json", "test_predictions.csv", "test_groups.csv"}
     assert {name: after[name] for name in before if "attention" not in name} == {
         name: value for name, value in before.items() if "attention" not in name
     }
