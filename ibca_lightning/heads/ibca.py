@@ -52,8 +52,10 @@ class IBCAHead(Head):
     4. "contrastive enhancement-based causal intervention": S_l = softmax_n mean_a c_aln is where the evidence itself
        lies, A_spurious ∝ A (1 - S / max S) what is attended to beside it. Under do(A = A_spurious) a class would pool
        its companions; loss `contrast` = contrast t InfoNCE: the feature pooled under A against the same class under S
-       in *other* pictures (causes recur), and away from the other classes, from do(A = A_spurious), and from the
-       picture's background. It moves where a class looks, not what the features mean.
+       in *other* pictures, and away from the other classes, from do(A = A_spurious), and from the picture's background.
+       It moves where a class looks, not what the features mean. What it does is to gather the attention on what the
+       evidence favours: with other parts that is the cause more often (README, ablation), but a mark that recurs as the
+       cause does looks the same to it, and where the mark is the stronger evidence it can be gathered instead.
 
     An unknown label (-1) leaves its class in the prior of the picture and carries no other gradient. At evaluation z is
     mu and nothing is dropped, so the head is deterministic. All but the projection runs in float32, also under
