@@ -1,8 +1,9 @@
-"""Layers that compute in float32 whatever the precision of their weights, for what overflows half precision.
+"""Layers that compute in float32 whatever autocast and the precision of their weights: what overflows half precision.
 
 Switching autocast off is not enough: with "16-true" the weights themselves are half.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,7 +13,8 @@ class Float32Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the base's name
         """(..., in) to (..., out)."""
-        return F.linear(input.float(), self.weight.float(), None if self.bias is None else self.bias.float())
+        with torch.autocast(input.device.type, enabled=False):
+            return F.linear(input.float(), self.weight.float(), None if self.bias is None else self.bias.float())
 
 
 class Float32LayerNorm(nn.LayerNorm):

@@ -15,14 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ibca_lightning.heads.float32 import Float32Linear
 
-class FullPrecisionLinear(nn.Linear):
-    """A linear layer that computes in float32, whatever autocast and the precision of the weights."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., I) to (..., O), float32."""
-        with torch.autocast(x.device.type, enabled=False):
-            return F.linear(x.float(), self.weight.float(), self.bias.float())
+class FullPrecisionLinear(Float32Linear):
+    """A linear layer in float32, and its transpose."""
 
     def pull_back(self, v_BLO: Tensor) -> Tensor:
         """Multiply v by the Jacobian: (B, L, O) to (B, L, I), float32."""
