@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from ibca_lightning import __version__
 from ibca_lightning.errors import InputError, NonFiniteError
@@ -46,18 +47,9 @@ options:
 
 exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
 """
-COMMANDS = (
-    "fit",
-    "validate",
-    "test",
-    "predict",
-    "compare",
-    "tune",
-    "sweep",
-    "faithfulness",
-    "gallery",
-    "maps",
-)
+_LIGHTNING = ("fit", "validate", "test", "predict")
+_OWN = ("compare", "tune", "sweep", "faithfulness", "gallery", "maps")  # each a function in a module of its name
+COMMANDS = (*_LIGHTNING, *_OWN)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,30 +96,8 @@ def _run(arguments: list[str]) -> int:
     # A class of the user's own lies in a file of the folder they start from; installed packages come first.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    if command == "compare":
-        from ibca_lightning.commands.compare import compare
-
-        return compare(arguments[1:])
-    if command == "faithfulness":
-        from ibca_lightning.commands.faithfulness import faithfulness
-
-        return faithfulness(arguments[1:])
-    if command == "tune":
-        from ibca_lightning.commands.tune import tune
-
-        return tune(arguments[1:])
-    if command == "sweep":
-        from ibca_lightning.commands.sweep import sweep
-
-        return sweep(arguments[1:])
-    if command == "gallery":
-        from ibca_lightning.commands.gallery import gallery
-
-        return gallery(arguments[1:])
-    if command == "maps":
-        from ibca_lightning.commands.maps import maps
-
-        return maps(arguments[1:])
+    if command in _OWN:
+        return int(getattr(import_module(f"ibca_lightning.commands.{command}"), command)(arguments[1:]))
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 

@@ -29,6 +29,7 @@ from ibca_lightning.checkpoint import (
 from ibca_lightning.errors import InputError, NonFiniteError
 from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
+from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.localisation import output_figures
 from ibca_lightning.metrics.store import EvaluationStore
@@ -146,7 +147,7 @@ class MultiLabelModule(pl.LightningModule):
         self.backbone.to(memory_format=self._memory_format)
         self.normalise_features = normalise_features
         channels = self.backbone.channels
-        self.feature_norm = nn.BatchNorm2d(channels, affine=False) if normalise_features else nn.Identity()
+        self.feature_norm = MapBatchNorm(channels, affine=False) if normalise_features else nn.Identity()
         self.head = head(channels, num_labels)
         self.loss: Loss = loss if loss is not None else MaskedBCE()
         self.register_buffer("_mean", torch.empty(1, 3, 1, 1), persistent=False)

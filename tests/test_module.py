@@ -143,6 +143,13 @@ def test_normalised_features_have_mean_0_and_deviation_1_in_training():
     assert {name for name, _ in normalised.named_parameters()} == {name for name, _ in raw.named_parameters()}
 
 
+def test_one_picture_with_a_map_of_one_cell_can_be_trained_on_normalised_features() -> None:
+    """Its channels have one value and no variance, which torch refuses; the running statistics stand in."""
+    model = module(normalise_features=True).train()
+    x = torch.randn(1, model.backbone.channels, 1, 1)
+    torch.testing.assert_close(model.feature_norm(x), x, rtol=1e-4, atol=1e-4)  # still mean 0 and deviation 1
+
+
 def test_statistics_of_the_features_are_learnt_in_training_and_fixed_in_evaluation():
     pictures, model = Pictures(16), module(head=Seen, normalise_features=True, freeze_backbone=True)
     maps = module(head=Seen, freeze_backbone=True).eval()

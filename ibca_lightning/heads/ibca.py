@@ -168,9 +168,8 @@ class IBCAHead(Head):
             attention_BLN = attention_BALN.mean(1)
             contribution_BLN = (attention_BALN * evidence_BALN).mean(1)
             logits = contribution_BLN.sum(-1) + self.bias.float()
-            pooled_BLC = attention_BLN @ x_BCN.transpose(1, 2)
             if self.attended is not None:
-                logits = logits + self.attended(pooled_BLC)
+                logits = logits + self.attended(attention_BLN @ x_BCN.transpose(1, 2))
             if learning is not None and self.contrast_weight > 0:
                 loss = self._contrast(x_BCN, evidence_BALN.mean(1), attention_BLN, learning)
                 losses["contrast"] = self.contrast_weight * self.schedule * loss
