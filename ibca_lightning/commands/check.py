@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.errors import InputError
 
@@ -42,6 +43,7 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.data.findings import find
     from ibca_lightning.data.summary import cooccurrence, summarise_split
 
+    rename = hashed_names(options)
     data, name = named_experiment_data(experiment)
     if not isinstance(data, MultiLabelDataModule):
         raise InputError("a data module on MultiLabelDataModule", type(data).__name__, "derive it from that class")
@@ -49,6 +51,9 @@ def check(arguments: list[str]) -> int:
     _refuse_others(folder)
     workers = _cores() if options.num_workers is None else options.num_workers
     contents = read_contents(data, 0 if workers == 1 else workers, _progress)
+    if rename is not None:
+        for split in contents.values():
+            split.rename = rename
     table = data if isinstance(data, TableDataModule) else None
     space = table.space() if table else None
     masks = table.space_masks() if table else None
@@ -149,6 +154,7 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--no_images", action="store_true", help="No thumbnails in check.html, which then holds no patient's picture."
     )
+    add_hash_options(parser)
     parser.add_argument("--num_workers", type=int, help="Processes that read (default: one for each core).")
     options, others = parser.parse_known_args(arguments)
     if options.num_workers is not None and options.num_workers < 0:

@@ -210,7 +210,7 @@ class IBCACLI(LightningCLI):
         """Say once how to sync what wandb writes off line."""
         if any(isinstance(logger, WandbLogger) and logger._offline for logger in self.trainer.loggers):
             folder = shlex.quote(os.path.join(self.run_dir, "wandb"))
-            _say(f"wandb runs off line; to sync: wandb sync {folder}/offline-run-*")
+            _say(f"wandb runs off line; to sync, attention pictures included: wandb sync {folder}/offline-run-*")
 
     before_test = before_fit
 
