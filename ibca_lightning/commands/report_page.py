@@ -142,8 +142,8 @@ def page(run: Run, gallery: Gallery) -> str:
 
 def _title(run: Run) -> str:
     model = run.facts.get("model") or {}
-    own = run.settings.get("model", {}).get("init_args", {})
-    head = model.get("head") or str((own.get("head") or {}).get("class_path", "model")).rpartition(".")[2]
+    own = _section(run.settings, "model").get("init_args") or {}
+    head = model.get("head") or _class_name(own, "head") or "Model"
     backbone = model.get("backbone") or own.get("backbone")
     return f"{head} on {backbone}" if backbone else head
 
@@ -163,11 +163,11 @@ def _tiles(test_set: TestSet) -> str:
 
 def _facts(run: Run) -> str:
     model, test, fit = (run.facts.get(key) or {} for key in ("model", "test", "fit"))
-    data = (test.get("data") or fit.get("data") or {}).get("class") or _class_name(run.settings.get("data"))
+    data = (test.get("data") or fit.get("data") or {}).get("class") or _class_name(run.settings, "data")
     sets = {name: own.get("rows") for part in (fit, test) for name, own in part.get("sets", {}).items()}
     groups = {name: own["groups"] for name, own in test.get("sets", {}).items() if own.get("groups")}
     classes = run.sets[0].tested.class_names
-    image_size = model.get("image_size") or (run.settings.get("data") or {}).get("init_args", {}).get("image_size")
+    image_size = model.get("image_size")
     rows = {
         "data": data,
         "pictures": ", ".join(f"{name} {rows}" for name, rows in sets.items())
@@ -176,7 +176,7 @@ def _facts(run: Run) -> str:
         "classes": f"{len(classes)}: {', '.join(classes)}",
         "input": f"{image_size} x {image_size} pixels" if image_size else "",
         "thresholds": model.get("threshold_rule"),
-        "calibration": model.get("calibration") or "none",
+        "calibration": run.sets[0].figures.get("calibration", {}).get("kind"),
         "checkpoint": test.get("checkpoint"),
         "tested": ", ".join(filter(None, (test.get("date"), test.get("device")))),
         "versions": ", ".join(f"{package} {version}" for package, version in test.get("versions", {}).items()),
@@ -185,8 +185,13 @@ def _facts(run: Run) -> str:
     return f"<dl>{items}</dl>"
 
 
-def _class_name(section: Any) -> str:
-    return str((section or {}).get("class_path", "")).rpartition(".")[2]
+def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = settings.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _class_name(settings: Mapping[str, Any], name: str) -> str:
+    return str(_section(settings, name).get("class_path", "")).rpartition(".")[2]
 
 
 def _overview(sets: Sequence[TestSet]) -> str:
