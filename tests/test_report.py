@@ -174,7 +174,7 @@ def test_no_images_and_hashed_names(folder: Path) -> None:
 
 def test_without_the_data_the_pictures_of_the_run_are_shown_and_what_is_missing_is_said(folder: Path) -> None:
     result = done("report", folder / "run", "--output", folder / "poor.html")
-    assert "not shown: heat maps of the best and worst pictures: expected" in result.out
+    assert "note: not shown: heat maps of the best and worst pictures: expected" in result.out
     page = Page(folder / "poor.html")
     assert len(page.pictures) == 1
     assert "test_jane" in page.text
@@ -189,7 +189,7 @@ def test_each_of_several_test_sets_has_its_part(tmp_path: Path) -> None:
     page = Page(run / "report.html")
     assert [row[0] for row in page.tables["All test sets"][1:]] == ["same", "reversed"]
     assert [re.sub("<.*?>", "", h) for h in re.findall(r"<h2.*?</h2>", page.html)] == [
-        "Test set: same", "Test set: reversed", "Not shown",
+        "Test set: same", "Test set: reversed", "Notes",
     ]  # fmt: skip
     one, other = (re.findall(r"<h4>.*?</p>", part) for part in page.html.split("Worst pictures")[1:])
     assert len(one) == len(other) == 8
@@ -198,7 +198,7 @@ def test_each_of_several_test_sets_has_its_part(tmp_path: Path) -> None:
 
 def test_a_trained_run_shows_its_own_data(run: Path, tmp_path: Path) -> None:
     result = done("report", run, "--output", tmp_path / "r.html", "--pictures", 2)
-    assert "not shown" not in result.out
+    assert "note" not in result.out
     page = Page(tmp_path / "r.html")
     assert len(re.findall(r"<h4>", page.html)) == 4
     assert len(page.pictures) >= 4 + 2  # at the least one class in each of the two best

@@ -43,7 +43,7 @@ def report(arguments: list[str]) -> int:
     text = page(run, gallery.renamed(rename) if rename else gallery)
     write_whole(output, lambda file: file.write_text(text, encoding="utf-8"))
     for note in gallery.notes:
-        sys.stdout.write(f"not shown: {note}\n")
+        sys.stdout.write(f"note: {note}\n")
     sys.stdout.write(f"wrote {output}, {len(text.encode()) / 1e6:.1f} MB\n")
     return 0
 
@@ -67,16 +67,16 @@ def _gallery(run: "Run", options: Namespace) -> "Gallery":
                     largest = max(largest, difference)
                 missing += not exhibits[at].panels
     if missing:
-        gallery.notes.append(f"{missing} pictures that are not among the data, or cannot be read")
+        gallery.notes.append(f"not shown: {missing} pictures that are not among the data, or cannot be read")
     if largest > _EXACT:
         gallery.notes.append(
-            f"nothing is left out, but on the pictures that are drawn the checkpoint's probabilities differ by up to "
-            f"{largest:.2f} from the tested ones: it is another one, or was tested on stored maps of less precision"
+            f"on the pictures that are drawn the checkpoint's probabilities differ by up to {largest:.2f} from the "
+            "tested ones, which are shown: it is another checkpoint, or was tested on stored maps of less precision"
         )
     if options.no_images:
-        gallery.notes.append("pictures, because of --no_images")
+        gallery.notes.append("not shown: pictures, because of --no_images")
     elif not gallery.has_panels and options.hash_names:
-        gallery.notes.append("the pictures that fit and test drew, because their names may stand in them")
+        gallery.notes.append("not shown: the pictures that fit and test drew, because their names may stand in them")
     elif not gallery.has_panels:
         gallery.drawn = of_the_run(run)
     return gallery
@@ -116,7 +116,9 @@ def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predict
         reason = (
             "the data or the checkpoint cannot be read" if options.hash_names else "expected {}, got {}".format(*said)
         )
-        notes.append(f"heat maps of the best and worst pictures: {reason}; --images DIR takes them from a folder")
+        notes.append(
+            f"not shown: heat maps of the best and worst pictures: {reason}; --images DIR takes them from a folder"
+        )
         return None, {}
     return predictor, {name: from_data(data, ids_in_order(run.folder, name)) for name, data in sets.items()}
 

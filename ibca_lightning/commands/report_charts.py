@@ -134,7 +134,7 @@ def _by_epoch(
         marks = [(a, b, 2.5, False) for a, b in zip(x, y, strict=True) if np.isfinite(b)] if len(x) <= _POINTS else []
         lines.append(Line(name, x, y, marks))
     spread = (first, last) if last > first else (first - 0.5, last + 0.5)
-    return [chart(lines, "epoch, from 0", label, title, x_range=spread, y_range=y_range, height=260)]
+    return [chart(lines, "epoch, from 0", label, title, x_range=spread, y_range=y_range, height=260, whole=True)]
 
 
 def _side_by_side(parts: list[str]) -> str:

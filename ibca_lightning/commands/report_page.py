@@ -55,16 +55,18 @@ pre { background: var(--wash); border: 1px solid var(--line); border-radius: 6px
 .exhibit h4 { margin: 0; font-size: .95rem; overflow-wrap: anywhere; }
 .exhibit p { margin: .1rem 0 .4rem; font-size: .88rem; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 10.5rem), 1fr)); gap: .7rem; }
-.panels figure { margin: 0; } .panels img { width: 100%; border-radius: 4px; display: block; }
+.panels figure { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+.panels img { width: 100%; border-radius: 4px; display: block; }
 .panels figcaption b { color: var(--ink); } .panels span { display: block; }
 .found { color: var(--good); } .missed { color: var(--error); } .wide img { border-radius: 4px; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .6rem; font-size: .85rem;
   color: var(--soft); }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .4rem; }
-  .panels { grid-template-columns: 1fr 1fr; } }
+  .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 @media print { nav { display: none; }
   pre { max-height: none; overflow: visible; white-space: pre-wrap; font-size: 7.5pt; }
-  .panels { grid-template-columns: repeat(4, 1fr); } .exhibit { break-inside: avoid; }
+  .panels { grid-template-columns: repeat(4, minmax(0, 1fr)); } .exhibit { break-inside: avoid; }
+  h3 + p { break-after: avoid; }
   .charts { grid-template-columns: 1fr 1fr; } }
 """
 )
@@ -78,7 +80,7 @@ class Gallery:
         best: Of each test set, by name.
         worst: Likewise.
         drawn: Pictures that the run itself drew: name, JPEG.
-        notes: What could not be shown, and why.
+        notes: What could not be shown, and why; and other things that a reader should know.
     """
 
     best: dict[str, list[Exhibit]] = field(default_factory=dict)
@@ -125,7 +127,7 @@ def page(run: Run, gallery: Gallery) -> str:
         sections.append(("settings", "Settings", f"{note}<pre>{escape(run.config)}</pre>"))
     notes = "".join(f"<li>{escape(note)}</li>" for note in gallery.notes)
     if notes:
-        sections.append(("notes", "Not shown", f"<ul>{notes}</ul>"))
+        sections.append(("notes", "Notes", f"<ul>{notes}</ul>"))
     links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name, _ in sections)
     body = [
         f"<header><h1>{escape(title)}</h1><p class=soft>Test report of the run {escape(run.folder.resolve().name)}. "
@@ -348,6 +350,7 @@ def _exhibit(own: Exhibit) -> str:
             ("found", "found", found),
             ("missed", "missed", missed),
             ("missed", "false alarm", wrong),
+            ("soft", "predicted, label unknown", own.unknown),
         )
         if names
     )

@@ -47,7 +47,8 @@ class Exhibit:
         name: Its id, or a hash.
         loss: Mean binary cross-entropy over its known labels.
         present: Classes that are in it.
-        predicted: Classes that were predicted at the tuned thresholds.
+        predicted: Classes with a known label that were predicted at the tuned thresholds.
+        unknown: Predicted classes whose label is not known.
         panels: The picture and its heat maps; empty where it was not drawn.
     """
 
@@ -55,6 +56,7 @@ class Exhibit:
     loss: float
     present: list[str]
     predicted: list[str]
+    unknown: list[str]
     panels: list[Panel]
 
 
@@ -106,7 +108,8 @@ def exhibit(test_set: TestSet, row: int) -> Exhibit:
         test_set.tested.ids[row],
         float(test_set.losses[row]),
         names[test_set.labels[row] == 1].tolist(),
-        names[test_set.decided[row]].tolist(),
+        names[test_set.decided[row] & (test_set.labels[row] >= 0)].tolist(),
+        names[test_set.decided[row] & (test_set.labels[row] < 0)].tolist(),
         [],
     )
 

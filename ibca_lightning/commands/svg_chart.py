@@ -59,6 +59,7 @@ def chart(
     guide: tuple[float, float, float, float] | None = None,
     bars: Sequence[float] = (),
     height: int = 320,
+    whole: bool = False,
     caption: str = "",
 ) -> str:
     """Draw a chart with its legend.
@@ -72,6 +73,7 @@ def chart(
         y_range: Ends of the y axis.
         guide: A dotted line from (x, y) to (x, y).
         bars: Heights in [0, 1] of bars of equal width behind the lines.
+        whole: Whether x is a whole number, such as an epoch.
         height: In units of which the width has 400.
         caption: Behind the title, as plain text.
 
@@ -96,6 +98,7 @@ def chart(
     parts += [
         f'<text x="{across(value):.1f}" y="{bottom + 15}" text-anchor="middle">{value:g}</text>'
         for value in ticks(*x_range)
+        if not whole or value == int(value)
     ]
     for value in ticks(*y_range):
         y = down(value)
