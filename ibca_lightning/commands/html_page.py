@@ -71,7 +71,8 @@ img { max-width: 100%; height: auto; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   .scroll { overflow: visible; width: auto; background: none; }
-  table { font-size: 7.5pt; } th, td { padding: .15rem .35rem; white-space: normal; } td.long { min-width: 0; }
+  table { font-size: 7pt; } th, td { padding: .12rem .2rem; white-space: normal; }
+  td.long, th:first-child, td:first-child { min-width: 0; }
   th button::after { content: none; }
   tr, figure, svg, img { break-inside: avoid; } h2, h3 { break-after: avoid; }
 }
