@@ -50,8 +50,8 @@ li { margin: .2rem 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
 th, td { border-bottom: 1px solid var(--line); padding: .28rem .7rem; text-align: right; white-space: nowrap; }
 th { vertical-align: bottom; font-weight: 600; color: var(--soft); }
-th:first-child, td:first-child { text-align: left; padding-left: .2rem; white-space: normal; overflow-wrap: anywhere;
-  min-width: 6rem; max-width: 18rem; }
+th:first-child, td:first-child { text-align: left; padding-left: .2rem; white-space: normal;
+  overflow-wrap: break-word; min-width: 6rem; max-width: 18rem; }
 td.text, th.text { text-align: left; } td.long { white-space: normal; min-width: 15rem; }
 tbody tr:hover { background: var(--wash); }
 td small { color: var(--soft); font-size: .86em; }
@@ -66,13 +66,13 @@ figure { margin: .2rem; } figcaption { font-size: .82rem; }
 img { max-width: 100%; height: auto; }
 @media screen and (max-width: 40rem) {  /* the first column stays in sight */
   th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); max-width: 9rem;
-    border-right: 1px solid var(--line); }
+    overflow-wrap: anywhere; border-right: 1px solid var(--line); }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   .scroll { overflow: visible; width: auto; background: none; }
   table { font-size: 7pt; } th, td { padding: .12rem .2rem; white-space: normal; }
-  td.long, th:first-child, td:first-child { min-width: 0; }
+  td.long, th:first-child, td:first-child { min-width: 0; overflow-wrap: anywhere; }
   th button::after { content: none; }
   tr, figure, svg, img { break-inside: avoid; } h2, h3 { break-after: avoid; }
 }

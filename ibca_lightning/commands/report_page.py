@@ -34,7 +34,10 @@ _MEANING = {
     "ECE": "expected calibration error over all labels together",
     "class_ECE": "expected calibration error, mean over classes",
     "attention_energy": "share of a present class's attention on its lesion",
-    "attention_gain": "the same, in multiples of uniform attention",
+    "attention_gain": "attention_energy in multiples of that of uniform attention",
+    "other_energy": "share of it on lesions of other classes alone",
+    "spurious_energy": "share of it on marks that only accompany the lesion",
+    "noise_energy": "share of it on distractors",
     "pointing_game": "share of (picture, class) pairs whose highest attention is on the lesion",
     "pixel_AP": "average precision of the attention against the lesion's pixels",
 }
