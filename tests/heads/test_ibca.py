@@ -250,10 +250,10 @@ def test_alignment_moves_attention_gradually() -> None:
 
 def test_positions_are_hidden_from_all_classes_of_a_picture_in_training_alone() -> None:
     head, seeing = awake(build(position_dropout=0.4)), awake(build())
-    hidden_BLN = head.train()(features(), labels()).attention.flatten(2) == 0
-    assert torch.equal(hidden_BLN, hidden_BLN[:, :1].expand_as(hidden_BLN))
-    assert not torch.equal(hidden_BLN[0], hidden_BLN[1])  # each picture has its own
-    assert 0.2 < hidden_BLN.float().mean() < 0.6
+    hidden = head.train()(features(), labels()).attention.flatten(2) == 0
+    assert torch.equal(hidden, hidden[:, :1].expand_as(hidden))
+    assert not torch.equal(hidden[0], hidden[1])  # each picture has its own
+    assert 0.2 < hidden.float().mean() < 0.6
     assert_same(head.eval()(features()), seeing.eval()(features()))
 
 
