@@ -79,6 +79,29 @@ def attention_panels(
     return _joined(panels, axis=1)
 
 
+def class_panel(
+    name: str, probability: float, threshold: float, attention: Tensor, mask: Tensor | None = None,
+    lesion: Tensor | None = None,
+) -> Panel:  # fmt: skip
+    """The panel of one class, as `ibca explain` and the pictures of a run show it.
+
+    Args:
+        name: Of the class.
+        probability: In [0, 1], calibrated.
+        threshold: Above which the class is found.
+        attention: (H, W), sums to 1.
+        mask: (S, S) bool, the class's lesion on the square that the model sees; the title then says which share of the
+            attention lies on the grid cells that it touches. None, or empty: no lesion is known.
+        lesion: (h, w) bool, the same in the picture's own proportions, to be outlined; default `mask`.
+    """
+    title = [name, f"p = {probability:.2f}, threshold {threshold:.2f}"]
+    outline = None
+    if mask is not None and bool(mask.any()):
+        title.append(f"on lesion {share_on(attention, mask):.0%}")
+        outline = (mask if lesion is None else lesion).numpy()
+    return Panel(attention.numpy(), title, outline)
+
+
 def explanation(
     picture: np.ndarray,
     panels: Sequence[Panel],

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from ibca_lightning.errors import InputError
@@ -39,3 +40,13 @@ def class_indices(asked: Sequence[str] | None, names: Sequence[str]) -> list[int
         if wanted not in names:
             raise InputError(f"--classes among {', '.join(names)}", wanted, "correct it")
     return [names.index(name) for name in asked or names]
+
+
+def require_folder(path: str) -> None:
+    """Refuse an `--output` that is to be a folder and is something else.
+
+    Raises:
+        InputError: When it is.
+    """
+    if Path(path).exists() and not Path(path).is_dir():
+        raise InputError(f"--output {path} to be a folder", "a file", "give another one")
