@@ -196,7 +196,9 @@ def test_a_table_of_paths_is_explained_and_none_leaves_the_output(folder: Path, 
     explained(folder, output, "--images", table, *options, "--mask_dir", masks, "--overwrite")
     assert picture_of(output / f"{names[0]}.png").shape[0] == STRIP + 32 + HEIGHT + BAR, "the share on the lesion"
     table.write_text(f"file\n../images/a.png\n{folder}/images/a.png\nimages/a.png\n")
-    result = ibca("explain", "--ckpt_path", folder / "x.ckpt", "--images", table, *options[:4], "--output", output, "--overwrite")
+    result = ibca(
+        "explain", "--ckpt_path", folder / "x.ckpt", "--images", table, *options[:4], "--output", output, "--overwrite"
+    )
     assert (result.code, len(result.errors)) == (2, 1), result.err
     assert "one picture for" in result.errors[0]
 
@@ -205,7 +207,7 @@ def test_wrong_input_is_one_line(folder: Path, tmp_path: Path) -> None:
     given = ("explain", "--ckpt_path", folder / "x.ckpt", "--output", tmp_path / "out", "--images")
     for arguments, words in (
         ((folder / "images", "--classes", "XX"), "--classes among MA, EX"),
-        ((tmp_path / "*.png",), "matches"),
+        ((tmp_path / "*.png",), "that fits"),
         ((tmp_path / "none",), "nothing there"),
         ((folder / "images/a.png", folder / "masks/a.png"), "names that differ"),
         ((folder / "images", "--max_side", 3), "--max_side"),

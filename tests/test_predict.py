@@ -219,9 +219,14 @@ def test_a_killed_process_is_taken_up(pictures: Path, checkpoint: Path):
     path, process = Path("out/predictions.csv"), subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > 5):
         time.sleep(0.005)
+    os.kill(process.pid, signal.SIGSTOP)
+    kept = path.read_bytes()
+    second = ibca(*command[3:])
+    assert second.code == 2
+    assert "a folder out that nobody writes into, got another run" in second.errors[0]
+    assert path.read_bytes() == kept
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    kept = path.read_bytes()
     assert 5 < kept.count(b"\n") < 200, "or it was not stopped half way"
     result = ibca(*command[3:])
     assert result.code == 2, "two pictures cannot be read"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.commands.opening import CHECKPOINT, add_device, opened
-from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.options import OptionParser, require_folder
 from ibca_lightning.errors import InputError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -207,4 +207,6 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     for name, least in (("pairs", 1), ("steps", 1), ("seed", 0)):
         if getattr(options, name) < least:
             raise InputError(f"--{name} of at least {least}", getattr(options, name), "give another value")
+    if options.output is not None:
+        require_folder(options.output)
     return options, others

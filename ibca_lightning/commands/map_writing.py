@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -66,8 +65,6 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         raise InputError(
             "a data module of pictures for ibca maps", type(data).__name__, "give that which the maps are to be made of"
         )
-    if Path(folder).exists() and not Path(folder).is_dir():
-        raise InputError(f"--output {folder} to be a folder", "a file", "give another --output")
     data.augment = "none"  # what a picture may turn into at random is stored as its views
     sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
     tests = data.test_sets()

@@ -1,5 +1,6 @@
 """Options of the commands that need no Lightning: argparse with the errors of the contract."""
 
+import os
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,10 +44,16 @@ def class_indices(asked: Sequence[str] | None, names: Sequence[str]) -> list[int
 
 
 def require_folder(path: str) -> None:
-    """Refuse an `--output` that is to be a folder and is something else.
+    """Refuse an `--output` that is no folder to write in and cannot become one, before the work for it is done.
 
     Raises:
-        InputError: When it is.
+        InputError: When it is such.
     """
-    if Path(path).exists() and not Path(path).is_dir():
-        raise InputError(f"--output {path} to be a folder", "a file", "give another one")
+    place = Path(path)
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        got = "a file" if place == Path(path) else f"a file at {place}"
+        raise InputError(f"--output {path} to be a folder", got, "give another one")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"--output {path} to be a folder to write in", f"{place}, read-only", "give another one")
