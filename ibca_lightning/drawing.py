@@ -97,7 +97,7 @@ def class_panel(
     title = [name, f"p = {probability:.2f}, threshold {threshold:.2f}"]
     outline = None
     if mask is not None and bool(mask.any()):
-        title.append(f"on lesion {share_on(attention, mask):.0%}")
+        title.append(f"energy on lesion {share_on(attention, mask):.0%}")
         outline = (mask if lesion is None else lesion).numpy()
     return Panel(attention.numpy(), title, outline)
 
