@@ -32,6 +32,8 @@ def run(stored: tuple[Path, Path]) -> Path:
     assert result.err.count("no attention pictures: the data are stored maps") == 1
     assert not (folder / "attention").exists()
     done("test", "--config", folder / "config.yaml", "--ckpt_path", folder / "checkpoints/best.ckpt")
+    card = (folder / "checkpoints/model_card.md").read_text()
+    assert "FrozenMaps: the pictures of CSVDataModule as stored maps of the frozen backbone, in precision 32" in card
     return folder
 
 

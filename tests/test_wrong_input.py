@@ -324,7 +324,7 @@ PICTURES: dict[str, tuple[dict[str, str | None], tuple[str, ...]]] = {
     "batch size 0": ({"--batch_size": "0"}, ("--batch_size",)),
     "wrong type": ({"--batch_size": "many"}, ("--batch_size", "many")),
     "unknown option": ({"--treshold": "1"}, ("--treshold",)),
-    "unknown device": ({"--device": "abacus"}, ("--device abacus",)),
+    "unknown device": ({"--device": "abacus"}, ("--device", "abacus")),
     "another file of torch": ({"--ckpt_path": "weights.pth"}, ("weights.pth",)),
 }  # fmt: skip
 

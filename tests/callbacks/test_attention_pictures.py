@@ -60,7 +60,11 @@ def test_the_pictures_on_disk_belong_to_the_best_checkpoint(tmp_path):
             title = [f"class {c}", f"p = {probabilities[c]:.2f}, threshold {record['thresholds'][c]:.2f}"]
             energy = share_on(output.attention[0, c], pictures.mask[at, c])
             panels.append(
-                Panel(output.attention[0, c].numpy(), [*title, f"energy on lesion {energy:.0%}"], pictures.mask[at, c].numpy())
+                Panel(
+                    output.attention[0, c].numpy(),
+                    [*title, f"energy on lesion {energy:.0%}"],
+                    pictures.mask[at, c].numpy(),
+                )
             )
         found = [f"class {c}" for c in range(3) if probabilities[c] > record["thresholds"][c]]
         shown = ", ".join(f"class {c}" for c in present)
