@@ -122,7 +122,8 @@ def explanation(
         max_side: A picture with a longer side is shrunk to it; one whose longer side is below 256 pixels is enlarged.
 
     Returns:
-        (height, width, 3) uint8 RGB: rows of at least four panels, where there are so many.
+        (height, width, 3) uint8 RGB: rows of one length, as far as that goes, of five tiles or more where there are so
+        many.
     """
     height, width = picture.shape[:2]
     factor = min(max_side, max(height, width, _LEAST)) / max(height, width)
@@ -140,7 +141,8 @@ def explanation(
             _outline(drawn, panel.outline, letters)
         bar = _scale_bar(size[0], panel.attention, letters)
         tiles.append(_widened(np.concatenate([drawn, bar]), panel.title, lines, letters))
-    columns = min(len(tiles), max(4, math.ceil(math.sqrt(len(tiles)))))
+    rows = math.ceil(len(tiles) / max(5, math.ceil(math.sqrt(len(tiles)))))
+    columns = math.ceil(len(tiles) / rows)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     return stacked([_joined(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)])
 

@@ -135,11 +135,12 @@ def test_large_pictures_are_shrunk_to_the_cap_and_small_ones_enlarged(
     assert figure.shape[:2] == (34 + shown[0], shown[1])
 
 
-def test_many_classes_stand_in_rows() -> None:
-    panels = [Panel(np.full((2, 2), 0.25, np.float32), ["a"])] * 8
+@pytest.mark.parametrize(("classes", "columns", "rows"), [(4, 5, 1), (5, 3, 2), (8, 5, 2), (40, 7, 6)])
+def test_many_classes_stand_in_even_rows(classes: int, columns: int, rows: int) -> None:
+    panels = [Panel(np.full((2, 2), 0.25, np.float32), ["a"])] * classes
     figure = explanation(np.zeros((256, 256, 3), np.uint8), panels, ["t"])
-    assert figure.shape == (3 * (34 + 256 + 24) + 2 * GAP, 4 * 256 + 3 * GAP, 3)
-    assert (figure[-200:, -256:] == 255).all()
+    assert figure.shape == (rows * (34 + 256 + 24) + (rows - 1) * GAP, columns * (256 + GAP) - GAP, 3)
+    assert (figure[-200:, -256:] == 255).all() == (columns * rows > classes + 1)
 
 
 def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Path, tmp_path: Path) -> None:
