@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,7 +28,7 @@ from ibca_lightning.checkpoint import (
     require_same_model,
 )
 from ibca_lightning.errors import InputError, NonFiniteError
-from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate
+from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate, prediction_columns
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.losses import Loss, MaskedBCE
@@ -128,6 +129,11 @@ class MultiLabelModule(pl.LightningModule):
         super().__init__()
         _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
         _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
+        twice = [name for name, number in Counter(prediction_columns(class_names)).items() if number > 1]
+        _require(
+            not twice, "class names beside which no other column of predictions.csv is called the same", twice[:1],
+            "rename that class",
+        )  # fmt: skip
         _require(callable(head), "model.head as a class of heads", head, "name one, such as IBCAHead, or leave it out")
         _require(callable(optimizer), "model.optimizer as a class", optimizer, "name one, such as torch.optim.AdamW")
         _require(0 <= warmup_fraction < 1, "model.warmup_fraction in [0, 1)", warmup_fraction, "try 0.05")

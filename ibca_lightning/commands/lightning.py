@@ -33,9 +33,11 @@ from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.parsing import one_line
 from ibca_lightning.commands.run_folder import (
     choose_run_dir,
+    claim,
     create_run_dir,
     process_rank,
     refuse_taken,
+    release,
     remove_unstarted,
     run_of,
 )
@@ -43,6 +45,7 @@ from ibca_lightning.commands.tables import evaluation_table, fit_table
 from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.errors import InputError
 from ibca_lightning.module import MONITOR, MultiLabelModule
+from ibca_lightning.streams import write_err
 
 _NOISE = (
     ".*does not have many workers.*",
@@ -67,6 +70,8 @@ class IBCACLI(LightningCLI):
     run_dir: str
     _typed: list[str]
     _before: set[str] | None
+    _claimed: int | None = None
+    _goes_on: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
@@ -79,6 +84,8 @@ class IBCACLI(LightningCLI):
             if code is not None:
                 raise SystemExit(code) from error
             raise
+        finally:
+            release(self._claimed)
         self._finish(None)
 
     def _code_of_peer(self, error: Exception) -> int | None:
@@ -156,15 +163,20 @@ class IBCACLI(LightningCLI):
                 _say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
         fit = self.subcommand == "fit"
         self.run_dir = choose_run_dir(config.run_dir, checkpoint, config, fit)
-        goes_on = checkpoint and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
-        if fit and not goes_on:
+        self._goes_on = bool(checkpoint) and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
+        if fit and not self._goes_on:
             refuse_taken(self.run_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""
         config = self.config_init[self.subcommand]
         trainer = config.trainer
-        self._before = create_run_dir(self.run_dir)
+        before = create_run_dir(self.run_dir)
+        if self.subcommand == "fit":
+            self._claimed = claim(self.run_dir)
+            if not self._goes_on:
+                refuse_taken(self.run_dir)  # by a run that began and ended meanwhile
+        self._before = before  # from here on this run may clear up
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         callbacks: list[Callback] = [WriteResults(self.run_dir), ProgressBar() if terminal else EpochLines()]
         if self.subcommand in ("fit", "test"):
@@ -314,14 +326,14 @@ def _said_by_parent(error: Exception, parent: int) -> int | None:
 
 @rank_zero_only
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    write_err(line + "\n")
 
 
 class _Stderr(logging.Handler):
     """Writes to what `sys.stderr` is at that moment: a notebook or a test exchanges it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        write_err(self.format(record) + "\n")
 
 
 def _quieten() -> None:

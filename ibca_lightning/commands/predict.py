@@ -28,7 +28,7 @@ def predict_pictures(arguments: list[str]) -> int:
     from ibca_lightning.data.picture_list import list_pictures
     from ibca_lightning.data.readings import Readings, readings_loader
     from ibca_lightning.ensemble import Ensemble
-    from ibca_lightning.evaluation import decision_columns, decisions, digits
+    from ibca_lightning.evaluation import decisions, digits, prediction_columns
     from ibca_lightning.predictor import load
 
     keep_freed_memory()
@@ -45,7 +45,7 @@ def predict_pictures(arguments: list[str]) -> int:
         "views": options.tta,
     }
     names, thresholds = model.class_names, model.thresholds
-    with PredictionFiles(folder, record, ["id", *names, *decision_columns(names)]) as files:
+    with PredictionFiles(folder, record, prediction_columns(names, labelled=False)) as files:
         left = [name for name in ids if name not in files.done]
         loader = readings_loader(Readings(root, left, model.transforms), options.batch_size, options.num_workers)
         first = ""
