@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import time
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
         return os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
     by_time = os.path.join("runs", experiment_name(config), time.strftime("%Y-%m-%d_%H-%M-%S"))
     # Two runs may start in one second, and a clock may be put back.
-    return next(name for name in (by_time, *(f"{by_time}-{n}" for n in count(2))) if not os.path.exists(name))
+    return next(name for name in chain([by_time], (f"{by_time}-{n}" for n in count(2))) if not os.path.exists(name))
 
 
 def run_of(ckpt_path: str) -> Path:
