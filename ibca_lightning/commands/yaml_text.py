@@ -21,12 +21,13 @@ def compose(text: str) -> yaml.Node | None:
     Raises:
         yaml.YAMLError: When it is no YAML, holds a value or tag that YAML's plain data has not, or is too large.
     """
+    loader = _ShallowLoader(text)
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
-    except RecursionError:
-        raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels") from None
+        node = loader.get_single_node()
+    finally:
+        loader.dispose()
     if node is not None:
-        _measure(node, 0, {})
+        _measure(node, {})
     return node
 
 
@@ -53,20 +54,37 @@ def load(text: str) -> Any:
     return construct(compose(text))
 
 
-def _measure(node: yaml.Node, depth: int, known: dict[int, int]) -> int:
-    """The number of nodes with every alias written out; `known` by identity, -1 for those that are being measured."""
-    if depth > MAX_DEPTH:
-        raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
-    if (size := known.get(id(node))) is not None:
-        if size < 0:
+class _ShallowLoader(yaml.SafeLoader):
+    """Stops at once where it becomes too deep: PyYAML takes seconds for a thousand brackets."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node and those in it."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """The number of nodes with every alias written out, and their depth; `known` by identity, (0, 0) while measured."""
+    if (measured := known.get(id(node))) is not None:
+        if measured == (0, 0):
             raise YAMLTooLargeError("an anchor that holds itself")
-        return size
-    known[id(node)] = -1
-    size = 1
+        return measured
+    known[id(node)] = (0, 0)
+    size, depth = 1, 0
     if isinstance(node, yaml.CollectionNode):
         for item in node.value:
-            size += sum(_measure(part, depth + 1, known) for part in (item if isinstance(item, tuple) else (item,)))
-            if size > MAX_NODES:
-                raise YAMLTooLargeError(f"more than {MAX_NODES} values with its anchors written out")
-    known[id(node)] = size
-    return size
+            for part in item if isinstance(item, tuple) else (item,):
+                more, below = _measure(part, known)
+                size, depth = size + more, max(depth, below)
+                if size > MAX_NODES:
+                    raise YAMLTooLargeError(f"more than {MAX_NODES} values with its anchors written out")
+    if depth >= MAX_DEPTH:
+        raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
+    known[id(node)] = (size, depth + 1)
+    return known[id(node)]

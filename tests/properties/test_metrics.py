@@ -134,7 +134,7 @@ def test_a_wanted_rate_is_reached_wherever_it_can_be(given_rows, name, wanted) -
 
 
 @given(judged(least=4), st.sampled_from(("temperature", "platt")))
-@settings(max_examples=25)
+@settings(max_examples=8)
 def test_calibration_keeps_the_order_within_each_class(given_rows, kind) -> None:
     scores, labels = given_rows
     logits = torch.logit(scores.clamp(0.01, 0.99)) * 3
