@@ -1,9 +1,18 @@
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 ROW = re.compile(r"\| (\d+) \| (.+?) \| (.+) \| `([^:`]+)::(test_\w+)(?:\[(.+)\])?` \|")
+
+
+@cache
+def named(file: str) -> tuple[set[str], set[object]]:
+    """The functions and the constants of a file."""
+    nodes = list(ast.walk(ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))))
+    functions = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    return functions, {node.value for node in nodes if isinstance(node, ast.Constant)}
 
 
 def test_every_fault_of_the_list_has_its_test() -> None:
@@ -13,7 +22,6 @@ def test_every_fault_of_the_list_has_its_test() -> None:
     assert [int(row[1]) for row in rows if row] == list(range(1, len(rows) + 1))
     assert len(rows) >= 40
     for row in filter(None, rows):
-        tree = ast.parse((REPOSITORY / row[4]).read_text(encoding="utf-8"))
-        assert row[5] in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, row[0]
-        cases = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        tests, cases = named(row[4])
+        assert row[5] in tests, row[0]
         assert row[6] is None or row[6] in cases, row[0]
