@@ -88,7 +88,12 @@ def test_pictures(tmp_path: Path) -> None:
             assert mask.ndim == 2
             assert mask.dtype == np.uint8
             return
-        pixels = read_image(path, rng.choice((None, 16, 100)))
+        try:
+            pixels = read_image(path, rng.choice((None, 16, 100)))
+        except InputError as error:
+            if "a decoder for the compression of" not in str(error):  # a mark that says so may arise by chance
+                raise
+            raise PictureError(error.expected, error.got, error.fix) from None
         assert pixels.dtype == np.uint8
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
