@@ -143,7 +143,7 @@ def test_calibration_keeps_the_order_within_each_class(given_rows, kind) -> None
     assert bool(((probabilities >= 0) & (probabilities <= 1)).all())
     for at in range(3):
         order = logits[:, at].argsort()
-        assert bool((probabilities[order, at].diff() >= -1e-6).all()  # of float32)
+        assert bool((probabilities[order, at].diff() >= -1e-6).all())  # of float32
 
 
 @given(judged(least=6), st.integers(0, 5))
