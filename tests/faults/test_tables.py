@@ -8,7 +8,7 @@ import pytest
 
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.errors import InputError
-from tests.command_line import done, experiment, ibca, rows, written
+from tests.command_line import contents, done, experiment, ibca, rows, written
 
 NAMES = ("a,b", "line\nbreak", "d/e", "f=g", "7", "..", '"quoted"', "=cmd()", "%s{x}$HOME", "🩺 ‮x")
 
@@ -121,6 +121,7 @@ def test_class_names_of_any_text_come_back_from_every_file(tree: Path, here: Pat
         ]
         (root / f"{name}.csv").write_text("\n".join(text) + "\n", encoding="utf-8")
     written(here / "e.yaml", experiment(root))
+    before = contents(root)
     folder = Path("ru n\n'\"ü🩺 $x;")
     done("fit", "--config", "e.yaml", "--run_dir", folder)
     checkpoint = folder / "checkpoints/best.ckpt"
@@ -131,6 +132,7 @@ def test_class_names_of_any_text_come_back_from_every_file(tree: Path, here: Pat
     assert len(printed.splitlines()) == 3, "one row, whatever the run is called"
     done("predict", "--ckpt_path", checkpoint, "--images", root / "images", "--output", "out")
     assert list(rows(Path("out/predictions.csv"))[0])[: 1 + len(NAMES)] == ["id", *NAMES]
+    assert contents(root) == before, "data may lie on a disk that cannot be written"
     assert sorted(os.listdir(here)) == sorted([root.name, "e.yaml", folder.name, "out", "table"])
 
 

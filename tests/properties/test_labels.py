@@ -20,7 +20,7 @@ CHOICES = ("ignore", "zero", "one")
 cells = st.sampled_from([(value, text) for value, texts in TEXTS.items() for text in texts])
 
 
-@given(st.text() | st.from_regex(r"\s*[-+]?[0-9_.eE]*\s*", fullmatch=True))
+@given(st.text() | st.from_regex(r"[-+]?[01١]?_?[01١](\.0)?", fullmatch=True) | st.from_regex(r"[-+]?[\d_.eE]*"))
 def test_any_text_is_a_label_or_none_and_a_label_is_its_number(text: str) -> None:
     value = parse_label(text)
     assert value in (0, 1, -1, None)
