@@ -79,6 +79,29 @@ def attention_panels(
     return _joined(panels, axis=1)
 
 
+def class_panel(
+    name: str, probability: float, threshold: float, attention: Tensor, mask: Tensor | None = None,
+    lesion: Tensor | None = None,
+) -> Panel:  # fmt: skip
+    """The panel of one class, as `ibca explain` and the pictures of a run show it.
+
+    Args:
+        name: Of the class.
+        probability: In [0, 1], calibrated.
+        threshold: Above which the class is found.
+        attention: (H, W), sums to 1.
+        mask: (S, S) bool, the class's lesion on the square that the model sees; the title then says which share of the
+            attention lies on the grid cells that it touches. None, or empty: no lesion is known.
+        lesion: (h, w) bool, the same in the picture's own proportions, to be outlined; default `mask`.
+    """
+    title = [name, f"p = {probability:.2f}, threshold {threshold:.2f}"]
+    outline = None
+    if mask is not None and bool(mask.any()):
+        title.append(f"energy on lesion {share_on(attention, mask):.0%}")
+        outline = (mask if lesion is None else lesion).numpy()
+    return Panel(attention.numpy(), title, outline)
+
+
 def explanation(
     picture: np.ndarray,
     panels: Sequence[Panel],
@@ -99,7 +122,8 @@ def explanation(
         max_side: A picture with a longer side is shrunk to it; one whose longer side is below 256 pixels is enlarged.
 
     Returns:
-        (height, width, 3) uint8 RGB: rows of at least four panels, where there are so many.
+        (height, width, 3) uint8 RGB: rows of one length, as far as that goes, of five tiles or more where there are so
+        many.
     """
     height, width = picture.shape[:2]
     factor = min(max_side, max(height, width, _LEAST)) / max(height, width)
@@ -117,7 +141,8 @@ def explanation(
             _outline(drawn, panel.outline, letters)
         bar = _scale_bar(size[0], panel.attention, letters)
         tiles.append(_widened(np.concatenate([drawn, bar]), panel.title, lines, letters))
-    columns = min(len(tiles), max(4, math.ceil(math.sqrt(len(tiles)))))
+    rows = math.ceil(len(tiles) / max(5, math.ceil(math.sqrt(len(tiles)))))
+    columns = math.ceil(len(tiles) / rows)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     return stacked([_joined(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)])
 

@@ -73,8 +73,7 @@ class Predictor:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise InputError(
-                "a device of this machine, such as cpu or cuda:0", f"{device} ({str(error).splitlines()[0]})",
-                "choose another --device",
+                "a device of this machine, such as cpu or cuda:0", device, "choose another --device, or leave it out"
             ) from error  # fmt: skip
         self.model = MultiLabelModule(
             len(spec.class_names),

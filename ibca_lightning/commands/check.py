@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.options import OptionParser, require_folder
 from ibca_lightning.errors import InputError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -153,4 +153,6 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     options, others = parser.parse_known_args(arguments)
     if options.num_workers is not None and options.num_workers < 0:
         raise InputError("--num_workers of at least 0", options.num_workers, "give another value")
+    if options.output is not None:
+        require_folder(options.output)
     return options, others
