@@ -143,12 +143,37 @@ def _unexpected(error: Exception, debug: bool) -> int:
     if type(error).__module__.startswith("wandb.") and type(error).__name__ == "UsageError":  # no key, above all
         wanted = InputError("wandb to be set up for --wandb online", str(error), "or give --wandb offline or disabled")
         return _failed(wanted, 2, debug)
+    if _out_of_memory(error):
+        return _failed(_too_large(error), 1, debug)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
         raise error
     first = (str(error).strip().splitlines() or [""])[0]
     hint = "run again with --debug for the traceback"
     return _failed(f"{type(error).__name__}: {first}; {hint}", code, debug)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether a device or this machine had no memory left; told by names, so that nothing heavy is imported."""
+    texts = ("out of memory", "DefaultCPUAllocator: ", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
+    cause: BaseException | None = error
+    while cause is not None:
+        memory = isinstance(cause, RuntimeError) and any(text in str(cause) for text in texts)
+        if memory or isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _too_large(error: Exception) -> InputError:
+    first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return InputError(
+        "enough memory for a batch",
+        first if len(first) <= 200 else first[:197] + "...",
+        "lower --data.batch_size (--trainer.accumulate_grad_batches makes up for it in the step) or --data.image_size, "
+        "or give --trainer.precision bf16-mixed; --batch_size where a command has it; fit --find_batch_size true "
+        "looks for the largest on a GPU",
+    )
 
 
 if __name__ == "__main__":
