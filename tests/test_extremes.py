@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from functools import partial
 
 import pytest
@@ -93,15 +94,9 @@ def test_one_picture_of_one_cell_says_that_batch_statistics_cannot_be_had_and_wh
 
 def test_one_test_picture_and_one_label_give_nulls_and_no_failure(tree, tmp_path) -> None:
     header, first = (tree / "test.csv").read_text().splitlines()[:2]
-    (tmp_path / "one.csv").write_text(f"{header}\n{first}\n")
-    config = experiment(tree, label_columns=["A"], image_size=64)
-    import shutil
-
-    root = tmp_path / "tree"
-    shutil.copytree(tree, root)
-    (root / "test.csv").write_text(f"{header}\n{first}\n")
-    config["data"]["init_args"]["root"] = str(root)
-    run = tmp_path / "run"
+    shutil.copytree(tree, tmp_path / "tree")
+    (tmp_path / "tree" / "test.csv").write_text(f"{header}\n{first}\n")
+    config, run = experiment(tmp_path / "tree", label_columns=["A"], image_size=64), tmp_path / "run"
     done("fit", "--config", written(tmp_path / "e.yaml", config), "--run_dir", run)
     done("test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "best.ckpt")
     text = (run / "test_metrics.json").read_text()

