@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from ibca_lightning.checkpoint import read_checkpoint
 from ibca_lightning.commands import finders, lightning
@@ -27,11 +28,11 @@ def too_large(most):
     return training_step
 
 
-@pytest.mark.parametrize("fits", [8, 1])
+@pytest.mark.parametrize("fits", [4, 1])
 def test_the_largest_batch_that_fits_is_found_used_said_and_saved(fits, tree, tmp_path, monkeypatch):
     monkeypatch.setattr(finders, "memory_is_guarded", lambda trainer: True)
     monkeypatch.setattr(MultiLabelModule, "training_step", too_large(fits))
-    config = written(tmp_path / "e.yaml", experiment(tree))
+    config = written(tmp_path / "e.yaml", experiment(tree, image_size=64))
     TAKEN.clear()
     result = done("fit", "--config", config, "--run_dir", tmp_path / "run", "--find_batch_size", "true")
     assert f"found data.batch_size {fits}" in result.err
@@ -40,6 +41,9 @@ def test_the_largest_batch_that_fits_is_found_used_said_and_saved(fits, tree, tm
     assert saved["data"]["init_args"]["batch_size"] == fits
     assert saved["find_batch_size"] is False
     if fits == 1:
+        monkeypatch.setattr(MultiLabelModule, "training_step", too_large(0))
+        none = ibca("fit", "--config", config, "--run_dir", tmp_path / "none", "--find_batch_size", "true")
+        assert (none.code, "memory for a batch of one picture" in none.errors[0]) == (2, True)
         return
     # The saved run starts from the same model and random numbers, and takes the same steps.
     done("fit", "--config", tmp_path / "run" / "config.yaml", "--run_dir", tmp_path / "again")
@@ -82,7 +86,6 @@ def test_what_cannot_be_found_is_refused(option, more, named, run, tree, tmp_pat
 
 
 def test_several_processes_would_each_find_something_else():
-    config = SimpleNamespace(ckpt_path=None, find_batch_size=False, find_lr=True)
-    config.__class__.__getitem__ = lambda self, name: getattr(self, name)
+    config = Namespace(ckpt_path=None, find_batch_size=False, find_lr=True)
     with pytest.raises(lightning.InputError, match="--find_lr with one process, got 2"):
         finders.require_finding(SimpleNamespace(world_size=2), config)

@@ -19,7 +19,7 @@ from ibca_lightning.errors import InputError, NonFiniteError
 
 _KEPT = ("accelerator", "devices", "precision", "gradient_clip_val", "gradient_clip_algorithm", "deterministic")
 _STEPS, _LOWEST, _HIGHEST = 100, 1e-7, (1.0, 0.1, 0.01, 1e-3)
-_NEVER = 10**9
+_NEVER, _MOST = 10**9, 4096
 
 
 def require_finding(trainer: pl.Trainer, config: Any) -> None:
@@ -58,7 +58,7 @@ def memory_is_guarded(trainer: pl.Trainer) -> bool:
 
 
 def find_batch_size(model: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> int:
-    """The largest power of two that trains and validates without running out of memory.
+    """The largest power of two, below the number of training pictures, that trains and validates in the memory.
 
     Args:
         model: Stays as it is.
@@ -66,12 +66,27 @@ def find_batch_size(model: pl.LightningModule, data: pl.LightningDataModule, opt
         options: Of the run's trainer.
 
     Returns:
-        At most the first one that is no smaller than the training set.
+        At most 4096.
+
+    Raises:
+        InputError: There is no memory for a batch of one picture.
     """
     before = data.batch_size  # type: ignore[attr-defined]
     with _tuner(options) as tuner:
         try:
-            found = tuner.scale_batch_size(copy.deepcopy(model), datamodule=data, init_val=2, max_val=2**30)
+            data.setup("fit")
+            # Lightning neither starts nor takes a step back at a size that the whole set is no larger than, and would
+            # give back one that it has not tried after the largest: so it starts at 2 and stops at the last below that.
+            data.batch_size = 1  # type: ignore[attr-defined]
+            pictures = min(len(data.train_dataloader().dataset), 2 * _MOST)
+            trials = max((pictures - 1).bit_length() - 1, 1)
+            found = tuner.scale_batch_size(copy.deepcopy(model), datamodule=data, init_val=2, max_trials=trials)
+        except ValueError as error:
+            if data.batch_size > 0:  # type: ignore[attr-defined]
+                raise
+            raise InputError(
+                "memory for a batch of one picture", "none", "lower data.image_size, or take a smaller backbone"
+            ) from error
         finally:
             data.batch_size = before  # type: ignore[attr-defined]
     if torch.cuda.is_available():

@@ -233,7 +233,9 @@ class IBCACLI(LightningCLI):
             size = find_batch_size(self.model, self.datamodule, options)
             self.datamodule.batch_size = config.data.init_args.batch_size = size
             config.find_batch_size = False
-            _say(f"found data.batch_size {size}: the largest power of two that fits; the learning rate stays")
+            _say(
+                f"found data.batch_size {size}, the largest power of two that fits and is smaller than the set; the rate stays"
+            )
         if config.find_lr:
             rate = find_learning_rate(self.model, self.datamodule, options)
             self.model.learning_rate = config.model.init_args.learning_rate = rate
