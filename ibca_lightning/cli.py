@@ -11,6 +11,7 @@ from importlib import import_module
 
 from ibca_lightning import __version__
 from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError
+from ibca_lightning.out_of_memory import is_out_of_memory
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
 
@@ -143,7 +144,7 @@ def _unexpected(error: Exception, debug: bool) -> int:
     if type(error).__module__.startswith("wandb.") and type(error).__name__ == "UsageError":  # no key, above all
         wanted = InputError("wandb to be set up for --wandb online", str(error), "or give --wandb offline or disabled")
         return _failed(wanted, 2, debug)
-    if _out_of_memory(error):
+    if is_out_of_memory(error):
         return _failed(_too_large(error), 1, debug)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
@@ -151,18 +152,6 @@ def _unexpected(error: Exception, debug: bool) -> int:
     first = (str(error).strip().splitlines() or [""])[0]
     hint = "run again with --debug for the traceback"
     return _failed(f"{type(error).__name__}: {first}; {hint}", code, debug)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether a device or this machine had no memory left; told by names, so that nothing heavy is imported."""
-    texts = ("out of memory", "DefaultCPUAllocator: ", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
-    cause: BaseException | None = error
-    while cause is not None:
-        memory = isinstance(cause, RuntimeError) and any(text in str(cause) for text in texts)
-        if memory or isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
 
 
 def _too_large(error: Exception) -> InputError:

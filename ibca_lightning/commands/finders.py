@@ -1,4 +1,4 @@
-"""`ibca fit --find_batch_size` and `--find_lr`: Lightning's Tuner on a copy of the model, before the run starts.
+"""`ibca fit --find_batch_size` and `--find_lr`: trials on a copy of the model, before the run starts.
 
 The model, the trainer and the random numbers of the run stay untouched: a run with a value that was found is the run
 that is given that value, and `config.yaml` gives it.
@@ -11,15 +11,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.tuner.tuning import Tuner
+from lightning.pytorch.utilities.memory import garbage_collection_cuda
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from ibca_lightning.errors import InputError, NonFiniteError
+from ibca_lightning.out_of_memory import is_out_of_memory
 
 _KEPT = ("accelerator", "devices", "precision", "gradient_clip_val", "gradient_clip_algorithm", "deterministic")
 _STEPS, _LOWEST, _HIGHEST = 100, 1e-7, (1.0, 0.1, 0.01, 1e-3)
-_NEVER, _MOST = 10**9, 4096
+_NEVER, _MOST, _TRIED = 10**9, 4096, 3
 
 
 def require_finding(trainer: pl.Trainer, config: Any) -> None:
@@ -58,7 +59,10 @@ def memory_is_guarded(trainer: pl.Trainer) -> bool:
 
 
 def find_batch_size(model: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> int:
-    """The largest power of two, below the number of training pictures, that trains and validates in the memory.
+    """The largest power of two that trains and validates in the memory there is, three batches of each.
+
+    Not Lightning's `scale_batch_size`: where a size fails after the first, or is no smaller than the training set, it
+    gives back one that it has not tried.
 
     Args:
         model: Stays as it is.
@@ -66,33 +70,39 @@ def find_batch_size(model: pl.LightningModule, data: pl.LightningDataModule, opt
         options: Of the run's trainer.
 
     Returns:
-        At most 4096.
+        At most the number of training pictures, and 4096.
 
     Raises:
         InputError: There is no memory for a batch of one picture.
     """
     before = data.batch_size  # type: ignore[attr-defined]
-    with _tuner(options) as tuner:
-        try:
-            data.setup("fit")
-            # Lightning neither starts nor takes a step back at a size that the whole set is no larger than, and would
-            # give back one that it has not tried after the largest: so it starts at 2 and stops at the last below that.
-            data.batch_size = 1  # type: ignore[attr-defined]
-            pictures = min(len(data.train_dataloader().dataset), 2 * _MOST)
-            trials = max((pictures - 1).bit_length() - 1, 1)
-            found = tuner.scale_batch_size(copy.deepcopy(model), datamodule=data, init_val=2, max_trials=trials)
-        except ValueError as error:
-            if data.batch_size > 0:  # type: ignore[attr-defined]
-                raise
+    try:
+        data.setup("fit")
+        most = min(len(data.train_dataloader().dataset), _MOST)
+        found, size = 0, min(2, most)  # one alone may be too few for BatchNorm
+        while size <= most and _fits(size, model, data, options):
+            found, size = size, 2 * size
+        if not found and (size == 1 or not _fits(1, model, data, options)):
             raise InputError(
                 "memory for a batch of one picture", "none", "lower data.image_size, or take a smaller backbone"
-            ) from error
-        finally:
-            data.batch_size = before  # type: ignore[attr-defined]
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    assert found is not None
-    return found
+            )
+    finally:
+        data.batch_size = before  # type: ignore[attr-defined]
+    return max(found, 1)
+
+
+def _fits(size: int, model: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> bool:
+    data.batch_size = size  # type: ignore[attr-defined]
+    try:
+        with _trainer(options, max_steps=_TRIED, limit_val_batches=_TRIED) as trainer:
+            trainer.fit(copy.deepcopy(model), datamodule=data)
+        fits = True
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fits = False
+    garbage_collection_cuda()  # here, where the error no longer holds what it had no memory for
+    return fits
 
 
 def find_learning_rate(model: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> float:
@@ -106,11 +116,11 @@ def find_learning_rate(model: pl.LightningModule, data: pl.LightningDataModule, 
     Raises:
         InputError: The losses do not tell.
     """
-    accumulated = {"accumulate_grad_batches": options.get("accumulate_grad_batches") or 1}
+    more = {"accumulate_grad_batches": options.get("accumulate_grad_batches") or 1, "check_val_every_n_epoch": _NEVER}
     for highest in _HIGHEST:
-        with _tuner({**options, **accumulated}, *accumulated) as tuner:
+        with _trainer(options, **more) as trainer:
             try:
-                finder = tuner.lr_find(
+                finder = Tuner(trainer).lr_find(
                     copy.deepcopy(model), datamodule=data, min_lr=_LOWEST, max_lr=highest, num_training=_STEPS,
                     update_attr=False,
                 )  # fmt: skip
@@ -123,20 +133,9 @@ def find_learning_rate(model: pl.LightningModule, data: pl.LightningDataModule, 
 
 
 @contextmanager
-def _tuner(options: Mapping[str, Any], *more: str) -> Iterator[Tuner]:
-    """A trainer of its own on the run's device and precision, which leaves no file and no random number drawn."""
-    kept = {name: options[name] for name in (*_KEPT, *more) if options.get(name) is not None}
+def _trainer(options: Mapping[str, Any], **more: Any) -> Iterator[pl.Trainer]:
+    """A trainer on the run's device and precision, which leaves no file and no random number drawn."""
+    kept = {name: options[name] for name in _KEPT if options.get(name) is not None}
+    quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     with isolate_rng(), tempfile.TemporaryDirectory() as folder:
-        yield Tuner(
-            pl.Trainer(
-                **kept,
-                default_root_dir=folder,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                max_epochs=-1,
-                num_sanity_val_steps=0,
-                check_val_every_n_epoch=_NEVER if more else 1,
-            )
-        )
+        yield pl.Trainer(**kept, **quiet, default_root_dir=folder, max_epochs=-1, num_sanity_val_steps=0, **more)

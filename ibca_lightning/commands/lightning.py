@@ -129,7 +129,7 @@ class IBCACLI(LightningCLI):
         for name, what in (("batch_size", "the largest batch size that fits a GPU"), ("lr", "a learning rate")):
             parser.add_argument(
                 f"--find_{name}", type=bool, default=False,
-                help=f"fit: find {what} (Lightning's Tuner), train with it and save it in config.yaml.",
+                help=f"fit: find {what}, train with it and save it in config.yaml.",
             )  # fmt: skip
         for name in _LINKS:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
@@ -233,9 +233,7 @@ class IBCACLI(LightningCLI):
             size = find_batch_size(self.model, self.datamodule, options)
             self.datamodule.batch_size = config.data.init_args.batch_size = size
             config.find_batch_size = False
-            _say(
-                f"found data.batch_size {size}, the largest power of two that fits and is smaller than the set; the rate stays"
-            )
+            _say(f"found data.batch_size {size}, the largest power of two that fits; the learning rate stays")
         if config.find_lr:
             rate = find_learning_rate(self.model, self.datamodule, options)
             self.model.learning_rate = config.model.init_args.learning_rate = rate

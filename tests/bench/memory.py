@@ -3,6 +3,7 @@
 python -m tests.bench.memory
 """
 
+import csv
 import resource
 import tempfile
 from pathlib import Path
@@ -49,10 +50,19 @@ def line(what: str, megabytes: list[float]) -> str:
     return f"{what}: MB after epoch {shown}; {megabytes[-1] - megabytes[1]:+.1f} MB since the second"
 
 
-def lengthen(table: Path, rows: int) -> None:
-    """Repeat the rows of a CSV up to a number."""
-    header, *body = table.read_text(encoding="utf-8").splitlines()
-    table.write_text("\n".join([header, *(body[i % len(body)] for i in range(rows))]) + "\n", encoding="utf-8")
+def lengthen(root: Path, rows: int) -> None:
+    """Write a training table of so many rows, each a link to one of its pictures."""
+    with (root / "train.csv").open(newline="", encoding="utf-8") as file:
+        given = list(csv.DictReader(file))
+    (root / "images" / "links").mkdir()
+    with (root / "train.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, given[0])
+        table.writeheader()
+        for number in range(rows):
+            row = given[number % len(given)]
+            name = f"links/{number}{Path(row['image']).suffix}"
+            (root / "images" / name).symlink_to(root / "images" / row["image"])
+            table.writerow(row | {"image": name})
 
 
 def main(epochs: int = 50, rows: int = 100_000) -> None:
@@ -62,7 +72,7 @@ def main(epochs: int = 50, rows: int = 100_000) -> None:
         root = Path(folder) / "tree"
         fake_csv.write(root, rows=30)
         print(line(f"{epochs} epochs of 30 pictures", measured(root, epochs, 0)), flush=True)
-        lengthen(root / "train.csv", rows)
+        lengthen(root, rows)
         few = {"limit_train_batches": 20}
         print(line(f"20 steps an epoch of a table of {rows} rows", measured(root, min(epochs, 20), 0, **few)))
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.bench import gpu, memory
-from tests.data import fake_idrid_tiles
+from tests.command_line import rows
+from tests.data import fake_csv, fake_idrid_tiles
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: torch.cuda.is_available() is false")
 SMALL = ["--device", "cpu", "--backbone", "test_resnet", "--channels", "16", "--size", "64", "--batch", "4",
@@ -54,9 +55,11 @@ def test_a_head_that_is_not_finite_fails_the_benchmark_and_the_goal_is_compared(
 
 def test_memory_is_compared_with_that_after_the_second_epoch(tmp_path):
     assert memory.line("x", [90.0, 100.0, 100.5]) == "x: MB after epoch 2: 100; +0.5 MB since the second"
-    (tmp_path / "t.csv").write_text("image,A\na.png,1\nb.png,0\n")
-    memory.lengthen(tmp_path / "t.csv", 5)
-    assert (tmp_path / "t.csv").read_text().splitlines() == ["image,A", *["a.png,1", "b.png,0"] * 2, "a.png,1"]
+    fake_csv.write(tmp_path, rows=6)
+    memory.lengthen(tmp_path, 20)
+    found = rows(tmp_path / "train.csv")
+    assert len({row["image"] for row in found}) == len(found) == 20
+    assert all((tmp_path / "images" / row["image"]).is_file() for row in found)
 
 
 @NO_GPU
