@@ -93,14 +93,14 @@ def find_batch_size(model: pl.LightningModule, data: pl.LightningDataModule, opt
 
 def _fits(size: int, model: pl.LightningModule, data: pl.LightningDataModule, options: Mapping[str, Any]) -> bool:
     data.batch_size = size  # type: ignore[attr-defined]
-    try:
-        with _trainer(options, max_steps=_TRIED, limit_val_batches=_TRIED) as trainer:
+    with _trainer(options, max_steps=_TRIED, limit_val_batches=_TRIED) as trainer:
+        try:
             trainer.fit(copy.deepcopy(model), datamodule=data)
-        fits = True
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        fits = False
+            fits = True
+        except (RuntimeError, MemoryError) as error:  # caught here, because isolate_rng does nothing after an error
+            if not is_out_of_memory(error):
+                raise
+            fits = False
     garbage_collection_cuda()  # here, where the error no longer holds what it had no memory for
     return fits
 
@@ -136,6 +136,7 @@ def find_learning_rate(model: pl.LightningModule, data: pl.LightningDataModule, 
 def _trainer(options: Mapping[str, Any], **more: Any) -> Iterator[pl.Trainer]:
     """A trainer on the run's device and precision, which leaves no file and no random number drawn."""
     kept = {name: options[name] for name in _KEPT if options.get(name) is not None}
-    quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    quiet: dict[str, Any] = dict.fromkeys(off, False)
     with isolate_rng(), tempfile.TemporaryDirectory() as folder:
         yield pl.Trainer(**kept, **quiet, default_root_dir=folder, max_epochs=-1, num_sanity_val_steps=0, **more)

@@ -55,7 +55,7 @@ def test_a_head_that_is_not_finite_fails_the_benchmark_and_the_goal_is_compared(
 
 def test_memory_is_compared_with_that_after_the_second_epoch(tmp_path):
     assert memory.line("x", [90.0, 100.0, 100.5]) == "x: MB after epoch 2: 100; +0.5 MB since the second"
-    fake_csv.write(tmp_path, rows=6)
+    fake_csv.write(tmp_path, rows=30)
     memory.lengthen(tmp_path, 20)
     found = rows(tmp_path / "train.csv")
     assert len({row["image"] for row in found}) == len(found) == 20
