@@ -1,6 +1,7 @@
 """A run that stops being finite says where: the layer or the parameter, and the pictures of the step."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -118,7 +119,6 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step_and_before_
 
 def test_statistics_that_are_not_finite_are_not_saved(tmp_path):
     def act(model):
-        model.backbone.model.conv1[0].register_forward_hook(lambda *_: None)
         model.get_buffer("backbone.model.bn1.running_var").fill_(math.inf)
 
     pictures = Pictures(8)
@@ -135,6 +135,16 @@ def test_large_gradients_whose_norm_overflows_are_finite():
     assert first_non_finite_gradient(layer.named_parameters()) is None
     layer.bias.grad[1] = math.nan
     assert first_non_finite_gradient(layer.named_parameters()) == "bias"
+
+
+def test_gradients_that_overflow_in_float16_are_left_to_its_scaler():
+    model = module()
+    model.head.linear.bias.grad = torch.full_like(model.head.linear.bias, math.inf)
+    model._trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=object()))
+    model.on_before_optimizer_step(None)
+    model._trainer = SimpleNamespace(precision_plugin=SimpleNamespace(), current_epoch=0, global_step=1)
+    with pytest.raises(NonFiniteError, match=r"head\.linear\.bias"):
+        model.on_before_optimizer_step(None)
 
 
 def test_a_message_names_as_many_pictures_as_a_line_takes():
