@@ -12,6 +12,7 @@ from importlib import import_module
 
 from ibca_lightning import __version__
 from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError
+from ibca_lightning.out_of_memory import is_out_of_memory
 from ibca_lightning.streams import write_err, write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
@@ -159,6 +160,8 @@ def _unexpected(error: Exception, debug: bool) -> int:
         return _failed(InputError("paths of text", "one that holds a zero byte", "correct that option"), 2, debug)
     if match := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
         return _failed(_LOST_WORKER.format(match[1]), 1, debug)
+    if is_out_of_memory(error):
+        return _failed(_too_large(error), 1, debug)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
         raise error
@@ -170,6 +173,17 @@ def _unexpected(error: Exception, debug: bool) -> int:
 def _of_the_system(error: OSError) -> InputError:
     place = f" at {error.filename}" if error.filename else ""
     return InputError(f"a file to read or write{place}", error.strerror, "make room, or give another path")
+
+
+def _too_large(error: Exception) -> InputError:
+    first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return InputError(
+        "enough memory for a batch",
+        first if len(first) <= 200 else first[:197] + "...",
+        "lower --data.batch_size (--trainer.accumulate_grad_batches makes up for it in the step) or --data.image_size, "
+        "or give --trainer.precision bf16-mixed; --batch_size where a command has it; fit --find_batch_size true "
+        "looks for the largest on a GPU",
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from argparse import ArgumentError
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
+from jsonargparse import ActionYesNo
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -31,6 +32,7 @@ from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.commands.class_options import own_options
 from ibca_lightning.commands.config_files import check_config_files
+from ibca_lightning.commands.finders import find_batch_size, find_learning_rate, require_finding
 from ibca_lightning.commands.parsing import one_line
 from ibca_lightning.commands.run_folder import (
     choose_run_dir,
@@ -128,6 +130,15 @@ class IBCACLI(LightningCLI):
             "--log_images", type=bool, default=False,
             help="Send attention pictures to wandb on line. Patient pictures leave the machine only with this.",
         )  # fmt: skip
+        parser.add_argument(
+            "--deterministic", action=ActionYesNo(no_prefix="no_"), nargs="?", default=False,
+            help="Two runs on one machine give equal weights to the bit (trainer.deterministic); slower on a GPU.",
+        )  # fmt: skip
+        for name, what in (("batch_size", "the largest batch size that fits a GPU"), ("lr", "a learning rate")):
+            parser.add_argument(
+                f"--find_{name}", type=bool, default=False,
+                help=f"fit: find {what}, train with it and save it in config.yaml.",
+            )  # fmt: skip
         for name in _LINKS:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -187,6 +198,8 @@ class IBCACLI(LightningCLI):
         if self.subcommand == "fit":
             callbacks.append(WriteSplits(self.run_dir))
         kwargs["enable_progress_bar"] = terminal
+        if config.deterministic:
+            kwargs["deterministic"] = True
         kwargs.setdefault("default_root_dir", self.run_dir)
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
@@ -221,12 +234,32 @@ class IBCACLI(LightningCLI):
         return kwargs
 
     def before_fit(self) -> None:
-        """Say once how to sync what wandb writes off line."""
+        """Find what is to be found, and say once how to sync what wandb writes off line."""
+        self._find()
+        self._say_how_to_sync()
+
+    def _find(self) -> None:
+        """Put what was found into model and data, and into the configuration that is about to be saved."""
+        config = self.config[self.subcommand]
+        require_finding(self.trainer, config)
+        options = {**config.trainer, "deterministic": config.deterministic or config.trainer.deterministic}
+        if config.find_batch_size:
+            size = find_batch_size(self.model, self.datamodule, options)
+            self.datamodule.batch_size = config.data.init_args.batch_size = size
+            config.find_batch_size = False
+            _say(f"found data.batch_size {size}, the largest power of two that fits; the learning rate stays")
+        if config.find_lr:
+            rate = find_learning_rate(self.model, self.datamodule, options)
+            self.model.learning_rate = config.model.init_args.learning_rate = rate
+            config.find_lr = False
+            _say(f"found model.learning_rate {rate:g}")
+
+    def _say_how_to_sync(self) -> None:
         if any(isinstance(logger, WandbLogger) and logger._offline for logger in self.trainer.loggers):
             folder = shlex.quote(os.path.join(self.run_dir, "wandb"))
             _say(f"wandb runs off line; to sync: wandb sync {folder}/offline-run-*")
 
-    before_test = before_fit
+    before_test = _say_how_to_sync
 
     def after_fit(self) -> None:
         """Close with a table of the last validation, the best score, and where everything lies."""
