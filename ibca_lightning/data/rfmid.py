@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.paths import check_root, find_pictures, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import check_overlap
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
@@ -97,9 +96,7 @@ class RFMiD(TableDataModule):
     def tables(self) -> Mapping[str, Table]:
         """Read the three official tables."""
         check_root(self.root, self._help)
-        tables = {split: self._table(*parts) for split, parts in self._splits.items()}
-        check_overlap(tables, "error")
-        return tables
+        return {split: self._table(*parts) for split, parts in self._splits.items()}
 
     def _table(self, pictures: str, tables: str, letter: str, name: str) -> Table:
         folder = self._present(pictures, f"1. Original Images/{letter}. {name} Set")
