@@ -260,9 +260,7 @@ class TableDataModule(MultiLabelDataModule):
             )  # fmt: skip
         self._space: LabelSpace | None = None
         if splits is not None and fold is not None:
-            raise InputError(
-                "one of data.splits and data.fold", "both", "leave one out: the splits.csv of a fold has its rows"
-            )
+            raise InputError("one of data.splits and data.fold", "both", "leave one out")
         self.splits, self.fold, self.folds = splits, fold, folds
         self.label_policy = labels.over(self.default_labels) if labels else self.default_labels
         self._tables: Mapping[str, Table] | None = None
