@@ -27,6 +27,8 @@ class DataModuleContract:
     rows: dict[str, int]  # rows of each split; of train with what is split off from it
     has_masks = False
     has_files = True
+    pictures_are_made = False  # from others, and again where one is missing
+    labels_are_columns = True  # of 0 and 1; where they are texts the module's own tests have wrong ones
 
     def write(self, root: Path) -> None:
         """Write the fake tree."""
@@ -165,6 +167,8 @@ class DataModuleContract:
 
     def test_a_picture_that_is_gone_is_named_with_its_row(self, root: Path, tmp_path: Path) -> None:
         copy, train = self.damaged(root, tmp_path)
+        if self.pictures_are_made:
+            pytest.skip("made again")
         picture = Path(train.folder) / train.name(0)
         picture.unlink()
         with pytest.raises(InputError, match="nothing there") as caught:
@@ -188,8 +192,8 @@ class DataModuleContract:
             pytest.skip("not one CSV file")
         with open(train.file, newline="", encoding="utf-8") as file:
             header, *lines = csv.reader(file)
-        if self.class_names[0] not in header:
-            pytest.skip("labels are texts; their own tests have wrong ones")
+        if not self.labels_are_columns:
+            pytest.skip("labels are texts")
         line = int(train.lines[0])
         lines[line - 2][header.index(self.class_names[0])] = "maybe"
         with open(train.file, "w", newline="", encoding="utf-8") as file:
