@@ -29,7 +29,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
         port = free.getsockname()[1]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "tests.ddp_data_run", str(tree), str(folder)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "1 of 35 pictures could not be used in this epoch" in result.stderr + result.stdout
     return tree, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]

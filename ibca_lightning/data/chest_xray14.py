@@ -28,9 +28,10 @@ class ChestXray14(TableDataModule):
     Labels: Atelectasis, Cardiomegaly, Effusion (pleural), Infiltration, Mass, Nodule, Pneumonia, Pneumothorax,
     Consolidation, Edema, Emphysema, Fibrosis, Pleural_Thickening, Hernia.
 
-    Licence: as stated with the release. Citation: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and
-    Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases", CVPR 2017, arXiv
-    1705.02315.
+    Licence: no restriction on use; link to the NIH download site, cite the paper and name the NIH Clinical Center as
+    the provider (Google Cloud Healthcare's page of the set). Citation: Wang et al., "ChestX-ray8: Hospital-scale Chest
+    X-ray Database and Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases", CVPR
+    2017, arXiv 1705.02315.
 
     Expected tree (the archives unpack to twelve folders; all pictures in one `images/` will do)::
 

@@ -38,9 +38,10 @@ class RFMiD(TableDataModule):
     ones. The challenge's paper says 28; which 27 stand alone is taken from public code for its tables, whose header
     ends in `RPEC,MHL,RP,OTHER`. In tables with all 45 columns, OTHER is present where any of the 18 is.
 
-    Licence: as stated with the release. Citation: Pachade et al., "Retinal Fundus Multi-Disease Image Dataset (RFMiD)",
-    Data 6(2), 14, 2021, doi 10.3390/data6020014; the challenge: Pachade et al., "RFMiD: Retinal Image Analysis for
-    multi-Disease Detection challenge", Medical Image Analysis 99, 103365, 2025, doi 10.1016/j.media.2024.103365.
+    Licence: CC BY 4.0 by the cards of its copies (Hugging Face: ctmedtech/RFMID, bumbledeep/rfmid); the release's own
+    page could not be read. Citation: Pachade et al., "Retinal Fundus Multi-Disease Image Dataset (RFMiD)", Data 6(2),
+    14, 2021, doi 10.3390/data6020014; the challenge: Pachade et al., "RFMiD: Retinal Image Analysis for multi-Disease
+    Detection challenge", Medical Image Analysis 99, 103365, 2025, doi 10.1016/j.media.2024.103365.
 
     Expected tree, either of these, in some copies with a folder doubled (`Training_Set/Training_Set/Training`) or below
     `A. RFMiD_All_Classes_Dataset/`; ids in the tables have no extension::
