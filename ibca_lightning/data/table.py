@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Table:
         """Return the id of a row's picture."""
         return decode(self.names[row])
 
-    def take(self, rows: NDArray[np.intp]) -> "Table":
+    def take(self, rows: NDArray[np.intp]) -> Self:
         """Return the table of some rows only."""
         return replace(
             self,
@@ -90,7 +91,7 @@ class _Pool(Table):
         """Name a row for a message."""
         return f"{self.files[self.source[row]]}, line {self.lines[row]}"
 
-    def take(self, rows: NDArray[np.intp]) -> "Table":
+    def take(self, rows: NDArray[np.intp]) -> Self:
         """Return the table of some rows only."""
         return replace(super().take(rows), source=self.source[rows])
 
