@@ -387,8 +387,6 @@ class MultiLabelModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Gather one batch for the figures; returns what the picture callback draws."""
         output = self._gather(f"val:{dataloader_idx}", batch)
-        loss = self.loss(output.logits, batch["label"])
-        self.log("val/loss", loss, batch_size=len(batch["label"]), sync_dist=True, add_dataloader_idx=False)
         return {"probabilities": self._probabilities(output), "attention": output.attention}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
@@ -428,10 +426,15 @@ class MultiLabelModule(pl.LightningModule):
             return
         evaluation = self._evaluate("val", "val:0")
         self._log_figures("val", evaluation)
+        # Over the whole set at once, as the figures: no row counts twice that stands in for a bad picture or fills up
+        # a process's share, and a batch with few known labels weighs no more than its labels.
+        stored = self._gathered["val:0"].store.compute()  # kept by torchmetrics
+        loss = self.loss(stored.logits.to(self.device), stored.labels.to(self.device))
+        self.log("val/loss", loss, sync_dist=True)
         score = evaluation.figures["metrics"]["mAP"]
         if score is None:
             # No class has both a positive and a negative: the loss decides which checkpoint is best.
-            score = -float(self.trainer.callback_metrics["val/loss"])
+            score = -float(loss)
         self.log(MONITOR, score, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
