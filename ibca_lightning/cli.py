@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ibca_lightning import __version__
-from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError
+from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError, input_error_behind
 from ibca_lightning.out_of_memory import is_out_of_memory
 from ibca_lightning.streams import write_err, write_out
 
@@ -44,6 +44,8 @@ commands:
                        ibca gallery --ckpt_paths CKPT CKPT --names IBCA GAP --images FILE ... --output FIGURE.png
   explain   where the model looked: each picture with a heat map for each class it finds, as PNG and NPZ:
                        ibca explain --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
+  report    a tested run as one HTML page: figures, curves, errors, training, best and worst pictures:
+                       ibca report RUN
   export    the model as one file that runs without ibca (ONNX, or torch.export), checked against the checkpoint:
                        ibca export --ckpt_path RUN/checkpoints/best.ckpt --output model.onnx
   maps      maps of a frozen backbone, stored once for many heads and seeds:
@@ -58,7 +60,7 @@ exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a sig
 """
 _LIGHTNING = ("fit", "validate", "test", "predict")
 # Each a function in a module of its name.
-_OWN = ("check", "compare", "tune", "sweep", "faithfulness", "gallery", "explain", "export", "maps")
+_OWN = ("check", "compare", "tune", "sweep", "faithfulness", "gallery", "explain", "report", "export", "maps")
 COMMANDS = (*_LIGHTNING, *_OWN)
 # What the disk or the system refuses, wherever it is met.
 _OF_THE_SYSTEM = frozenset({
@@ -142,11 +144,8 @@ def _exit_code(stop: SystemExit) -> int:
 
 
 def _unexpected(error: Exception, debug: bool) -> int:
-    cause: BaseException | None = error
-    while cause is not None:  # jsonargparse wraps what a constructor raises
-        if isinstance(cause, InputError):
-            return _failed(cause, 2, debug)
-        cause = cause.__cause__ or cause.__context__
+    if (cause := input_error_behind(error)) is not None:  # jsonargparse wraps what a constructor raises
+        return _failed(cause, 2, debug)
     if "InputError: " in str(error):  # raised in a worker process, and wrapped on the way
         return _failed(InputError(str(error)), 2, debug)
     if "killed by signal: Terminated" in str(error):  # SLURM and `timeout` end the workers together with their parent

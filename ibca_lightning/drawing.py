@@ -147,6 +147,38 @@ def explanation(
     return stacked([_joined(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)])
 
 
+def heat_map(
+    picture: np.ndarray,
+    attention: np.ndarray,
+    box: tuple[float, float, float, float] = _WHOLE,
+    outline: np.ndarray | None = None,
+) -> np.ndarray:
+    """The attention of one class over a picture, as a panel of `explanation` without its title and scale bar.
+
+    Args:
+        picture: (h, w, 3) uint8 RGB.
+        attention: (H, W), sums to 1.
+        box: Where its grid lies, as for `explanation`.
+        outline: (h', w') bool, a lesion of the picture's proportions.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    drawn = _overlay(np.ascontiguousarray(picture), attention, box)
+    if outline is not None and outline.any():
+        _outline(drawn, outline)
+    return drawn
+
+
+def full_scale(attention: np.ndarray) -> float:
+    """The attention that has the last colour of the map.
+
+    It is the map's own maximum, or four times uniform attention where that is more: a map that is nearly uniform must
+    look like nothing, not like full attention everywhere.
+    """
+    return max(float(attention.max()), 4 * float(attention.mean()), 1e-12)
+
+
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures of one width below each other, a white gap between them.
 
@@ -169,18 +201,12 @@ def _joined(parts: Sequence[np.ndarray], axis: int) -> np.ndarray:
 def _overlay(base: np.ndarray, attention: np.ndarray, box: tuple[float, float, float, float] = _WHOLE) -> np.ndarray:
     rows = _interpolation(base.shape[0], attention.shape[0], box[0], box[2])
     columns = _interpolation(base.shape[1], attention.shape[1], box[1], box[3])
-    scaled = np.clip(rows @ (attention / _full_scale(attention)).astype(np.float32) @ columns.T, 0, 1)
+    scaled = np.clip(rows @ (attention / full_scale(attention)).astype(np.float32) @ columns.T, 0, 1)
     colour = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     gray = cv2.cvtColor(cv2.cvtColor(base, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     seen = np.outer(rows.sum(1) > 0, columns.sum(1) > 0)
     weight = (np.float32(0.15) * seen + np.float32(0.6) * scaled)[..., None]  # what is not attended to stays visible
     return np.ascontiguousarray((gray * (1 - weight) + colour * weight).astype(np.uint8))
-
-
-def _full_scale(attention: np.ndarray) -> float:
-    # Scaled to the map's own maximum, or to four times uniform attention where that is more: a map that is nearly
-    # uniform must look like nothing, not like full attention everywhere.
-    return max(float(attention.max()), 4 * float(attention.mean()), 1e-12)
 
 
 def _interpolation(length: int, cells: int, start: float, stop: float) -> NDArray[np.float32]:
@@ -213,7 +239,7 @@ def _scale_bar(width: int, attention: np.ndarray, letters: int) -> np.ndarray:
     """A strip with the colours from 0 to the full scale, in multiples of uniform attention."""
     strip = Image.new("RGB", (width, _BAR * letters), "white")
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(13 * letters)
-    end = f"{_full_scale(attention) * attention.size:.1f} x uniform"
+    end = f"{full_scale(attention) * attention.size:.1f} x uniform"
     left, right = 14 * letters, width - round(font.getlength(end)) - 8 * letters
     if right > left:
         ramp = np.linspace(0, 255, right - left).astype(np.uint8)[None].repeat(12 * letters, 0)

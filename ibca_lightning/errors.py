@@ -44,3 +44,13 @@ class NonFiniteError(RuntimeError):
 
 class DisagreementError(RuntimeError):
     """An exported model answers otherwise than its checkpoint, so no file of it was left."""
+
+
+def input_error_behind(error: BaseException) -> InputError | None:
+    """The wrong input behind an error: itself, or what another library wrapped; None where there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

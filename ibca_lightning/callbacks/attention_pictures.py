@@ -59,7 +59,7 @@ class AttentionPictures(Callback):
         per_class: Pictures in which one class is shown.
         limit: Pictures in all.
         log_images: Also send them to wandb when that is on line. Patient pictures leave the machine only when asked;
-            off line they are always added.
+            off line they are always added. wandb is never given their names.
     """
 
     def __init__(self, run_dir: str | Path, per_class: int = 2, limit: int = 12, log_images: bool = False) -> None:
@@ -151,8 +151,9 @@ class AttentionPictures(Callback):
             Image.fromarray(picture).save(self.folder / f"{name}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
-                for name, picture in drawn.items():
-                    logger.log_image(f"attention/{name}", [picture])
+                for number, (name, picture) in enumerate(drawn.items()):
+                    # By its place in the choice: a name may be that of a patient.
+                    logger.log_image(f"attention/{name.partition('_')[0]}_{number}", [picture])
 
 
 def _draw(chosen: _Chosen, module: MultiLabelModule) -> np.ndarray:

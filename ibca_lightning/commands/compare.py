@@ -7,7 +7,6 @@ for by `--reference`, `--without` and `--cost` is computed, and then a table wit
 
 import csv
 import json
-import math
 import statistics
 import sys
 from argparse import Namespace
@@ -20,6 +19,7 @@ from typing import Any
 import yaml
 
 from ibca_lightning.commands import methods
+from ibca_lightning.commands.figures_json import figure_files, read_figures
 from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.commands.yaml_text import load
 from ibca_lightning.errors import InputError
@@ -121,36 +121,16 @@ def read_run(run: Path) -> list[Row]:
     Raises:
         InputError: When it was not tested, or a file cannot be read.
     """
-    files = sorted(run.glob("test_metrics.*.json"))
-    first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
-    if first.is_file():
-        files = sorted(files, key=lambda file: file.read_bytes() != first.read_bytes()) or [first]
-    if not files:
-        raise InputError(f"test_metrics.json in {run}", "none", "run ibca test on its checkpoint first")
     rows = []
-    faithful = _content(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
-    for file in files:
-        content = _content(file, "test")
-        test_set = file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test"
+    faithful = read_figures(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
+    for test_set, file in figure_files(run).items():
+        content = read_figures(file, "test")
         figures, intervals = dict(content["metrics"]), dict(content.get("intervals", {}))
         if faithful.get("test_set") == test_set:
             for name in (n for n in _FAITHFULNESS if n in faithful["metrics"]):
                 figures[name], intervals[name] = faithful["metrics"][name], faithful.get("intervals", {}).get(name)
         rows.append(Row(str(run), test_set, _method(run), figures, intervals, _seed(run)))
     return rows
-
-
-def _content(file: Path, command: str) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        ends = [end for interval in dict(content.get("intervals", {})).values() for end in interval or ()]
-        for value in (*dict(content["metrics"]).values(), *ends):
-            if value is not None:
-                math.isfinite(value)  # a TypeError where it is no number
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
-    assert isinstance(content, dict)
-    return content
 
 
 def markdown(rows: list[Row], names: list[str] | None = None) -> str:

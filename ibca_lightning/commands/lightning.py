@@ -257,7 +257,7 @@ class IBCACLI(LightningCLI):
     def _say_how_to_sync(self) -> None:
         if any(isinstance(logger, WandbLogger) and logger._offline for logger in self.trainer.loggers):
             folder = shlex.quote(os.path.join(self.run_dir, "wandb"))
-            _say(f"wandb runs off line; to sync: wandb sync {folder}/offline-run-*")
+            _say(f"wandb runs off line; to sync, attention pictures included: wandb sync {folder}/offline-run-*")
 
     before_test = _say_how_to_sync
 
