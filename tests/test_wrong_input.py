@@ -8,7 +8,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from tests.command_line import Result, contents, experiment, ibca, rows, written
+from tests.command_line import contents, experiment, ibca, refused, rows, written
 
 Change = Callable[[Path], object]
 
@@ -25,27 +25,6 @@ def broken(tree: Path, here: Path) -> Path:
 def config(tree: Path, here: Path) -> Path:
     """An experiment on sound data, `e.yaml` in the current folder."""
     return written(here / "e.yaml", experiment(tree))
-
-
-def refused(*arguments: object, names: tuple[str, ...] = ()) -> Result:
-    """Run `ibca`, which must answer with one line of the contract, name these things, and change nothing here."""
-    before = contents(Path())
-    result = ibca(*arguments)
-    assert result.code == 2, result.err
-    (line,) = result.errors
-    assert result.err.splitlines()[-1] == line
-    assert "Traceback" not in result.err
-    expected, _, rest = line.removeprefix("error: ").partition(", got ")
-    got, _, fix = rest.rpartition("; ")
-    assert expected
-    assert got
-    assert fix
-    for name in names:
-        assert name in line, line
-    assert len(line) < 400, line
-    assert contents(Path()) == before
-    assert not (Path("new")).exists()
-    return result
 
 
 def edit(file: str, change: Callable[[str], str]) -> Change:

@@ -146,9 +146,8 @@ class AttentionPictures(Callback):
         if not self._chosen or not isinstance(pl_module, MultiLabelModule):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        drawn = {name: _draw(chosen, pl_module) for name, chosen in self._chosen.items()}
-        for name, picture in drawn.items():
-            Image.fromarray(picture).save(self.folder / f"{name}.png")
+        for name, chosen in self._chosen.items():
+            Image.fromarray(_draw(chosen, pl_module)).save(self.folder / f"{name}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
                 for number, (name, chosen) in enumerate(self._chosen.items()):

@@ -41,11 +41,14 @@ def page(result: Mapping[str, Any], contents: Mapping[str, Contents]) -> str:
         f"<h1>{escape(title)}</h1>",
         f"<p>{result['errors']} errors, {result['warnings']} warnings.</p>",
         f"<ul>{findings}</ul>" if findings else "<p>Nothing found.</p>",
-        "<h2>Splits</h2>", table(split_rows(result)),
-        "<h2>Classes</h2>", table(class_rows(result)),
-        "<h2>Classes that come together, in train</h2>", _together(result),
-        "<h2>Pictures</h2>", *(f"<p>{escape(line)}</p>" for line in picture_lines(result)),
-    ]  # fmt: skip
+    ]
+    if result["splits"]:
+        parts += [
+            "<h2>Splits</h2>", table(split_rows(result)),
+            "<h2>Classes</h2>", table(class_rows(result)),
+            "<h2>Classes that come together, in train</h2>", _together(result),
+            "<h2>Pictures</h2>", *(f"<p>{escape(line)}</p>" for line in picture_lines(result)),
+        ]  # fmt: skip
     if contents:
         parts.append("<h2>Examples from train</h2>")
         for at, name in enumerate(result["classes"]):

@@ -12,6 +12,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ import yaml
 from ibca_lightning.commands import methods
 from ibca_lightning.commands.figures_json import figure_files, read_figures
 from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.yaml_text import load
 from ibca_lightning.errors import InputError
+from ibca_lightning.streams import write_out
+from ibca_lightning.whole_file import write_whole
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 
@@ -62,18 +66,18 @@ def compare(arguments: list[str]) -> int:
     if options.reference or options.without or options.cost:
         by_method, files["methods.csv"] = _methods(rows, options)
         text = f"{by_method}\n{text}"
-    sys.stdout.write(text)
     if options.output:
         folder = Path(options.output)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"a folder to write at --output {folder}", error.strerror, "give another one") from error
-        (folder / "compare.md").write_text(text, encoding="utf-8")
+        write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
         for name, lines in files.items():
-            with (folder / name).open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows(lines)
+            write_whole(folder / name, partial(_write_csv, lines))
+    write_out(text)
     return 0
+
+
+def _write_csv(lines: list[list[Any]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def _runs_below(folder: Path) -> list[Path]:
@@ -151,7 +155,8 @@ def markdown(rows: list[Row], names: list[str] | None = None) -> str:
     for (_, test_set), group in _groups(rows).items():
         for row in group:
             cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
-            lines.append(f"| {row.run} | {test_set} | " + " | ".join(cells) + " |")
+            run = " ".join(row.run.split()).replace("|", r"\|")  # a folder may be called anything
+            lines.append(f"| {run} | {test_set} | " + " | ".join(cells) + " |")
         if len(group) > 1:
             cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
             lines.append(f"| **mean ± sd of these {len(group)} seeds** | {test_set} | " + " | ".join(cells) + " |")
@@ -190,8 +195,8 @@ def _seed(run: Path) -> int | None:
 
 def _config(run: Path) -> dict[str, Any] | None:
     try:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        config = load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None
 

@@ -1,6 +1,7 @@
 """The figures that `ibca test` and its kin wrote as JSON, read again."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ def read_figures(file: Path, command: str) -> dict[str, Any]:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        dict(content["metrics"]), dict(content.get("intervals", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        ends = [end for interval in dict(content.get("intervals", {})).values() for end in interval or ()]
+        for value in (*dict(content["metrics"]).values(), *ends):
+            if value is not None:
+                math.isfinite(value)  # a TypeError where it is no number
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
     assert isinstance(content, dict)
     return content

@@ -27,7 +27,7 @@ def predict_pictures(arguments: list[str]) -> int:
     from ibca_lightning.commands.prediction_files import PredictionFiles, fingerprint
     from ibca_lightning.data.readings import Readings, readings_loader
     from ibca_lightning.ensemble import Ensemble
-    from ibca_lightning.evaluation import decision_columns, decisions, digits
+    from ibca_lightning.evaluation import decisions, digits, prediction_columns
 
     pictures = listed(options)
     model = Ensemble({path: opened(path, options.device) for path in options.ckpt_path}, options.tta)
@@ -38,7 +38,7 @@ def predict_pictures(arguments: list[str]) -> int:
         "views": options.tta,
     }
     names, thresholds = model.class_names, model.thresholds
-    with PredictionFiles(Path(options.output), record, ["id", *names, *decision_columns(names)]) as files:
+    with PredictionFiles(Path(options.output), record, prediction_columns(names, labelled=False)) as files:
         left = {name: path for name, path in pictures.files.items() if name not in files.done}
         loader = readings_loader(Readings(left, model.transforms), options.batch_size, options.num_workers)
         first = ""

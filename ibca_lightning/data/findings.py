@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.content import Contents
+from ibca_lightning.errors import InputError
 
 _NAMED = 4  # rows that one finding names
 
@@ -65,6 +66,14 @@ def find(
         *_masks(contents, class_names, mask_bits),
     ]
     return sorted(found, key=lambda finding: finding.level)
+
+
+def unread(error: InputError) -> list[Finding]:
+    """Return what is wrong with tables that could not be read: the error, and what is wrong in the same way."""
+    return [
+        Finding("error", "tables", f"expected {each.expected}, got {each.got}", each.fix)
+        for each in (error, *error.further)
+    ]
 
 
 def copies(digests: NDArray[np.uint8]) -> list[NDArray[np.intp]]:

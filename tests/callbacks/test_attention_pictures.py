@@ -130,3 +130,25 @@ def test_pictures_go_on_line_only_when_asked_for(offline, log_images, sent, tmp_
     expected = [(f"attention/test_{number}", 1) for number in range(len(names(tmp_path)))]
     assert logger.sent == (expected if sent else [])
     assert expected
+
+
+def test_no_name_stands_in_a_picture_that_is_sent(tmp_path):
+    class Keeps(FakeWandb):
+        def log_image(self, key, images, **kwargs):
+            self.sent.append((key, images[0]))
+
+    class Named(Pictures):
+        def __getitem__(self, at):
+            return super().__getitem__(at) | {"id": f"jane/{at}.png"}
+
+    sent, drawn = [], []
+    for number, kind in enumerate((Pictures, Named)):
+        logger = Keeps(offline=True)
+        run = trainer(logger=logger, callbacks=[AttentionPictures(tmp_path / str(number), limit=3)])
+        run.test(module(), datamodule=Data({"test": kind(8)}))
+        sent.append(dict(logger.sent))
+        drawn.append([np.asarray(Image.open(tmp_path / str(number) / "attention" / name)) for name in
+                      names(tmp_path / str(number))])  # fmt: skip
+    assert sent[0].keys() == sent[1].keys()
+    assert all(np.array_equal(picture, sent[1][key]) for key, picture in sent[0].items())
+    assert not all(np.array_equal(*pair) for pair in zip(*drawn, strict=True)), "those on disk bear theirs"
