@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export": ("export", "--ckpt_path", "evil.ckpt", "--output", "new.pt2"),
     "faithfulness": ("faithfulness", *DATA, "--ckpt_path", "evil.ckpt", "--output", "new"),
     "compare": ("compare", "tested", "--cost"),
+    "report": ("report", "tested", "--output", "new.html", "--ckpt_path", "evil.ckpt"),
 }
 
 

@@ -342,6 +342,7 @@ GIVEN: dict[str, dict[str, str]] = {
     "export": {"--ckpt_path": "best.ckpt", "--images": "pictures", "--output": "new.pt2"},
     "faithfulness": {"--ckpt_path": "best.ckpt", "--config": "e.yaml", "--output": "new"},
     "compare": {"": "run", "--output": "new"},
+    "report": {"": "run", "--output": "new.html"},
     "check": {"--config": "e.yaml", "--output": "new"},
     "maps": {"--config": "e.yaml", "--output": "new"},
     "tune": {"--config": "e.yaml", "--space": "space.yaml", "--trials": "1", "--output": "new"},
@@ -353,11 +354,13 @@ RANGES = [
     ("predict", "--batch_size", "0"), ("explain", "--max_side", "3"), ("gallery", "--side", "3"),
     ("export", "--batch_size", "0"), ("faithfulness", "--pairs", "0"), ("check", "--num_workers", "-1"),
     ("maps", "--views", "3"), ("tune", "--trials", "0"), ("sweep", "--processes", "0"),
+    ("report", "--pictures", "-1"),
 ]  # fmt: skip
 WRONG: list[tuple[str, dict[str, str], tuple[str, ...]]] = [
     *((command, {"--ckpt_path": "no.ckpt"}, ("no.ckpt",)) for command in MODELS),
     ("gallery", {"--ckpt_paths": "no.ckpt"}, ("no.ckpt",)),
     ("compare", {"": "nowhere"}, ("nowhere",)),
+    ("report", {"": "nowhere"}, ("nowhere",)),
     ("tune", {"--space": "no.yaml"}, ("no.yaml",)),
     *((command, {"--images": "empty"}, ("empty", "none")) for command in ON_PICTURES),
     *((command, {option: "Nope"}, ("Nope",)) for command, option in NAMED),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.commands.opening import add_device, opened
 from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.errors import InputError, input_error_behind
 from ibca_lightning.whole_file import write_whole
@@ -87,15 +88,12 @@ def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predict
 
     What was asked for by an option must be there.
     """
-    from ibca_lightning.commands.allocator import keep_freed_memory
     from ibca_lightning.commands.report_pictures import from_data, from_files
     from ibca_lightning.commands.tested import ids_in_order
     from ibca_lightning.model_card import without_paths
-    from ibca_lightning.predictor import load
 
-    keep_freed_memory()
     try:
-        predictor = load(options.ckpt_path or run.checkpoint, options.device)
+        predictor = opened(str(options.ckpt_path or run.checkpoint), options.device)
         names = run.sets[0].tested.class_names
         if predictor.spec.class_names != names:
             raise InputError(
@@ -159,7 +157,7 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--mask_dir", help="Beside --images: folder of masks of the same names, bit i for class i.")
     parser.add_argument("--ckpt_path", help="The checkpoint that was tested; default that in the run folder.")
     parser.add_argument("--pictures", type=int, default=4, help="Best and worst pictures a test set (default 4 each).")
-    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    add_device(parser)
     options = parser.parse_args(arguments)
     if options.pictures < 0:
         raise InputError("--pictures of at least 0", options.pictures, "give another value")
