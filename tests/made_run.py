@@ -46,6 +46,7 @@ def write(folder: Path, sets: tuple[str, ...] = ("test",)) -> Path:
     settings = {
         "model": {"init_args": {"backbone": "test_resnet", "head": {"class_path": "a.GAPHead"}, "note": EVIL}},
         "data": {"class_path": "CSVDataModule", "init_args": {"root": "/home/jane/data", "image_size": SIZE}},
+        "long": list(range(60)),  # more than a screen shows of it
     }
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     (run / "metrics.csv").write_text(
