@@ -3,6 +3,7 @@
 Nothing heavy is imported before a subcommand asks for it, so that `ibca --help` answers at once.
 """
 
+import errno
 import os
 import re
 import sys
@@ -124,7 +125,7 @@ def _failed(error: object, code: int, debug: bool) -> int:
 def _exit_code(stop: SystemExit) -> int:
     # Lightning answers Ctrl-C with SystemExit(1) and SIGTERM with a SystemExit of its own.
     if type(stop).__name__ == "SIGTERMException":
-        return _failed("stopped by SIGTERM", 143, False)
+        return _failed(f"stopped by {stop.code or 'SIGTERM'}", 143, False)
     if isinstance(stop.__context__, KeyboardInterrupt):
         return _failed("stopped by Ctrl-C", 130, False)
     return stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
@@ -135,6 +136,10 @@ def _unexpected(error: Exception, debug: bool) -> int:
     while cause is not None:  # jsonargparse wraps what a constructor raises
         if isinstance(cause, InputError):
             return _failed(cause, 2, debug)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" at {cause.filename}" if cause.filename else ""
+            full = InputError(f"room on the disk{where}", cause.strerror, "make room; the last checkpoint is whole")
+            return _failed(full, 1, debug)
         cause = cause.__cause__ or cause.__context__
     if "InputError: " in str(error):  # raised in a worker process, and wrapped on the way
         return _failed(InputError(str(error)), 2, debug)

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, get_args
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -26,6 +27,8 @@ from ibca_lightning.checkpoint import (
     require_fitting_weights,
     require_same_model,
 )
+from ibca_lightning.early_stopping import RunEarlyStopping
+from ibca_lightning.epoch_sums import EpochSums
 from ibca_lightning.errors import InputError, NonFiniteError
 from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
@@ -41,6 +44,8 @@ from ibca_lightning.optimisation import parameter_groups, warmup_cosine
 log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]
 MONITOR = "val/monitor"
+_TRAINING_KEY = "ibca_training"  # what a checkpoint holds to go on from
+_CHUNK = 4096  # samples whose loss is computed at once
 
 
 @dataclass
@@ -178,6 +183,8 @@ class MultiLabelModule(pl.LightningModule):
         self.backbone_name = backbone
         self.evaluations: dict[str, Evaluation] = {}
         self._gathered: dict[str, _Gathered] = {}
+        self._seed: int | None = None
+        self._epoch_sums = EpochSums()
         if init_from is not None:
             initialise_from(self, read_checkpoint(init_from), init_from)
 
@@ -207,6 +214,7 @@ class MultiLabelModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Show the loss the labels of the training split, where it wants them; validation takes the same loss."""
+        self._seed = None
         if stage in ("fit", "validate") and self.loss.needs_labels:
             labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
             if labels is not None:
@@ -273,16 +281,34 @@ class MultiLabelModule(pl.LightningModule):
                 f"a finite training loss, got {values} at epoch {self.current_epoch}, step {self.global_step} "
                 f"(pictures {', '.join(list(batch['id'])[:4])}, ...); lower the learning rate, or use full precision"
             )
-        size = len(labels)
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size, sync_dist=True)
+        self._log_loss("train/loss", loss, len(labels), on_step=True)
         for name, part in parts.items():
-            self.log(f"train/{name}", part, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+            self._log_loss(f"train/{name}", part, len(labels))
         return loss
+
+    def _log_loss(self, name: str, value: Tensor, samples: int, on_step: bool = False) -> None:
+        """Log a mean over the samples of an epoch, also where it was begun by a run that this one takes up."""
+        record = partial(self.log, prog_bar=on_step, on_step=on_step, on_epoch=True, sync_dist=True)
+        earlier = self._epoch_sums.add(name, value, samples)
+        if earlier is not None:
+            record(name, earlier.mean.to(value.device), batch_size=earlier.samples)
+        record(name, value, batch_size=samples)
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
         _ = self.spec
         self._check_maps()
+        if self._seed is None:
+            self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the means of an epoch; one that is taken up in its middle does not come here."""
+        self._epoch_sums.clear()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what a step draws by its place, so that a run that is taken up draws what it would have drawn."""
+        place = (self._seed or 0, self.global_rank, self.current_epoch, batch_idx)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def _check_maps(self) -> None:
         """Refuse maps of another backbone. Not in `setup`: a checkpoint brings its weights after that."""
@@ -322,7 +348,7 @@ class MultiLabelModule(pl.LightningModule):
         if self.ema_decay is not None:
             callbacks.append(AveragedWeights(self.ema_decay))
         if self.early_stopping_patience is not None:
-            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=self.early_stopping_patience))
+            callbacks.append(RunEarlyStopping(MONITOR, self.early_stopping_patience))
         return callbacks
 
     # --- evaluation -------------------------------------------------------------------------------------------------
@@ -330,8 +356,6 @@ class MultiLabelModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Gather one batch for the figures; returns what the picture callback draws."""
         output = self._gather(f"val:{dataloader_idx}", batch)
-        loss = self.loss(output.logits, batch["label"])
-        self.log("val/loss", loss, batch_size=len(batch["label"]), sync_dist=True, add_dataloader_idx=False)
         return {"probabilities": self._probabilities(output), "attention": output.attention}
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
@@ -369,13 +393,13 @@ class MultiLabelModule(pl.LightningModule):
         """Figures of the validation set; while training, the calibration and the thresholds that fit it best."""
         if self.trainer.sanity_checking:
             return
-        evaluation = self._evaluate("val", "val:0")
+        evaluation, stored = self._evaluate("val", "val:0")
+        loss = self._loss_of(stored)
+        self.log("val/loss", loss, sync_dist=True)
         self._log_figures("val", evaluation)
         score = evaluation.figures["metrics"]["mAP"]
-        if score is None:
-            # No class has both a positive and a negative: the loss decides which checkpoint is best.
-            score = -float(self.trainer.callback_metrics["val/loss"])
-        self.log(MONITOR, score, sync_dist=True)
+        # Where no class has both a positive and a negative, the loss decides which checkpoint is best.
+        self.log(MONITOR, -loss if score is None else score, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
         """Figures of every test set."""
@@ -383,7 +407,7 @@ class MultiLabelModule(pl.LightningModule):
         for key in self._gathered:  # in the order of the loaders
             index = int(key.removeprefix("test:"))
             name = names[index] if index < len(names) else f"test{index}"
-            evaluation = self._evaluate(name, key, intervals=True)
+            evaluation, _ = self._evaluate(name, key, intervals=True)
             self._log_figures("test" if len(names) == 1 else f"test_{name}", evaluation)
 
     def on_fit_end(self) -> None:
@@ -430,7 +454,17 @@ class MultiLabelModule(pl.LightningModule):
         gathered.facts.update(batch)
         return output
 
-    def _evaluate(self, name: str, key: str, intervals: bool = False) -> Evaluation:
+    def _loss_of(self, stored: Stored) -> float:
+        """The loss over a whole set: each sample once, whatever the batches and processes; the mean of known labels."""
+        total, known = 0.0, 0
+        for start in range(0, len(stored.labels), _CHUNK):
+            logits, labels = (values[start : start + _CHUNK] for values in (stored.logits, stored.labels))
+            weight = int((labels >= 0).sum())
+            total += float(self.loss(logits.to(self.device), labels.to(self.device))) * weight
+            known += weight
+        return total / max(known, 1)
+
+    def _evaluate(self, name: str, key: str, intervals: bool = False) -> tuple[Evaluation, Stored]:
         gathered = self._gathered[key]
         stored = gathered.store.compute()
         facts = gathered.facts.gathered(self.trainer.world_size)
@@ -439,7 +473,7 @@ class MultiLabelModule(pl.LightningModule):
         self.evaluations[name] = evaluation
         if self._fitting:
             self._choose_points(stored)
-        return evaluation
+        return evaluation, stored
 
     def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
         # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
@@ -470,6 +504,7 @@ class MultiLabelModule(pl.LightningModule):
                     f"{self.global_step}; lower the learning rate, or use full precision"
                 )
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
+        checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model; take over its calibration and thresholds.
@@ -482,6 +517,10 @@ class MultiLabelModule(pl.LightningModule):
         if spec.preprocessing != self.preprocessing:
             log.warning("the model was trained with %s, the data have %s", spec.preprocessing, self.preprocessing)
         self.points = spec.points
+        training = checkpoint.get(_TRAINING_KEY)
+        if training is not None and self._fitting:
+            self._seed = training["seed"]
+            self._epoch_sums.load_state_dict(training["sums"], self.trainer.world_size)
 
 
 def _require(condition: bool, expected: str, got: object, fix: str) -> None:

@@ -12,6 +12,8 @@ from argparse import ArgumentError
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
+from jsonargparse.typing import PositiveInt
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -20,13 +22,15 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import ibca_lightning.data  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
 from ibca_lightning.callbacks.attention_pictures import AttentionPictures
-from ibca_lightning.callbacks.metrics_csv import RunCSVLogger
+from ibca_lightning.callbacks.last_checkpoint import LastCheckpoint
+from ibca_lightning.callbacks.metrics_csv import MetricsRows, RunCSVLogger
 from ibca_lightning.callbacks.model_card import ModelCard
 from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
 from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.callbacks.run_config import SaveRunConfig
 from ibca_lightning.callbacks.splits import WriteSplits
+from ibca_lightning.callbacks.stop_signals import StopSignals
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.commands.config_files import check_config_files
@@ -43,6 +47,7 @@ from ibca_lightning.commands.tables import evaluation_table, fit_table
 from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.errors import InputError
 from ibca_lightning.module import MONITOR, MultiLabelModule
+from ibca_lightning.whole_checkpoint import WholeCheckpointIO
 
 _NOISE = (
     ".*does not have many workers.*",
@@ -120,6 +125,10 @@ class IBCACLI(LightningCLI):
             "--log_images", type=bool, default=False,
             help="Send attention pictures to wandb on line. Patient pictures leave the machine only with this.",
         )  # fmt: skip
+        parser.add_argument(
+            "--save_every_n_steps", type=PositiveInt | None, default=None,
+            help="Save last.ckpt also within an epoch, after so many steps; default at the end of each.",
+        )  # fmt: skip
         for name in _LINKS:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -166,18 +175,23 @@ class IBCACLI(LightningCLI):
         trainer = config.trainer
         self._before = create_run_dir(self.run_dir)
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
-        callbacks: list[Callback] = [WriteResults(self.run_dir), ProgressBar() if terminal else EpochLines()]
+        callbacks: list[Callback] = [
+            StopSignals(),
+            WriteResults(self.run_dir),
+            ProgressBar() if terminal else EpochLines(),
+        ]
         if self.subcommand in ("fit", "test"):
             callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
             callbacks.append(ModelCard(self.run_dir, self._typed))
         if self.subcommand == "fit":
-            callbacks.append(WriteSplits(self.run_dir))
+            callbacks += [WriteSplits(self.run_dir), MetricsRows()]
         kwargs["enable_progress_bar"] = terminal
         kwargs.setdefault("default_root_dir", self.run_dir)
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
         elif trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
-            callbacks += _checkpoints(self.run_dir)
+            callbacks += _checkpoints(self.run_dir, config.save_every_n_steps)
+            kwargs["plugins"] = _with_checkpoint_io(trainer.plugins)
         if trainer.logger in (None, True):
             kwargs["logger"] = self._loggers(config)
         self.save_config_kwargs = {"run_dir": self.run_dir}
@@ -292,9 +306,15 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
     )
 
 
-def _checkpoints(run_dir: str) -> list[Callback]:
+def _checkpoints(run_dir: str, every_n_steps: int | None) -> list[Callback]:
     folder = os.path.join(run_dir, "checkpoints")
-    return [RunCheckpoint(folder, "best", MONITOR), RunCheckpoint(folder, "last")]
+    return [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, every_n_steps)]
+
+
+def _with_checkpoint_io(plugins: Any) -> list[Any]:
+    """The trainer's plugins, with ours where none writes checkpoints."""
+    given = list(plugins) if isinstance(plugins, list) else [plugins] if plugins else []
+    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, WholeCheckpointIO()]
 
 
 def _said_by_parent(error: Exception, parent: int) -> int | None:
