@@ -60,11 +60,14 @@ def test_two_processes_of_eight_take_the_steps_of_one_of_sixteen(runs):
     one, two = (torch.load(folder / "gap.pt", weights_only=True) for folder in runs)
     for name, value in one["state"].items():
         assert torch.allclose(value, two["state"][name], atol=1e-6), name
-    assert {k: v for k, v in two["val"].items() if k != "val/loss"} == pytest.approx(
-        {k: v for k, v in one["val"].items() if k != "val/loss"}, abs=1e-6
-    )
-    saved = [read_checkpoint(folder / "gap" / "best.ckpt") for folder in runs]
-    assert saved[0]["ibca"]["thresholds"] == pytest.approx(saved[1]["ibca"]["thresholds"], abs=1e-5)
+    assert "train/loss_epoch" in one["logged"]
+    assert two["logged"] == pytest.approx(one["logged"], abs=1e-6)
+    saved = [read_checkpoint(folder / "gap" / "best.ckpt")["ibca"] for folder in runs]
+    assert saved[0]["thresholds"] == pytest.approx(saved[1]["thresholds"], abs=1e-6)
+    assert saved[0]["calibration"]["kind"] == "temperature"
+    assert list(saved[0]["calibration"]) == list(saved[1]["calibration"])
+    for one, two in zip(*(own["calibration"].values() for own in saved), strict=True):
+        assert one == two if isinstance(one, str) else one == pytest.approx(two, abs=1e-6)
 
 
 @pytest.mark.slow

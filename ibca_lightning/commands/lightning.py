@@ -28,13 +28,14 @@ from ibca_lightning.callbacks.model_card import ModelCard
 from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
 from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
-from ibca_lightning.callbacks.run_config import SaveRunConfig
+from ibca_lightning.callbacks.run_config import SaveRunConfig, resolved_yaml
 from ibca_lightning.callbacks.splits import WriteSplits
 from ibca_lightning.callbacks.stop_signals import StopSignals
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.parsing import one_line
+from ibca_lightning.commands.resumed_settings import changed_settings
 from ibca_lightning.commands.run_folder import (
     choose_run_dir,
     create_run_dir,
@@ -71,6 +72,7 @@ class IBCACLI(LightningCLI):
 
     run_dir: str
     _typed: list[str]
+    _goes_on: bool
     _before: set[str] | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -151,7 +153,7 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
-        checkpoint = config.ckpt_path
+        checkpoint, given = config.ckpt_path, resolved_yaml(self._parser(self.subcommand), config)
         if self.subcommand != "fit" and not checkpoint:
             raise InputError(f"--ckpt_path for ibca {self.subcommand}", "none", "give RUN/checkpoints/best.ckpt")
         if checkpoint:
@@ -168,6 +170,10 @@ class IBCACLI(LightningCLI):
         goes_on = checkpoint and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
         if fit and not goes_on:
             refuse_taken(self.run_dir)
+        self._goes_on = fit and bool(goes_on)
+        note = changed_settings(self.run_dir, given) if self._goes_on else None
+        if note is not None:
+            _say(note)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""
@@ -208,7 +214,7 @@ class IBCACLI(LightningCLI):
         loggers: list[Logger] = [RunCSVLogger(self.run_dir)] if self.subcommand == "fit" else []
         mode = wandb_mode(config.wandb)
         if self.subcommand in ("fit", "test") and mode != "disabled":
-            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand))
+            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand, self._goes_on))
         return loggers or False
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
