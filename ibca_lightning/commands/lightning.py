@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_only
 
 import ibca_lightning.data  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
@@ -48,6 +49,7 @@ from ibca_lightning.commands.tables import evaluation_table, fit_table
 from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.errors import InputError
 from ibca_lightning.module import MONITOR, MultiLabelModule
+from ibca_lightning.sync_batchnorm import TimmSyncBatchNorm
 from ibca_lightning.whole_checkpoint import WholeCheckpointIO
 
 _NOISE = (
@@ -193,22 +195,25 @@ class IBCACLI(LightningCLI):
             callbacks += [WriteSplits(self.run_dir), MetricsRows()]
         kwargs["enable_progress_bar"] = terminal
         kwargs.setdefault("default_root_dir", self.run_dir)
+        kwargs["plugins"] = _plugins(trainer)
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
         elif trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
             callbacks += _checkpoints(self.run_dir, config.save_every_n_steps)
-            kwargs["plugins"] = _with_checkpoint_io(trainer.plugins)
         if trainer.logger in (None, True):
             kwargs["logger"] = self._loggers(config)
         self.save_config_kwargs = {"run_dir": self.run_dir}
         self.trainer_defaults["callbacks"] = callbacks
         try:
-            return super().instantiate_trainer(**kwargs)
+            built = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(
                 "trainer options that fit this machine", reason, "correct the --trainer options"
             ) from error
+        if trainer.sync_batchnorm and not _has_gpu(built):
+            raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
+        return built
 
     def _loggers(self, config: Any) -> list[Logger] | bool:
         loggers: list[Logger] = [RunCSVLogger(self.run_dir)] if self.subcommand == "fit" else []
@@ -317,10 +322,18 @@ def _checkpoints(run_dir: str, every_n_steps: int | None) -> list[Callback]:
     return [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, every_n_steps)]
 
 
-def _with_checkpoint_io(plugins: Any) -> list[Any]:
-    """The trainer's plugins, with ours where none writes checkpoints."""
-    given = list(plugins) if isinstance(plugins, list) else [plugins] if plugins else []
-    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, WholeCheckpointIO()]
+def _has_gpu(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type != "cpu"
+
+
+def _plugins(trainer: Any) -> list[Any]:
+    """The trainer's plugins, and ours for what the user has not chosen."""
+    given = list(trainer.plugins) if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
+    if not any(isinstance(plugin, CheckpointIO) for plugin in given):
+        given.append(WholeCheckpointIO())
+    if trainer.sync_batchnorm and not any(isinstance(plugin, LayerSync) for plugin in given):
+        given.append(TimmSyncBatchNorm())
+    return given
 
 
 def _said_by_parent(error: Exception, parent: int) -> int | None:

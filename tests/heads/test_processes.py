@@ -45,13 +45,18 @@ class Step(nn.Module):
         return masked_bce(output.logits, y) + sum(output.losses.values())
 
 
+def evenly(*size: Any, **_: Any) -> Tensor:
+    size = size[0] if isinstance(size[0], tuple) else size
+    return torch.linspace(0, 1, size[-1]).expand(size)
+
+
 def without_chance() -> None:
     """What heads draw at random, the same for every picture."""
     F.dropout = lambda x, *_, **__: x
     torch.randn_like = lambda x, **_: torch.full_like(x, 0.3)
     torch.rand_like = lambda x, **_: torch.full_like(x, 0.6)
     torch.randint = lambda low, high, size, **_: torch.full(size, low)
-    torch.rand = lambda size, **_: torch.linspace(0, 1, size[-1]).expand(size)
+    torch.rand = evenly
 
 
 def gradients(model: nn.Module, own: slice) -> list[dict[str, Tensor]]:
