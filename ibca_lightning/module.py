@@ -301,6 +301,15 @@ class MultiLabelModule(pl.LightningModule):
         if self._seed is None:
             self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
 
+    def on_train_start(self) -> None:
+        """Go on at the place of the epoch where a checkpoint was saved.
+
+        Lightning does so when it makes the loader, which `configure_optimizers` has asked the length of before the
+        checkpoint's loops were restored. And at the end of such an epoch it would leave a plateau scheduler as it is.
+        """
+        self.trainer.fit_loop._load_combined_loader_states()
+        self.trainer.fit_loop._restarting = False
+
     def on_train_epoch_start(self) -> None:
         """Begin the means of an epoch; one that is taken up in its middle does not come here."""
         self._epoch_sums.clear()
@@ -497,8 +506,9 @@ class MultiLabelModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
+        weights = checkpoint["state_dict"]  # FSDP gives them to the first process alone
         for name, _ in self.named_parameters():
-            if not torch.isfinite(checkpoint["state_dict"][name]).all():
+            if name in weights and not torch.isfinite(weights[name]).all():
                 raise NonFiniteError(
                     f"finite weights, got NaN or infinity in {name} at epoch {self.current_epoch}, step "
                     f"{self.global_step}; lower the learning rate, or use full precision"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.checkpoint import read_checkpoint
-from tests.command_line import experiment, rows, written
+from tests.command_line import done, experiment, rows, written
 from tests.data.fake_csv import write
 from tests.ddp_run import main
 
@@ -88,3 +88,11 @@ def test_wrong_input_of_the_second_process_or_of_both_gets_one_line_and_exit_2(r
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert where in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FSDP needs a GPU")
+def test_fsdp_trains_and_its_checkpoint_is_that_of_any_run(tree, here):
+    config = written(here / "e.yaml", experiment(tree))
+    options = ["--trainer.strategy", "fsdp", "--trainer.accelerator", "gpu", "--trainer.devices", "1"]
+    done("fit", "--config", config, "--run_dir", "run", *options)
+    done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt", *options[4:])
