@@ -22,7 +22,7 @@ def test_two_nodes_train_one_run(tree: Path, here: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     result = subprocess.run(
-        [SCRIPTS / "two_nodes.sh", "--config", config], check=False, capture_output=True, text=True, timeout=500,
+        [SCRIPTS / "two_nodes.sh", "--config", config, "--save_every_n_steps", "2"], check=False, capture_output=True, text=True, timeout=500,
         env=os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY),
             "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",

@@ -19,6 +19,7 @@ from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.sampling import EpochSampler
 from ibca_lightning.errors import InputError
 from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.whole_checkpoint import WholeCheckpointIO
 from tests.command_line import contents, done, experiment, ibca, rows, written
 
 REPOSITORY = Path(__file__).parents[1]
@@ -223,6 +224,22 @@ def test_a_full_disk_stops_the_run_with_one_line_and_leaves_the_last_good_checkp
     assert "Traceback" not in result.err
     assert read_checkpoint(here / "run/checkpoints/last.ckpt")["epoch"] == 0
     assert sorted(path.name for path in (here / "run/checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for owner, name in ((Path, "write_bytes"), (os, "fsync"), (Path, "replace")):
+        once_more = getattr(owner, name)
+
+        def noted(*args: Any, name: str = name, call: Any = once_more) -> Any:
+            calls.append(name)
+            return call(*args)
+
+        monkeypatch.setattr(owner, name, noted)
+    WholeCheckpointIO().save_checkpoint({"a": torch.ones(2)}, tmp_path / "last.ckpt")
+    assert calls == ["write_bytes", "fsync", "replace", "fsync"]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["a"].sum() == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 @pytest.fixture

@@ -29,9 +29,11 @@ class StopSignals(Callback):
 
     def __init__(self) -> None:
         self._asked: int = 0
+        self._says = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals over; the trainer gives them back at its end."""
+        self._says = trainer.is_global_zero
         self._take(self._ask)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -75,7 +77,7 @@ class StopSignals(Callback):
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._asked:
             raise KeyboardInterrupt
-        if not self._asked:
+        if not self._asked and self._says:
             os.write(2, _STOPPING)  # not sys.stderr, which may be in the middle of a line
         self._asked = max(self._asked, number)
 
