@@ -34,6 +34,7 @@ from ibca_lightning.callbacks.splits import WriteSplits
 from ibca_lightning.callbacks.stop_signals import StopSignals
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
+from ibca_lightning.commands.class_options import own_options
 from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.parsing import one_line
 from ibca_lightning.commands.resumed_settings import changed_settings
@@ -141,7 +142,8 @@ class IBCACLI(LightningCLI):
         # What `build` put in front, the default model, was not typed.
         self._typed = ["ibca", *args[:1], *args[3:]] if isinstance(args, list) else sys.argv
         try:
-            self.config = parser.parse_args(args)  # type: ignore[arg-type]
+            with own_options():
+                self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
         seed = self.config[self.config["subcommand"]].seed_everything
