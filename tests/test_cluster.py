@@ -21,8 +21,9 @@ def test_two_nodes_train_one_run(tree: Path, here: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    command = [SCRIPTS / "two_nodes.sh", "--config", config, "--save_every_n_steps", "2"]
     result = subprocess.run(
-        [SCRIPTS / "two_nodes.sh", "--config", config, "--save_every_n_steps", "2"], check=False, capture_output=True, text=True, timeout=500,
+        command, check=False, capture_output=True, text=True, timeout=500,
         env=os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY),
             "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
