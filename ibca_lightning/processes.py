@@ -6,6 +6,8 @@ statistics are those of one process's pictures. The functions here make them tho
 equally often; outside a distributed run, and where no gradient is taken, they return what they are given.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -49,8 +51,17 @@ def total_with_gradient(values: Tensor) -> Tensor:
     Each process may then compute the same loss from the sum: the gradients that flow back into it come from all of
     them, and their average is that of one process.
     """
-    if not several():
-        return values
-    from torch.distributed.nn.functional import all_reduce  # a slow import, and few heads need it
+    summed: Tensor = _Sum.apply(values) if several() else values
+    return summed
 
-    return all_reduce(values)  # type: ignore[no-untyped-call,no-any-return]
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
