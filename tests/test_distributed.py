@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         main(one, 1)
-        output = process.communicate(timeout=300)[0]
+        output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     assert "sync_dist" not in output  # Lightning's warning of figures that processes do not share
     return one, two
@@ -83,7 +83,7 @@ def test_wrong_input_of_the_second_process_or_of_both_gets_one_line_and_exit_2(r
     options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--run_dir", str(tmp_path / "run")]
     command = [sys.executable, "-m", "ibca_lightning.cli", "fit", "--config", str(config), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert result.returncode == 2, result.stderr
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert where in line
