@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from ibca_lightning.commands import check as check_module
+from ibca_lightning.commands.hashed_names import HashedNames
 from ibca_lightning.data.chest_mnist import ChestMNIST
 from ibca_lightning.data.content import content_hash, read_contents
 from ibca_lightning.data.findings import copies
@@ -190,17 +192,22 @@ def test_small_pictures_are_told_of(planted: Tree) -> None:
     assert "small pictures" in found(report, "warning")
 
 
-def test_groups_that_overlap_end_the_check_or_are_listed_where_they_are_meant(planted: Tree) -> None:
-    first = rows(planted / "train.csv")[0]["patient"]
-    table(planted, "val", lambda data: data[0].update(patient=first))
-    result, report = checked()
+def test_every_group_that_overlaps_is_listed_as_a_warning_where_it_is_meant(planted: Tree) -> None:
+    patients = list(dict.fromkeys(row["patient"] for row in rows(planted / "train.csv")))[:2]
+    table(planted, "val", lambda data: [data[at].update(patient=name) for at, name in enumerate(patients)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what the report says is not said twice
+        result, report = checked()
     assert result.code == 2
-    assert f"every group in one split only, got '{first}' in train (data/train.csv, line 2)" in result.errors[0]
-    assert not report
+    assert result.errors[0].startswith("error: data without errors, got 2 (2 group leak)")
     with pytest.warns(UserWarning, match="every group in one split only"):
-        result, report = checked("--data.group_overlap", "warn")
+        result, meant = checked("--data.group_overlap", "warn")
     assert result.code == 0
-    assert f"group '{first}' in train" in found(report, "warning")["group leak"][0]
+    for leaks in (found(report)["group leak"], found(meant, "warning")["group leak"]):
+        assert [
+            f"group '{name}' in train (data/train.csv" in what
+            for name, what in zip(sorted(patients), leaks, strict=True)
+        ]
 
 
 def test_masks_are_read_too(planted: Tree) -> None:
@@ -264,7 +271,8 @@ def test_the_page_stands_alone_and_nothing_of_the_data_becomes_markup(planted: T
     page = parsed("out/check.html")
     assert evil in page.text
     kinds = {tag for tag, _ in page.tags}
-    assert "script" not in kinds
+    assert [tag for tag, _ in page.tags].count("script") == 1, "the page's own"
+    assert {"table", "button"} <= kinds
     images = [attributes for tag, attributes in page.tags if tag == "img"]
     assert images
     assert all(str(image["src"]).startswith("data:image/jpeg;base64,") and "onerror" not in image for image in images)
@@ -272,6 +280,27 @@ def test_the_page_stands_alone_and_nothing_of_the_data_becomes_markup(planted: T
     assert not any("href" in attributes for _, attributes in page.tags)
     checked("--no_images")
     assert not [tag for tag, _ in parsed("out/check.html").tags if tag == "img"]
+
+
+def test_names_are_hashed_where_asked(planted: Tree, here: Path) -> None:
+    for split in ("train", "val", "test"):
+        table(planted, split, lambda data: [row.update(patient=f"jane-{row['patient']}") for row in data])
+    table(planted, "val", lambda data: data[0].update(patient=rows(planted / "train.csv")[0]["patient"]))
+    names = {name for split in ("train", "val", "test") for row in rows(planted / f"{split}.csv")
+             for name in (row["image"], row["patient"])}  # fmt: skip
+    same_picture(("train", 0), ("test", 2))(planted)
+    picture(planted, "val", 1).write_bytes(b"junk")
+    (here / "key").write_bytes(b"0123456789abcdef")
+    with pytest.warns(UserWarning, match="every group in one split only"):
+        result, report = checked("--data.group_overlap", "warn", "--hash_names", "--hash_key", "key")
+    hashed = HashedNames(b"0123456789abcdef")
+    first, second = (hashed(rows(planted / f"{split}.csv")[row]["image"]) for split, row in (("train", 0), ("test", 2)))
+    errors, warnings = found(report), found(report, "warning")
+    assert f"'{first}' (data/train.csv, line 2) and in test '{second}'" in errors["content leak"][0]
+    assert f"group '{hashed(rows(planted / 'val.csv')[0]['patient'])}' in train" in warnings["group leak"][0]
+    assert hashed(rows(planted / "val.csv")[1]["image"]) in errors["unreadable"][0]
+    for text in (Path("out/check.json").read_text(), Path("out/check.html").read_text(), result.out):
+        assert not [name for name in names if name in text]
 
 
 def test_an_earlier_check_is_replaced_and_nothing_else(planted: Tree, here: Path) -> None:
@@ -292,11 +321,36 @@ def test_an_earlier_check_is_replaced_and_nothing_else(planted: Tree, here: Path
     assert ibca("check", "--config", "e.yaml", "--output", "e.yaml").code == 2
 
 
-def test_wrong_options_and_data_that_cannot_be_opened_write_nothing(planted: Tree, here: Path) -> None:
-    picture(planted, "val", 0).unlink()
+UNREADABLE: dict[str, tuple[Callable[[Tree], object], list[str]]] = {
+    "pictures": (lambda root: [picture(root, "val", row).unlink() for row in (0, 2)], ["line 2", "line 4"]),
+    "labels": (
+        lambda root: table(root, "test", lambda data: [data[row].update(B="maybe") for row in (1, 3)]),
+        ["column 'B' of data/test.csv, line 3, got 'maybe'", "column 'B' of data/test.csv, line 5"],
+    ),
+    "a table": (lambda root: (root / "val.csv").unlink(), ["data.val_csv"]),
+    "rows": (lambda root: (root / "val.csv").write_text("image,patient,A,B,C\n"), ["header only"]),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_tables_that_cannot_be_read_are_reported_with_all_that_is_wrong_alike(case: str, planted: Tree) -> None:
+    change, places = UNREADABLE[case]
+    change(planted)
+    result, report = checked()
+    assert result.code == 2
+    (line,) = result.errors
+    assert places[0] in line
+    faults = found(report)["tables"]
+    assert len(faults) == len(places) == report["errors"]
+    assert all(place in fault for place, fault in zip(places, faults, strict=True)), faults
+    assert report["splits"] == {}
+    assert report["cooccurrence"] == []
+    assert places[-1] in parsed("out/check.html").text
+
+
+def test_wrong_options_write_nothing(planted: Tree, here: Path) -> None:
     before = contents(here)
     for options, message in (
-        ((), "data/val.csv, line 2"),
         (("--data.rot", "x"), "data.rot"),
         (("--num_workers", -1), "--num_workers"),
     ):
@@ -333,6 +387,16 @@ def test_a_content_hash_depends_on_shape_and_pixels_alone(tmp_path: Path) -> Non
     other = pixels.copy()
     other[1, 3, 2] += 1
     assert content_hash(pixels) != content_hash(other)
+
+
+def test_a_content_hash_sees_one_changed_bit_of_any_pixel_of_a_large_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 700, 3), dtype=np.uint8)  # every 4th pixel is hashed
+    hashes = {content_hash(pixels)}
+    for row, column, channel in ((0, 0, 0), (1, 1, 1), (599, 699, 2), (302, 17, 0), (4, 5, 1)):
+        other = pixels.copy()
+        other[row, column, channel] ^= 1
+        hashes.add(content_hash(other))
+    assert len(hashes) == 6
 
 
 def test_copies_are_runs_of_equal_hashes_and_zeros_are_none() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -14,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ibca_lightning.callbacks.last_checkpoint import LastCheckpoint
+from ibca_lightning.streams import write_err
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what SLURM is told to send before its limit
 _STOPPING = b"stopping after this step (within a validation: after it); Ctrl-C again stops at once\n"
@@ -90,4 +90,4 @@ def _stop(number: int, frame: FrameType | None = None) -> None:
 
 @rank_zero_only
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    write_err(line + "\n")

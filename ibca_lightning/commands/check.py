@@ -3,19 +3,23 @@
 import json
 import os
 import sys
+import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.commands.options import OptionParser, require_folder
 from ibca_lightning.errors import InputError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.data.findings import Finding
 
 _MARK = "ibca check"
+_UNNAMED = "tables that cannot be read"
 _FILES = ("check.json", "check.html")
 _SHOWN = 5  # findings of one kind on the screen; all of them are in the files
 
@@ -39,33 +43,48 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.commands.experiment_data import named_experiment_data
     from ibca_lightning.data.content import read_contents
     from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
-    from ibca_lightning.data.findings import find
+    from ibca_lightning.data.findings import find, unread
     from ibca_lightning.data.summary import cooccurrence, summarise_split
 
+    rename = hashed_names(options)
     data, name = named_experiment_data(experiment)
     if not isinstance(data, MultiLabelDataModule):
         raise InputError("a data module on MultiLabelDataModule", type(data).__name__, "derive it from that class")
     folder = Path(options.output or os.path.join("runs", name, "check"))
     _refuse_others(folder)
     workers = _cores() if options.num_workers is None else options.num_workers
-    contents = read_contents(data, 0 if workers == 1 else workers, _progress)
     table = data if isinstance(data, TableDataModule) else None
-    space = table.space() if table else None
-    masks = table.space_masks() if table else None
-    findings = find(
-        contents,
-        data.class_names,
-        absent=space.absent if space else (),
-        overlap_is_meant=table is not None and table.group_overlap == "warn",
-        image_size=data.image_size,
-        mask_bits=masks.bits if masks else (),
-    )
+    meant = table is not None and table.group_overlap == "warn"
+    stopped, classes, contents = None, [], {}
+    try:
+        with warnings.catch_warnings():
+            if table and not meant:
+                table.group_overlap = "warn"  # every overlap is found below, where an error would name the first
+                warnings.filterwarnings("ignore", "every (group|picture) in one split only")
+            contents = read_contents(data, 0 if workers == 1 else workers, _progress)
+        if rename is not None:
+            for split in contents.values():
+                split.rename = rename
+        classes, space = data.class_names, table.space() if table else None
+        masks = table.space_masks() if table else None
+        findings = find(
+            contents,
+            classes,
+            absent=space.absent if space else (),
+            overlap_is_meant=meant,
+            image_size=data.image_size,
+            mask_bits=masks.bits if masks else (),
+        )
+    except InputError as error:  # tables that cannot be read: that is then the whole report
+        stopped, findings = error, unread(error)
+        if rename is not None:  # what is wrong may name pictures and patients: the terminal alone says it
+            findings = [replace(each, what=_UNNAMED, fix="see what the command printed") for each in findings[:1]]
     result = {
         "ibca_check": 1,
         "experiment": name,
         "data": type(data).__name__,
-        "classes": data.class_names,
-        "splits": {split: summarise_split(rows, data.class_names) for split, rows in contents.items()},
+        "classes": classes,
+        "splits": {split: summarise_split(rows, classes) for split, rows in contents.items()},
         "cooccurrence": cooccurrence(contents),
         "errors": sum(finding.level == "error" for finding in findings),
         "warnings": sum(finding.level == "warning" for finding in findings),
@@ -78,6 +97,8 @@ def check(arguments: list[str]) -> int:
     _write(folder / _FILES[0], json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     _write(folder / _FILES[1], page(result, {} if options.no_images else contents))
     sys.stdout.write(f"wrote {folder / _FILES[0]} and {folder / _FILES[1]}\n")
+    if stopped:
+        raise stopped
     if result["errors"]:
         kinds = Counter(finding.kind for finding in findings if finding.level == "error")
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
@@ -149,8 +170,11 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--no_images", action="store_true", help="No thumbnails in check.html, which then holds no patient's picture."
     )
+    add_hash_options(parser)
     parser.add_argument("--num_workers", type=int, help="Processes that read (default: one for each core).")
     options, others = parser.parse_known_args(arguments)
     if options.num_workers is not None and options.num_workers < 0:
         raise InputError("--num_workers of at least 0", options.num_workers, "give another value")
+    if options.output is not None:
+        require_folder(options.output)
     return options, others

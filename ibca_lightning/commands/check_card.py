@@ -17,6 +17,9 @@ def print_card(result: Mapping[str, Any]) -> None:
     """
     console = Console(highlight=False, markup=False)
     console.print(f"{result['data']} ({result['experiment']}): {len(result['classes'])} classes")
+    if not result["splits"]:
+        console.print("the tables could not be read")
+        return
     console.print(_grid(split_rows(result)))
     console.print(_grid(class_rows(result)))
     console.print(f"together in train: {', '.join(pairs(result)) or 'no two classes'}")

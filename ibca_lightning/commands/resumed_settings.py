@@ -12,6 +12,7 @@ _KEPT = {
     "model.optimizer": "the optimiser's state",
     "model.scheduler": "the scheduler's state",
     "model.backbone_lr_scale": "the learning rates",
+    "model.learning_rate": "the learning rates",
     "seed_everything": "the seed of order and augmentation",
 }
 """What a checkpoint brings, whatever the configuration says."""

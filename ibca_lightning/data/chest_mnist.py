@@ -26,7 +26,8 @@ class ChestMNIST(TableDataModule):
     emphysema, fibrosis, pleural (pleural thickening), hernia. Published: ResNet-18 at 28 pixels, AUC 0.768.
 
     The pictures are unpacked once into `.npy` files of their own (88 MB at 28 pixels, 5.6 GB at 224), which all
-    processes map: they are in memory once at most, however many workers and runs there are, and `cache` has no use.
+    processes map: they are in memory once at most, however many workers and runs there are. So `cache` is refused, and
+    so is `fold`, as each split is an array of its own.
 
     Licence CC BY 4.0. Citation: Yang et al., "MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D
     biomedical image classification", Scientific Data 10, 41, 2023. Data: Zenodo, record 10519652.
@@ -55,6 +56,13 @@ class ChestMNIST(TableDataModule):
         super().__init__(**common)
         if size not in _SIZES:
             raise InputError("data.size: 28, 64, 128 or 224", repr(size), "correct the value")
+        for option, value, none in (("cache", self.cache, "none"), ("fold", self.fold, None)):
+            if value != none:
+                raise InputError(
+                    f"data.{option} left out for ChestMNIST, which maps one array for each official split",
+                    value,
+                    f"remove data.{option}",
+                )
         self.root, self.size = os.fspath(root), size
         self.unpack_dir = self.root if unpack_dir is None else os.fspath(unpack_dir)
 

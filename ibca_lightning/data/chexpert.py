@@ -9,7 +9,7 @@ from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.label_policy import LabelPolicy
 from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import check_overlap, split_off
+from ibca_lightning.data.splits import split_off
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
@@ -87,9 +87,7 @@ class CheXpert(TableDataModule):
         for split, file in (("train", "train.csv"), ("test", "valid.csv")):
             bases = ("", "CheXpert-v1.0-small/", "CheXpert-v1.0/")
             tables[split] = self._table(first_present(self.root, [base + file for base in bases], self._help))
-        tables = split_off(tables, {"val": self.val_fraction}, self.split_seed)
-        check_overlap(tables, "error")
-        return tables
+        return split_off(tables, {"val": self.val_fraction}, self.split_seed)
 
     def _table(self, file: str) -> Table:
         sheet = self._of_view(read_sheet(file))

@@ -10,9 +10,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.labels import check_no_other_labels, find_label_columns
 from ibca_lightning.data.masks import MaskFolder, mask_name
-from ibca_lightning.data.paths import absent, check_root, inside
+from ibca_lightning.data.paths import absent, check_root, inside, missing
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import GroupOverlap, check_overlap, split_off
+from ibca_lightning.data.splits import GroupOverlap, split_off
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
@@ -138,7 +138,6 @@ class CSVDataModule(TableDataModule):
                     check_no_other_labels(sheet, class_names, [*header, *self._others])
                 tables[name] = self._table(sheet, class_names)
         tables = split_off(tables, self.fractions, self.split_seed)
-        check_overlap(tables, self.group_overlap)
         if (masks := self.masks) is not None:
             for table in tables.values():
                 _check_masks(table, masks.path)
@@ -194,9 +193,8 @@ class CSVDataModule(TableDataModule):
 
 def _check_masks(table: Table, folder: str) -> None:
     names = [mask_name(table.name(row)) for row in range(len(table))]
-    for row in absent(folder, names):
-        raise InputError(
-            f"a mask at {os.path.join(folder, names[row])} ({table.where(row)})",
-            "nothing there",
+    if gone := absent(folder, names):
+        raise missing(
+            [f"a mask at {os.path.join(folder, names[row])} ({table.where(row)})" for row in gone],
             "write one mask for each picture, all 0 where there is no lesion",
         )

@@ -22,7 +22,7 @@ from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
 from ibca_lightning.data.masks import MaskFolder
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
 from ibca_lightning.data.split_file import apply_splits
-from ibca_lightning.data.splits import GroupOverlap, check_overlap
+from ibca_lightning.data.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.table import Table, decode
 from ibca_lightning.data.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.errors import InputError
@@ -232,6 +232,9 @@ class TableDataModule(MultiLabelDataModule):
         label_aliases: Further names for `label_space`, from a class of the data set to one of the label space.
         splits: A `splits.csv` of an earlier run, to train, validate and test on the same rows again; None splits by
             seed what the data set leaves open.
+        fold: Cross-validation: training and validation rows together are divided by group, with every label spread
+            alike, and this part, from 0, validates; the test rows stay. None keeps the splits of the data set.
+        folds: Number of parts.
         cache: Where pictures are kept, decoded and resized, from one epoch to the next: `none`, `memory` (shared by the
             workers, gone with the process), or `disk` (shared by processes and runs, never stale; see `DiskCache`).
             They are augmented anew each time.
@@ -240,7 +243,8 @@ class TableDataModule(MultiLabelDataModule):
 
     Attributes:
         names: The classes of its tables.
-        group_overlap: Whether a group in two splits is an `error` or a reason to `warn`.
+        group_overlap: Whether a group, or a picture, in two splits is an `error` or a reason to `warn`.
+        split_seed: Chooses the folds, and what is split off where a data set says so.
         default_labels: The data set's own policy; a class sets it.
         label_policy: `labels` over it: what reads the labels in `tables`.
     """
@@ -248,6 +252,7 @@ class TableDataModule(MultiLabelDataModule):
     names: Sequence[str] = ()
     default_labels = LabelPolicy()
     group_overlap: GroupOverlap = "error"
+    split_seed = 0
 
     def __init__(
         self,
@@ -255,6 +260,8 @@ class TableDataModule(MultiLabelDataModule):
         label_space: list[str] | str | None = None,
         label_aliases: dict[str, str] | None = None,
         splits: str | None = None,
+        fold: int | None = None,
+        folds: int = 5,
         cache: CacheKind = "none",
         cache_dir: str | None = None,
         **common: Any,
@@ -269,7 +276,9 @@ class TableDataModule(MultiLabelDataModule):
                 "rename it to own_names",
             )  # fmt: skip
         self._space: LabelSpace | None = None
-        self.splits = splits
+        if splits is not None and fold is not None:
+            raise InputError("one of data.splits and data.fold", "both", "leave one out")
+        self.splits, self.fold, self.folds = splits, fold, folds
         self.label_policy = labels.over(self.default_labels) if labels else self.default_labels
         self._tables: Mapping[str, Table] | None = None
 
@@ -344,12 +353,18 @@ class TableDataModule(MultiLabelDataModule):
         return None
 
     def split_tables(self) -> Mapping[str, Table]:
-        """Return all tables by split, as `splits`, `labels` and `label_space` make them of `tables`; read once."""
+        """Return all tables by split: `tables` with `splits` or `fold`, `labels` and `label_space`; read once.
+
+        Raises:
+            InputError: If a table is wrong, or a group or picture stands in two splits.
+        """
         if self._tables is None:
             tables = self.tables()
             if self.splits is not None:
                 tables = apply_splits(self.splits, tables)
-                check_overlap(tables, self.group_overlap)
+            elif self.fold is not None:
+                tables = cross_validated(tables, self.fold, self.folds, self.split_seed)
+            check_overlap(tables, self.group_overlap)
             self._tables = {split: self._read(split, table) for split, table in tables.items()}
         return self._tables
 

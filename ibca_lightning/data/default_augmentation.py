@@ -40,19 +40,23 @@ class DefaultAugmenter:
             The same shapes and types.
         """
         draw = random.Random(int(torch.randint(2**31 - 1, ())))
-        flip = (1 if draw.random() < 0.5 else 0) + (2 if draw.random() < 0.5 else 0)
-        if flip:
-            code = (1, 0, -1)[flip - 1]
-            image, masks = _bytes(cv2.flip(image, code)), [_bytes(cv2.flip(mask, code)) for mask in masks]
+        sideways, upside_down = draw.random() < 0.5, draw.random() < 0.5
+        own = True  # whether the picture is a new one, and may be written to
         if draw.random() < 0.5:
-            matrix = _movement(draw, image.shape[0])
+            # The flips go into the matrix, and so cost nothing.
+            matrix = _movement(draw, image.shape[0]) @ _flip(image.shape[0], sideways, upside_down)
             image = self._moved(image, matrix)
             masks = [_bytes(cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST)) for mask in masks]
+        elif sideways or upside_down:
+            code = -1 if sideways and upside_down else int(sideways)
+            image, masks = _bytes(cv2.flip(image, code)), [_bytes(cv2.flip(mask, code)) for mask in masks]
+        else:
+            own = False
         if draw.random() < 0.5:
             contrast, brightness = (1 + draw.uniform(-_SHADE, _SHADE) for _ in range(2))
             # Contrast turns about the middle of the scale, brightness adds a share of it; clipped to 0-255.
             offset = 127.5 * (1 - contrast) + 255 * (brightness - 1)
-            image = _bytes(cv2.addWeighted(image, contrast, image, 0.0, offset))
+            image = _bytes(cv2.addWeighted(image, contrast, image, 0.0, offset, image if own else None))
         return image, masks
 
     def _moved(self, image: Pixels, matrix: np.ndarray) -> Pixels:
@@ -79,6 +83,13 @@ def _movement(draw: random.Random, side: int) -> np.ndarray:
             [-sine, cosine, middle + shift_y - middle * (cosine - sine)],
         ]
     )
+
+
+def _flip(side: int, sideways: bool, upside_down: bool) -> np.ndarray:
+    """Return the flips of a square as a (3, 3) matrix."""
+    last = side - 1.0
+    x, y = (-1.0, last) if sideways else (1.0, 0.0), (-1.0, last) if upside_down else (1.0, 0.0)
+    return np.array([[x[0], 0.0, x[1]], [0.0, y[0], y[1]], [0.0, 0.0, 1.0]])
 
 
 def _bytes(pixels: np.ndarray) -> Pixels:

@@ -9,7 +9,6 @@ from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.labels import is_blank
 from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import check_overlap
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
@@ -100,7 +99,6 @@ class Derm7pt(TableDataModule):
             labels = self.label_policy.cells(self._marked(part), self.own_names)
             pictures = part.column(self.view)
             tables[split] = build_table(part, self.own_names, pictures, self.root, folder, labels=labels)
-        check_overlap(tables, "error")
         return tables
 
     def _levels(self) -> list[tuple[str, str, tuple[str, ...]]]:

@@ -13,7 +13,7 @@ from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.map_files import MapSplit, MapsRecord, read_record
 from ibca_lightning.data.masks import unpack
 from ibca_lightning.data.splits import keep_share, split_fold
-from ibca_lightning.data.table import decode
+from ibca_lightning.data.table import Table, decode
 from ibca_lightning.errors import InputError
 
 
@@ -85,6 +85,12 @@ class FrozenMaps(MultiLabelDataModule):
         """That of the data that the maps are of."""
         return self.record.preprocessing
 
+    @property
+    def origin(self) -> str:
+        """What the maps are of, for the model card."""
+        name = str(self.record.data.get("class_path", "an unknown data module")).rpartition(".")[2]
+        return f"the pictures of {name} as stored maps of the frozen backbone, in precision {self.record.precision}"
+
     def require_backbone(self, name: str, feature_stride: int | list[int], fingerprint: str) -> None:
         """Refuse a model whose backbone is not the one that made the maps.
 
@@ -117,6 +123,18 @@ class FrozenMaps(MultiLabelDataModule):
         """Return the test sets."""
         sets = {name: self._split(f"test.{name}") for name in self.test_names}
         return {name: MapDataset([split], np.arange(len(split.ids))) for name, split in sets.items()}
+
+    def split_files(self) -> Mapping[str, Mapping[str, Table]]:
+        """Return id and group of every row, for one file."""
+        pool, rows = self._both(), self._rows()
+        ids, groups, labels = (np.concatenate([getattr(s, name) for s in pool]) for name in ("ids", "groups", "labels"))
+        whole = Table(self.root, "", np.arange(len(ids), dtype=np.int32), ids, labels, groups)
+        tables = {"train": whole.take(rows[0]), "val": whole.take(rows[1])}
+        if self.test_names == ["test"]:  # several sets of other names may show the same scenes
+            test = self._split("test.test")
+            lines = np.arange(len(test.ids), dtype=np.int32)
+            tables["test"] = Table(self.root, "", lines, test.ids, test.labels, test.groups)
+        return {"": tables}
 
     def _both(self) -> list[MapSplit]:
         return [self._split("train"), self._split("val")]

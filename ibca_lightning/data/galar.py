@@ -11,7 +11,7 @@ import numpy as np
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import check_overlap, split_off
+from ibca_lightning.data.splits import split_off
 from ibca_lightning.data.table import Table, build_table, decode
 from ibca_lightning.errors import InputError
 
@@ -120,7 +120,6 @@ class Galar(TableDataModule):
             split: table.take(np.flatnonzero(np.isin(table.groups, np.unique(part.groups))))
             for split, part in parts.items()
         }
-        check_overlap(tables, "error")
         return tables
 
     def _videos(self, folder: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.labels import UNKNOWN, is_blank, no_label, parse_label, require_columns
+from ibca_lightning.data.labels import UNKNOWN, is_blank, no_labels, parse_label, require_columns
 from ibca_lightning.data.sheet import Sheet
 from ibca_lightning.errors import InputError
 
@@ -85,8 +85,7 @@ class LabelPolicy:
             # A column holds few different texts.
             values = {text: _BLANK if is_blank(text) else parse_label(text) for text in set(column)}
             if None in values.values():
-                row = next(row for row, text in enumerate(column) if values[text] is None)
-                raise no_label(sheet, row, name, column[row], "")
+                raise no_labels(sheet, [row for row, text in enumerate(column) if values[text] is None], name)
             becomes = {0: 0, 1: 1, UNKNOWN: uncertain[at], _BLANK: blank[at]}
             codes = {text: becomes[value] for text, value in values.items() if value is not None}
             labels[:, at] = [codes[text] for text in column]

@@ -46,6 +46,7 @@ SAME = (
     ("crs", "chorioretinitis"),
 )
 _MEANING = {name: names[0] for names in SAME for name in names}
+_REST = frozenset({"other", "others", "other disease", "other lesion"})  # what they hold depends on the other classes
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ class LabelSpace:
         rest = [name for at, name in enumerate(own) if at not in self.sources]
         parts = [f"{len(pairs)} of {len(self.names)} classes are in the data"]
         parts += [f"under another name: {', '.join(renamed)}"] if renamed else []
+        rests = [name for name, _ in pairs if meaning(name) in _REST]
+        if rests and {meaning(name) for name in own} != {meaning(name) for name in self.names}:
+            parts.append(f"not the same findings in both, as the other classes differ: {', '.join(rests)}")
         parts += [f"unknown: {', '.join(self.absent)}"] if self.absent else []
         parts += [f"of the data not used: {', '.join(rest)}"] if rest else []
         return "label space: " + "; ".join(parts)

@@ -29,6 +29,9 @@ def parse_label(text: str) -> int | None:
     text = text.strip().lower()
     if text in _BLANK:
         return UNKNOWN
+    # Python also takes `0_1` and digits of other scripts, which nobody writes for a label.
+    if "_" in text or not text.isascii():
+        return None
     try:
         number = float(text)
     except ValueError:
@@ -65,9 +68,7 @@ def find_label_columns(sheet: Sheet, others: Sequence[str]) -> tuple[list[str], 
         if None in values:
             wrong = [row for row, value in enumerate(parsed) if value is None]
             if 2 * len(wrong) < len(parsed):
-                raise no_label(
-                    sheet, wrong[0], name, column[wrong[0]], f" or name '{name}' in exclude_columns if it is no label"
-                )
+                raise no_labels(sheet, wrong, name, f" or name '{name}' in exclude_columns if it is no label")
         elif {0, 1} <= values:
             labels.append(name)
         elif values & {0, 1}:
@@ -100,8 +101,7 @@ def read_labels(sheet: Sheet, class_names: Sequence[str]) -> NDArray[np.int8]:
         column = sheet.column(name)
         parsed = [parse_label(text) for text in column]
         if None in parsed:
-            row = parsed.index(None)
-            raise no_label(sheet, row, name, column[row], "")
+            raise no_labels(sheet, [row for row, value in enumerate(parsed) if value is None], name)
         labels[:, at] = parsed  # type: ignore[assignment]  # no None is left
     return labels
 
@@ -143,8 +143,14 @@ def check_no_other_labels(sheet: Sheet, class_names: Sequence[str], known: Seque
                 )
 
 
-def no_label(sheet: Sheet, row: int, column: str, value: str, otherwise: str) -> InputError:
-    """Return the error for a cell that is no label; `otherwise` adds to the advice."""
-    return InputError(
-        f"0, 1, -1 or blank in column '{column}' of {sheet.where(row)}", repr(value), f"correct the value{otherwise}"
+def no_labels(sheet: Sheet, rows: Sequence[int], column: str, otherwise: str = "") -> InputError:
+    """Return the error for cells that are no labels: the first, which carries the others; `otherwise` adds advice."""
+    first, *further = (
+        InputError(
+            f"0, 1, -1 or blank in column '{column}' of {sheet.where(row)}",
+            repr(sheet.column(column)[row]),
+            f"correct the value{otherwise}",
+        )
+        for row in rows
     )
+    return InputError(first.expected, first.got, first.fix, further)

@@ -7,7 +7,7 @@ from typing import Any
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.paths import check_root, find_pictures, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import GroupOverlap, check_overlap, split_off
+from ibca_lightning.data.splits import GroupOverlap, split_off
 from ibca_lightning.data.table import Table, build_table
 
 
@@ -64,7 +64,6 @@ class MedFMC(TableDataModule):
         """Read the official tables or list files; split validation off by group where there is none."""
         check_root(self.root, self._help)
         tables = self._listed() if self.lists else self._released()
-        check_overlap(tables, self.group_overlap)
         return tables
 
     def _released(self) -> dict[str, Table]:

@@ -92,14 +92,24 @@ def find_pictures(
         if found is None and "/" not in name and "\\" not in name:
             gone.append(row)
         names.append(found or name)
-    for row in gone[:1]:
+    if gone:
         where = folder if below == ("",) else f"{folder}, in {', '.join(below[:3])}{' ...' * (len(below) > 3)}"
-        raise InputError(
-            f"a picture {ids[row] or 'ID'}{_ending(ids[row])} in {where} ({sheet.where(row)})",
-            "nothing there" + (f", as on {len(gone) - 1} further lines" if len(gone) > 1 else ""),
-            fix,
+        raise missing(
+            [f"a picture {ids[row] or 'ID'}{_ending(ids[row])} in {where} ({sheet.where(row)})" for row in gone], fix
         )
     return names
+
+
+def missing(expected: Sequence[str], fix: str) -> InputError:
+    """Return the error for files that are absent: it names the first, counts the others and carries them along.
+
+    Args:
+        expected: Each of them, with file and line.
+        fix: What to do.
+    """
+    more = f", as on {len(expected) - 1} further lines" if len(expected) > 1 else ""
+    further = [InputError(each, "nothing there", fix) for each in expected[1:]]
+    return InputError(expected[0], f"nothing there{more}", fix, further)
 
 
 def _ending(name: str) -> str:

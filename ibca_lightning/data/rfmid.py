@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.paths import check_root, find_pictures, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import check_overlap
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
@@ -39,9 +38,10 @@ class RFMiD(TableDataModule):
     ones. The challenge's paper says 28; which 27 stand alone is taken from public code for its tables, whose header
     ends in `RPEC,MHL,RP,OTHER`. In tables with all 45 columns, OTHER is present where any of the 18 is.
 
-    Licence: as stated with the release. Citation: Pachade et al., "Retinal Fundus Multi-Disease Image Dataset (RFMiD)",
-    Data 6(2), 14, 2021, doi 10.3390/data6020014; the challenge: Pachade et al., "RFMiD: Retinal Image Analysis for
-    multi-Disease Detection challenge", Medical Image Analysis 99, 103365, 2025, doi 10.1016/j.media.2024.103365.
+    Licence: CC BY 4.0 by the cards of its copies (Hugging Face: ctmedtech/RFMID, bumbledeep/rfmid); the release's own
+    page could not be read. Citation: Pachade et al., "Retinal Fundus Multi-Disease Image Dataset (RFMiD)", Data 6(2),
+    14, 2021, doi 10.3390/data6020014; the challenge: Pachade et al., "RFMiD: Retinal Image Analysis for multi-Disease
+    Detection challenge", Medical Image Analysis 99, 103365, 2025, doi 10.1016/j.media.2024.103365.
 
     Expected tree, either of these, in some copies with a folder doubled (`Training_Set/Training_Set/Training`) or below
     `A. RFMiD_All_Classes_Dataset/`; ids in the tables have no extension::
@@ -97,9 +97,7 @@ class RFMiD(TableDataModule):
     def tables(self) -> Mapping[str, Table]:
         """Read the three official tables."""
         check_root(self.root, self._help)
-        tables = {split: self._table(*parts) for split, parts in self._splits.items()}
-        check_overlap(tables, "error")
-        return tables
+        return {split: self._table(*parts) for split, parts in self._splits.items()}
 
     def _table(self, pictures: str, tables: str, letter: str, name: str) -> Table:
         folder = self._present(pictures, f"1. Original Images/{letter}. {name} Set")

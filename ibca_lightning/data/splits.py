@@ -7,7 +7,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
-from ibca_lightning.data.table import Table, decode
+from ibca_lightning.data.table import Table, decode, pooled
 from ibca_lightning.errors import InputError
 
 GroupOverlap = Literal["error", "warn"]
@@ -88,6 +88,26 @@ def split_fold(
         raise InputError(f"data.fold from 0 to {folds - 1}", fold, "correct the value, or raise data.folds")
     parts = split_groups(groups, labels, [1 / folds] * folds, seed)
     return np.sort(np.concatenate(parts[:fold] + parts[fold + 1 :])), parts[fold]
+
+
+def cross_validated(tables: Mapping[str, Table], fold: int, folds: int, seed: int) -> dict[str, Table]:
+    """Make one turn of a cross-validation of the training and validation rows; other splits stay as they are.
+
+    Args:
+        tables: `train`, `val`, and what else there is.
+        fold: Which part validates, from 0.
+        folds: Number of parts.
+        seed: Chooses the parts; every fold of one seed has the same.
+
+    Returns:
+        The same splits.
+
+    Raises:
+        InputError: If there is no such fold, or there are fewer groups than folds.
+    """
+    rows = pooled([tables["train"], tables["val"]])
+    train, val = split_fold(rows.groups, rows.labels, fold, folds, seed)
+    return {**tables, "train": rows.take(train), "val": rows.take(val)}
 
 
 def keep_share(groups: NDArray[np.bytes_], labels: NDArray[np.int8], fraction: float, seed: int) -> NDArray[np.intp]:

@@ -51,6 +51,11 @@ def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, An
 
 
 def cooccurrence(contents: Mapping[str, Contents]) -> list[list[int]]:
-    """Count, for every two classes, the training rows that show both; the diagonal holds the positives."""
+    """Count, for every two classes, the training rows that show both; the diagonal holds the positives.
+
+    Empty where nothing could be read.
+    """
+    if not contents:
+        return []
     positive = (contents["train"].labels == 1).astype(np.float64)  # whole numbers, by the fast routine
     return [[int(value) for value in row] for row in positive.T @ positive]

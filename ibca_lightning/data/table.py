@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.labels import read_labels
-from ibca_lightning.data.paths import absent, inside, suggestion
+from ibca_lightning.data.paths import absent, inside, missing, suggestion
 from ibca_lightning.data.sheet import Sheet
 from ibca_lightning.errors import InputError
 
@@ -46,7 +47,7 @@ class Table:
         """Return the id of a row's picture."""
         return decode(self.names[row])
 
-    def take(self, rows: NDArray[np.intp]) -> "Table":
+    def take(self, rows: NDArray[np.intp]) -> Self:
         """Return the table of some rows only."""
         return replace(
             self,
@@ -72,6 +73,51 @@ def joined(tables: Sequence[Table]) -> Table:
         subgroups={name: np.concatenate([table.subgroups[name] for table in tables]) for name in first.subgroups},
     )
     return whole.take(np.argsort(whole.lines, kind="stable"))
+
+
+@dataclass(frozen=True)
+class _Pool(Table):
+    """Rows of several files.
+
+    Attributes:
+        files: The files.
+        source: (N,) int8, of each row its file.
+    """
+
+    files: tuple[str, ...] = ()
+    source: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
+
+    def where(self, row: int) -> str:
+        """Name a row for a message."""
+        return f"{self.files[self.source[row]]}, line {self.lines[row]}"
+
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """Return the table of some rows only."""
+        return replace(super().take(rows), source=self.source[rows])
+
+
+def pooled(tables: Sequence[Table]) -> Table:
+    """Return the rows of tables of one data set as one, the pictures named from the folder that holds all of them."""
+    places = {(table.file, table.folder) for table in tables}
+    if len(places) == 1:
+        return joined(tables)
+    folder = os.path.commonpath([table.folder for table in tables])
+    names = []
+    for table in tables:
+        below = os.path.relpath(table.folder, folder).replace(os.sep, "/")
+        names += [table.name(row) if below == "." else f"{below}/{table.name(row)}" for row in range(len(table))]
+    first = tables[0]
+    return _Pool(
+        file=" and ".join(dict.fromkeys(table.file for table in tables)),
+        folder=folder,
+        lines=np.concatenate([table.lines for table in tables]),
+        names=encode(names),
+        labels=np.concatenate([table.labels for table in tables]),
+        groups=np.concatenate([table.groups for table in tables]),
+        subgroups={name: np.concatenate([table.subgroups[name] for table in tables]) for name in first.subgroups},
+        files=tuple(table.file for table in tables),
+        source=np.repeat(np.arange(len(tables), dtype=np.int8), [len(table) for table in tables]),
+    )
 
 
 def decode(text: np.bytes_) -> str:
@@ -126,12 +172,9 @@ def build_table(
                 "remove one of the rows",
             )
     gone = absent(folder, names)
-    for row in gone[:1]:
-        raise InputError(
-            f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})",
-            "nothing there" + (f", as on {len(gone) - 1} further lines" if len(gone) > 1 else ""),
-            suggestion(folder, names[row]) or "check image_dir and the row, or restore the file",
-        )
+    if gone:
+        fix = suggestion(folder, names[gone[0]]) or "check image_dir and the row, or restore the file"
+        raise missing([f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})" for row in gone], fix)
     if groups is not None:
         for row, group in enumerate(groups):
             if not group:

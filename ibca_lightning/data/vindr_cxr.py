@@ -9,7 +9,7 @@ from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.label_policy import LabelPolicy
 from ibca_lightning.data.paths import check_root, find_pictures, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import check_overlap, split_off
+from ibca_lightning.data.splits import split_off
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.errors import InputError
 
@@ -64,11 +64,9 @@ class VinDrCXR(TableDataModule):
     def tables(self) -> Mapping[str, Table]:
         """Read the official tables, join the readers and split validation off."""
         check_root(self.root, self._help)
-        tables = split_off(
+        return split_off(
             {split: self._table(split) for split in ("train", "test")}, {"val": self.val_fraction}, self.split_seed
         )
-        check_overlap(tables, "error")
-        return tables
 
     def _table(self, split: str) -> Table:
         folder = first_present(self.root, (split,), self._help)

@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ibca_lightning.backbone import Backbone
 from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.data.augmentation import Augmenter
+from ibca_lightning.data.content import read_contents
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.loader import collate
@@ -216,6 +217,36 @@ def start_up(folder: Path) -> None:
     line(f"first batch of {LARGE} rows, 2 workers, s of CPU (wall)", f"{busy:.2f} ({wall:.2f})", "<= 3", busy <= 3)
 
 
+def checking(folder: Path) -> None:
+    """Print how fast `ibca check` reads every picture in full, and the memory that its rows take."""
+    for side, rows in ((256, 20_000), (1000, 1000)):
+        root = folder / f"check_{side}"
+        source = folder / f"check_{side}.jpg"
+        Image.fromarray(photograph(side, 0)).save(source, quality=90)
+        table(root, [source], rows)
+        held = [0.0, 0.0]
+
+        def watched(batches: Any, split: str, held: list[float] = held) -> Iterator[Any]:
+            for at, batch in enumerate(batches):
+                if split == "train" and at in (len(batches) // 10, len(batches) - 1):
+                    held[at > len(batches) // 10] = anonymous(os.getpid())
+                yield batch
+
+        data = module(root)
+        start = time.process_time()
+        read_contents(data, 0, watched)
+        rate = rows / (time.process_time() - start)
+        minutes = 100_000 / rate / 60 / 2
+        line(f"ibca check, JPEG {side} x {side}: pictures/s on one core", f"{rate:.0f}")
+        line("  100,000 of them on two cores, minutes", f"{minutes:.1f}", "<= 10", minutes <= 10)
+        line(
+            f"  MB after a tenth and after all of {rows}",
+            f"{held[0]:.0f} {held[1]:.0f}",
+            "flat",
+            held[1] < 1.02 * held[0],
+        )
+
+
 def memory(folder: Path, epochs: int = 20) -> None:
     """Print the memory of the loader's processes over the epochs, in MB: own, and shared with files."""
     for kind in ("none", "disk"):
@@ -255,6 +286,7 @@ def main() -> None:
             decoding(folder)
             caching(folder)
             augmentations()
+            checking(folder)
             waiting(folder)
             memory(folder)  # before start_up: what that frees would hide a growth
             start_up(folder)

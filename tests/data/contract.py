@@ -1,16 +1,23 @@
 """What every data module must do; the test class of each inherits this."""
 
+import csv
+import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import albumentations as A
+import numpy as np
 import pytest
 import torch
 
 from ibca_lightning.data import MultiLabelDataModule
 from ibca_lightning.data.datamodule import TableDataModule
+from ibca_lightning.data.split_file import COLUMNS, split_rows
+from ibca_lightning.data.table import Table, decode
+from ibca_lightning.errors import InputError
 
 
 class DataModuleContract:
@@ -20,6 +27,8 @@ class DataModuleContract:
     rows: dict[str, int]  # rows of each split; of train with what is split off from it
     has_masks = False
     has_files = True
+    pictures_are_made = False  # from others, and again where one is missing
+    labels_are_columns = True  # of 0 and 1; where they are texts the module's own tests have wrong ones
 
     def write(self, root: Path) -> None:
         """Write the fake tree."""
@@ -121,6 +130,91 @@ class DataModuleContract:
             found = other.split_tables()[split].labels  # type: ignore[attr-defined]
             assert (found[:, 0] == -1).all()
             assert (found[:, :0:-1] == table.labels).all()
+
+    def tables(self, root: Path, **options: Any) -> tuple[TableDataModule, Mapping[str, Table]]:
+        module = self.module(root, **options)
+        if not isinstance(module, TableDataModule):
+            pytest.skip("no tables")
+        return module, module.split_tables()
+
+    def test_folds_divide_training_and_validation_by_group(self, root: Path) -> None:
+        _, plain = self.tables(root)
+        if not self.has_files:
+            with pytest.raises(InputError, match=r"data\.fold left out"):
+                self.module(root, fold=0)
+            return
+        folds = [self.tables(root, fold=at, folds=2)[1] for at in range(2)]
+        first, second, everything = (
+            {split: {table.where(row) for row in range(len(table))} for split, table in tables.items()}
+            for tables in (*folds, plain)
+        )
+        assert first["train"] | first["val"] == everything["train"] | everything["val"]
+        assert (first["train"], first["val"]) == (second["val"], second["train"])
+        assert not first["train"] & first["val"]
+        assert first.get("test") == second.get("test") == everything.get("test")
+        for fold in folds:
+            assert not set(fold["train"].groups.tolist()) & set(fold["val"].groups.tolist())
+            for table in (fold["train"], fold["val"]):
+                assert all((Path(table.folder) / table.name(row)).is_file() for row in range(len(table)))
+
+    def damaged(self, root: Path, tmp_path: Path) -> tuple[Path, Table]:
+        """A copy of the tree, and its training table."""
+        copy = shutil.copytree(root, tmp_path / "copy")
+        _, tables = self.tables(copy)
+        if not self.has_files:
+            pytest.skip("made in memory")
+        return copy, tables["train"]
+
+    def test_a_picture_that_is_gone_is_named_with_its_row(self, root: Path, tmp_path: Path) -> None:
+        copy, train = self.damaged(root, tmp_path)
+        if self.pictures_are_made:
+            pytest.skip("made again")
+        picture = Path(train.folder) / train.name(0)
+        picture.unlink()
+        with pytest.raises(InputError, match="nothing there") as caught:
+            self.small(copy)
+        assert picture.stem in caught.value.expected
+        assert f"line {train.lines[0]}" in caught.value.expected
+
+    def test_a_table_without_rows_is_named(self, root: Path, tmp_path: Path) -> None:
+        copy, train = self.damaged(root, tmp_path)
+        if not Path(train.file).is_file() or Path(train.file).suffix != ".csv":
+            pytest.skip("not one CSV file")
+        file = Path(train.file)
+        file.write_text(file.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+        with pytest.raises(InputError, match="header only") as caught:
+            self.small(copy)
+        assert file.name in caught.value.expected
+
+    def test_a_label_that_is_none_is_named_with_its_row(self, root: Path, tmp_path: Path) -> None:
+        copy, train = self.damaged(root, tmp_path)
+        if not Path(train.file).is_file() or Path(train.file).suffix != ".csv":
+            pytest.skip("not one CSV file")
+        with open(train.file, newline="", encoding="utf-8") as file:
+            header, *lines = csv.reader(file)
+        if not self.labels_are_columns:
+            pytest.skip("labels are texts")
+        line = int(train.lines[0])
+        lines[line - 2][header.index(self.class_names[0])] = "maybe"
+        with open(train.file, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *lines])
+        with pytest.raises(InputError, match=f"line {line}, got 'maybe'"):
+            self.small(copy)
+
+    def test_a_group_that_a_file_cuts_in_two_is_an_error(self, root: Path, tmp_path: Path) -> None:
+        _, tables = self.tables(root)
+        train = tables["train"]
+        names, counts = np.unique(train.groups, return_counts=True)
+        if train.file != tables["val"].file or counts.max() < 2:
+            pytest.skip("no group of two rows that may move")
+        rows = [list(row) for row in split_rows(tables)]
+        moved = next(row for row in rows if row[1] == decode(names[counts.argmax()]))
+        moved[2] = "val"
+        with open(tmp_path / "splits.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
+        with pytest.raises(InputError, match="every group in one split only") as caught:
+            self.tables(root, splits=str(tmp_path / "splits.csv"))
+        assert f"'{moved[1]}' in train" in caught.value.got
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_a_seed_repeats_a_run_exactly(self, root: Path, workers: int) -> None:

@@ -38,6 +38,12 @@ def test_items_are_those_of_the_file(tmp_path: Path, size: int) -> None:
     assert batch["label"].tolist() == made["test_labels"].tolist()
 
 
+@pytest.mark.parametrize("option", [{"cache": "memory"}, {"cache": "disk"}, {"fold": 0}])
+def test_options_without_a_meaning_here_are_refused(tmp_path: Path, option: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"data\.{next(iter(option))} left out for ChestMNIST"):
+        ChestMNIST(str(tmp_path), **option)
+
+
 def test_pictures_in_colour_stay_so(tmp_path: Path) -> None:
     made = fake_chest_mnist.arrays()
     made = {name: np.stack([a, a // 2, a // 3], -1) if "images" in name else a for name, a in made.items()}

@@ -10,6 +10,7 @@ from tests.data.contract import DataModuleContract
 
 
 class TestChestXray14(DataModuleContract):
+    labels_are_columns = False
     class_names: ClassVar = list(fake_chest_xray14.LABELS)
     rows: ClassVar = {"train": 80, "test": 40}
 

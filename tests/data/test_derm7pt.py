@@ -15,6 +15,7 @@ CRITERIA = (
 
 
 class TestDerm7pt(DataModuleContract):
+    labels_are_columns = False
     class_names: ClassVar = list(CRITERIA)
     rows: ClassVar = {"train": 40, "val": 20, "test": 30}
 

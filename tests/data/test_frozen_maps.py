@@ -56,6 +56,16 @@ def backbone_of() -> MultiLabelModule:
     return MultiLabelModule(1, ["a"], stored_maps.SIZE, "test_resnet", **options).eval()  # type: ignore[arg-type]
 
 
+def test_the_split_of_a_fold_is_told(maps: Path) -> None:
+    module = ready(maps, fold=1)
+    tables = module.split_files()[""]
+    assert list(tables) == ["train", "val", "test"]
+    sets = {"train": module.train_set(), "val": module.val_set(), "test": module.test_sets()["test"]}
+    for split, table in tables.items():
+        told = [(table.name(row), bytes(table.groups[row]).decode()) for row in range(len(table))]
+        assert told == [(item["id"], item["group"]) for item in items(sets[split])]
+
+
 def test_everything_but_the_picture_is_that_of_the_pictures(stored: tuple[Path, Path]) -> None:
     ours, theirs = ready(stored[1], augment="none"), pictures(stored[0])
     assert (ours.class_names, ours.image_size, ours.preprocessing, ours.test_names) == (

@@ -84,6 +84,13 @@ def test_no_name_of_the_table_has_two_meanings() -> None:
     assert len({meaning(name) for name in MuReD.names}) == len(MuReD.names)
 
 
+def test_a_class_of_the_rest_is_told_of_where_the_other_classes_differ() -> None:
+    said = "not the same findings in both, as the other classes differ: OTHER"
+    assert said in match(["DR", "OTHER"], ["DR", "MH", "OTHER"]).summary(["DR", "MH", "OTHER"])
+    assert said not in match(["DR", "OTHER"], ["OTHER", "DR"]).summary(["OTHER", "DR"])
+    assert said not in match(["DR", "OTHER"], ["DR", "MH"]).summary(["DR", "MH"])
+
+
 def test_a_label_space_is_read_from_names_a_file_or_a_checkpoint(run: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Mass\n\n Nodule \n")
     assert read_label_space(str(tmp_path / "names.txt")) == ["Mass", "Nodule"]

@@ -6,12 +6,18 @@ import pytest
 
 from ibca_lightning.data import (
     ODIR5K,
+    ChestMNIST,
     ChestXray14,
     CheXpert,
+    Derm7pt,
     Endo,
+    Galar,
+    IDRiD,
     MedFMChestDR,
     MuReD,
+    PadChest,
     RFMiD,
+    VinDrCXR,
 )
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.errors import InputError
@@ -23,6 +29,12 @@ SETS = {
     RFMiD: ("10.3390/data6020014", "root/Training_Set/Training/ID.png"),
     ODIR5K: ("odir2019.grand-challenge.org", "root/full_df.csv"),
     ChestXray14: ("1705.02315", "root/images_001/images"),
+    ChestMNIST: ("record 10519652", "root/chestmnist_{64,128,224}.npz"),
+    Derm7pt: ("10.1109/JBHI.2018.2824327", "root/meta/{train,valid,test}_indexes.csv"),
+    Galar: ("article 25304616", "root/Frames/VIDEO/frame_NUMBER.PNG"),
+    IDRiD: ("10.3390/data3030025", "root/A. Segmentation/1. Original Images/"),
+    PadChest: ("1901.07441", "root/images/ImageDir/ImageID"),
+    VinDrCXR: ("10.13026/3akn-b287", "root/annotations/image_labels_{train,test}.csv"),
     CheXpert: ("1901.07031", "root/train/patient00001/study1"),
 }
 

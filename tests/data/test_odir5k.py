@@ -15,6 +15,7 @@ from tests.data.contract import DataModuleContract
 
 
 class TestEyes(DataModuleContract):
+    labels_are_columns = False
     class_names: ClassVar = list(fake_odir5k.LABELS)
     rows: ClassVar = {"train": 95}
 
@@ -26,6 +27,7 @@ class TestEyes(DataModuleContract):
 
 
 class TestPatients(TestEyes):
+    pictures_are_made = True
     rows: ClassVar = {"train": 48}
 
     def module(self, root: Path, **common: Any) -> ODIR5K:

@@ -25,6 +25,7 @@ def tree(root: Path, change: tuple[str, str] = ("", "")) -> Path:
 
 
 class TestPadChest(DataModuleContract):
+    labels_are_columns = False
     class_names: ClassVar = list(fake_padchest.LABELS)
     rows: ClassVar = {"train": 71, "test": 18}
 

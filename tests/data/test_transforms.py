@@ -1,9 +1,12 @@
+import random
+
 import albumentations as A
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from ibca_lightning.data.default_augmentation import DefaultAugmenter, _movement
 from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.masks import pack, resize_bits, unpack
 from ibca_lightning.data.sampling import EpochSampler
@@ -88,6 +91,35 @@ def test_the_default_augmentation_moves_masks_with_pictures() -> None:
         assert both > 0.9
         plain += bool(np.array_equal(tensor[0].numpy(), image[..., 0]))
     assert plain < 10
+
+
+def test_the_default_augmentation_is_flips_then_a_movement_then_light_and_leaves_its_input_alone() -> None:
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8), (0, 0), 2)
+    mask = cv2.resize(rng.integers(0, 4, (12, 12), dtype=np.uint8), (48, 48), interpolation=cv2.INTER_NEAREST)
+    kept = image.copy(), mask.copy()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        draw = random.Random(int(torch.randint(2**31 - 1, ())))
+        pixels, plane = image, mask
+        for code in (1, 0):
+            if draw.random() < 0.5:
+                pixels, plane = cv2.flip(pixels, code), cv2.flip(plane, code)
+        if draw.random() < 0.5:
+            matrix = _movement(draw, 48)
+            pixels = cv2.warpAffine(pixels, matrix, (48, 48))
+            plane = cv2.warpAffine(plane, matrix, (48, 48), flags=cv2.INTER_NEAREST)
+        expected = pixels.astype(float)
+        if draw.random() < 0.5:
+            contrast, brightness = (1 + draw.uniform(-0.2, 0.2) for _ in range(2))
+            expected = (expected - 127.5) * contrast + 127.5 + 255 * (brightness - 1)
+        torch.manual_seed(seed)
+        found, (bits,) = DefaultAugmenter()(image, [mask])
+        # Two matrices or their product: sums are rounded differently.
+        assert np.abs(found - expected.clip(0, 255)).max() < 2.6
+        assert (bits != plane).mean() < 0.01
+    assert np.array_equal(image, kept[0])
+    assert np.array_equal(mask, kept[1])
 
 
 def test_transforms_of_one_list_draw_independently() -> None:
