@@ -236,7 +236,7 @@ class IBCACLI(LightningCLI):
             raise InputError(
                 "trainer options that fit this machine", reason, "correct the --trainer options"
             ) from error
-        if trainer.sync_batchnorm and not _has_gpu(built):
+        if self.subcommand == "fit" and trainer.sync_batchnorm and not _has_gpu(built):
             raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
         return built
 
@@ -244,7 +244,8 @@ class IBCACLI(LightningCLI):
         loggers: list[Logger] = [RunCSVLogger(self.run_dir)] if self.subcommand == "fit" else []
         mode = wandb_mode(config.wandb)
         if self.subcommand in ("fit", "test") and mode != "disabled":
-            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand, self._goes_on))
+            goes_on = self._goes_on and self.subcommand == "fit"  # a test is a wandb run of its own
+            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand, goes_on))
         return loggers or False
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
