@@ -27,6 +27,13 @@ class AveragedWeights(EMAWeightAveraging):
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the training weights in place, for the checkpoint from which the run may go on."""
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the module with the average, which is what was validated."""
+        super().on_train_end(trainer, pl_module)
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the average in; not in `trainer.validate`, which may have loaded other weights after training."""
         if trainer.state.fn == TrainerFn.FITTING:

@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (NonFiniteError, DisagreementError) as error:
         return _failed(error, 1, debug)
     except KeyboardInterrupt:
-        return _failed("stopped by Ctrl-C", 130, False)
+        return _stopped("Ctrl-C", 130)
     except SystemExit as stop:
         return _exit_code(stop)
     except Exception as error:
@@ -134,12 +134,18 @@ def _failed(error: object, code: int, debug: bool) -> int:
     return code
 
 
+def _stopped(by: object, code: int) -> int:
+    """Say it once: the processes of a distributed run stop together."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return _failed(f"stopped by {by}", code, False) if all(rank == "0" for rank in ranks) else code
+
+
 def _exit_code(stop: SystemExit) -> int:
     # Lightning answers Ctrl-C with SystemExit(1) and SIGTERM with a SystemExit of its own.
     if type(stop).__name__ == "SIGTERMException":
-        return _failed("stopped by SIGTERM", 143, False)
+        return _stopped(stop.code or "SIGTERM", 143)
     if isinstance(stop.__context__, KeyboardInterrupt):
-        return _failed("stopped by Ctrl-C", 130, False)
+        return _stopped("Ctrl-C", 130)
     return stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
 
 
@@ -149,7 +155,7 @@ def _unexpected(error: Exception, debug: bool) -> int:
     if "InputError: " in str(error):  # raised in a worker process, and wrapped on the way
         return _failed(InputError(str(error)), 2, debug)
     if "killed by signal: Terminated" in str(error):  # SLURM and `timeout` end the workers together with their parent
-        return _failed("stopped by SIGTERM", 143, False)
+        return _stopped("SIGTERM", 143)
     if type(error).__module__.startswith("wandb.") and type(error).__name__ == "UsageError":  # no key, above all
         wanted = InputError("wandb to be set up for --wandb online", str(error), "or give --wandb offline or disabled")
         return _failed(wanted, 2, debug)

@@ -1,7 +1,8 @@
 """Classification losses over {0, 1, -1} labels: functions, and small modules over them for YAML.
 
 An unknown label (-1) carries no gradient, and each loss is the mean over the known labels of the batch, so that neither
-the number of classes nor the share of unknown labels changes its scale. A batch without a known label gives 0, not 0/0.
+the number of classes nor the share of unknown labels changes its scale; of several processes' batches together
+(`processes`). A batch without a known label gives 0, not 0/0.
 Logits of any precision are read in float32.
 """
 
@@ -13,10 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.errors import InputError
+from ibca_lightning.processes import share
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` is true; 0, with a gradient of zeros, where it is true nowhere.
+
+    In a step of several processes it is such that its average over them is the mean over what is true in any: each
+    divides by the mean of their counts.
 
     Args:
         values: Finite floats of any shape.
@@ -25,7 +30,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+    count = share(mask.sum())
+    return torch.where(mask, values, 0.0).sum() / torch.where(count > 0, count, 1)
 
 
 def masked_bce(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None) -> Tensor:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, get_args
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -29,6 +30,8 @@ from ibca_lightning.checkpoint import (
 )
 from ibca_lightning.compilation import require_backend
 from ibca_lightning.divergence import first_non_finite_gradient, first_non_finite_layer, listed
+from ibca_lightning.early_stopping import RunEarlyStopping
+from ibca_lightning.epoch_sums import EpochSums
 from ibca_lightning.errors import InputError, NonFiniteError
 from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate, prediction_columns
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
@@ -44,6 +47,7 @@ from ibca_lightning.optimisation import parameter_groups, warmup_cosine
 log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]
 MONITOR = "val/monitor"
+_TRAINING_KEY = "ibca_training"  # what a checkpoint holds to go on from
 
 
 @dataclass
@@ -197,6 +201,8 @@ class MultiLabelModule(pl.LightningModule):
         self.backbone_name = backbone
         self.evaluations: dict[str, Evaluation] = {}
         self._gathered: dict[str, _Gathered] = {}
+        self._seed: int | None = None
+        self._epoch_sums = EpochSums()
         self._ids: list[str] = []  # of the pictures since the last step
         if init_from is not None:
             initialise_from(self, read_checkpoint(init_from), init_from)
@@ -237,6 +243,7 @@ class MultiLabelModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Show the loss the labels of the training split, where it wants them; validation takes the same loss."""
+        self._seed = None
         if stage in ("fit", "validate") and self.loss.needs_labels:
             labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
             if labels is not None:
@@ -305,11 +312,18 @@ class MultiLabelModule(pl.LightningModule):
                 f"a finite training loss, got {values} {where}, at epoch {self.current_epoch}, step {self.global_step} "
                 f"(pictures {listed(batch['id'])}); lower the learning rate, or use full precision"
             )
-        size = len(labels)
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size, sync_dist=True)
+        self._log_loss("train/loss", loss, len(labels), on_step=True)
         for name, part in parts.items():
-            self.log(f"train/{name}", part, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+            self._log_loss(f"train/{name}", part, len(labels))
         return loss
+
+    def _log_loss(self, name: str, value: Tensor, samples: int, on_step: bool = False) -> None:
+        """Log a mean over the samples of an epoch, also where it was begun by a run that this one takes up."""
+        record = partial(self.log, prog_bar=on_step, on_step=on_step, on_epoch=True, sync_dist=True)
+        earlier = self._epoch_sums.add(name, value, samples)
+        if earlier is not None:
+            record(name, earlier.mean.to(value.device), batch_size=earlier.samples)
+        record(name, value, batch_size=samples)
 
     def _training_outputs(self, batch: Batch, labels: Tensor) -> HeadOutput:
         try:
@@ -339,6 +353,26 @@ class MultiLabelModule(pl.LightningModule):
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
         _ = self.spec
         self._check_maps()
+        if self._seed is None:
+            self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
+
+    def on_train_start(self) -> None:
+        """Go on at the place of the epoch where a checkpoint was saved.
+
+        Lightning does so when it makes the loader, which `configure_optimizers` has asked the length of before the
+        checkpoint's loops were restored. And at the end of such an epoch it would leave a plateau scheduler as it is.
+        """
+        self.trainer.fit_loop._load_combined_loader_states()
+        self.trainer.fit_loop._restarting = False
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the means of an epoch; one that is taken up in its middle does not come here."""
+        self._epoch_sums.clear()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what a step draws by its place, so that a run that is taken up draws what it would have drawn."""
+        place = (self._seed or 0, self.global_rank, self.current_epoch, batch_idx)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def _check_maps(self) -> None:
         """Refuse maps of another backbone. Not in `setup`: a checkpoint brings its weights after that."""
@@ -379,7 +413,7 @@ class MultiLabelModule(pl.LightningModule):
         if self.ema_decay is not None:
             callbacks.append(AveragedWeights(self.ema_decay))
         if self.early_stopping_patience is not None:
-            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=self.early_stopping_patience))
+            callbacks.append(RunEarlyStopping(MONITOR, self.early_stopping_patience))
         return callbacks
 
     # --- evaluation -------------------------------------------------------------------------------------------------
@@ -532,6 +566,7 @@ class MultiLabelModule(pl.LightningModule):
                     f"{self.global_step}; lower the learning rate, or use full precision"
                 )
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
+        checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model; take over its calibration and thresholds.
@@ -544,6 +579,10 @@ class MultiLabelModule(pl.LightningModule):
         if spec.preprocessing != self.preprocessing:
             log.warning("the model was trained with %s, the data have %s", spec.preprocessing, self.preprocessing)
         self.points = spec.points
+        training = checkpoint.get(_TRAINING_KEY)
+        if training is not None and self._fitting:
+            self._seed = training["seed"]
+            self._epoch_sums.load_state_dict(training["sums"], self.trainer.world_size)
 
 
 def _require(condition: bool, expected: str, got: object, fix: str) -> None:

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,11 +11,12 @@ from ibca_lightning.errors import InputError
 
 
 @contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]:
     """Write beside the file and put it in place at the end, whatever fails or runs at the same time.
 
     Args:
         path: The file; its folder is made.
+        durable: Wait until the disk has it, so that it also outlives the machine.
 
     Yields:
         A path to write to, which has another beginning and the same end.
@@ -27,10 +29,30 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
+        if durable:
+            _sync(part)
         part.replace(path)
+        if durable:
+            _sync(path.parent)
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def remove_parts(folder: str | os.PathLike[str]) -> None:
+    """Remove what `whole` leaves in a folder when its process is killed; nobody else may be writing there."""
+    for part in Path(folder).glob(".*"):
+        if re.fullmatch(r"\.[0-9a-f]{8}\..+", part.name):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

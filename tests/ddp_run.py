@@ -26,13 +26,14 @@ def main(folder: Path, processes: int) -> None:
     for name, head in (("gap", GAPHead), ("ibca", IBCAHead)):
         # One batch an epoch: it holds the same pictures however a sampler shares and orders them.
         train, test = Pictures(16), Pictures(13, seed=1, known=False, masks=True)
-        model = module(backbone="test_vit", head=head, ema_decay=0.5)  # no BatchNorm: it sees each process's batch
+        # No BatchNorm: it sees each process's batch.
+        model = module(backbone="test_vit", head=head, ema_decay=0.5, calibration="temperature")
         checkpoint = best(folder / name)
         run = trainer(max_epochs=2, callbacks=[Unused(), checkpoint, WriteResults(folder / name)], **options)
         run.fit(model, loader(train, 16 // processes), loader(test, 4))
         if run.is_global_zero:
-            logged = {key: float(value) for key, value in run.callback_metrics.items() if key.startswith("val")}
-            torch.save({"state": model.state_dict(), "val": logged}, folder / f"{name}.pt")
+            logged = {key: float(value) for key, value in run.callback_metrics.items()}
+            torch.save({"state": model.state_dict(), "logged": logged}, folder / f"{name}.pt")
         start = module(backbone="test_vit", head=head)  # equal weights in both runs
         run = trainer(callbacks=[WriteResults(folder / name)], **options)
         run.test(start, datamodule=Data({"test": test}), verbose=False)

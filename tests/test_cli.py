@@ -383,7 +383,7 @@ def test_stopped_by_a_signal(sent: signal.Signals, code: int, config: Path, here
             if line.startswith("epoch 2/"):
                 break
         process.send_signal(sent)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == code, rest

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.checkpoint import read_checkpoint
-from tests.command_line import experiment, rows, written
+from tests.command_line import done, experiment, rows, written
 from tests.data.fake_csv import write
 from tests.ddp_run import main
 
@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         main(one, 1)
-        output = process.communicate(timeout=300)[0]
+        output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     assert "sync_dist" not in output  # Lightning's warning of figures that processes do not share
     return one, two
@@ -60,10 +60,14 @@ def test_two_processes_of_eight_take_the_steps_of_one_of_sixteen(runs):
     one, two = (torch.load(folder / "gap.pt", weights_only=True) for folder in runs)
     for name, value in one["state"].items():
         assert torch.allclose(value, two["state"][name], atol=1e-6), name
-    assert "val/loss" in one["val"]
-    assert two["val"] == pytest.approx(one["val"], abs=1e-6)
-    saved = [read_checkpoint(folder / "gap" / "best.ckpt") for folder in runs]
-    assert saved[0]["ibca"]["thresholds"] == pytest.approx(saved[1]["ibca"]["thresholds"], abs=1e-5)
+    assert "train/loss_epoch" in one["logged"]
+    assert two["logged"] == pytest.approx(one["logged"], abs=1e-6)
+    saved = [read_checkpoint(folder / "gap" / "best.ckpt")["ibca"] for folder in runs]
+    assert saved[0]["thresholds"] == pytest.approx(saved[1]["thresholds"], abs=1e-6)
+    assert saved[0]["calibration"]["kind"] == "temperature"
+    assert list(saved[0]["calibration"]) == list(saved[1]["calibration"])
+    for one, two in zip(*(own["calibration"].values() for own in saved), strict=True):
+        assert one == two if isinstance(one, str) else one == pytest.approx(two, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -79,8 +83,16 @@ def test_wrong_input_of_the_second_process_or_of_both_gets_one_line_and_exit_2(r
     options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--run_dir", str(tmp_path / "run")]
     command = [sys.executable, "-m", "ibca_lightning.cli", "fit", "--config", str(config), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert result.returncode == 2, result.stderr
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert where in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FSDP needs a GPU")
+def test_fsdp_trains_and_its_checkpoint_is_that_of_any_run(tree, here):
+    config = written(here / "e.yaml", experiment(tree))
+    options = ["--trainer.strategy", "fsdp", "--trainer.accelerator", "gpu", "--trainer.devices", "1"]
+    done("fit", "--config", config, "--run_dir", "run", *options)
+    done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt", *options[4:])

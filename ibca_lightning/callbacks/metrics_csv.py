@@ -4,9 +4,13 @@ import csv
 import os
 from typing import Any
 
+import lightning.pytorch as pl
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from ibca_lightning.whole_file import whole
 
 
 class RunCSVLogger(CSVLogger):
@@ -35,8 +39,59 @@ class RunCSVLogger(CSVLogger):
         """Nothing: see `config.yaml`."""
 
 
+class MetricsRows(Callback):
+    """Lets a resumed run write each row of `metrics.csv` once: those behind its checkpoint are about to come again."""
+
+    def __init__(self) -> None:
+        self._rows: int | None = None
+        self._writer: _KeepingWriter | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many rows there are at a checkpoint."""
+        return {} if self._writer is None else {"rows": self._writer.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up that number."""
+        self._rows = state_dict.get("rows")
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Cut the file, on rank 0, before anything is logged."""
+        logger = next((logger for logger in trainer.loggers if isinstance(logger, RunCSVLogger)), None)
+        if logger is not None and trainer.is_global_zero:
+            self._writer = logger.experiment
+            if self._rows is not None:
+                self._writer.keep(self._rows)
+
+
 class _KeepingWriter(ExperimentWriter):
+    rows = 0  # of the file, below its header
+
     def _check_log_dir_exists(self) -> None:
         if os.path.isfile(self.metrics_file_path):
-            with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-                self.metrics_keys.extend(next(csv.reader(file), []))
+            names, rows = self._read()
+            self.metrics_keys.extend(names)
+            self.rows = len(rows)
+
+    def save(self) -> None:
+        self.rows += len(self.metrics)
+        super().save()
+
+    def keep(self, rows: int) -> None:
+        """Cut off what lies behind so many rows."""
+        if rows < self.rows:
+            self._write(self.metrics_keys, self._read()[1][:rows])
+            self.rows = rows
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._write(fieldnames, self._read()[1])
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            return list(reader.fieldnames or []), list(reader)
+
+    def _write(self, names: list[str], rows: list[dict[str, str]]) -> None:
+        with whole(self.metrics_file_path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)

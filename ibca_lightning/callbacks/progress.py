@@ -23,6 +23,10 @@ class ProgressBar(TQDMProgressBar):
 class EpochLines(Callback):
     """One line an epoch on standard error, for logs that are no terminal."""
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, also of an epoch that is taken up in its middle."""
+        self._started = time.monotonic()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
         self._started = time.monotonic()

@@ -15,7 +15,7 @@ class RunCheckpoint(ModelCheckpoint):
     Args:
         folder: `RUN/checkpoints`.
         name: File name without `.ckpt`.
-        monitor: Figure to maximise; None keeps the last epoch.
+        monitor: Figure to maximise; None keeps the newest (see `LastCheckpoint`).
     """
 
     def __init__(self, folder: str, name: str, monitor: str | None = None) -> None:
@@ -27,7 +27,6 @@ class RunCheckpoint(ModelCheckpoint):
             save_top_k=1,
             auto_insert_metric_name=False,
             enable_version_counter=False,
-            save_on_train_epoch_end=None if monitor else True,
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

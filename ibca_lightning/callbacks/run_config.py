@@ -1,6 +1,5 @@
 """Saves the resolved configuration into the run folder and gives it to the loggers."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,8 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
+
+from ibca_lightning.whole_file import whole
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -27,15 +28,18 @@ class SaveRunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file, on rank 0, and log it."""
-        config = self.config.clone()
-        for key in ("run_dir", "ckpt_path", "config"):
-            config.pop(key, None)
-        text = self.parser.dump(config, skip_none=False)
+        text = resolved_yaml(self.parser, self.config)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(yaml.safe_load(text))
         if stage == "fit" and not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_name(f".config.{os.getpid()}")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.path)
+            with whole(self.path) as part:
+                part.write_text(text, encoding="utf-8")
+
+
+def resolved_yaml(parser: LightningArgumentParser, config: Any) -> str:
+    """The resolved configuration of a run, without what belongs to one start of it."""
+    config = config.clone()
+    for key in ("run_dir", "ckpt_path", "config"):
+        config.pop(key, None)
+    return str(parser.dump(config, skip_none=False))

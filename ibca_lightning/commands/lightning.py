@@ -13,27 +13,33 @@ from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
 from jsonargparse import ActionYesNo
+from jsonargparse.typing import PositiveInt
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_only
 
 import ibca_lightning.data  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
 from ibca_lightning.callbacks.attention_pictures import AttentionPictures
-from ibca_lightning.callbacks.metrics_csv import RunCSVLogger
+from ibca_lightning.callbacks.last_checkpoint import LastCheckpoint
+from ibca_lightning.callbacks.metrics_csv import MetricsRows, RunCSVLogger
 from ibca_lightning.callbacks.model_card import ModelCard
 from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
 from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
-from ibca_lightning.callbacks.run_config import SaveRunConfig
+from ibca_lightning.callbacks.run_config import SaveRunConfig, resolved_yaml
 from ibca_lightning.callbacks.splits import WriteSplits
+from ibca_lightning.callbacks.stop_signals import StopSignals
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.commands.class_options import own_options
 from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.finders import find_batch_size, find_learning_rate, require_finding
 from ibca_lightning.commands.parsing import one_line
+from ibca_lightning.commands.resumed_settings import changed_settings
 from ibca_lightning.commands.run_folder import (
     choose_run_dir,
     claim,
@@ -49,6 +55,8 @@ from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.errors import InputError
 from ibca_lightning.module import MONITOR, MultiLabelModule
 from ibca_lightning.streams import write_err
+from ibca_lightning.sync_batchnorm import TimmSyncBatchNorm
+from ibca_lightning.whole_checkpoint import WholeCheckpointIO
 
 _NOISE = (
     ".*does not have many workers.*",
@@ -131,6 +139,10 @@ class IBCACLI(LightningCLI):
             help="Send attention pictures to wandb on line. Patient pictures leave the machine only with this.",
         )  # fmt: skip
         parser.add_argument(
+            "--save_every_n_steps", type=PositiveInt | None, default=None,
+            help="Save last.ckpt also within an epoch, after so many steps; default at the end of each.",
+        )  # fmt: skip
+        parser.add_argument(
             "--deterministic", action=ActionYesNo(no_prefix="no_"), nargs="?", default=False,
             help="Two runs on one machine give equal weights to the bit (trainer.deterministic); slower on a GPU.",
         )  # fmt: skip
@@ -162,7 +174,7 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
-        checkpoint = config.ckpt_path
+        checkpoint, given = config.ckpt_path, resolved_yaml(self._parser(self.subcommand), config)
         if self.subcommand != "fit" and not checkpoint:
             raise InputError(f"--ckpt_path for ibca {self.subcommand}", "none", "give RUN/checkpoints/best.ckpt")
         if checkpoint:
@@ -179,6 +191,9 @@ class IBCACLI(LightningCLI):
         self._goes_on = bool(checkpoint) and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
         if fit and not self._goes_on:
             refuse_taken(self.run_dir)
+        note = changed_settings(self.run_dir, given) if fit and self._goes_on else None
+        if note is not None:
+            _say(note)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""
@@ -191,37 +206,46 @@ class IBCACLI(LightningCLI):
                 refuse_taken(self.run_dir)  # by a run that began and ended meanwhile
         self._before = before  # from here on this run may clear up
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
-        callbacks: list[Callback] = [WriteResults(self.run_dir), ProgressBar() if terminal else EpochLines()]
+        callbacks: list[Callback] = [
+            StopSignals(),
+            WriteResults(self.run_dir),
+            ProgressBar() if terminal else EpochLines(),
+        ]
         if self.subcommand in ("fit", "test"):
             callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
             callbacks.append(ModelCard(self.run_dir, self._typed))
         if self.subcommand == "fit":
-            callbacks.append(WriteSplits(self.run_dir))
+            callbacks += [WriteSplits(self.run_dir), MetricsRows()]
         kwargs["enable_progress_bar"] = terminal
         if config.deterministic:
             kwargs["deterministic"] = True
         kwargs.setdefault("default_root_dir", self.run_dir)
+        kwargs["plugins"] = _plugins(trainer)
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
         elif trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
-            callbacks += _checkpoints(self.run_dir)
+            callbacks += _checkpoints(self.run_dir, config.save_every_n_steps)
         if trainer.logger in (None, True):
             kwargs["logger"] = self._loggers(config)
         self.save_config_kwargs = {"run_dir": self.run_dir}
         self.trainer_defaults["callbacks"] = callbacks
         try:
-            return super().instantiate_trainer(**kwargs)
+            built = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(
                 "trainer options that fit this machine", reason, "correct the --trainer options"
             ) from error
+        if self.subcommand == "fit" and trainer.sync_batchnorm and not _has_gpu(built):
+            raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
+        return built
 
     def _loggers(self, config: Any) -> list[Logger] | bool:
         loggers: list[Logger] = [RunCSVLogger(self.run_dir)] if self.subcommand == "fit" else []
         mode = wandb_mode(config.wandb)
         if self.subcommand in ("fit", "test") and mode != "disabled":
-            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand))
+            goes_on = self._goes_on and self.subcommand == "fit"  # a test is a wandb run of its own
+            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand, goes_on))
         return loggers or False
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -339,9 +363,23 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
     )
 
 
-def _checkpoints(run_dir: str) -> list[Callback]:
+def _checkpoints(run_dir: str, every_n_steps: int | None) -> list[Callback]:
     folder = os.path.join(run_dir, "checkpoints")
-    return [RunCheckpoint(folder, "best", MONITOR), RunCheckpoint(folder, "last")]
+    return [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, every_n_steps)]
+
+
+def _has_gpu(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type != "cpu"
+
+
+def _plugins(trainer: Any) -> list[Any]:
+    """The trainer's plugins, and ours for what the user has not chosen."""
+    given = list(trainer.plugins) if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
+    if not any(isinstance(plugin, CheckpointIO) for plugin in given):
+        given.append(WholeCheckpointIO())
+    if trainer.sync_batchnorm and not any(isinstance(plugin, LayerSync) for plugin in given):
+        given.append(TimmSyncBatchNorm())
+    return given
 
 
 def _said_by_parent(error: Exception, parent: int) -> int | None:

@@ -53,9 +53,11 @@ def refuse_taken(run_dir: str) -> None:
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
     # A child process of the same run meets the folder that its parent has just begun.
     if taken and process_rank() == 0:
+        last = path / "checkpoints" / "last.ckpt"
+        fix = f"go on with --ckpt_path {last}" if last.exists() else "remove it: there is no checkpoint to go on from"
         raise InputError(
             f"--run_dir {run_dir} without a run", f"{', '.join(taken)} of an earlier one",
-            f"give another --run_dir, or go on with --ckpt_path {path / 'checkpoints' / 'last.ckpt'}",
+            f"give another --run_dir, or {fix}",
         )  # fmt: skip
 
 
@@ -98,6 +100,7 @@ def claim(run_dir: str, patience: float = 10.0) -> int | None:
 def release(claimed: int | None) -> None:
     """Give a folder back."""
     if claimed is not None:
+        fcntl.flock(claimed, fcntl.LOCK_UN)  # data workers that still end hold the folder open
         os.close(claimed)
 
 

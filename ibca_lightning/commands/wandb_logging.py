@@ -2,13 +2,16 @@
 
 import netrc
 import os
+import uuid
 from pathlib import Path
 from urllib.parse import urlparse
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.errors import InputError
+from ibca_lightning.whole_file import whole
 
 
 def wandb_mode(asked: str) -> str:
@@ -32,7 +35,7 @@ def wandb_mode(asked: str) -> str:
     return mode
 
 
-def wandb_logger(run_dir: str, mode: str, project: str, job_type: str) -> WandbLogger:
+def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: bool = False) -> WandbLogger:
     """A logger that writes below `run_dir/wandb`.
 
     Args:
@@ -40,11 +43,15 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str) -> WandbL
         mode: `online` or `offline`.
         project: Project on wandb.
         job_type: The subcommand.
+        goes_on: Whether the run of this folder is taken up: then its wandb run is, too. Off line that begins a second
+            folder of the same run, which `wandb sync` joins to the first.
 
     Returns:
         The logger.
     """
     logger = WandbLogger(
+        id=_run_id(run_dir, goes_on) if job_type == "fit" else None,
+        resume="allow" if goes_on else None,
         name=Path(run_dir).name,
         project=project,
         save_dir=os.path.abspath(run_dir),  # wandb writes from a process of its own, whose current folder may differ
@@ -55,6 +62,18 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str) -> WandbL
     )
     logger._wandb_init.pop("anonymous", None)  # wandb warns of this setting, which Lightning always passes
     return logger
+
+
+@rank_zero_only
+def _run_id(run_dir: str, goes_on: bool) -> str:
+    """The id of a run's training on wandb, which is kept in `wandb/fit_id`; only the first process logs."""
+    path = Path(run_dir) / "wandb" / "fit_id"
+    if goes_on and path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    run_id = uuid.uuid4().hex[:8]
+    with whole(path) as part:
+        part.write_text(run_id, encoding="utf-8")
+    return run_id
 
 
 def _has_key() -> bool:

@@ -24,24 +24,22 @@ class Augmenter:
     """Draw a new augmentation for every picture from transforms of albumentations.
 
     albumentations keeps random numbers of its own, which every worker process inherits alike and repeats every epoch.
-    So it is reseeded for each picture from torch's generator, which differs by worker and epoch and follows
-    `seed_everything`; the rank is mixed in because processes of one run may hold the same seed.
+    So it is reseeded for each picture from torch's generator, which the loader seeds by `seed_everything`, epoch and
+    place in the epoch.
 
     Args:
         augment: The transforms. They get (S, S, 3) uint8 and must return the same: no Normalize, no ToTensorV2, no crop
             to another size.
-        rank: Of this process.
 
     Raises:
         InputError: If `augment` is something else.
     """
 
-    def __init__(self, augment: Augment, rank: int = 0) -> None:
+    def __init__(self, augment: Augment) -> None:
         if not (isinstance(augment, list) and all(isinstance(t, BasicTransform | BaseCompose) for t in augment)):
             raise InputError(
                 "augment: none, default or a list of albumentations transforms", repr(augment), "correct data.augment"
             )
-        self.rank = rank
         self._pipeline = A.Compose(augment)
 
     def __call__(self, image: Pixels, masks: list[Bits]) -> tuple[Pixels, list[Bits]]:
@@ -57,7 +55,7 @@ class Augmenter:
         Raises:
             InputError: If the transforms changed size or type.
         """
-        seed = (int(torch.randint(2**31 - 1, ())) + 0x9E3779B1 * self.rank) % 2**32
+        seed = int(torch.randint(2**31 - 1, ()))
         # Not set_random_seed, which seeds every transform alike: all flips, turns and shades would then come together
         # or not at all. One pair of generators for all of them makes their draws independent.
         self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))

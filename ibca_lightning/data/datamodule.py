@@ -20,7 +20,7 @@ from ibca_lightning.data.label_policy import LabelPolicy, settled
 from ibca_lightning.data.label_space import LabelSpace, match, read_label_space
 from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
 from ibca_lightning.data.masks import MaskFolder
-from ibca_lightning.data.sampling import BalancedSampler
+from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
 from ibca_lightning.data.split_file import apply_splits
 from ibca_lightning.data.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.table import Table, decode
@@ -87,6 +87,7 @@ class MultiLabelDataModule(LightningDataModule):
         self.augment, self.resize, self.balanced_sampling = augment, resize, balanced_sampling
         self.crop, self.on_bad_image = crop, on_bad_image
         self._sets: dict[str, Dataset[Any]] = {}
+        self._seed: int | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -94,7 +95,10 @@ class MultiLabelDataModule(LightningDataModule):
         raise NotImplementedError(f"{type(self).__name__} must implement class_names")
 
     def train_set(self) -> Dataset[Any]:
-        """Return the training set; called once. Its pictures go through `self.training_transform()`."""
+        """Return the training set; called once. Its pictures go through `self.training_transform()`.
+
+        Random numbers of an item, from torch, numpy or `random`, are seeded by seed, epoch and place in the epoch.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement train_set")
 
     def val_set(self) -> Dataset[Any]:
@@ -121,9 +125,8 @@ class MultiLabelDataModule(LightningDataModule):
         return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {})
 
     def training_transform(self) -> Transform:
-        """Return the transform of the training set, its random numbers those of this process."""
-        rank = self.trainer.global_rank if self.trainer else 0
-        return training_transform(self.image_size, self.augment, self.preprocessing, rank)
+        """Return the transform of the training set."""
+        return training_transform(self.image_size, self.augment, self.preprocessing)
 
     def evaluation_transform(self) -> Transform:
         """Return the transform of validation and test."""
@@ -135,6 +138,7 @@ class MultiLabelDataModule(LightningDataModule):
         Args:
             stage: `fit`, `validate`, `test`, `predict`, or None for all.
         """
+        self._seed = None  # that of the run which begins here
         for name, stages in (("train", "fit"), ("val", ("fit", "validate")), ("test", ("test", "predict"))):
             if stage is None or stage in stages:
                 self._set(name)
@@ -144,10 +148,23 @@ class MultiLabelDataModule(LightningDataModule):
 
         The last batch is dropped if it is not full and another one is: BatchNorm cannot train on one picture.
         """
-        dataset = self._set("train")
-        share = -(-len(dataset) // (self.trainer.world_size if self.trainer else 1))  # type: ignore[arg-type]
-        sampler = self._balanced(dataset) if self.balanced_sampling else None
-        return self._loader(dataset, shuffle=sampler is None, sampler=sampler, drop_last=share > self.batch_size)
+        dataset, trainer = self._set("train"), self.trainer
+        world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        drop_last = -(-len(dataset) // world) > self.batch_size  # type: ignore[arg-type]
+        shared: dict[str, Any] = {"num_replicas": world, "rank": rank, "drop_last": drop_last}
+        if self.balanced_sampling:
+            sampler: EpochSampler = BalancedSampler(dataset, self.training_labels(), self._shared_seed(), **shared)
+        else:
+            sampler = EpochSampler(dataset, self._shared_seed(), **shared)
+        return self._loader(dataset, sampler=sampler, drop_last=drop_last)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the seed of order and augmentation, which a run that is taken up goes on with."""
+        return {} if self._seed is None else {"seed": self._seed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take up a run's seed."""
+        self._seed = state_dict["seed"]
 
     def split_files(self) -> Mapping[str, Mapping[str, Table]]:
         """Return what `splits.csv` is written from: tables by split, by what stands between the name and `.csv`."""
@@ -190,12 +207,12 @@ class MultiLabelDataModule(LightningDataModule):
             self._sets[name] = self.train_set() if name == "train" else self.val_set()
         return self._sets[name]
 
-    def _balanced(self, dataset: Dataset[Any]) -> BalancedSampler:
-        seed, trainer = torch.initial_seed(), self.trainer
-        if trainer is None or trainer.world_size == 1:
-            return BalancedSampler(dataset, self.training_labels(), seed)
-        seed = trainer.strategy.broadcast(seed)  # processes that nobody seeded have different ones
-        return BalancedSampler(dataset, self.training_labels(), seed, trainer.world_size, trainer.global_rank)
+    def _shared_seed(self) -> int:
+        """The seed of the run: that of the first process, where nobody seeded them alike."""
+        if self._seed is None:
+            seed, trainer = torch.initial_seed(), self.trainer
+            self._seed = int(trainer.strategy.broadcast(seed) if trainer and trainer.world_size > 1 else seed)
+        return self._seed
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer else 0

@@ -22,14 +22,11 @@ class DefaultAugmenter:
     lesion off, the other is dear. What each costs is printed by `python -m tests.bench.data`: of a 384 px picture on
     one core, moving takes about half a millisecond, light and flips less than a tenth.
 
-    Random numbers come from torch's generator, which differs by worker and epoch and follows `seed_everything`.
-
-    Args:
-        rank: Of this process, mixed in because processes of one run may hold the same seed.
+    Random numbers come from torch's generator, which the loader seeds by `seed_everything`, epoch and place in the
+    epoch.
     """
 
-    def __init__(self, rank: int = 0) -> None:
-        self.rank = rank
+    def __init__(self) -> None:
         self._scratch: tuple[Pixels, Pixels] | None = None  # new memory for each picture costs as much as a flip
 
     def __call__(self, image: Pixels, masks: list[Bits]) -> tuple[Pixels, list[Bits]]:
@@ -42,7 +39,7 @@ class DefaultAugmenter:
         Returns:
             The same shapes and types.
         """
-        draw = random.Random(int(torch.randint(2**31 - 1, ())) + 2**31 * self.rank)
+        draw = random.Random(int(torch.randint(2**31 - 1, ())))
         sideways, upside_down = draw.random() < 0.5, draw.random() < 0.5
         own = True  # whether the picture is a new one, and may be written to
         if draw.random() < 0.5:

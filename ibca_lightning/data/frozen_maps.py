@@ -1,7 +1,6 @@
 """Stored maps of a frozen backbone in place of pictures: a run costs what its head costs."""
 
 import os
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -114,8 +113,7 @@ class FrozenMaps(MultiLabelDataModule):
 
     def train_set(self) -> "MapDataset":
         """Return the training set."""
-        rank = self.trainer.global_rank if self.trainer else 0
-        return MapDataset(self._both(), self._rows()[0], False, self.augment != "none", rank)
+        return MapDataset(self._both(), self._rows()[0], False, self.augment != "none")
 
     def val_set(self) -> "MapDataset":
         """Return the validation set."""
@@ -172,7 +170,6 @@ class MapDataset(Dataset[dict[str, Any]]):
         rows: Which of them, counted through all splits.
         masks: Whether to give the masks; they are of the picture as it is, not of another view.
         any_view: Draw one of the views at random instead of taking the picture as it is.
-        rank: Of this process, so that processes which hold the same seed draw differently.
     """
 
     def __init__(
@@ -181,9 +178,8 @@ class MapDataset(Dataset[dict[str, Any]]):
         rows: NDArray[np.intp],
         masks: bool = True,
         any_view: bool = False,
-        rank: int = 0,
     ) -> None:
-        self.splits, self.rows, self.masks, self.any_view, self.rank = splits, rows, masks, any_view, rank
+        self.splits, self.rows, self.masks, self.any_view = splits, rows, masks, any_view
         self._starts = np.cumsum([0, *(len(split.ids) for split in splits)])
 
     def __len__(self) -> int:
@@ -214,8 +210,5 @@ class MapDataset(Dataset[dict[str, Any]]):
         return item
 
     def _view(self, views: int) -> int:
-        """Draw from torch's generator, which differs by worker and epoch and follows `seed_everything`."""
-        if not self.any_view:
-            return 0
-        seed = (int(torch.randint(2**31 - 1, ())) + 0x9E3779B1 * self.rank) % 2**32
-        return random.Random(seed).randrange(views)
+        """Draw from torch's generator, which the loader seeds by `seed_everything`, epoch and place in the epoch."""
+        return int(torch.randint(views, ())) if self.any_view else 0

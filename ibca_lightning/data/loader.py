@@ -1,15 +1,21 @@
 """A DataLoader that lets the user's errors through."""
 
 import logging
+import random
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
+import numpy as np
 import torch
 from lightning.fabric.utilities.seed import pl_worker_init_function
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
+from ibca_lightning.data.sampling import Draw, EpochSampler
 from ibca_lightning.errors import InputError, PictureError
 
 OnBadImage = Literal["error", "skip"]
@@ -57,8 +63,49 @@ class Loader(DataLoader[Any]):
                 log.warning(_report(list(bad.values()), len(self.dataset)))  # type: ignore[arg-type]  # as in Guard
 
 
+class ResumableLoader(Loader):
+    """A Loader of training batches that goes on in the middle of an epoch: Lightning saves and restores its state.
+
+    Its sampler is to be an `EpochSampler`, which knows order and seeds without having gone through the epoch so far.
+    """
+
+    _given = 0  # batches of this pass
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # The position is the sampler's; what was skipped was given by the run that is taken up.
+        self._given = getattr(self.sampler, "skip", 0) // (self.batch_size or 1)
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches that were given in this epoch, and the size of one over all processes."""
+        return {"batches": self._given, "batch_size": self._global_batch_size}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next pass go on behind the batches that were given.
+
+        Raises:
+            InputError: If batches have another size now, so that their number says nothing of the place.
+        """
+        given = state_dict["batches"]
+        if not isinstance(self.sampler, EpochSampler) or given >= len(self):  # at the end, an epoch of its own follows
+            return
+        if state_dict["batch_size"] != self._global_batch_size:
+            raise InputError(
+                f"batches of {state_dict['batch_size']} over all processes, as the checkpoint stands within an epoch",
+                self._global_batch_size,
+                "go on with the same data.batch_size times devices",
+            )
+        self.sampler.skip = given * (self.batch_size or 1)
+
+    @property
+    def _global_batch_size(self) -> int:
+        return (self.batch_size or 1) * getattr(self.sampler, "num_replicas", 1)
+
+
 class Guard(Dataset[Any]):
-    """A data set that returns an InputError instead of raising it.
+    """A data set that returns an InputError instead of raising it, and draws at random with the seed of a `Draw`.
 
     Args:
         dataset: A map-style data set.
@@ -76,6 +123,12 @@ class Guard(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         """Return the item, the error, or another row's item with the errors."""
+        if isinstance(index, Draw):
+            with _random_numbers(index.seed):
+                return self._item(int(index))
+        return self._item(index)
+
+    def _item(self, index: int) -> Any:
         errors: list[PictureError] = []
         while True:
             try:
@@ -87,6 +140,24 @@ class Guard(Dataset[Any]):
                     return error if len(errors) == 1 else _too_many(errors)
             except InputError as error:
                 return error
+
+
+@contextmanager
+def _random_numbers(seed: int) -> Iterator[None]:
+    """Draw from this seed, whatever generator is drawn from; that of the run is left alone in the main process."""
+    if get_worker_info() is None:
+        with isolate_rng(include_cuda=False):
+            _seed(seed)
+            yield
+    else:
+        _seed(seed)
+        yield
+
+
+def _seed(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - what a data set of the user's own may draw from
+    random.seed(seed)
 
 
 def collate(items: list[Any]) -> Any:
@@ -122,7 +193,6 @@ def make_loader(
     batch_size: int,
     num_workers: int,
     *,
-    shuffle: bool = False,
     sampler: Sampler[int] | None = None,
     drop_last: bool = False,
     rank: int = 0,
@@ -134,8 +204,7 @@ def make_loader(
         dataset: The items.
         batch_size: Items in a batch.
         num_workers: Worker processes, which stay over the epochs; 0 reads in this process.
-        shuffle: Whether to shuffle.
-        sampler: What chooses the items; not with `shuffle`.
+        sampler: What chooses the items; None takes all, in order.
         drop_last: Whether to drop a last batch that is not full.
         rank: Of this process.
         on_bad_image: Whether a picture that cannot be used is an `error`, or another row takes its place (`skip`; see
@@ -144,10 +213,10 @@ def make_loader(
     Returns:
         The loader.
     """
-    return Loader(
+    kind = ResumableLoader if isinstance(sampler, EpochSampler) else Loader
+    return kind(
         Guard(dataset, on_bad_image),
         batch_size=batch_size,
-        shuffle=shuffle,
         sampler=sampler,
         drop_last=drop_last,
         num_workers=num_workers,
@@ -172,3 +241,6 @@ class WorkerInit:
         """Run in the worker process."""
         pl_worker_init_function(worker, self.rank)
         cv2.setNumThreads(0)  # the workers already fill the cores
+        # A terminal, SLURM and `timeout` signal whole groups: the main process decides, and may still need a batch.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)

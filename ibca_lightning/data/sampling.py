@@ -1,4 +1,4 @@
-"""Training rows drawn so that every class comes as often as any other, in one process or in several."""
+"""Which rows an epoch trains on, in which order: a function of seed and epoch, shared by all processes."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,57 @@ from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from ibca_lightning.errors import InputError
+
+
+class Draw(int):
+    """The row of a draw, and the seed of what is drawn at random for its item (see `loader.Guard`).
+
+    The seed belongs to the place in the epoch: however many workers and processes there are, and wherever an epoch is
+    taken up again, the same picture is augmented alike.
+    """
+
+    seed: int
+
+
+class EpochSampler(DistributedSampler[int]):
+    """Every row once an epoch, shuffled.
+
+    All processes know one sequence of draws, a function of seed and epoch, and take every `num_replicas`-th of it: so
+    batch after batch they train together on what one process with a batch as large as all of theirs would. It is a
+    DistributedSampler because Lightning leaves those in place under DDP, and tells them the epoch; for whoever goes
+    through a loader by hand each pass is the next epoch.
+
+    Args:
+        dataset: The training set, N items.
+        seed: Of the draws; the same in all processes.
+        num_replicas: Number of processes.
+        rank: Of this process.
+        drop_last: Leave the rest of N / num_replicas out; otherwise the first rows are repeated.
+
+    Attributes:
+        skip: Draws of this process that its next pass leaves out, to go on in the middle of an epoch.
+    """
+
+    skip = 0
+
+    def __init__(
+        self, dataset: Dataset[object], seed: int, num_replicas: int = 1, rank: int = 0, drop_last: bool = False
+    ) -> None:
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, seed=seed, drop_last=drop_last)
+
+    def __iter__(self) -> Iterator[Draw]:
+        rows = self.rows(np.random.default_rng((self.seed, self.epoch)))
+        seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(2**63, size=len(rows))
+        own = slice(self.rank + self.skip * self.num_replicas, None, self.num_replicas)
+        self.epoch, self.skip = self.epoch + 1, 0
+        for row, seed in zip(rows[own].tolist(), seeds[own].tolist(), strict=True):
+            draw = Draw(row)
+            draw.seed = seed
+            yield draw
+
+    def rows(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the rows of an epoch, `total_size` of them, for all processes."""
+        return np.resize(random.permutation(len(self.dataset)), self.total_size)  # type: ignore[arg-type]
 
 
 def class_balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -36,12 +87,8 @@ def class_balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-class BalancedSampler(DistributedSampler[int]):
+class BalancedSampler(EpochSampler):
     """As many draws an epoch as there are rows, with replacement, by `class_balanced_weights`.
-
-    All processes know one sequence of draws, a function of seed and epoch, and take every `num_replicas`-th of it: a
-    draw goes to one process only, and together they train on what one process would. It is a DistributedSampler because
-    Lightning leaves those in place under DDP, and tells them the epoch.
 
     Args:
         dataset: The training set, N items.
@@ -49,16 +96,22 @@ class BalancedSampler(DistributedSampler[int]):
         seed: Of the draws; the same in all processes.
         num_replicas: Number of processes.
         rank: Of this process.
+        drop_last: Draw fewer where the processes cannot share them evenly, rather than more.
     """
 
     def __init__(
-        self, dataset: Dataset[object], labels: NDArray[np.int8], seed: int, num_replicas: int = 1, rank: int = 0
+        self,
+        dataset: Dataset[object],
+        labels: NDArray[np.int8],
+        seed: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        drop_last: bool = False,
     ) -> None:
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, seed=seed)
+        super().__init__(dataset, seed, num_replicas, rank, drop_last)
         self._cumulative = class_balanced_weights(labels).cumsum()
 
-    def __iter__(self) -> Iterator[int]:
-        random = np.random.default_rng((self.seed, self.epoch))
+    def rows(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the rows of an epoch, `total_size` of them, for all processes."""
         draws = random.random(self.total_size) * self._cumulative[-1]
-        rows = np.searchsorted(self._cumulative, draws, side="right")
-        yield from rows[self.rank :: self.num_replicas].tolist()
+        return np.asarray(np.searchsorted(self._cumulative, draws, side="right"), dtype=np.int64)

@@ -153,7 +153,7 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     return Transform(image_size, resize, crop=crop)
 
 
-def training_transform(image_size: int, augment: Augment, preprocessing: Mapping[str, Any], rank: int = 0) -> Transform:
+def training_transform(image_size: int, augment: Augment, preprocessing: Mapping[str, Any]) -> Transform:
     """Return the transform of training.
 
     Args:
@@ -161,7 +161,6 @@ def training_transform(image_size: int, augment: Augment, preprocessing: Mapping
         augment: `none`, `default` (see `DefaultAugmenter`), or a list of albumentations transforms (see
             `augmentation.Augmenter`).
         preprocessing: As for evaluation; augmentation comes after the same resizing.
-        rank: Of this process, so that processes which hold the same seed draw differently.
 
     Returns:
         The transform.
@@ -173,11 +172,11 @@ def training_transform(image_size: int, augment: Augment, preprocessing: Mapping
         return evaluation_transform(image_size, preprocessing)
     augmentation: Augmentation
     if augment == "default":
-        augmentation = DefaultAugmenter(rank)
+        augmentation = DefaultAugmenter()
     else:
         from ibca_lightning.data.augmentation import Augmenter
 
-        augmentation = Augmenter(augment, rank)
+        augmentation = Augmenter(augment)
     resize, crop = _steps(preprocessing)
     return Transform(image_size, resize, augmentation, crop)
 

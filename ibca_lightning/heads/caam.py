@@ -37,6 +37,7 @@ from ibca_lightning.heads.float32 import Float32Linear
 from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.heads.projection import projection
 from ibca_lightning.losses import masked_bce, masked_mean
+from ibca_lightning.processes import share, total, total_with_gradient
 
 TINY = 1e-6
 
@@ -122,7 +123,7 @@ class CaaMHead(Head):
     def _losses(self, whole_BC: Tensor, causal_BC: Tensor, labels_BL: Tensor) -> dict[str, Tensor]:
         """The weighted losses of the class's docstring, from pooled features."""
         spurious_BC = (whole_BC - causal_BC).detach()
-        score_BE = self.partition((spurious_BC - spurious_BC.mean(0)) / (spurious_BC.std(0, correction=0) + TINY))
+        score_BE = self.partition(_standardised(spurious_BC))
         biased_BL = self.spurious(spurious_BC)
         weight_ELC = self.weight.float()
         logits_BEL = torch.einsum("bc,elc->bel", causal_BC, weight_ELC) + self.bias.float()
@@ -133,6 +134,14 @@ class CaaMHead(Head):
             "spurious": masked_bce(biased_BL, labels_BL),
             "partition": -variance_penalty(biased_BL.detach(), labels_BL, score_BE.softmax(-1)),
         }
+
+
+def _standardised(x_BC: Tensor) -> Tensor:
+    """Mean 0 and deviation 1 over the batch, and over the other processes' batches; without a gradient."""
+    count = total(torch.full_like(x_BC[0], len(x_BC)))
+    centred_BC = x_BC - total(x_BC.sum(0)) / count
+    deviation_C = (total(centred_BC.square().sum(0)) / count).sqrt()
+    return centred_BC / (deviation_C + TINY)
 
 
 def spread(weight_ELC: Tensor) -> Tensor:
@@ -161,8 +170,8 @@ def environment_loss(logits_BEL: Tensor, labels_BL: Tensor, environment_B: Tenso
     loss_BEL = F.binary_cross_entropy_with_logits(logits_BEL, target_BEL, reduction="none")
     here_BE = environment_B.unsqueeze(1) == torch.arange(E, device=logits_BEL.device)
     known_BEL = here_BE.unsqueeze(2) & (labels_BL >= 0).unsqueeze(1)
-    count_E = known_BEL.sum((0, 2))
-    mean_E = torch.where(known_BEL, loss_BEL, 0.0).sum((0, 2)) / count_E.clamp(min=1)
+    count_E = share(known_BEL.sum((0, 2)))
+    mean_E = torch.where(known_BEL, loss_BEL, 0.0).sum((0, 2)) / torch.where(count_E > 0, count_E, 1)
     return masked_mean(mean_E, count_E > 0)
 
 
@@ -181,6 +190,6 @@ def variance_penalty(logits_BL: Tensor, labels_BL: Tensor, share_BE: Tensor) -> 
     """
     known_BL = labels_BL >= 0
     pull_BL = torch.where(known_BL, (logits_BL.sigmoid() - labels_BL) * logits_BL, 0.0)
-    mass_EL = share_BE.T @ known_BL.float()
-    gradient_EL = share_BE.T @ pull_BL / mass_EL.clamp(min=TINY)
-    return (mass_EL * gradient_EL.square()).sum() / known_BL.sum().clamp(min=1)
+    mass_EL = total_with_gradient(share_BE.T @ known_BL.float())
+    gradient_EL = total_with_gradient(share_BE.T @ pull_BL) / mass_EL.clamp(min=TINY)
+    return (mass_EL * gradient_EL.square()).sum() / total(known_BL.sum()).clamp(min=1)

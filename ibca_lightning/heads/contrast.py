@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ibca_lightning.losses import masked_mean
+from ibca_lightning.processes import total
 
 
 def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: float = 1e-3) -> Tensor:
@@ -38,12 +39,12 @@ def contrastive_loss(
     labels_BL: Tensor,
     temperature: float = 0.2,
 ) -> Tensor:
-    """InfoNCE over class prototypes of the batch.
+    """InfoNCE over class prototypes of the batch, and of the other processes' batches.
 
     Anchor: the feature pooled under A of a present class. Positive: the mean of the same class's features under S in
     the *other* pictures. Negatives: the prototypes of the other classes of the batch, the anchor's spurious pooling,
     its picture's background pooling. Only the anchor has a gradient. Prototypes in the place of all pairs make the
-    memory (B, L, L) and not (B L)².
+    memory (B, L, L) and not (B L)², and let processes exchange sums, (L, C), and not pictures.
 
     Args:
         anchor_BLC: Features pooled under A.
@@ -63,7 +64,7 @@ def contrastive_loss(
     spurious = F.normalize(spurious_BLC.detach(), dim=-1)
     background = F.normalize(background_BC.detach(), dim=-1)
 
-    total_LC, count_L = reference.sum(0), present_BL.sum(0)
+    total_LC, count_L = total(reference.sum(0)), total(present_BL.sum(0))
     positive_BL1 = (anchor * F.normalize(total_LC - reference, dim=-1)).sum(-1, keepdim=True)
     prototypes_BLL = anchor @ F.normalize(total_LC, dim=-1).T
     own = torch.eye(count_L.shape[0], dtype=torch.bool, device=count_L.device)

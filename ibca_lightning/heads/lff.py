@@ -33,6 +33,7 @@ from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.gradient_weight import weigh_gradient
 from ibca_lightning.heads.projection import projection
 from ibca_lightning.losses import masked_mean
+from ibca_lightning.processes import largest
 
 
 class LfFHead(Head):
@@ -106,11 +107,12 @@ class ShareOfLargest(nn.Module):
             (B, L), in [0, 1] where the label is known, finite elsewhere.
         """
         of_value = torch.stack([labels == 0, labels == 1])
-        in_batch = torch.where(of_value, losses, 0.0).amax(1)
+        # -1 where there is none, in any process
+        in_batch = largest(torch.where(of_value, losses, -1.0).amax(1))
         before = self.largest.float()
-        largest = torch.where(of_value.any(1), torch.maximum(self.decay * before, in_batch), before)
-        self.largest.copy_(largest)
-        return losses / torch.where(labels == 1, largest[1], largest[0]).clamp(min=1e-8)
+        lately = torch.where(in_batch >= 0, torch.maximum(self.decay * before, in_batch), before)
+        self.largest.copy_(lately)
+        return losses / torch.where(labels == 1, lately[1], lately[0]).clamp(min=1e-8)
 
 
 def log_probability_of_truth(logits: Tensor, labels: Tensor) -> Tensor:

@@ -238,13 +238,21 @@ class DataModuleContract:
         assert shared
         assert not any(torch.equal(epochs[0][name], epochs[1][name]) for name in shared)
 
-    def test_ranks_draw_differently(self, root: Path) -> None:
-        images = []
-        for rank in range(2):
-            module = self.module(root, image_size=32, batch_size=8, num_workers=0, augment=[A.GaussNoise(p=1.0)])
-            module.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+    def test_two_processes_train_on_the_batch_of_one_whoever_reads_it(self, root: Path) -> None:
+        """The same pictures, augmented alike: neither processes nor workers count in what is drawn."""
+
+        def pictures(ranks: int, rank: int, workers: int = 0) -> dict[str, Any]:
+            size = 4 // ranks
+            module = self.module(root, image_size=32, batch_size=size, num_workers=workers, augment="default")
+            strategy = SimpleNamespace(broadcast=lambda seed: 7)
+            trainer = SimpleNamespace(global_rank=rank, world_size=ranks, strategy=strategy)
+            module.trainer = trainer  # type: ignore[assignment]
             module.setup("fit")
-            torch.manual_seed(0)
-            images.append(next(iter(module.train_dataloader())))
-        assert images[0]["id"] == images[1]["id"]
-        assert not any(torch.equal(a, b) for a, b in zip(images[0]["image"], images[1]["image"], strict=True))
+            torch.manual_seed(7 + rank)  # what the first process has is what counts
+            batch = next(iter(module.train_dataloader()))
+            return dict(zip(batch["id"], batch["image"], strict=True))
+
+        one = pictures(1, 0)
+        for other in (pictures(2, 0) | pictures(2, 1), pictures(1, 0, workers=1)):
+            assert other.keys() == one.keys()
+            assert all(torch.equal(other[name], image) for name, image in one.items())

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from ibca_lightning.commands.lightning import IBCACLI, build
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.data.sampling import BalancedSampler, class_balanced_weights
+from ibca_lightning.data.sampling import BalancedSampler, EpochSampler, class_balanced_weights
 from tests.command_line import experiment, written
 
 # 8 rows: 4 of A alone, 1 of A and B, 1 with B unknown and nothing else, 2 without any.
@@ -101,15 +101,29 @@ def test_two_ranks_of_a_data_module_draw_what_one_would(tree: Path) -> None:
     assert [name for pair in zip(*two, strict=True) for name in pair][: len(one)] == one
 
 
-def test_lightning_leaves_the_sampler_in_place_under_ddp_and_replaces_a_shuffled_one(tree: Path) -> None:
+def test_lightning_leaves_the_samplers_in_place_under_ddp(tree: Path) -> None:
     trainer = pl.Trainer(accelerator="cpu", devices=2, strategy=DDPStrategy(), logger=False, enable_checkpointing=False)
     connector = trainer._data_connector
     assert isinstance(connector, _DataConnector)
-    loader = module(tree).train_dataloader()
-    assert isinstance(loader.sampler, BalancedSampler)
-    assert not connector._requires_distributed_sampler(loader)
-    plain: DataLoader[Any] = module(tree, balanced_sampling=False).train_dataloader()
-    assert connector._requires_distributed_sampler(plain)
+    for balanced, kind in ((True, BalancedSampler), (False, EpochSampler)):
+        loader: DataLoader[Any] = module(tree, balanced_sampling=balanced).train_dataloader()
+        assert type(loader.sampler) is kind
+        assert not connector._requires_distributed_sampler(loader)
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_an_epoch_has_every_row_once_and_processes_share_it(drop_last: bool) -> None:
+    def epoch(ranks: int, rank: int) -> list[tuple[int, int]]:
+        one = EpochSampler(range(13), 5, ranks, rank, drop_last)  # type: ignore[arg-type]
+        one.set_epoch(3)
+        return [(int(draw), draw.seed) for draw in one]
+
+    alone = epoch(1, 0)
+    assert sorted(row for row, _ in alone) == list(range(13))
+    assert len({seed for _, seed in alone}) == 13
+    woven = [draw for step in zip(epoch(2, 0), epoch(2, 1), strict=True) for draw in step]
+    assert woven[:12] == alone[:12]
+    assert len(woven) == (12 if drop_last else 14)
 
 
 def test_each_epoch_of_a_run_draws_anew(tree: Path) -> None:

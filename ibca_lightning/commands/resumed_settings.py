@@ -1,0 +1,61 @@
+"""What was changed between a run and its resumption: refused where it would not apply, said where it does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ibca_lightning.errors import InputError
+
+_KEPT = {
+    "model.optimizer": "the optimiser's state",
+    "model.scheduler": "the scheduler's state",
+    "model.backbone_lr_scale": "the learning rates",
+    "model.learning_rate": "the learning rates",
+    "seed_everything": "the seed of order and augmentation",
+}
+"""What a checkpoint brings, whatever the configuration says."""
+_NO_SETTING = ("run_dir", "ckpt_path", "config", "wandb", "save_every_n_steps", "log_images")
+
+
+def changed_settings(run_dir: str, text: str) -> str | None:
+    """Compare the configuration of a run with that of its resumption.
+
+    Args:
+        run_dir: The run folder, with the `config.yaml` of its start.
+        text: The resolved configuration now, as YAML.
+
+    Returns:
+        A line that says what differs from here on; None where nothing does, or the run has no `config.yaml`.
+
+    Raises:
+        InputError: Something differs that the checkpoint would silently override.
+    """
+    saved = Path(run_dir) / "config.yaml"
+    if not saved.is_file():
+        return None
+    before, now = (dict(_flat(yaml.safe_load(source))) for source in (saved.read_text(encoding="utf-8"), text))
+    changed = []
+    for key in dict.fromkeys([*before, *now]):
+        old, new = (str(values.get(key, "unset")) for values in (before, now))
+        if old == new or key.startswith(_NO_SETTING):
+            continue
+        for kept, what in _KEPT.items():
+            if key == kept or key.startswith(f"{kept}."):
+                raise InputError(
+                    f"{key} {old} as in {saved}, because the checkpoint brings {what}", new,
+                    "leave it as it was, or start a new run with --model.init_from instead of --ckpt_path",
+                )  # fmt: skip
+        changed.append(f"{key} {new} (was {old})")
+    return f"note: goes on with other settings than {saved}: {', '.join(changed)}" if changed else None
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys as one types them, without `init_args`."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            path = key if name == "init_args" else f"{key}.{name}".lstrip(".")
+            yield from _flat(inner, path)
+    else:
+        yield key, value
