@@ -15,11 +15,11 @@ OUT ?= runs/compare/$(basename $(notdir $(EXPERIMENT)))
 OPTIONS ?=
 RECIPE = --config $(EXPERIMENT) $(if $(MAPS),--data.root $(MAPS)) $(OPTIONS)
 
-.PHONY: help install demo tune compare test lint bench
+.PHONY: help install demo tune compare test lint bench bench-gpu
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 
 install: $(DONE)  ## the package, editable, with its development tools, into .venv
 
@@ -58,3 +58,6 @@ lint: $(DONE)  ## style and types
 
 bench: $(DONE)  ## speed on this machine: pictures a second, share of the head, start-up times
 	$(BIN)/python -m tests.bench
+
+bench-gpu: $(DONE)  ## the same on a GPU: heads in bf16 and compiled, IBCA against GAP, memory, one real training
+	$(BIN)/python -m tests.bench.gpu $(OPTIONS)

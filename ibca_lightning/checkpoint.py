@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import logging
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ibca_lightning.metrics.decision import OperatingPoints
 
 CHECKPOINT_KEY = "ibca"
 FORMAT = 1
+_LARGEST_SIDE = 2**16  # pixels; a size beyond is damage
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
 
@@ -92,8 +94,39 @@ class ModelSpec:
             spec = cls(**record)
         except TypeError as error:
             raise InputError(f"{path} with a complete model record", error, "use the file as it was written") from error
+        spec._require_sound(path)
         require_calibration(spec.calibration, len(spec.class_names), path)
         return spec
+
+    def _require_sound(self, path: str | Path) -> None:
+        """Refuse a record that somebody or something changed, where it would end in a traceback or a wrong figure."""
+        strides = self.feature_stride if isinstance(self.feature_stride, list) else [self.feature_stride]
+        names, number = self.class_names, (int, float)
+        sound = {
+            "backbone": isinstance(self.backbone, str),
+            "feature_stride": _all(strides, int),
+            "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
+            "mean": _all(self.mean, number),
+            "std": _all(self.std, number),
+            "head": isinstance(self.head, dict)
+            and isinstance(self.head.get("class_path"), str)
+            and isinstance(self.head.get("init_args", {}), dict),
+            "class_names": _all(names, str) and len(names) > 0,
+            "thresholds": _all(self.thresholds, number) and len(self.thresholds) == len(names),
+            "preprocessing": isinstance(self.preprocessing, dict) and _all([*self.preprocessing.values()], str),
+            "threshold_positives": _all(self.threshold_positives, int)
+            and len(self.threshold_positives) in (0, len(names)),
+        }
+        for name, holds in sound.items():
+            if not holds:
+                raise InputError(
+                    f"{path} with a sound {name} in its model record", repr(getattr(self, name)),
+                    "use the file as it was written",
+                )  # fmt: skip
+
+
+def _all(values: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -112,6 +145,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:  # torch itself takes flipped bits for weights
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(damaged)
     except Exception as error:  # torch raises a dozen kinds for junk, all of which mean the same to the user
         raise InputError(
             f"{path} to be a checkpoint of tensors and plain data", f"an unreadable file ({type(error).__name__})",
@@ -119,6 +156,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error  # fmt: skip
     ModelSpec.from_checkpoint(checkpoint, path)
     assert isinstance(checkpoint, dict)
+    weights = checkpoint.get("state_dict")
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
+    ):
+        raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
     return checkpoint
 
 

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a subcommand asks for it, so that `ibca --help` answers at once.
 """
 
+import errno
 import os
 import re
 import sys
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ibca_lightning import __version__
-from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError
+from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError, input_error_behind
+from ibca_lightning.out_of_memory import is_out_of_memory
+from ibca_lightning.streams import write_err, write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
 
@@ -41,6 +44,8 @@ commands:
                        ibca gallery --ckpt_paths CKPT CKPT --names IBCA GAP --images FILE ... --output FIGURE.png
   explain   where the model looked: each picture with a heat map for each class it finds, as PNG and NPZ:
                        ibca explain --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
+  report    a tested run as one HTML page: figures, curves, errors, training, best and worst pictures:
+                       ibca report RUN
   export    the model as one file that runs without ibca (ONNX, or torch.export), checked against the checkpoint:
                        ibca export --ckpt_path RUN/checkpoints/best.ckpt --output model.onnx
   maps      maps of a frozen backbone, stored once for many heads and seeds:
@@ -55,8 +60,16 @@ exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a sig
 """
 _LIGHTNING = ("fit", "validate", "test", "predict")
 # Each a function in a module of its name.
-_OWN = ("check", "compare", "tune", "sweep", "faithfulness", "gallery", "explain", "export", "maps")
+_OWN = ("check", "compare", "tune", "sweep", "faithfulness", "gallery", "explain", "report", "export", "maps")
 COMMANDS = (*_LIGHTNING, *_OWN)
+# What the disk or the system refuses, wherever it is met.
+_OF_THE_SYSTEM = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP,
+})  # fmt: skip
+_LOST_WORKER = (
+    "data workers that live as long as the run, got process {} killed, as where memory runs out; lower "
+    "--data.num_workers or --data.batch_size, and go on with --ckpt_path RUN/checkpoints/last.ckpt"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,13 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(HELP)
+        write_out(HELP)
         if not arguments:
             raise InputError(f"a command ({', '.join(COMMANDS)})", "none", "see above")
         return 0
     command = arguments[0]
     if command == "--version":
-        sys.stdout.write(f"ibca {__version__}\n")
+        write_out(f"ibca {__version__}\n")
         return 0
     if command not in COMMANDS:
         from difflib import get_close_matches
@@ -117,7 +130,7 @@ def _run(arguments: list[str]) -> int:
 def _failed(error: object, code: int, debug: bool) -> int:
     if debug and isinstance(error, BaseException):
         raise error
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    write_err(f"error: {' '.join(str(error).split())}\n")
     return code
 
 
@@ -131,11 +144,8 @@ def _exit_code(stop: SystemExit) -> int:
 
 
 def _unexpected(error: Exception, debug: bool) -> int:
-    cause: BaseException | None = error
-    while cause is not None:  # jsonargparse wraps what a constructor raises
-        if isinstance(cause, InputError):
-            return _failed(cause, 2, debug)
-        cause = cause.__cause__ or cause.__context__
+    if (cause := input_error_behind(error)) is not None:  # jsonargparse wraps what a constructor raises
+        return _failed(cause, 2, debug)
     if "InputError: " in str(error):  # raised in a worker process, and wrapped on the way
         return _failed(InputError(str(error)), 2, debug)
     if "killed by signal: Terminated" in str(error):  # SLURM and `timeout` end the workers together with their parent
@@ -143,12 +153,36 @@ def _unexpected(error: Exception, debug: bool) -> int:
     if type(error).__module__.startswith("wandb.") and type(error).__name__ == "UsageError":  # no key, above all
         wanted = InputError("wandb to be set up for --wandb online", str(error), "or give --wandb offline or disabled")
         return _failed(wanted, 2, debug)
+    if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+        return _failed(_of_the_system(error), 2, debug)
+    if "embedded null" in str(error):
+        return _failed(InputError("paths of text", "one that holds a zero byte", "correct that option"), 2, debug)
+    if match := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
+        return _failed(_LOST_WORKER.format(match[1]), 1, debug)
+    if is_out_of_memory(error):
+        return _failed(_too_large(error), 1, debug)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
         raise error
     first = (str(error).strip().splitlines() or [""])[0]
     hint = "run again with --debug for the traceback"
     return _failed(f"{type(error).__name__}: {first}; {hint}", code, debug)
+
+
+def _of_the_system(error: OSError) -> InputError:
+    place = f" at {error.filename}" if error.filename else ""
+    return InputError(f"a file to read or write{place}", error.strerror, "make room, or give another path")
+
+
+def _too_large(error: Exception) -> InputError:
+    first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return InputError(
+        "enough memory for a batch",
+        first if len(first) <= 200 else first[:197] + "...",
+        "lower --data.batch_size (--trainer.accumulate_grad_batches makes up for it in the step) or --data.image_size, "
+        "or give --trainer.precision bf16-mixed; --batch_size where a command has it; fit --find_batch_size true "
+        "looks for the largest on a GPU",
+    )
 
 
 if __name__ == "__main__":

@@ -79,6 +79,29 @@ def attention_panels(
     return _joined(panels, axis=1)
 
 
+def class_panel(
+    name: str, probability: float, threshold: float, attention: Tensor, mask: Tensor | None = None,
+    lesion: Tensor | None = None,
+) -> Panel:  # fmt: skip
+    """The panel of one class, as `ibca explain` and the pictures of a run show it.
+
+    Args:
+        name: Of the class.
+        probability: In [0, 1], calibrated.
+        threshold: Above which the class is found.
+        attention: (H, W), sums to 1.
+        mask: (S, S) bool, the class's lesion on the square that the model sees; the title then says which share of the
+            attention lies on the grid cells that it touches. None, or empty: no lesion is known.
+        lesion: (h, w) bool, the same in the picture's own proportions, to be outlined; default `mask`.
+    """
+    title = [name, f"p = {probability:.2f}, threshold {threshold:.2f}"]
+    outline = None
+    if mask is not None and bool(mask.any()):
+        title.append(f"energy on lesion {share_on(attention, mask):.0%}")
+        outline = (mask if lesion is None else lesion).numpy()
+    return Panel(attention.numpy(), title, outline)
+
+
 def explanation(
     picture: np.ndarray,
     panels: Sequence[Panel],
@@ -99,7 +122,8 @@ def explanation(
         max_side: A picture with a longer side is shrunk to it; one whose longer side is below 256 pixels is enlarged.
 
     Returns:
-        (height, width, 3) uint8 RGB: rows of at least four panels, where there are so many.
+        (height, width, 3) uint8 RGB: rows of one length, as far as that goes, of five tiles or more where there are so
+        many.
     """
     height, width = picture.shape[:2]
     factor = min(max_side, max(height, width, _LEAST)) / max(height, width)
@@ -117,9 +141,42 @@ def explanation(
             _outline(drawn, panel.outline, letters)
         bar = _scale_bar(size[0], panel.attention, letters)
         tiles.append(_widened(np.concatenate([drawn, bar]), panel.title, lines, letters))
-    columns = min(len(tiles), max(4, math.ceil(math.sqrt(len(tiles)))))
+    rows = math.ceil(len(tiles) / max(5, math.ceil(math.sqrt(len(tiles)))))
+    columns = math.ceil(len(tiles) / rows)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     return stacked([_joined(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)])
+
+
+def heat_map(
+    picture: np.ndarray,
+    attention: np.ndarray,
+    box: tuple[float, float, float, float] = _WHOLE,
+    outline: np.ndarray | None = None,
+) -> np.ndarray:
+    """The attention of one class over a picture, as a panel of `explanation` without its title and scale bar.
+
+    Args:
+        picture: (h, w, 3) uint8 RGB.
+        attention: (H, W), sums to 1.
+        box: Where its grid lies, as for `explanation`.
+        outline: (h', w') bool, a lesion of the picture's proportions.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    drawn = _overlay(np.ascontiguousarray(picture), attention, box)
+    if outline is not None and outline.any():
+        _outline(drawn, outline)
+    return drawn
+
+
+def full_scale(attention: np.ndarray) -> float:
+    """The attention that has the last colour of the map.
+
+    It is the map's own maximum, or four times uniform attention where that is more: a map that is nearly uniform must
+    look like nothing, not like full attention everywhere.
+    """
+    return max(float(attention.max()), 4 * float(attention.mean()), 1e-12)
 
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -144,18 +201,12 @@ def _joined(parts: Sequence[np.ndarray], axis: int) -> np.ndarray:
 def _overlay(base: np.ndarray, attention: np.ndarray, box: tuple[float, float, float, float] = _WHOLE) -> np.ndarray:
     rows = _interpolation(base.shape[0], attention.shape[0], box[0], box[2])
     columns = _interpolation(base.shape[1], attention.shape[1], box[1], box[3])
-    scaled = np.clip(rows @ (attention / _full_scale(attention)).astype(np.float32) @ columns.T, 0, 1)
+    scaled = np.clip(rows @ (attention / full_scale(attention)).astype(np.float32) @ columns.T, 0, 1)
     colour = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     gray = cv2.cvtColor(cv2.cvtColor(base, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     seen = np.outer(rows.sum(1) > 0, columns.sum(1) > 0)
     weight = (np.float32(0.15) * seen + np.float32(0.6) * scaled)[..., None]  # what is not attended to stays visible
     return np.ascontiguousarray((gray * (1 - weight) + colour * weight).astype(np.uint8))
-
-
-def _full_scale(attention: np.ndarray) -> float:
-    # Scaled to the map's own maximum, or to four times uniform attention where that is more: a map that is nearly
-    # uniform must look like nothing, not like full attention everywhere.
-    return max(float(attention.max()), 4 * float(attention.mean()), 1e-12)
 
 
 def _interpolation(length: int, cells: int, start: float, stop: float) -> NDArray[np.float32]:
@@ -188,7 +239,7 @@ def _scale_bar(width: int, attention: np.ndarray, letters: int) -> np.ndarray:
     """A strip with the colours from 0 to the full scale, in multiples of uniform attention."""
     strip = Image.new("RGB", (width, _BAR * letters), "white")
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(13 * letters)
-    end = f"{_full_scale(attention) * attention.size:.1f} x uniform"
+    end = f"{full_scale(attention) * attention.size:.1f} x uniform"
     left, right = 14 * letters, width - round(font.getlength(end)) - 8 * letters
     if right > left:
         ramp = np.linspace(0, 255, right - left).astype(np.uint8)[None].repeat(12 * letters, 0)

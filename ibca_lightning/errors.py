@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+_LONGEST = 1000  # characters of what was expected, of what came, and of what to do
+
 
 class InputError(Exception):
     """Wrong input or configuration: what was expected, what came, what to do.
@@ -17,13 +19,19 @@ class InputError(Exception):
 
     def __init__(self, expected: str, got: object = None, fix: str = "", further: Sequence["InputError"] = ()) -> None:
         self.expected, self.got, self.fix, self.further = expected, str(got), fix, tuple(further)
+        shown = [_shortened(part) for part in (expected, self.got, fix)]
         # A DataLoader raises a worker's exception again with its whole traceback as the only argument.
-        text = f"{expected}, got {got}; {fix}" if fix else expected.rsplit("InputError: ", 1)[-1]
+        text = f"{shown[0]}, got {shown[1]}; {shown[2]}" if fix else expected.rsplit("InputError: ", 1)[-1]
         super().__init__(" ".join(text.split()))
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str, tuple["InputError", ...]]]:
         """Survive the pickling that carries an exception out of a DataLoader worker."""
         return (type(self), (self.expected, self.got, self.fix, self.further))
+
+
+def _shortened(text: str) -> str:
+    """A path or a cell may have any length; a line that says what is wrong may not."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
 
 
 class PictureError(InputError):
@@ -36,3 +44,13 @@ class NonFiniteError(RuntimeError):
 
 class DisagreementError(RuntimeError):
     """An exported model answers otherwise than its checkpoint, so no file of it was left."""
+
+
+def input_error_behind(error: BaseException) -> InputError | None:
+    """The wrong input behind an error: itself, or what another library wrapped; None where there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

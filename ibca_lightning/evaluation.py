@@ -207,12 +207,17 @@ def write_predictions(
     significant digits give back every float32 exactly, so figures recomputed from the file are the same.
     """
     known = labels.tolist() if labels is not None else [[]] * len(ids)
-    header = [f"label:{name}" for name in class_names] if labels is not None else []
     with _whole(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", *class_names, *header, *(decision_columns(class_names) if thresholds else [])])
+        writer.writerow(prediction_columns(class_names, labels is not None, bool(thresholds)))
         for picture, row, label_row in zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True):
             writer.writerow([picture, *digits(row), *label_row, *(decisions(row, thresholds) if thresholds else [])])
+
+
+def prediction_columns(class_names: Sequence[str], labelled: bool = True, decided: bool = True) -> list[str]:
+    """The header of a table of predictions, with the columns of labels and of decisions where asked for."""
+    known = [f"label:{name}" for name in class_names] if labelled else []
+    return ["id", *class_names, *known, *(decision_columns(class_names) if decided else [])]
 
 
 def digits(row: Sequence[float]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,8 +27,10 @@ from ibca_lightning.checkpoint import (
     require_fitting_weights,
     require_same_model,
 )
+from ibca_lightning.compilation import require_backend
+from ibca_lightning.divergence import first_non_finite_gradient, first_non_finite_layer, listed
 from ibca_lightning.errors import InputError, NonFiniteError
-from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate
+from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate, prediction_columns
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.losses import Loss, MaskedBCE
@@ -79,6 +82,7 @@ class MultiLabelModule(pl.LightningModule):
         head: Called with (channels, num_labels); in YAML a class path and its options.
         loss: Classification loss on (logits, labels); default `MaskedBCE`.
         optimizer: Called with parameter groups.
+        learning_rate: The optimiser's rate, above 0, in place of its own; None keeps that.
         scheduler: Called with the optimiser and stepped once an epoch; default is warm-up + cosine, stepped each batch.
             A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss.
         backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
@@ -95,6 +99,10 @@ class MultiLabelModule(pl.LightningModule):
             which the thresholds and every figure belong. While fitting, the figures are of the plain sigmoid.
         channels_last: Keep the backbone's weights and maps in NHWC order, which convolutions run faster in on most
             devices, above all in bf16.
+        compile: `torch.compile` backbone and head, each by itself; the first steps then take minutes. Weights keep
+            their names, so a checkpoint of a compiled model is one like any other.
+        compile_backend: Of `torch.compile`. `inductor` is fast and needs a C++ compiler; it draws other random numbers
+            than eager does, so that a head which draws or drops takes other, equally good steps.
 
     Raises:
         InputError: When a value is out of its range, or a file does not fit.
@@ -114,6 +122,7 @@ class MultiLabelModule(pl.LightningModule):
         head: Callable[[int, int], Head] = IBCAHead,
         loss: Loss | None = None,
         optimizer: Callable[[Iterable[Any]], Optimizer] = lambda p: torch.optim.AdamW(p, lr=3e-4, weight_decay=0.05),
+        learning_rate: float | None = None,
         scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
         backbone_lr_scale: float = 1.0,
         warmup_fraction: float = 0.05,
@@ -124,12 +133,22 @@ class MultiLabelModule(pl.LightningModule):
         thresholds: ThresholdRule = "f1",
         calibration: Calibration = "none",
         channels_last: bool = True,
+        compile: bool = False,  # noqa: A002 - torch's name
+        compile_backend: str = "inductor",
     ) -> None:
         super().__init__()
         _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
         _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
+        twice = [name for name, number in Counter(prediction_columns(class_names)).items() if number > 1]
+        _require(
+            not twice, "class names beside which no other column of predictions.csv is called the same", twice[:1],
+            "rename that class",
+        )  # fmt: skip
         _require(callable(head), "model.head as a class of heads", head, "name one, such as IBCAHead, or leave it out")
         _require(callable(optimizer), "model.optimizer as a class", optimizer, "name one, such as torch.optim.AdamW")
+        _require(
+            learning_rate is None or learning_rate > 0, "model.learning_rate above 0", learning_rate, "or leave it out"
+        )
         _require(0 <= warmup_fraction < 1, "model.warmup_fraction in [0, 1)", warmup_fraction, "try 0.05")
         _require(
             backbone_lr_scale > 0, "model.backbone_lr_scale above 0", backbone_lr_scale, "or freeze_backbone: true"
@@ -169,7 +188,7 @@ class MultiLabelModule(pl.LightningModule):
         self._mean: Tensor
         self._std: Tensor
         self.set_normalisation(self.backbone.mean, self.backbone.std)
-        self._optimizer, self._scheduler = optimizer, scheduler
+        self._optimizer, self._scheduler, self.learning_rate = optimizer, scheduler, learning_rate
         self.backbone_lr_scale, self.warmup_fraction = backbone_lr_scale, warmup_fraction
         self.ema_decay, self.early_stopping_patience = ema_decay, early_stopping_patience
         self.threshold_rule: ThresholdRule = dict(thresholds) if isinstance(thresholds, dict) else thresholds
@@ -178,8 +197,19 @@ class MultiLabelModule(pl.LightningModule):
         self.backbone_name = backbone
         self.evaluations: dict[str, Evaluation] = {}
         self._gathered: dict[str, _Gathered] = {}
+        self._ids: list[str] = []  # of the pictures since the last step
         if init_from is not None:
             initialise_from(self, read_checkpoint(init_from), init_from)
+        self._compiled_stages: Callable[[Tensor], list[Tensor]] | None = None
+        if compile:
+            require_backend(compile_backend)
+            self.head.compile(backend=compile_backend)
+            self._compiled_stages = torch.compile(self.backbone.stages, backend=compile_backend)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is not compiled, as torch has it for every module: it would run the original's layers."""
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"_compiled_stages": None}
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalise with these means and standard deviations per channel, on a scale of [0, 1]."""
@@ -234,7 +264,7 @@ class MultiLabelModule(pl.LightningModule):
             One (B, C_i, H_i, W_i) for each stride, finest first.
         """
         normalised = ((images - self._mean) / self._std).contiguous(memory_format=self._memory_format)
-        return self.backbone.stages(normalised)
+        return (self._compiled_stages or self.backbone.stages)(normalised)
 
     def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
         """Classify a batch of pictures, or of the maps that `stages` would return for them."""
@@ -263,21 +293,47 @@ class MultiLabelModule(pl.LightningModule):
         # length is infinite for runs bounded by time alone: the schedule then stays at its start.
         self.head.set_progress(self.global_step / max(self._total_steps - 1, 1))
         labels: Tensor = batch["label"]
-        output = self._outputs(batch, labels)
+        self._ids += batch["id"]
+        output = self._training_outputs(batch, labels)
         parts = {"classification": self.loss(output.logits, labels)}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
+            where = first_non_finite_layer(self, lambda: self._outputs(batch, labels))
             raise NonFiniteError(
-                f"a finite training loss, got {values} at epoch {self.current_epoch}, step {self.global_step} "
-                f"(pictures {', '.join(list(batch['id'])[:4])}, ...); lower the learning rate, or use full precision"
+                f"a finite training loss, got {values} {where}, at epoch {self.current_epoch}, step {self.global_step} "
+                f"(pictures {listed(batch['id'])}); lower the learning rate, or use full precision"
             )
         size = len(labels)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size, sync_dist=True)
         for name, part in parts.items():
             self.log(f"train/{name}", part, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
+
+    def _training_outputs(self, batch: Batch, labels: Tensor) -> HeadOutput:
+        try:
+            return self._outputs(batch, labels)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                "more than one value a channel for the batch statistics (BatchNorm) of the backbone",
+                f"a batch of {len(labels)} with a map of one cell",
+                "raise data.batch_size or data.image_size, or give model.freeze_backbone true",
+            ) from error
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Stop on a gradient that is not finite, before it can spoil the weights; float16's own scaling skips it."""
+        ids, self._ids = self._ids, []
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            return
+        name = first_non_finite_gradient(self.named_parameters())
+        if name is not None:
+            raise NonFiniteError(
+                f"finite gradients, got NaN or infinity in that of {name} at epoch {self.current_epoch}, step "
+                f"{self.global_step} (pictures {listed(ids)}); lower the learning rate, or use full precision"
+            )
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
@@ -300,6 +356,7 @@ class MultiLabelModule(pl.LightningModule):
         """AdamW over parameter groups (no decay on vectors), the backbone's rate scaled, warm-up + cosine."""
         optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss))
         for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate or group["lr"]
             if group.get("part") == "backbone":
                 group["lr"] *= self.backbone_lr_scale
         if self._scheduler is None:
@@ -466,8 +523,10 @@ class MultiLabelModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
-        for name, _ in self.named_parameters():
-            if not torch.isfinite(checkpoint["state_dict"][name]).all():
+        weights = dict(self.named_parameters())
+        for name, value in checkpoint["state_dict"].items():
+            # Of the buffers only the statistics: an attention mask may well be infinite.
+            if (name in weights or ".running_" in name) and not torch.isfinite(value).all():
                 raise NonFiniteError(
                     f"finite weights, got NaN or infinity in {name} at epoch {self.current_epoch}, step "
                     f"{self.global_step}; lower the learning rate, or use full precision"

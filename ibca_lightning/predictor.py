@@ -14,7 +14,7 @@ from ibca_lightning.checkpoint import ModelSpec, build_head, read_checkpoint
 from ibca_lightning.data.field_of_view import Box
 from ibca_lightning.data.masks import MaskFolder, read_mask
 from ibca_lightning.data.transforms import evaluation_transform
-from ibca_lightning.errors import InputError
+from ibca_lightning.errors import InputError, NonFiniteError
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.module import MultiLabelModule
 
@@ -73,8 +73,7 @@ class Predictor:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise InputError(
-                "a device of this machine, such as cpu or cuda:0", f"{device} ({str(error).splitlines()[0]})",
-                "choose another --device",
+                "a device of this machine, such as cpu or cuda:0", device, "choose another --device, or leave it out"
             ) from error  # fmt: skip
         self.model = MultiLabelModule(
             len(spec.class_names),
@@ -109,8 +108,13 @@ class Predictor:
 
         Returns:
             (B, L) probabilities and (B, L, H, W) attention, float32 on the CPU.
+
+        Raises:
+            NonFiniteError: When a probability is no number, as of weights that are none.
         """
         probabilities, attention = self.outputs(images.to(self.device))
+        if not bool(torch.isfinite(probabilities).all()):
+            raise NonFiniteError("finite probabilities, got NaN; use a checkpoint from before the training diverged")
         return probabilities.cpu(), attention.cpu()
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:

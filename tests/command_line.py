@@ -73,3 +73,24 @@ def rows(path: Path) -> list[dict[str, str]]:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes, to see whether anything changed."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def refused(*arguments: object, names: tuple[str, ...] = ()) -> Result:
+    """Run `ibca`, which must answer with one line of the contract, name these things, and change nothing here."""
+    before = contents(Path())
+    result = ibca(*arguments)
+    assert result.code == 2, result.err
+    (line,) = result.errors
+    assert result.err.splitlines()[-1] == line
+    assert "Traceback" not in result.err
+    expected, _, rest = line.removeprefix("error: ").partition(", got ")
+    got, _, fix = rest.rpartition("; ")
+    assert expected
+    assert got
+    assert fix
+    for name in names:
+        assert name in line, line
+    assert len(line) < 400, line
+    assert contents(Path()) == before
+    assert not (Path("new")).exists()
+    return result

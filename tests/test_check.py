@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from ibca_lightning.commands import check as check_module
+from ibca_lightning.commands.hashed_names import HashedNames
 from ibca_lightning.data.chest_mnist import ChestMNIST
 from ibca_lightning.data.content import content_hash, read_contents
 from ibca_lightning.data.findings import copies
@@ -270,7 +271,8 @@ def test_the_page_stands_alone_and_nothing_of_the_data_becomes_markup(planted: T
     page = parsed("out/check.html")
     assert evil in page.text
     kinds = {tag for tag, _ in page.tags}
-    assert "script" not in kinds
+    assert [tag for tag, _ in page.tags].count("script") == 1, "the page's own"
+    assert {"table", "button"} <= kinds
     images = [attributes for tag, attributes in page.tags if tag == "img"]
     assert images
     assert all(str(image["src"]).startswith("data:image/jpeg;base64,") and "onerror" not in image for image in images)
@@ -278,6 +280,27 @@ def test_the_page_stands_alone_and_nothing_of_the_data_becomes_markup(planted: T
     assert not any("href" in attributes for _, attributes in page.tags)
     checked("--no_images")
     assert not [tag for tag, _ in parsed("out/check.html").tags if tag == "img"]
+
+
+def test_names_are_hashed_where_asked(planted: Tree, here: Path) -> None:
+    for split in ("train", "val", "test"):
+        table(planted, split, lambda data: [row.update(patient=f"jane-{row['patient']}") for row in data])
+    table(planted, "val", lambda data: data[0].update(patient=rows(planted / "train.csv")[0]["patient"]))
+    names = {name for split in ("train", "val", "test") for row in rows(planted / f"{split}.csv")
+             for name in (row["image"], row["patient"])}  # fmt: skip
+    same_picture(("train", 0), ("test", 2))(planted)
+    picture(planted, "val", 1).write_bytes(b"junk")
+    (here / "key").write_bytes(b"0123456789abcdef")
+    with pytest.warns(UserWarning, match="every group in one split only"):
+        result, report = checked("--data.group_overlap", "warn", "--hash_names", "--hash_key", "key")
+    hashed = HashedNames(b"0123456789abcdef")
+    first, second = (hashed(rows(planted / f"{split}.csv")[row]["image"]) for split, row in (("train", 0), ("test", 2)))
+    errors, warnings = found(report), found(report, "warning")
+    assert f"'{first}' (data/train.csv, line 2) and in test '{second}'" in errors["content leak"][0]
+    assert f"group '{hashed(rows(planted / 'val.csv')[0]['patient'])}' in train" in warnings["group leak"][0]
+    assert hashed(rows(planted / "val.csv")[1]["image"]) in errors["unreadable"][0]
+    for text in (Path("out/check.json").read_text(), Path("out/check.html").read_text(), result.out):
+        assert not [name for name in names if name in text]
 
 
 def test_an_earlier_check_is_replaced_and_nothing_else(planted: Tree, here: Path) -> None:

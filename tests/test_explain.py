@@ -135,11 +135,12 @@ def test_large_pictures_are_shrunk_to_the_cap_and_small_ones_enlarged(
     assert figure.shape[:2] == (34 + shown[0], shown[1])
 
 
-def test_many_classes_stand_in_rows() -> None:
-    panels = [Panel(np.full((2, 2), 0.25, np.float32), ["a"])] * 8
+@pytest.mark.parametrize(("classes", "columns", "rows"), [(4, 5, 1), (5, 3, 2), (8, 5, 2), (40, 7, 6)])
+def test_many_classes_stand_in_even_rows(classes: int, columns: int, rows: int) -> None:
+    panels = [Panel(np.full((2, 2), 0.25, np.float32), ["a"])] * classes
     figure = explanation(np.zeros((256, 256, 3), np.uint8), panels, ["t"])
-    assert figure.shape == (3 * (34 + 256 + 24) + 2 * GAP, 4 * 256 + 3 * GAP, 3)
-    assert (figure[-200:, -256:] == 255).all()
+    assert figure.shape == (rows * (34 + 256 + 24) + (rows - 1) * GAP, columns * (256 + GAP) - GAP, 3)
+    assert (figure[-200:, -256:] == 255).all() == (columns * rows > classes + 1)
 
 
 def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Path, tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Pa
 
 def test_a_pattern_is_expanded_and_pictures_are_never_written_over(folder: Path, tmp_path: Path) -> None:
     explained(folder, tmp_path, "--images", folder / "images" / "**" / "[b]*.png")
-    assert sorted(contents(tmp_path)) == ["b.npz", "b.png"]
+    assert sorted(contents(tmp_path)) == ["deep/b.npz", "deep/b.png"]
     before = contents(folder)
     for options in ((), ("--overwrite",)):
         result = ibca(
@@ -180,11 +181,34 @@ def test_a_pattern_is_expanded_and_pictures_are_never_written_over(folder: Path,
     assert contents(folder) == before
 
 
+def test_a_table_of_paths_is_explained_and_none_leaves_the_output(folder: Path, tmp_path: Path) -> None:
+    """With the masks found by the same path, which may be absolute or lead upwards."""
+    table, output = tmp_path / "list.csv", tmp_path / "out"
+    table.write_text(f"file\n{folder}/images/a.png\n../images/deep/b.png\n")
+    options = ("--image_column", "file", "--image_dir", folder / "masks", "--classes", "EX")
+    explained(folder, output, "--images", table, *options)
+    names = [f"{str(folder).lstrip('/')}/images/a", "images/deep/b"]
+    assert sorted(contents(output)) == sorted(f"{name}.{kind}" for name in names for kind in ("npz", "png"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.csv", "out"]
+    masks = tmp_path / "masks"
+    for name in names:
+        (masks / name).parent.mkdir(parents=True)
+        (masks / f"{name}.png").write_bytes((folder / "masks/a.png").read_bytes())
+    explained(folder, output, "--images", table, *options, "--mask_dir", masks, "--overwrite")
+    assert picture_of(output / f"{names[0]}.png").shape[0] == STRIP + 32 + HEIGHT + BAR, "the share on the lesion"
+    table.write_text(f"file\n../images/a.png\n{folder}/images/a.png\nimages/a.png\n")
+    result = ibca(
+        "explain", "--ckpt_path", folder / "x.ckpt", "--images", table, *options[:4], "--output", output, "--overwrite"
+    )
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "one picture for" in result.errors[0]
+
+
 def test_wrong_input_is_one_line(folder: Path, tmp_path: Path) -> None:
     given = ("explain", "--ckpt_path", folder / "x.ckpt", "--output", tmp_path / "out", "--images")
     for arguments, words in (
         ((folder / "images", "--classes", "XX"), "--classes among MA, EX"),
-        ((tmp_path / "*.png",), "matches"),
+        ((tmp_path / "*.png",), "that fits"),
         ((tmp_path / "none",), "nothing there"),
         ((folder / "images/a.png", folder / "masks/a.png"), "names that differ"),
         ((folder / "images", "--max_side", 3), "--max_side"),

@@ -10,6 +10,7 @@ import torch
 
 from ibca_lightning.data.map_files import SplitWriter
 from ibca_lightning.errors import InputError
+from ibca_lightning.folder_lock import sole_user
 from tests import stored_maps
 from tests.command_line import contents, done, ibca, rows, written
 from tests.stored_maps import configuration, on_maps, store
@@ -32,6 +33,8 @@ def run(stored: tuple[Path, Path]) -> Path:
     assert result.err.count("no attention pictures: the data are stored maps") == 1
     assert not (folder / "attention").exists()
     done("test", "--config", folder / "config.yaml", "--ckpt_path", folder / "checkpoints/best.ckpt")
+    card = (folder / "checkpoints/model_card.md").read_text()
+    assert "FrozenMaps: the pictures of CSVDataModule as stored maps of the frozen backbone, in precision 32" in card
     return folder
 
 
@@ -96,6 +99,16 @@ def test_a_killed_run_goes_on_to_the_same_files(
     assert f"{120 - 5 * batches} new pictures" in result.err
     assert contents(tmp_path / "maps") == contents(whole)
     assert "0 new pictures" in store(config, tmp_path / "maps").err
+
+
+def test_two_do_not_write_one_set_of_maps_at_once(stored: tuple[Path, Path]) -> None:
+    config, whole = stored
+    before = contents(whole)
+    with sole_user(whole):
+        result = store(config, whole)
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "that nobody writes into" in result.errors[0]
+    assert contents(whole) == before
 
 
 @pytest.mark.parametrize(

@@ -138,14 +138,24 @@ def test_pictures_by_folder_pattern_and_table(tree: Path, here: Path):
     for name in ("s/a.png", "s/t/b.PNG", "s/.c.png", "s/d.txt", "e.jpg"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"x")
-    assert list_pictures("s") == ("s", ["a.png", "t/b.PNG"])
-    assert list_pictures("s/a.png") == ("s", ["a.png"])
-    assert list_pictures("s/*.png") == ("s", ["a.png"])
-    assert list_pictures("**/*.[pP]*") == ("", ["s/a.png", "s/t/b.PNG"])
-    assert list_pictures(f"{here}/*/t/?.PNG") == (str(here), ["s/t/b.PNG"])
+    for images, folder, ids in (
+        ("s", "s", ["a.png", "t/b.PNG"]),
+        ("s/a.png", "s", ["a.png"]),
+        ("s/*.png", "s", ["a.png"]),
+        ("**/*.[pP]*", "", ["s/a.png", "s/t/b.PNG"]),
+        (f"{here}/*/t/?.PNG", str(here), ["s/t/b.PNG"]),
+    ):
+        found = list_pictures([images])
+        assert (found.folders, found.files) == ([folder], {name: os.path.join(folder, name) for name in ids})
     Path("s/list.csv").write_text("file,x\na.png,1\n../e.jpg,2\na.png,3\n/data/f.png,4\n")
-    assert list_pictures("s/list.csv", "file") == ("s", ["a.png", "../e.jpg", "/data/f.png"])
-    for wrong in ("s/*.bmp", "nowhere", "nowhere/*.png", "s/list.csv"):
+    found = list_pictures(["s/list.csv"], "file")
+    assert found.files == {"a.png": "s/a.png", "../e.jpg": "s/../e.jpg", "/data/f.png": "/data/f.png"}
+    assert list_pictures(["s/list.csv"], "file", "s/t").files["../e.jpg"] == "s/t/../e.jpg"
+    several = list_pictures(["s/t", "s/a.png", "e.jpg", "s/*.png"])
+    assert several.files == {"b.PNG": "s/t/b.PNG", "a.png": "s/a.png", "e.jpg": "e.jpg"}
+    assert several.folders == ["s/t", "s", ""]
+    Path("a.png").write_bytes(b"y")
+    for wrong in (["s/*.bmp"], ["nowhere"], ["nowhere/*.png"], ["s/list.csv"], ["s", "nowhere"], ["s/a.png", "a.png"]):
         with pytest.raises(InputError):
             list_pictures(wrong)
 
@@ -209,9 +219,14 @@ def test_a_killed_process_is_taken_up(pictures: Path, checkpoint: Path):
     path, process = Path("out/predictions.csv"), subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > 5):
         time.sleep(0.005)
+    os.kill(process.pid, signal.SIGSTOP)
+    kept = path.read_bytes()
+    second = ibca(*command[3:])
+    assert second.code == 2
+    assert "a folder out that nobody writes into, got another run" in second.errors[0]
+    assert path.read_bytes() == kept
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    kept = path.read_bytes()
     assert 5 < kept.count(b"\n") < 200, "or it was not stopped half way"
     result = ibca(*command[3:])
     assert result.code == 2, "two pictures cannot be read"

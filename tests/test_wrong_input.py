@@ -8,7 +8,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from tests.command_line import Result, contents, experiment, ibca, rows, written
+from tests.command_line import contents, experiment, ibca, refused, rows, written
 
 Change = Callable[[Path], object]
 
@@ -25,27 +25,6 @@ def broken(tree: Path, here: Path) -> Path:
 def config(tree: Path, here: Path) -> Path:
     """An experiment on sound data, `e.yaml` in the current folder."""
     return written(here / "e.yaml", experiment(tree))
-
-
-def refused(*arguments: object, names: tuple[str, ...] = ()) -> Result:
-    """Run `ibca`, which must answer with one line of the contract, name these things, and change nothing here."""
-    before = contents(Path())
-    result = ibca(*arguments)
-    assert result.code == 2, result.err
-    (line,) = result.errors
-    assert result.err.splitlines()[-1] == line
-    assert "Traceback" not in result.err
-    expected, _, rest = line.removeprefix("error: ").partition(", got ")
-    got, _, fix = rest.rpartition("; ")
-    assert expected
-    assert got
-    assert fix
-    for name in names:
-        assert name in line, line
-    assert len(line) < 400, line
-    assert contents(Path()) == before
-    assert not (Path("new")).exists()
-    return result
 
 
 def edit(file: str, change: Callable[[str], str]) -> Change:
@@ -324,7 +303,7 @@ PICTURES: dict[str, tuple[dict[str, str | None], tuple[str, ...]]] = {
     "batch size 0": ({"--batch_size": "0"}, ("--batch_size",)),
     "wrong type": ({"--batch_size": "many"}, ("--batch_size", "many")),
     "unknown option": ({"--treshold": "1"}, ("--treshold",)),
-    "unknown device": ({"--device": "abacus"}, ("--device abacus",)),
+    "unknown device": ({"--device": "abacus"}, ("--device", "abacus")),
     "another file of torch": ({"--ckpt_path": "weights.pth"}, ("weights.pth",)),
 }  # fmt: skip
 
@@ -351,3 +330,59 @@ def test_predict_without_pictures_or_configuration(here: Path) -> None:
 
 def test_images_without_value() -> None:
     assert ibca("predict", "--images").code == 2
+
+
+# --- the other commands ----------------------------------------------------------------------------------------------
+
+MODEL_ON_PICTURES = {"--ckpt_path": "best.ckpt", "--images": "pictures", "--output": "new"}
+GIVEN: dict[str, dict[str, str]] = {
+    "predict": MODEL_ON_PICTURES,
+    "explain": MODEL_ON_PICTURES,
+    "gallery": {"--ckpt_paths": "best.ckpt", "--images": "pictures", "--output": "new.png"},
+    "export": {"--ckpt_path": "best.ckpt", "--images": "pictures", "--output": "new.pt2"},
+    "faithfulness": {"--ckpt_path": "best.ckpt", "--config": "e.yaml", "--output": "new"},
+    "compare": {"": "run", "--output": "new"},
+    "check": {"--config": "e.yaml", "--output": "new"},
+    "maps": {"--config": "e.yaml", "--output": "new"},
+    "tune": {"--config": "e.yaml", "--space": "space.yaml", "--trials": "1", "--output": "new"},
+    "sweep": {"--config": "e.yaml", "--heads": "gap", "--seeds": "0", "--output": "new"},
+}
+ON_PICTURES, MODELS = ("predict", "explain", "gallery", "export"), ("predict", "explain", "export", "faithfulness")
+NAMED = [("explain", "--classes"), ("gallery", "--classes"), ("compare", "--without"), ("compare", "--figures")]
+RANGES = [
+    ("predict", "--batch_size", "0"), ("explain", "--max_side", "3"), ("gallery", "--side", "3"),
+    ("export", "--batch_size", "0"), ("faithfulness", "--pairs", "0"), ("check", "--num_workers", "-1"),
+    ("maps", "--views", "3"), ("tune", "--trials", "0"), ("sweep", "--processes", "0"),
+]  # fmt: skip
+WRONG: list[tuple[str, dict[str, str], tuple[str, ...]]] = [
+    *((command, {"--ckpt_path": "no.ckpt"}, ("no.ckpt",)) for command in MODELS),
+    ("gallery", {"--ckpt_paths": "no.ckpt"}, ("no.ckpt",)),
+    ("compare", {"": "nowhere"}, ("nowhere",)),
+    ("tune", {"--space": "no.yaml"}, ("no.yaml",)),
+    *((command, {"--images": "empty"}, ("empty", "none")) for command in ON_PICTURES),
+    *((command, {option: "Nope"}, ("Nope",)) for command, option in NAMED),
+    ("sweep", {"--heads": "nope"}, ("nope",)),
+    *((command, {"--output": "e.yaml/new" + Path(own["--output"]).suffix}, ("e.yaml/new",))
+      for command, own in GIVEN.items()),
+    *((command, {option: value}, (option, value)) for command, option, value in RANGES),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "change", "names"), WRONG, ids=[f"{command} {' '.join(own)}" for command, _, own in WRONG]
+)
+def test_every_command(
+    command: str, change: dict[str, str], names: tuple[str, ...], config: Path, tree: Path, run: Path
+) -> None:
+    shutil.copy(run / "checkpoints/best.ckpt", "best.ckpt")
+    shutil.copytree(run, "run")
+    Path("heads").mkdir()
+    Path("heads/gap.yaml").write_text("model: {init_args: {head: GAPHead}}\n")
+    Path("space.yaml").write_text("model.warmup_fraction: {choice: [0.1, 0.2]}\n")
+    Path("pictures").mkdir()
+    shutil.copy(next((tree / "images").rglob("*.png")), "pictures/a.png")
+    Path("empty").mkdir()
+    given = {"--reference": "best", **GIVEN["compare"]} if "--without" in change else GIVEN[command]
+    refused(
+        command, *(word for option, value in (given | change).items() for word in (option, value) if word), names=names
+    )

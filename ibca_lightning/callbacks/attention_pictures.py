@@ -5,6 +5,7 @@ Shapes: S picture side, H x W attention grid, L labels.
 
 import logging
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,41 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
-from ibca_lightning.drawing import attention_panels
+from ibca_lightning.drawing import class_panel, explanation
+from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.module import MONITOR, MultiLabelModule
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """What is drawn of a picture, on the CPU.
+
+    Attributes:
+        name: The picture's id.
+        image: (S, S, 3) uint8.
+        present: Classes that it shows.
+        probabilities: (L,).
+        attention: (L, H, W).
+        mask: (L, S, S) bool, or None.
+    """
+
+    name: str
+    image: np.ndarray
+    present: list[int]
+    probabilities: torch.Tensor
+    attention: torch.Tensor
+    mask: torch.Tensor | None
+
+
 class AttentionPictures(Callback):
-    """Writes `attention/<split>_<id>.png`: the picture, then a panel for each present class.
+    """Writes `attention/<split>_<id>.png`: the picture as the model sees it, then a panel for each present class.
+
+    They are drawn as `ibca explain` draws them, with the probabilities and thresholds that the checkpoint will give.
 
     The pictures are the first of the set in which each class has been shown fewer than `per_class` times, so they are
     the same at every epoch and in every run on the same data. Drawn at the validation that is best so far, so that
@@ -33,14 +59,14 @@ class AttentionPictures(Callback):
         per_class: Pictures in which one class is shown.
         limit: Pictures in all.
         log_images: Also send them to wandb when that is on line. Patient pictures leave the machine only when asked;
-            off line they are always added.
+            off line they are always added. wandb is never given their names.
     """
 
     def __init__(self, run_dir: str | Path, per_class: int = 2, limit: int = 12, log_images: bool = False) -> None:
         self.folder = Path(run_dir) / "attention"
         self.per_class, self.limit, self.log_images = per_class, limit, log_images
         self._shown: Counter[int] = Counter()
-        self._drawn: dict[str, np.ndarray] = {}
+        self._chosen: dict[str, _Chosen] = {}
         self._best = float("-inf")
         self._said = False
 
@@ -81,15 +107,15 @@ class AttentionPictures(Callback):
         score = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
         if not trainer.sanity_checking and score > self._best:
             self._best = score
-            self._write(trainer)
+            self._write(trainer, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the pictures."""
-        self._write(trainer)
+        self._write(trainer, pl_module)
 
     def _reset(self) -> None:
         self._shown.clear()
-        self._drawn.clear()
+        self._chosen.clear()
 
     def _choose(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, split: str) -> None:
         if not trainer.is_global_zero or not isinstance(pl_module, MultiLabelModule):
@@ -102,29 +128,54 @@ class AttentionPictures(Callback):
         labels: torch.Tensor = batch["label"]
         for i in range(len(labels)):
             present = torch.nonzero(labels[i] == 1).flatten().tolist()
-            if len(self._drawn) >= self.limit:
+            if len(self._chosen) >= self.limit:
                 return
             if not any(self._shown[c] < self.per_class for c in present):
                 continue
             self._shown.update(present)
-            self._drawn[f"{split}_{_file_name(str(batch['id'][i]))}"] = attention_panels(
-                batch["image"][i],
-                outputs["attention"][i, present],
-                [pl_module.class_names[c] for c in present],
-                outputs["probabilities"][i, present].tolist(),
-                batch["mask"][i, present] if "mask" in batch else None,
+            self._chosen[f"{split}_{_file_name(str(batch['id'][i]))}"] = _Chosen(
+                str(batch["id"][i]),
+                np.ascontiguousarray(batch["image"][i].cpu().permute(1, 2, 0).numpy()),
+                present,
+                outputs["probabilities"][i].detach().float().cpu(),
+                outputs["attention"][i].detach().float().cpu(),
+                batch["mask"][i].cpu() if "mask" in batch else None,
             )
 
-    def _write(self, trainer: pl.Trainer) -> None:
-        if not self._drawn:
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._chosen or not isinstance(pl_module, MultiLabelModule):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in self._drawn.items():
+        drawn = {name: _draw(chosen, pl_module) for name, chosen in self._chosen.items()}
+        for name, picture in drawn.items():
             Image.fromarray(picture).save(self.folder / f"{name}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
-                for name, picture in self._drawn.items():
-                    logger.log_image(f"attention/{name}", [picture])
+                for number, (name, picture) in enumerate(drawn.items()):
+                    # By its place in the choice: a name may be that of a patient.
+                    logger.log_image(f"attention/{name.partition('_')[0]}_{number}", [picture])
+
+
+def _draw(chosen: _Chosen, module: MultiLabelModule) -> np.ndarray:
+    probabilities = chosen.probabilities
+    calibration = module.points.calibration
+    if calibration is not None and module.trainer.state.fn == TrainerFn.FITTING:  # it is younger than they are
+        probabilities = calibrated(torch.logit(probabilities), calibration)
+    names, thresholds = module.class_names, module.thresholds
+    panels = [
+        class_panel(
+            names[label], float(probabilities[label]), thresholds[label], chosen.attention[label],
+            None if chosen.mask is None else chosen.mask[label],
+        )
+        for label in chosen.present
+    ]  # fmt: skip
+    found = [name for name, p, at in zip(names, probabilities.tolist(), thresholds, strict=True) if p > at]
+    title = (
+        chosen.name,
+        f"shows: {', '.join(names[c] for c in chosen.present)}",
+        f"found: {', '.join(found) or 'none'}",
+    )
+    return explanation(chosen.image, panels, title)
 
 
 def _file_name(picture: str) -> str:

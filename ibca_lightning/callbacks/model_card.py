@@ -80,7 +80,8 @@ class ModelCard(Callback):
         _write(beside if own else self.run_dir / NAME, facts)
 
     def _circumstances(self, trainer: pl.Trainer) -> dict[str, Any]:
-        data = type(getattr(trainer, "datamodule", None))
+        module = getattr(trainer, "datamodule", None)
+        data = type(module)
         facts: dict[str, Any] = {
             "command": self.command,
             "date": time.strftime("%Y-%m-%d"),
@@ -88,7 +89,8 @@ class ModelCard(Callback):
             "versions": _versions(),
         }
         if data is not type(None):
-            facts["data"] = {"class": data.__name__, "summary": (inspect.getdoc(data) or "").partition("\n")[0]}
+            summary = getattr(module, "origin", None) or (inspect.getdoc(data) or "").partition("\n")[0]
+            facts["data"] = {"class": data.__name__, "summary": summary}
         return facts
 
 

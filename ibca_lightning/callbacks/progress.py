@@ -1,12 +1,13 @@
 """What a person sees while a run goes on: a bar in a terminal, a line an epoch in a log file."""
 
-import sys
 import time
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+
+from ibca_lightning.streams import write_err
 
 
 class ProgressBar(TQDMProgressBar):
@@ -38,5 +39,4 @@ class EpochLines(Callback):
 
     @rank_zero_only
     def _say(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        write_err(line + "\n")

@@ -7,16 +7,19 @@ import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.commands.options import OptionParser, require_folder
 from ibca_lightning.errors import InputError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.data.findings import Finding
 
 _MARK = "ibca check"
+_UNNAMED = "tables that cannot be read"
 _FILES = ("check.json", "check.html")
 _SHOWN = 5  # findings of one kind on the screen; all of them are in the files
 
@@ -43,6 +46,7 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.data.findings import find, unread
     from ibca_lightning.data.summary import cooccurrence, summarise_split
 
+    rename = hashed_names(options)
     data, name = named_experiment_data(experiment)
     if not isinstance(data, MultiLabelDataModule):
         raise InputError("a data module on MultiLabelDataModule", type(data).__name__, "derive it from that class")
@@ -58,6 +62,9 @@ def check(arguments: list[str]) -> int:
                 table.group_overlap = "warn"  # every overlap is found below, where an error would name the first
                 warnings.filterwarnings("ignore", "every (group|picture) in one split only")
             contents = read_contents(data, 0 if workers == 1 else workers, _progress)
+        if rename is not None:
+            for split in contents.values():
+                split.rename = rename
         classes, space = data.class_names, table.space() if table else None
         masks = table.space_masks() if table else None
         findings = find(
@@ -70,6 +77,8 @@ def check(arguments: list[str]) -> int:
         )
     except InputError as error:  # tables that cannot be read: that is then the whole report
         stopped, findings = error, unread(error)
+        if rename is not None:  # what is wrong may name pictures and patients: the terminal alone says it
+            findings = [replace(each, what=_UNNAMED, fix="see what the command printed") for each in findings[:1]]
     result = {
         "ibca_check": 1,
         "experiment": name,
@@ -161,8 +170,11 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--no_images", action="store_true", help="No thumbnails in check.html, which then holds no patient's picture."
     )
+    add_hash_options(parser)
     parser.add_argument("--num_workers", type=int, help="Processes that read (default: one for each core).")
     options, others = parser.parse_known_args(arguments)
     if options.num_workers is not None and options.num_workers < 0:
         raise InputError("--num_workers of at least 0", options.num_workers, "give another value")
+    if options.output is not None:
+        require_folder(options.output)
     return options, others

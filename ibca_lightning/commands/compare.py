@@ -12,14 +12,19 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ibca_lightning.commands import methods
+from ibca_lightning.commands.figures_json import figure_files, read_figures
 from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.yaml_text import load
 from ibca_lightning.errors import InputError
+from ibca_lightning.streams import write_out
+from ibca_lightning.whole_file import write_whole
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 
@@ -61,18 +66,18 @@ def compare(arguments: list[str]) -> int:
     if options.reference or options.without or options.cost:
         by_method, files["methods.csv"] = _methods(rows, options)
         text = f"{by_method}\n{text}"
-    sys.stdout.write(text)
     if options.output:
         folder = Path(options.output)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"a folder to write at --output {folder}", error.strerror, "give another one") from error
-        (folder / "compare.md").write_text(text, encoding="utf-8")
+        write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
         for name, lines in files.items():
-            with (folder / name).open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows(lines)
+            write_whole(folder / name, partial(_write_csv, lines))
+    write_out(text)
     return 0
+
+
+def _write_csv(lines: list[list[Any]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def _runs_below(folder: Path) -> list[Path]:
@@ -116,33 +121,16 @@ def read_run(run: Path) -> list[Row]:
     Raises:
         InputError: When it was not tested, or a file cannot be read.
     """
-    files = sorted(run.glob("test_metrics.*.json"))
-    first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
-    if first.is_file():
-        files = sorted(files, key=lambda file: file.read_bytes() != first.read_bytes()) or [first]
-    if not files:
-        raise InputError(f"test_metrics.json in {run}", "none", "run ibca test on its checkpoint first")
     rows = []
-    faithful = _content(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
-    for file in files:
-        content = _content(file, "test")
-        test_set = file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test"
+    faithful = read_figures(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
+    for test_set, file in figure_files(run).items():
+        content = read_figures(file, "test")
         figures, intervals = dict(content["metrics"]), dict(content.get("intervals", {}))
         if faithful.get("test_set") == test_set:
             for name in (n for n in _FAITHFULNESS if n in faithful["metrics"]):
                 figures[name], intervals[name] = faithful["metrics"][name], faithful.get("intervals", {}).get(name)
         rows.append(Row(str(run), test_set, _method(run), figures, intervals, _seed(run)))
     return rows
-
-
-def _content(file: Path, command: str) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        dict(content["metrics"]), dict(content.get("intervals", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
-    assert isinstance(content, dict)
-    return content
 
 
 def markdown(rows: list[Row], names: list[str] | None = None) -> str:
@@ -167,7 +155,8 @@ def markdown(rows: list[Row], names: list[str] | None = None) -> str:
     for (_, test_set), group in _groups(rows).items():
         for row in group:
             cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
-            lines.append(f"| {row.run} | {test_set} | " + " | ".join(cells) + " |")
+            run = " ".join(row.run.split()).replace("|", r"\|")  # a folder may be called anything
+            lines.append(f"| {run} | {test_set} | " + " | ".join(cells) + " |")
         if len(group) > 1:
             cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
             lines.append(f"| **mean ± sd of these {len(group)} seeds** | {test_set} | " + " | ".join(cells) + " |")
@@ -206,8 +195,8 @@ def _seed(run: Path) -> int | None:
 
 def _config(run: Path) -> dict[str, Any] | None:
     try:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        config = load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None
 

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 import yaml
 
+from ibca_lightning.commands.yaml_text import YAMLTooLargeError, compose, construct
 from ibca_lightning.errors import InputError
 
 _SECTIONS = ("model", "data", "trainer")
@@ -39,7 +40,8 @@ def _check(path: str) -> None:
         raise InputError(f"a YAML file at --config {path}", got, "check the path")
     try:
         with open(path, encoding="utf-8") as file:
-            tree = yaml.compose(file, yaml.SafeLoader)
+            tree = compose(file.read())
+        construct(tree)
     except OSError as error:
         raise InputError(f"a YAML file at --config {path}", error.strerror, "check its permissions") from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
@@ -48,6 +50,8 @@ def _check(path: str) -> None:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"YAML in {path}{where}", error.problem or "a fault", "correct that line") from error
+    except YAMLTooLargeError as error:
+        raise InputError(f"YAML of a usual size in {path}", error, "write it without the anchors") from error
     if tree is None:
         raise InputError(f"{_WANTED} at {path}", "an empty one", _EXAMPLES)
     if not isinstance(tree, yaml.MappingNode):

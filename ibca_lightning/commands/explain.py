@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.options import OptionParser, class_indices
+from ibca_lightning.commands.opening import CHECKPOINT, add_device, add_images, listed, opened
+from ibca_lightning.commands.options import OptionParser, class_indices, require_folder
 from ibca_lightning.errors import InputError, PictureError
 from ibca_lightning.whole_file import write_whole
 
@@ -31,24 +32,21 @@ def explain(arguments: list[str]) -> int:
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from rich.progress import track
 
-    from ibca_lightning.commands.allocator import keep_freed_memory
     from ibca_lightning.data.masks import mask_name
-    from ibca_lightning.data.picture_files import find_pictures
-    from ibca_lightning.predictor import load
+    from ibca_lightning.data.picture_list import inside
 
-    keep_freed_memory()
-    predictor = load(options.ckpt_path, options.device)
+    files = listed(options).files
+    predictor = opened(options.ckpt_path, options.device)
     classes = class_indices(options.classes, predictor.spec.class_names) if options.classes else None
-    files = find_pictures(options.images)
     folder = Path(options.output)
     outputs = _outputs(files, folder, options.overwrite)
     failed: list[tuple[str, str]] = []
     for name, path in track(files.items(), "explain", disable=not sys.stderr.isatty()):
-        mask = os.path.join(options.mask_dir, mask_name(name)) if options.mask_dir else None
+        mask = os.path.join(options.mask_dir, mask_name(inside(name))) if options.mask_dir else None
         try:
             _explain_one(predictor, name, path, mask, classes, outputs[name], options.max_side)
         except PictureError as error:
-            failed.append((name, f"{error.expected}, got {error.got}"))
+            failed.append((name, f"expected {error.expected}, got {error.got}"))
     sys.stdout.write(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
     _write_failed(folder / "failed.csv", failed)
     if failed:
@@ -67,7 +65,7 @@ def _explain_one(
     from PIL import Image
 
     from ibca_lightning.data.reading import read_image
-    from ibca_lightning.drawing import Panel, explanation, share_on
+    from ibca_lightning.drawing import class_panel, explanation
 
     spec = predictor.spec
     seen = predictor.see(path, mask)
@@ -75,14 +73,14 @@ def _explain_one(
     all_probabilities, all_attention = predictor.forward(seen.image[None])
     probabilities, attention = all_probabilities[0].numpy(), all_attention[0]
     decisions = probabilities > np.asarray(spec.thresholds)
-    panels = []
-    for label in np.flatnonzero(decisions).tolist() if classes is None else classes:
-        title = [spec.class_names[label], f"p = {probabilities[label]:.2f}, threshold {spec.thresholds[label]:.2f}"]
-        outline = None
-        if seen.masks is not None and seen.lesions is not None and bool(seen.masks[label].any()):
-            title.append(f"on lesion {share_on(attention[label], seen.masks[label]):.0%}")
-            outline = seen.lesions[label].numpy()
-        panels.append(Panel(attention[label].numpy(), title, outline))
+    shown = np.flatnonzero(decisions).tolist() if classes is None else classes
+    panels = [
+        class_panel(
+            spec.class_names[label], float(probabilities[label]), spec.thresholds[label], attention[label],
+            None if seen.masks is None else seen.masks[label], None if seen.lesions is None else seen.lesions[label],
+        )
+        for label in shown
+    ]  # fmt: skip
     found = [spec.class_names[label] for label in np.flatnonzero(decisions)]
     figure = explanation(picture, panels, (name, f"found: {', '.join(found) or 'none'}"), seen.box, max_side)
     height, width = picture.shape[:2]
@@ -106,12 +104,18 @@ def _outputs(files: dict[str, str], folder: Path, overwrite: bool) -> dict[str, 
     Raises:
         InputError: When one would take the place of a picture, or without `overwrite` of any file.
     """
-    stems = Counter(os.path.splitext(name)[0] for name in files)
-    outputs = {}
+    from ibca_lightning.data.picture_list import inside
+
+    stems = Counter(os.path.splitext(inside(name))[0] for name in files)
+    outputs: dict[str, Path] = {}
     pictures = {os.path.realpath(path) for path in files.values()}
     for name in files:
-        stem = os.path.splitext(name)[0]
-        outputs[name] = output = folder / f"{stem if stems[stem] == 1 else name}.png"
+        within = inside(name)
+        stem = os.path.splitext(within)[0]
+        output = folder / f"{stem if stems[stem] == 1 else within}.png"
+        if output in outputs.values():
+            raise InputError(f"one picture for {output}", f"{name} and another one", "explain them one by one")
+        outputs[name] = output
         if os.path.realpath(output) in pictures or os.path.realpath(_npz(output)) in pictures:
             raise InputError("an --output outside of the pictures' folder", f"{folder}", "give another one")
         if not overwrite and (output.exists() or _npz(output).exists()):
@@ -143,10 +147,8 @@ def _parse(arguments: list[str]) -> Namespace:
         "Where the model looked: for each picture a PNG of it with a panel for each class found, in the picture's own "
         "proportions and resolution, and an NPZ of the maps of all classes.",
     )
-    parser.add_argument("--ckpt_path", required=True, help="A checkpoint written by `ibca fit`.")
-    parser.add_argument(
-        "--images", nargs="+", required=True, help="Pictures, folders of pictures (searched below too), or patterns."
-    )
+    parser.add_argument("--ckpt_path", required=True, help=CHECKPOINT)
+    add_images(parser)
     parser.add_argument("--output", required=True, help="Folder for the PNG and NPZ files.")
     parser.add_argument("--classes", nargs="+", help="Classes to show; default those found in the picture.")
     parser.add_argument(
@@ -158,10 +160,9 @@ def _parse(arguments: list[str]) -> Namespace:
         help=f"Larger pictures are drawn with this longer side, in pixels (default {MAX_SIDE}).",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="Replace earlier files of the same names.")
-    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    add_device(parser)
     options = parser.parse_args(arguments)
     if options.max_side < 64:
         raise InputError("--max_side of at least 64", options.max_side, "give another value")
-    if Path(options.output).exists() and not Path(options.output).is_dir():
-        raise InputError(f"--output {options.output} to be a folder", "a file", "give another one")
+    require_folder(options.output)
     return options

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibca_lightning.commands.opening import CHECKPOINT, add_images, listed, opened
 from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.errors import DisagreementError, InputError
 from ibca_lightning.whole_file import write_whole
@@ -44,14 +45,12 @@ def export(arguments: list[str]) -> int:
     path = Path(options.output)
     if path.suffix == ".onnx":
         _require_packages("onnxruntime", "onnxscript")
+    files = list(listed(options).files.values())[:_MOST] if options.images else []
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.commands.allocator import keep_freed_memory
     from ibca_lightning.deployed import Deployed, program_of
-    from ibca_lightning.predictor import load
 
-    keep_freed_memory()
-    predictor = load(options.ckpt_path, "cpu")
-    real = _given(options.images, predictor.spec) if options.images else []
+    predictor = opened(options.ckpt_path, "cpu")
+    real = [predictor.see(file).image[None].numpy() for file in files]
     said: list[str] = []
 
     def write(temporary: Path) -> None:
@@ -128,13 +127,6 @@ def _random_batches(side: int) -> "Iterator[np.ndarray]":
         for patch in (1, max(1, side // 8)):
             coarse = generator.integers(0, 256, (count, 3, -(-side // patch), -(-side // patch)), dtype=np.uint8)
             yield np.ascontiguousarray(coarse.repeat(patch, 2).repeat(patch, 3)[..., :side, :side])
-
-
-def _given(images: str, spec: "ModelSpec") -> "list[np.ndarray]":
-    from ibca_lightning.data.folder import PictureFolder
-
-    pictures = PictureFolder(images, spec.image_size, spec.preprocessing)
-    return [pictures[at]["image"][None].numpy() for at in range(min(len(pictures), _MOST))]
 
 
 def _speed(run: "Runner", predictor: "Predictor", batch_size: int) -> float:
@@ -224,11 +216,9 @@ def _parse(arguments: list[str]) -> Namespace:
         "The model as one file: takes uint8 pictures (B, 3, S, S), gives probabilities, decisions and attention; "
         "normalisation, calibration and thresholds are inside. It is compared with the checkpoint before it is kept.",
     )
-    parser.add_argument("--ckpt_path", required=True, help="A checkpoint written by `ibca fit`.")
+    parser.add_argument("--ckpt_path", required=True, help=CHECKPOINT)
     parser.add_argument("--output", required=True, help="model.onnx, or model.pt2 for a torch.export program.")
-    parser.add_argument(
-        "--images", help=f"A picture or a folder to compare on beside random ones (the first {_MOST} pictures)."
-    )
+    add_images(parser, required=False, more=f" To compare on beside random ones; the first {_MOST}.")
     parser.add_argument("--batch_size", type=int, default=8, help="For the speeds (default 8).")
     parser.add_argument("--overwrite", action="store_true", help="Replace an --output that is there.")
     options = parser.parse_args(arguments)

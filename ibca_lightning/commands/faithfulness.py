@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.opening import CHECKPOINT, add_device, opened
+from ibca_lightning.commands.options import OptionParser, require_folder
 from ibca_lightning.errors import InputError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -30,14 +31,11 @@ def faithfulness(arguments: list[str]) -> int:
     """
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.commands.allocator import keep_freed_memory
     from ibca_lightning.commands.experiment_data import experiment_data
     from ibca_lightning.commands.run_folder import run_of
     from ibca_lightning.evaluation import write_json
-    from ibca_lightning.predictor import load
 
-    keep_freed_memory()
-    predictor = load(options.ckpt_path, options.device)
+    predictor = opened(options.ckpt_path, options.device)
     name, loader = _test_loader(experiment_data(experiment), options.test_set, predictor.spec.class_names)
     result = measure(
         predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision
@@ -196,17 +194,19 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
         "trained on maps), --data.root DIR, ...",
     )
     parser.allow_abbrev = False  # what is not ours is the parser's of `ibca test`
-    parser.add_argument("--ckpt_path", required=True, help="A checkpoint written by `ibca fit`.")
+    parser.add_argument("--ckpt_path", required=True, help=CHECKPOINT)
     parser.add_argument("--pairs", type=int, default=100, help="(picture, present class) pairs (default 100).")
     parser.add_argument("--seed", type=int, default=0, help="Of the sample and the random orders (default 0).")
     parser.add_argument("--steps", type=int, default=10, help="Steps of a curve (default 10).")
     parser.add_argument("--test_set", help="One of several test sets by name; default the first.")
     parser.add_argument("--filler", choices=("blur", "mean"), default="blur", help="What replaces deleted cells.")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="Of the model (default 32).")
-    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    add_device(parser)
     parser.add_argument("--output", help="Folder for faithfulness.json; default the checkpoint's run.")
     options, others = parser.parse_known_args(arguments)
     for name, least in (("pairs", 1), ("steps", 1), ("seed", 0)):
         if getattr(options, name) < least:
             raise InputError(f"--{name} of at least {least}", getattr(options, name), "give another value")
+    if options.output is not None:
+        require_folder(options.output)
     return options, others

@@ -5,8 +5,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibca_lightning.commands.opening import add_device, add_images, listed, opened
 from ibca_lightning.commands.options import OptionParser, class_indices
 from ibca_lightning.errors import InputError
+from ibca_lightning.whole_file import write_whole
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     import numpy as np
@@ -26,15 +28,11 @@ def gallery(arguments: list[str]) -> int:
         0; every failure is an exception.
     """
     options = _parse(arguments)
-    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.commands.allocator import keep_freed_memory
-    from ibca_lightning.predictor import load
-
-    keep_freed_memory()
+    files = listed(options).files
     models = {
-        name: load(path, options.device) for name, path in zip(options.names, options.ckpt_paths, strict=True)
+        name: opened(path, options.device) for name, path in zip(options.names, options.ckpt_paths, strict=True)
     }  # fmt: skip
-    picture = figure(models, options.images, options.classes, options.mask_dir, options.side)
+    picture = figure(models, files, options.classes, options.mask_dir, options.side)
     path = Path(options.output)
     _write(path, picture)
     height, width = picture.shape[:2]
@@ -44,7 +42,7 @@ def gallery(arguments: list[str]) -> int:
 
 def figure(
     models: "dict[str, Predictor]",
-    images: list[str],
+    files: dict[str, str],
     classes: list[str] | None = None,
     mask_dir: str | None = None,
     side: int = SIDE,
@@ -53,10 +51,10 @@ def figure(
 
     Args:
         models: By the name to be shown.
-        images: Picture files.
+        files: Pictures by id.
         classes: Which classes to show; None shows all.
-        mask_dir: Folder of masks as for `CSVDataModule`, found by the picture's file name, bit i for the models' class
-            i. Classes without a lesion in a picture are then left out of it.
+        mask_dir: Folder of masks as for `CSVDataModule`, found by the picture's id, bit i for the models' class i.
+            Classes without a lesion in a picture are then left out of it.
         side: Of a panel, in pixels.
 
     Returns:
@@ -68,16 +66,17 @@ def figure(
     import torch
 
     from ibca_lightning.data.masks import mask_name
+    from ibca_lightning.data.picture_list import inside
     from ibca_lightning.drawing import attention_panels, stacked
 
     names = next(iter(models.values())).spec.class_names
-    for name, model in models.items():
+    for title, model in models.items():
         if model.spec.class_names != names:
-            raise InputError(f"models of the classes {names}", f"{model.spec.class_names} ({name})", "choose others")
+            raise InputError(f"models of the classes {names}", f"{model.spec.class_names} ({title})", "choose others")
     shown = class_indices(classes, names)
     rows = []
-    for file in images:
-        mask_file = Path(mask_dir) / mask_name(Path(file).name) if mask_dir is not None else None
+    for name, file in files.items():
+        mask_file = Path(mask_dir) / mask_name(inside(name)) if mask_dir is not None else None
         seen = next(iter(models.values())).see(file, mask_file)
         outputs = [model.forward(model.see(file).image[None]) for model in models.values()]
         for label in shown:
@@ -91,7 +90,7 @@ def figure(
                     list(models),
                     [float(probabilities[0, label]) for probabilities, _ in outputs],
                     None if mask is None else torch.stack([mask] * len(models)),
-                    title=(names[label], Path(file).stem),
+                    title=(names[label], Path(name).stem),
                     outline=mask,
                     side=side,
                 )
@@ -109,12 +108,7 @@ def _write(path: Path, picture: "np.ndarray") -> None:
     palette = Image.fromarray(picture).quantize(
         256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
     )
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        palette.save(path, format="PNG", optimize=True)
-    except OSError as error:
-        raise InputError(f"a file to write at --output {path}", error.strerror, "give another one") from error
+    write_whole(path, lambda file: palette.save(file, format="PNG", optimize=True))
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -126,11 +120,11 @@ def _parse(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("--ckpt_paths", nargs="+", required=True, help="Checkpoints written by `ibca fit`.")
     parser.add_argument("--names", nargs="+", help="Names of the models; default 1, 2, ...")
-    parser.add_argument("--images", nargs="+", required=True, help="Picture files.")
+    add_images(parser)
     parser.add_argument("--mask_dir", help="Folder of masks of the same file names; bit i is the models' class i.")
     parser.add_argument("--classes", nargs="+", help="Classes to show; default all (with masks: all with a lesion).")
     parser.add_argument("--side", type=int, default=SIDE, help=f"Of a panel, in pixels (default {SIDE}).")
-    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    add_device(parser)
     parser.add_argument("--output", required=True, help="The figure, a PNG file.")
     options = parser.parse_args(arguments)
     options.names = options.names or [str(i + 1) for i in range(len(options.ckpt_paths))]

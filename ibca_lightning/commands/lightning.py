@@ -12,6 +12,7 @@ from argparse import ArgumentError
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
+from jsonargparse import ActionYesNo
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -29,13 +30,17 @@ from ibca_lightning.callbacks.run_config import SaveRunConfig
 from ibca_lightning.callbacks.splits import WriteSplits
 from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.allocator import keep_freed_memory
+from ibca_lightning.commands.class_options import own_options
 from ibca_lightning.commands.config_files import check_config_files
+from ibca_lightning.commands.finders import find_batch_size, find_learning_rate, require_finding
 from ibca_lightning.commands.parsing import one_line
 from ibca_lightning.commands.run_folder import (
     choose_run_dir,
+    claim,
     create_run_dir,
     process_rank,
     refuse_taken,
+    release,
     remove_unstarted,
     run_of,
 )
@@ -43,6 +48,7 @@ from ibca_lightning.commands.tables import evaluation_table, fit_table
 from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.errors import InputError
 from ibca_lightning.module import MONITOR, MultiLabelModule
+from ibca_lightning.streams import write_err
 
 _NOISE = (
     ".*does not have many workers.*",
@@ -67,6 +73,8 @@ class IBCACLI(LightningCLI):
     run_dir: str
     _typed: list[str]
     _before: set[str] | None
+    _claimed: int | None = None
+    _goes_on: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
@@ -79,6 +87,8 @@ class IBCACLI(LightningCLI):
             if code is not None:
                 raise SystemExit(code) from error
             raise
+        finally:
+            release(self._claimed)
         self._finish(None)
 
     def _code_of_peer(self, error: Exception) -> int | None:
@@ -120,6 +130,15 @@ class IBCACLI(LightningCLI):
             "--log_images", type=bool, default=False,
             help="Send attention pictures to wandb on line. Patient pictures leave the machine only with this.",
         )  # fmt: skip
+        parser.add_argument(
+            "--deterministic", action=ActionYesNo(no_prefix="no_"), nargs="?", default=False,
+            help="Two runs on one machine give equal weights to the bit (trainer.deterministic); slower on a GPU.",
+        )  # fmt: skip
+        for name, what in (("batch_size", "the largest batch size that fits a GPU"), ("lr", "a learning rate")):
+            parser.add_argument(
+                f"--find_{name}", type=bool, default=False,
+                help=f"fit: find {what}, train with it and save it in config.yaml.",
+            )  # fmt: skip
         for name in _LINKS:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -128,7 +147,8 @@ class IBCACLI(LightningCLI):
         # What `build` put in front, the default model, was not typed.
         self._typed = ["ibca", *args[:1], *args[3:]] if isinstance(args, list) else sys.argv
         try:
-            self.config = parser.parse_args(args)  # type: ignore[arg-type]
+            with own_options():
+                self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
         seed = self.config[self.config["subcommand"]].seed_everything
@@ -156,15 +176,20 @@ class IBCACLI(LightningCLI):
                 _say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
         fit = self.subcommand == "fit"
         self.run_dir = choose_run_dir(config.run_dir, checkpoint, config, fit)
-        goes_on = checkpoint and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
-        if fit and not goes_on:
+        self._goes_on = bool(checkpoint) and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
+        if fit and not self._goes_on:
             refuse_taken(self.run_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""
         config = self.config_init[self.subcommand]
         trainer = config.trainer
-        self._before = create_run_dir(self.run_dir)
+        before = create_run_dir(self.run_dir)
+        if self.subcommand == "fit":
+            self._claimed = claim(self.run_dir)
+            if not self._goes_on:
+                refuse_taken(self.run_dir)  # by a run that began and ended meanwhile
+        self._before = before  # from here on this run may clear up
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         callbacks: list[Callback] = [WriteResults(self.run_dir), ProgressBar() if terminal else EpochLines()]
         if self.subcommand in ("fit", "test"):
@@ -173,6 +198,8 @@ class IBCACLI(LightningCLI):
         if self.subcommand == "fit":
             callbacks.append(WriteSplits(self.run_dir))
         kwargs["enable_progress_bar"] = terminal
+        if config.deterministic:
+            kwargs["deterministic"] = True
         kwargs.setdefault("default_root_dir", self.run_dir)
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
@@ -207,12 +234,32 @@ class IBCACLI(LightningCLI):
         return kwargs
 
     def before_fit(self) -> None:
-        """Say once how to sync what wandb writes off line."""
+        """Find what is to be found, and say once how to sync what wandb writes off line."""
+        self._find()
+        self._say_how_to_sync()
+
+    def _find(self) -> None:
+        """Put what was found into model and data, and into the configuration that is about to be saved."""
+        config = self.config[self.subcommand]
+        require_finding(self.trainer, config)
+        options = {**config.trainer, "deterministic": config.deterministic or config.trainer.deterministic}
+        if config.find_batch_size:
+            size = find_batch_size(self.model, self.datamodule, options)
+            self.datamodule.batch_size = config.data.init_args.batch_size = size
+            config.find_batch_size = False
+            _say(f"found data.batch_size {size}, the largest power of two that fits; the learning rate stays")
+        if config.find_lr:
+            rate = find_learning_rate(self.model, self.datamodule, options)
+            self.model.learning_rate = config.model.init_args.learning_rate = rate
+            config.find_lr = False
+            _say(f"found model.learning_rate {rate:g}")
+
+    def _say_how_to_sync(self) -> None:
         if any(isinstance(logger, WandbLogger) and logger._offline for logger in self.trainer.loggers):
             folder = shlex.quote(os.path.join(self.run_dir, "wandb"))
-            _say(f"wandb runs off line; to sync: wandb sync {folder}/offline-run-*")
+            _say(f"wandb runs off line; to sync, attention pictures included: wandb sync {folder}/offline-run-*")
 
-    before_test = before_fit
+    before_test = _say_how_to_sync
 
     def after_fit(self) -> None:
         """Close with a table of the last validation, the best score, and where everything lies."""
@@ -314,14 +361,14 @@ def _said_by_parent(error: Exception, parent: int) -> int | None:
 
 @rank_zero_only
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    write_err(line + "\n")
 
 
 class _Stderr(logging.Handler):
     """Writes to what `sys.stderr` is at that moment: a notebook or a test exchanges it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        write_err(self.format(record) + "\n")
 
 
 def _quieten() -> None:

@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -25,6 +24,7 @@ from ibca_lightning.data.map_files import MapsRecord, SplitRecord, SplitWriter, 
 from ibca_lightning.data.masks import pack
 from ibca_lightning.data.views import turned
 from ibca_lightning.errors import InputError
+from ibca_lightning.folder_lock import sole_user
 from ibca_lightning.module import MultiLabelModule
 
 _PASSING = ("batch_size", "num_workers", "augment")  # options of the data that no map depends on
@@ -57,7 +57,8 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         precision: `32` or `bf16`.
 
     Raises:
-        InputError: If model or data are of another kind, the folder holds other maps, or the disk is too small.
+        InputError: If model or data are of another kind, the folder holds other maps, another process
+            writes into it, or the disk is too small.
     """
     model, data = built.model, built.datamodule
     if not isinstance(model, MultiLabelModule):
@@ -66,8 +67,6 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         raise InputError(
             "a data module of pictures for ibca maps", type(data).__name__, "give that which the maps are to be made of"
         )
-    if Path(folder).exists() and not Path(folder).is_dir():
-        raise InputError(f"--output {folder} to be a folder", "a file", "give another --output")
     data.augment = "none"  # what a picture may turn into at random is stored as its views
     sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
     tests = data.test_sets()
@@ -96,22 +95,23 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         },
     )
     start_record(folder, record)
-    writers = {name: SplitWriter(folder, record, name) for name in sets}
-    _require_space(folder, record, {name: writer.done for name, writer in writers.items()})
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    started, before = time.monotonic(), sum(writer.done for writer in writers.values())
-    with Progress(*columns, disable=not sys.stderr.isatty()) as bar:
-        for name, dataset in sets.items():
-            writer, size = writers[name], record.splits[name]
-            task = bar.add_task(name, total=size.rows, completed=writer.done)
-            rest = Subset(dataset, range(writer.done, size.rows))
-            for batch in make_loader(rest, data.batch_size, data.num_workers) if len(rest) else ():
-                writer.append(mapper.arrays(batch, size), _rows(batch))
-                bar.update(task, completed=writer.done)
-            if not sys.stderr.isatty():
-                sys.stderr.write(f"{name}: {writer.done} of {size.rows}\n")
-    new = sum(writer.done for writer in writers.values()) - before
-    sys.stderr.write(f"{new} new pictures in {time.monotonic() - started:.0f} s; wrote {folder}\n")
+    with sole_user(folder):
+        writers = {name: SplitWriter(folder, record, name) for name in sets}
+        _require_space(folder, record, {name: writer.done for name, writer in writers.items()})
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+        started, before = time.monotonic(), sum(writer.done for writer in writers.values())
+        with Progress(*columns, disable=not sys.stderr.isatty()) as bar:
+            for name, dataset in sets.items():
+                writer, size = writers[name], record.splits[name]
+                task = bar.add_task(name, total=size.rows, completed=writer.done)
+                rest = Subset(dataset, range(writer.done, size.rows))
+                for batch in make_loader(rest, data.batch_size, data.num_workers) if len(rest) else ():
+                    writer.append(mapper.arrays(batch, size), _rows(batch))
+                    bar.update(task, completed=writer.done)
+                if not sys.stderr.isatty():
+                    sys.stderr.write(f"{name}: {writer.done} of {size.rows}\n")
+        new = sum(writer.done for writer in writers.values()) - before
+        sys.stderr.write(f"{new} new pictures in {time.monotonic() - started:.0f} s; wrote {folder}\n")
 
 
 class _Mapper:

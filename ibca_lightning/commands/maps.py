@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.options import OptionParser, require_folder
 from ibca_lightning.errors import InputError
 
 
@@ -45,4 +45,5 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     options, rest = parser.parse_known_args(arguments)
     if any(argument.partition("=")[0] == "--ckpt_path" for argument in rest):
         raise InputError("no --ckpt_path for ibca maps", "one", "give its weights with --model.init_from")
+    require_folder(options.output)
     return options, rest

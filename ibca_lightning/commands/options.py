@@ -1,7 +1,9 @@
 """Options of the commands that need no Lightning: argparse with the errors of the contract."""
 
+import os
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from ibca_lightning.errors import InputError
@@ -39,3 +41,19 @@ def class_indices(asked: Sequence[str] | None, names: Sequence[str]) -> list[int
         if wanted not in names:
             raise InputError(f"--classes among {', '.join(names)}", wanted, "correct it")
     return [names.index(name) for name in asked or names]
+
+
+def require_folder(path: str) -> None:
+    """Refuse an `--output` that is no folder to write in and cannot become one, before the work for it is done.
+
+    Raises:
+        InputError: When it is such.
+    """
+    place = Path(path)
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        got = "a file" if place == Path(path) else f"a file at {place}"
+        raise InputError(f"--output {path} to be a folder", got, "give another one")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"--output {path} to be a folder to write in", f"{place}, read-only", "give another one")

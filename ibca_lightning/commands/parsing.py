@@ -127,7 +127,7 @@ def _known(section: str) -> set[str]:
 
     if section == "":
         return {"model", "data", "trainer", "run_dir", "wandb", "wandb_project", "log_images", "config", "ckpt_path",
-                "seed_everything"}  # fmt: skip
+                "seed_everything", "deterministic", "find_batch_size", "find_lr"}  # fmt: skip
     classes: dict[str, Iterable[object]] = {
         "trainer": [Trainer],
         "model": [MultiLabelModule],

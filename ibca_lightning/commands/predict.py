@@ -5,7 +5,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.opening import add_device, add_images, listed, opened
+from ibca_lightning.commands.options import OptionParser, require_folder
 from ibca_lightning.errors import InputError
 
 
@@ -23,31 +24,23 @@ def predict_pictures(arguments: list[str]) -> int:
     from rich.progress import track
 
     from ibca_lightning import __version__
-    from ibca_lightning.commands.allocator import keep_freed_memory
     from ibca_lightning.commands.prediction_files import PredictionFiles, fingerprint
-    from ibca_lightning.data.picture_list import list_pictures
     from ibca_lightning.data.readings import Readings, readings_loader
     from ibca_lightning.ensemble import Ensemble
-    from ibca_lightning.evaluation import decision_columns, decisions, digits
-    from ibca_lightning.predictor import load
+    from ibca_lightning.evaluation import decisions, digits, prediction_columns
 
-    keep_freed_memory()
-    folder = Path(options.output)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder} to be a folder", "a file", "give another --output")
-    device = _device(options.device)
-    model = Ensemble({path: load(path, device) for path in options.ckpt_path}, options.tta)
-    root, ids = list_pictures(options.images, options.image_column)
+    pictures = listed(options)
+    model = Ensemble({path: opened(path, options.device) for path in options.ckpt_path}, options.tta)
     record = {
         "version": __version__,
         "checkpoints": [fingerprint(path) for path in options.ckpt_path],
-        "images": os.path.realpath(root),
+        "images": [os.path.realpath(folder) for folder in pictures.folders],
         "views": options.tta,
     }
     names, thresholds = model.class_names, model.thresholds
-    with PredictionFiles(folder, record, ["id", *names, *decision_columns(names)]) as files:
-        left = [name for name in ids if name not in files.done]
-        loader = readings_loader(Readings(root, left, model.transforms), options.batch_size, options.num_workers)
+    with PredictionFiles(Path(options.output), record, prediction_columns(names, labelled=False)) as files:
+        left = {name: path for name, path in pictures.files.items() if name not in files.done}
+        loader = readings_loader(Readings(left, model.transforms), options.batch_size, options.num_workers)
         first = ""
         for batch in track(loader, "predict", disable=not sys.stderr.isatty()):
             if batch.ids:
@@ -58,7 +51,7 @@ def predict_pictures(arguments: list[str]) -> int:
                 ])  # fmt: skip
             files.fail(batch.failed)
             first = first or (batch.failed[0][1] if batch.failed else "")
-    before = len(ids) - len(left)
+    before = len(pictures.files) - len(left)
     sys.stderr.write(
         f"{len(left) - files.failures} pictures{f', {before} were there' if before else ''}; wrote {files.path}\n"
     )
@@ -68,17 +61,6 @@ def predict_pictures(arguments: list[str]) -> int:
             f"restore or remove what {files.failed_path} lists; the same command tries them again",
         )  # fmt: skip
     return 0
-
-
-def _device(name: str | None) -> str | None:
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name} to be there", reason, "leave it out, or give cpu, cuda or cuda:1") from error
-    return name
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -91,12 +73,7 @@ def _parse(arguments: list[str]) -> Namespace:
         "--ckpt_path", required=True, nargs="+", action="extend",
         help="A checkpoint written by `ibca fit`. Of several, of the same classes, the mean probability is written.",
     )  # fmt: skip
-    parser.add_argument(
-        "--images", required=True,
-        help="A picture, a folder of pictures, searched below too, a pattern in quotes such as 'scans/*.png', or a "
-        ".csv file of paths as seen from its folder.",
-    )  # fmt: skip
-    parser.add_argument("--image_column", default="image", help="Of the paths in a .csv file (default image).")
+    add_images(parser)
     parser.add_argument(
         "--output", required=True,
         help="Folder for predictions.csv, failed.csv and predict.json. A run that was stopped goes on there.",
@@ -107,11 +84,12 @@ def _parse(arguments: list[str]) -> Namespace:
     )  # fmt: skip
     parser.add_argument("--batch_size", type=int, default=16, help="Pictures a step (default 16).")
     parser.add_argument("--num_workers", type=int, default=0, help="Processes that read pictures (default 0).")
-    parser.add_argument("--device", default=None, help="Such as cpu or cuda:0; default CUDA where there is one.")
+    add_device(parser)
     options = parser.parse_args(arguments)
     if options.batch_size < 1 or options.num_workers < 0:
         raise InputError(
             "--batch_size of at least 1 and --num_workers of at least 0",
             f"{options.batch_size} and {options.num_workers}", "give other values",
         )  # fmt: skip
+    require_folder(options.output)
     return options

@@ -9,12 +9,14 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from ibca_lightning.errors import InputError
 from ibca_lightning.evaluation import write_json
+from ibca_lightning.folder_lock import sole_user
 
 RECORD = "predict.json"
 
@@ -31,25 +33,28 @@ class PredictionFiles:
         done: Ids that have a row.
 
     Raises:
-        InputError: When the folder holds predictions of another record, or cannot be written.
+        InputError: When the folder holds predictions of another record, cannot be written, or another process is at it.
     """
 
     def __init__(self, folder: Path, record: dict[str, Any], header: Sequence[str]) -> None:
         self.path, self.failed_path, self.failures = folder / "predictions.csv", folder / "failed.csv", 0
         self.done: set[str] = set()
         self._header = _lines([header])
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._take_up(folder / RECORD, record)
-            self._file: BinaryIO = self.path.open("ab")
-            if not self.done and self._file.tell() == 0:
-                self._append(self._file, self._header)
-            self.failed_path.unlink(missing_ok=True)  # those pictures are tried again
-        except OSError as error:
-            raise InputError(
-                f"a folder to write in at --output {folder}", error.strerror, "give another one"
-            ) from error
         self._failed: BinaryIO | None = None
+        with ExitStack() as stack:  # what is open is closed where the rest fails
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(sole_user(folder))
+                self._take_up(folder / RECORD, record)
+                self._file: BinaryIO = stack.enter_context(self.path.open("ab"))
+                if not self.done and self._file.tell() == 0:
+                    self._append(self._file, self._header)
+                self.failed_path.unlink(missing_ok=True)  # those pictures are tried again
+            except OSError as error:
+                raise InputError(
+                    f"a folder to write in at --output {folder}", error.strerror, "give another one"
+                ) from error
+            self._open = stack.pop_all()
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Write rows of `predictions.csv`, id first."""
@@ -58,7 +63,7 @@ class PredictionFiles:
     def fail(self, rows: Sequence[tuple[str, str]]) -> None:
         """Write rows of `failed.csv`: id and reason."""
         if rows and self._failed is None:
-            self._failed = self.failed_path.open("ab")
+            self._failed = self._open.enter_context(self.failed_path.open("ab"))
             self._append(self._failed, _lines([("id", "reason")]))
         if rows and self._failed is not None:
             self._append(self._failed, _lines(rows))
@@ -71,9 +76,7 @@ class PredictionFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the files."""
-        self._file.close()
-        if self._failed is not None:
-            self._failed.close()
+        self._open.close()
 
     def _take_up(self, path: Path, record: dict[str, Any]) -> None:
         """Go on with the rows that are there, if they are of this record."""

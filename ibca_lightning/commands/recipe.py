@@ -12,6 +12,7 @@ import yaml
 from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.jobs import cores
 from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.commands.yaml_text import load
 from ibca_lightning.errors import InputError
 
 SCORE = "val/mAP"
@@ -81,7 +82,7 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: the content of the files, comments aside, and the overrides."""
-        contents = [yaml.safe_load(Path(path).read_text(encoding="utf-8")) for path in self.configs]
+        contents = [load(Path(path).read_text(encoding="utf-8")) for path in self.configs]
         return {"configs": contents, "overrides": self.overrides}
 
 
@@ -108,7 +109,7 @@ def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
         InputError: It is not there, or no mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{what} at {path}", reason, f"write it as {example}") from error
@@ -138,7 +139,7 @@ def best_validation(run: Path) -> dict[str, float]:
 def config_value(run: Path, key: str) -> Any:
     """What a dotted key of `ibca fit` was in a run, from its `config.yaml`; None where it is not there."""
     try:
-        node: Any = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        node: Any = load((run / "config.yaml").read_text(encoding="utf-8"))
     except OSError:
         return None
     for name in key.split("."):

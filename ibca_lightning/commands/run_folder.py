@@ -1,10 +1,12 @@
 """Where a run lives: chosen once, before anything is written, and never on top of another run."""
 
+import fcntl
 import os
 import re
 import shutil
 import sys
 import time
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,9 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
     if ckpt_path and (not fit or Path(ckpt_path).resolve().parent.name == "checkpoints"):
         run = run_of(ckpt_path)
         return os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
-    return os.path.join("runs", experiment_name(config), time.strftime("%Y-%m-%d_%H-%M-%S"))
+    by_time = os.path.join("runs", experiment_name(config), time.strftime("%Y-%m-%d_%H-%M-%S"))
+    # Two runs may start in one second, and a clock may be put back.
+    return next(name for name in chain([by_time], (f"{by_time}-{n}" for n in count(2))) if not os.path.exists(name))
 
 
 def run_of(ckpt_path: str) -> Path:
@@ -53,6 +57,48 @@ def refuse_taken(run_dir: str) -> None:
             f"--run_dir {run_dir} without a run", f"{', '.join(taken)} of an earlier one",
             f"give another --run_dir, or go on with --ckpt_path {path / 'checkpoints' / 'last.ckpt'}",
         )  # fmt: skip
+
+
+@rank_zero_only
+def claim(run_dir: str, patience: float = 10.0) -> int | None:
+    """Hold a run folder for as long as this process lives, or until `release`, so that no other run trains into it.
+
+    The lock is on the folder itself: it leaves no file, and ends with the process, however that ends.
+
+    Args:
+        run_dir: The folder, which is there.
+        patience: Seconds to wait; the data workers of a run that was killed hold on for some.
+
+    Returns:
+        The claim; None where the file system has no locks.
+
+    Raises:
+        InputError: When another run holds the folder.
+    """
+    folder = os.open(run_dir, os.O_RDONLY)
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return folder
+        except BlockingIOError:
+            if time.monotonic() < end:
+                time.sleep(0.1)
+                continue
+            os.close(folder)
+            raise InputError(
+                f"--run_dir {run_dir} for this run alone", "another run that trains into it now",
+                "wait for its end, or give another --run_dir",
+            ) from None  # fmt: skip
+        except OSError:  # some network file systems
+            os.close(folder)
+            return None
+
+
+def release(claimed: int | None) -> None:
+    """Give a folder back."""
+    if claimed is not None:
+        os.close(claimed)
 
 
 def process_rank() -> int:

@@ -65,7 +65,7 @@ def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir
 
 def _class_table(evaluation: Evaluation) -> Table:
     # Narrow enough for 80 columns: names and figures whole, headers folded if need be. The files hold the rest.
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)  # the box has a space between columns
     table.add_column("class", no_wrap=True, min_width=8)
     columns = ("positives", "AP", "AUROC", "precision", "recall", "F1")
     tuned = evaluation.figures["tuned_per_class"]

@@ -59,7 +59,7 @@ def read_tested(run: Path, test_set: str) -> Tested:
     Raises:
         InputError: A file is missing, or not as `ibca test` writes it.
     """
-    suffix = "" if (run / "test_metrics.json").is_file() and test_set == "test" else f".{test_set}"
+    suffix = _suffix(run, test_set)
     path = run / f"test_predictions{suffix}.csv"
     try:
         header, *rows = _rows(path)
@@ -81,6 +81,16 @@ def read_tested(run: Path, test_set: str) -> Tested:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise InputError(f"what ibca test writes in {path}", reason, "run ibca test again") from error
     return Tested(ids, names, probabilities, labels, groups, pairs)
+
+
+def ids_in_order(run: Path, test_set: str) -> list[str]:
+    """The ids of a test set that `read_tested` can read, in the order of the data."""
+    rows = _rows(run / f"test_predictions{_suffix(run, test_set)}.csv")
+    return [row[0] for row in rows][1:]
+
+
+def _suffix(run: Path, test_set: str) -> str:
+    return "" if (run / "test_metrics.json").is_file() and test_set == "test" else f".{test_set}"
 
 
 def _rows(path: Path) -> Iterator[list[str]]:

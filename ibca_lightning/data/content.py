@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -67,6 +67,7 @@ class Contents:
         modes: Number of pictures of each kind.
         problems: Why a row cannot be used, by row.
         source: Where the rows come from.
+        rename: How names of pictures and groups are shown to people; as they are by default.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Contents:
     modes: dict[str, int]
     problems: dict[int, str]
     source: Table | Dataset[Any] = field(repr=False)
+    rename: Callable[[str], str] = str
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,8 +93,20 @@ class Contents:
 
     def where(self, row: int) -> str:
         """Name a row for people: its id, and its file and line where it has one."""
-        name = decode(self.ids[row])
+        name = self.rename(decode(self.ids[row]))
         return f"'{name}' ({self.source.where(row)})" if isinstance(self.source, Table) else f"'{name}'"
+
+    def group(self, row: int) -> str:
+        """Name a row's group for people."""
+        return self.rename(decode(self.groups[row]))
+
+    def problem(self, row: int) -> str:
+        """Why a row cannot be used, for people."""
+        name, text = decode(self.ids[row]), self.problems[row]
+        shown = self.rename(name)
+        if shown == name or name in text:
+            return text.replace(name, shown)
+        return f"a row that can be read ({self.where(row)}), got an error that may name a picture; show names to see it"
 
     def picture(self, row: int, side: int) -> Pixels:
         """Read a row's picture again, with a short side of `side` pixels or more."""

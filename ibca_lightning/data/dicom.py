@@ -59,10 +59,14 @@ def read_dicom(data: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
     try:
         pixels = header.pixel_array
     except (ImportError, RuntimeError, NotImplementedError) as error:
-        name = header.file_meta.TransferSyntaxUID.name if "TransferSyntaxUID" in header.file_meta else "none"
-        if "plugin" in str(error) or "missing" in str(error) or isinstance(error, NotImplementedError):
+        syntax = header.file_meta.get("TransferSyntaxUID")
+        lacking = "plugin" in str(error) or "missing" in str(error) or isinstance(error, NotImplementedError)
+        # The same is said of pixels that are not compressed, but cut or mislabelled.
+        if lacking and syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
             raise InputError(
-                f"a decoder for the compression of {path}", name, "pip install 'pylibjpeg[all]' or uncompress the files"
+                f"a decoder for the compression of {path}",
+                syntax.name,
+                "pip install 'pylibjpeg[all]' or uncompress the files",
             ) from None
         raise _damaged(data, path) from None
     except Exception:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.content import Contents
-from ibca_lightning.data.table import decode
 from ibca_lightning.errors import InputError
 
 _NAMED = 4  # rows that one finding names
@@ -92,7 +91,7 @@ def copies(digests: NDArray[np.uint8]) -> list[NDArray[np.intp]]:
 def _unreadable(contents: Mapping[str, Contents]) -> Iterator[Finding]:
     for split in contents.values():
         for row in sorted(split.problems):
-            problem, _, fix = split.problems[row].rpartition("; ")
+            problem, _, fix = split.problem(row).rpartition("; ")
             yield Finding("error", "unreadable", f"{split.name}: expected {problem}", fix)
 
 
@@ -112,11 +111,11 @@ def _shared_content(contents: Mapping[str, Contents]) -> Iterator[Finding]:
 
 def _shared_groups(contents: Mapping[str, Contents], meant: bool) -> Iterator[Finding]:
     for first, second in _pairs(contents):
-        groups, here, there = np.intersect1d(first.groups, second.groups, return_indices=True)
-        for group, a, b in zip(groups, here, there, strict=True):
+        _, here, there = np.intersect1d(first.groups, second.groups, return_indices=True)
+        for a, b in zip(here, there, strict=True):
             yield Finding(
                 "warning" if meant else "error", "group leak",
-                f"group '{decode(group)}' in {first.name} {first.where(int(a))} and in {second.name} "
+                f"group '{first.group(int(a))}' in {first.name} {first.where(int(a))} and in {second.name} "
                 f"{second.where(int(b))}",
                 "keep a group in one split, or expect figures that are too good",
             )  # fmt: skip

@@ -86,6 +86,12 @@ class FrozenMaps(MultiLabelDataModule):
         """That of the data that the maps are of."""
         return self.record.preprocessing
 
+    @property
+    def origin(self) -> str:
+        """What the maps are of, for the model card."""
+        name = str(self.record.data.get("class_path", "an unknown data module")).rpartition(".")[2]
+        return f"the pictures of {name} as stored maps of the frozen backbone, in precision {self.record.precision}"
+
     def require_backbone(self, name: str, feature_stride: int | list[int], fingerprint: str) -> None:
         """Refuse a model whose backbone is not the one that made the maps.
 

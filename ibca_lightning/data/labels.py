@@ -29,6 +29,9 @@ def parse_label(text: str) -> int | None:
     text = text.strip().lower()
     if text in _BLANK:
         return UNKNOWN
+    # Python also takes `0_1` and digits of other scripts, which nobody writes for a label.
+    if "_" in text or not text.isascii():
+        return None
     try:
         number = float(text)
     except ValueError:

@@ -1,33 +1,64 @@
-"""Which pictures are meant: a file, a folder, a pattern such as `scans/*.png`, or a CSV file of paths."""
+"""Which pictures a command line means: files, folders, patterns such as `scans/*.png`, CSV files of paths."""
 
 import glob
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ibca_lightning.data.folder import EXTENSIONS, pictures_below
 from ibca_lightning.data.sheet import read_sheet
 from ibca_lightning.errors import InputError
 
 
-def list_pictures(images: str, column: str = "image") -> tuple[str, list[str]]:
+@dataclass(frozen=True)
+class PictureList:
+    """Pictures by id.
+
+    Attributes:
+        files: The path of each picture by its id, which is that path as seen from one of `folders`.
+        folders: In the order in which they were named, each once; "" is the current one.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+
+
+def list_pictures(images: Sequence[str], column: str = "image", image_dir: str | None = None) -> PictureList:
     """Find the pictures that a user names.
 
     Args:
-        images: A picture; a folder, searched below too; a pattern with `*`, `?`, `[...]` or `**`, which passes over
-            hidden files and other files than pictures; or a `.csv` file, whose paths are seen from its folder.
+        images: Each a picture; a folder, searched below too; a pattern with `*`, `?`, `[...]` or `**`, which passes
+            over hidden files and other files than pictures; or a `.csv` file of paths.
         column: Of the paths in a CSV file.
+        image_dir: Where the paths in a CSV file are seen from; default the folder that it lies in.
 
     Returns:
-        A folder, and the pictures' paths in it, each once: sorted, or in the order of the CSV file. A CSV file may name
-        absolute paths, which stay as they are, and files that are not there.
+        Each picture once: sorted within a folder or pattern, in the order of a CSV file. A CSV file may name absolute
+        paths, which stay as they are, and files that are not there.
 
     Raises:
-        InputError: If there is no picture.
+        InputError: If one of `images` names no picture, or two pictures have one id.
     """
+    found = PictureList()
+    for entry in images:
+        folder, names = _one(entry, column, image_dir)
+        if folder not in found.folders:
+            found.folders.append(folder)
+        for name in names:
+            path = os.path.join(folder, name)
+            before = found.files.setdefault(name, path)
+            if before != path and os.path.realpath(before) != os.path.realpath(path):
+                raise InputError("pictures with names that differ", f"{before} and {path}", "give their common folder")
+    return found
+
+
+def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str]]:
+    """A folder, and the pictures' paths in it."""
     if images.lower().endswith(".csv") and os.path.isfile(images):
         names = read_sheet(images).column(column)
         if not all(names):
             raise InputError(f"a path in every row of '{column}' in {images}", "a blank", "fill it in, or drop the row")
-        return os.path.dirname(images), list(dict.fromkeys(names))
+        return os.path.dirname(images) if image_dir is None else image_dir, names
     if os.path.exists(images) or not glob.has_magic(images):
         return pictures_below(images)
     parts = images.replace(os.sep, "/").split("/")
@@ -41,3 +72,9 @@ def list_pictures(images: str, column: str = "image") -> tuple[str, list[str]]:
     if not names:
         raise InputError(f"at least one picture that fits {images}", "none", "correct the pattern")
     return folder, sorted(set(names))
+
+
+def inside(name: str) -> str:
+    """An id without what would lead out of a folder: a table of paths may hold absolute ones, and `..`."""
+    parts = os.path.normpath(os.path.splitdrive(name)[1]).replace(os.sep, "/").split("/")
+    return "/".join(part for part in parts if part not in ("", ".."))

@@ -1,7 +1,6 @@
 """Pictures for one or several models, read as each of them wants; what cannot be read is handed on as a reason."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,27 +35,26 @@ class Batch(NamedTuple):
 
 
 class Readings(Dataset[Reading]):
-    """The pictures of a folder.
+    """Pictures, and no more than that: neither labels nor an order of their own.
 
     Args:
-        folder: The folder.
-        ids: Paths in it, or absolute ones.
+        files: Paths by id.
         transforms: One for each way of reading them.
     """
 
-    def __init__(self, folder: str, ids: Sequence[str], transforms: Sequence[Transform]) -> None:
-        self.folder, self.ids, self.transforms = folder, ids, transforms
+    def __init__(self, files: Mapping[str, str], transforms: Sequence[Transform]) -> None:
+        self.files, self.transforms = list(files.items()), transforms
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.files)
 
     def __getitem__(self, at: int) -> Reading:
         """Read one picture."""
-        path = os.path.join(self.folder, self.ids[at])
+        name, path = self.files[at]
         try:
-            return Reading(self.ids[at], [transform(transform.read(path))[0] for transform in self.transforms])
+            return Reading(name, [transform(transform.read(path))[0] for transform in self.transforms])
         except PictureError as error:
-            return Reading(self.ids[at], [], f"expected {error.expected}, got {error.got}")
+            return Reading(name, [], f"expected {error.expected}, got {error.got}")
 
 
 def readings_loader(readings: Readings, batch_size: int, num_workers: int) -> DataLoader[Batch]:

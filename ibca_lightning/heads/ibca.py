@@ -27,6 +27,9 @@ from ibca_lightning.heads.gaussian_mixture import (
 )
 from ibca_lightning.heads.intervention import spurious_attention
 
+HIDDEN = -1e9
+"""Score of a hidden position: no weight beside any other, and finite, so that a picture with all hidden has a map."""
+
 
 class IBCAHead(Head):
     """Class attention learnt through a Gaussian-mixture bottleneck, made causal step by step.
@@ -67,6 +70,7 @@ class IBCAHead(Head):
     | `alignment=0` | no mixture and no bottleneck: A follows queries and evidence alone |
     | `bottleneck=0` | no KL, no sigma, no pi_l: the mixture learns from the labels through the attention alone |
     | `contrast=0` | the loss is gone |
+    | `position_dropout=0` | every position is seen in every step |
     | `evidence_attention=0` | where and what wholly apart |
     | `hidden=0` | no classifier on the attended feature: the logit is what its map sums |
     | `gradual=0` | t = 1 from the start |
@@ -84,6 +88,7 @@ class IBCAHead(Head):
         background: K, background components, >= 1.
         bottleneck: beta >= 0 of the bottleneck.
         contrast: Weight >= 0 of the contrastive intervention.
+        position_dropout: Share in [0, 1) of the positions that training hides, drawn anew for each picture and step.
         gradual: Part of training in [0, 1] over which t rises from 0 to 1.
 
     Raises:
@@ -103,7 +108,8 @@ class IBCAHead(Head):
         latent: int = 16,
         background: int = 8,
         bottleneck: float = 1e-3,
-        contrast: float = 0.1,
+        contrast: float = 0.2,
+        position_dropout: float = 0.15,
         gradual: float = 0.5,
     ) -> None:
         super().__init__(channels, num_labels)
@@ -113,6 +119,7 @@ class IBCAHead(Head):
             "alignment": alignment,
             "bottleneck": bottleneck,
             "contrast": contrast,
+            "position_dropout": position_dropout,
             "gradual": gradual,
         }
         for name, value in weights.items():
@@ -128,13 +135,15 @@ class IBCAHead(Head):
                 raise InputError(f"IBCAHead's {name} >= {least}", count, "correct it")
         if gradual > 1:
             raise InputError("IBCAHead's gradual in [0, 1]", gradual, "it is a part of training")
-        if dropout >= 1:
-            raise InputError("IBCAHead's dropout in [0, 1)", dropout, "try 0.2")
+        for name, share in (("dropout", dropout), ("position_dropout", position_dropout)):
+            if share >= 1:
+                raise InputError(f"IBCAHead's {name} in [0, 1)", share, "leave it out for the default")
         if background < 1:
             raise InputError("IBCAHead's background >= 1", background, "a picture without a label needs a component")
 
         self.evidence_attention, self.alignment, self.gradual = evidence_attention, alignment, gradual
         self.bottleneck_weight, self.contrast_weight = bottleneck, contrast
+        self.position_dropout = position_dropout
         self.project = nn.Conv2d(channels, width, 1)
         self.refine = nn.Conv2d(width, width, 1)
         self.evidence = ClassEvidence(width, num_labels, num_heads)
@@ -165,6 +174,8 @@ class IBCAHead(Head):
                 mean_BDN, log_std_BDN = self.encoder(x_BCN)
                 score_BLN = evidence_against_background(self.mixture.joint(mean_BDN), self.num_labels)
                 score_BALN = score_BALN + (self.alignment * self.schedule * score_BLN).unsqueeze(1)
+            if self.training and self.position_dropout:
+                score_BALN = score_BALN.masked_fill(_hidden(score_BALN, self.position_dropout), HIDDEN)
             attention_BALN = score_BALN.softmax(-1)
             attention_BLN = attention_BALN.mean(1)
             contribution_BLN = (attention_BALN * evidence_BALN).mean(1)
@@ -183,6 +194,12 @@ class IBCAHead(Head):
         # With g the logit is no sum over positions; the attention is then the whole of what can be shown.
         contribution = contribution_BLN.reshape(shape) if self.attended is None else None
         return HeadOutput(logits, attention_BLN.reshape(shape), losses, contribution)
+
+
+def _hidden(score_BALN: Tensor, share: float) -> Tensor:
+    """Positions that all classes of a picture do without, (B, 1, 1, N) bool."""
+    batch, _, _, positions = score_BALN.shape
+    return torch.rand(batch, 1, 1, positions, device=score_BALN.device) < share
 
 
 def _bottleneck(mixture: GaussianMixture, mean_BDN: Tensor, log_std_BDN: Tensor, labels_BL: Tensor) -> Tensor:

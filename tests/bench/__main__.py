@@ -1,6 +1,6 @@
 """`make bench`: every benchmark of this folder, one after the other, on this machine."""
 
-from tests.bench import allocator, data, heads, intervals, predict, startup
+from tests.bench import allocator, data, heads, intervals, memory, predict, startup
 
 if __name__ == "__main__":
     heads.main([])
@@ -8,4 +8,5 @@ if __name__ == "__main__":
     startup.main()
     allocator.main()
     intervals.main()
+    memory.main()
     predict.main()

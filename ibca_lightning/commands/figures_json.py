@@ -1,0 +1,48 @@
+"""The figures that `ibca test` and its kin wrote as JSON, read again."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ibca_lightning.errors import InputError
+
+
+def figure_files(run: Path) -> dict[str, Path]:
+    """The figures of each test set of a run: `test` where there is one, or by name, the first one first.
+
+    Args:
+        run: A run folder.
+
+    Raises:
+        InputError: When it was not tested.
+    """
+    files = sorted(run.glob("test_metrics.*.json"))
+    first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
+    if first.is_file():
+        files = sorted(files, key=lambda file: file.read_bytes() != first.read_bytes()) or [first]
+    if not files:
+        raise InputError(f"test_metrics.json in {run}", "none", "run ibca test on its checkpoint first")
+    return {file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test": file for file in files}
+
+
+def read_figures(file: Path, command: str) -> dict[str, Any]:
+    """The content of one file.
+
+    Args:
+        file: As `ibca COMMAND` writes it.
+        command: Which command that is.
+
+    Raises:
+        InputError: When it cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        ends = [end for interval in dict(content.get("intervals", {})).values() for end in interval or ()]
+        for value in (*dict(content["metrics"]).values(), *ends):
+            if value is not None:
+                math.isfinite(value)  # a TypeError where it is no number
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
+    assert isinstance(content, dict)
+    return content

@@ -1,0 +1,56 @@
+"""What the commands on trained models and pictures begin with: their common options, the model, the pictures."""
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
+    from ibca_lightning.data.picture_list import PictureList
+    from ibca_lightning.predictor import Predictor
+
+CHECKPOINT = "A checkpoint written by `ibca fit`."
+
+
+def add_images(parser: ArgumentParser, required: bool = True, more: str = "") -> None:
+    """Add `--images` and what goes with it.
+
+    Args:
+        parser: Of the command.
+        required: Whether there must be pictures.
+        more: What else to say of them in `--help`.
+    """
+    parser.add_argument(
+        "--images", nargs="+", required=required,
+        help="Pictures, folders of pictures (searched below too), patterns in quotes such as 'scans/*.png', or .csv "
+        f"files of paths.{more}",
+    )  # fmt: skip
+    parser.add_argument("--image_column", default="image", help="Of the paths in a .csv file (default image).")
+    parser.add_argument("--image_dir", help="Where these paths are seen from; default the folder of the .csv file.")
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """Add `--device`."""
+    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+
+
+def opened(path: str, device: str | None = None) -> "Predictor":
+    """Load a model; the imports take seconds, so wrong options are to be answered before.
+
+    Args:
+        path: Of a checkpoint.
+        device: Where to run; default CUDA where there is one.
+
+    Returns:
+        The model.
+    """
+    from ibca_lightning.commands.allocator import keep_freed_memory
+    from ibca_lightning.predictor import load
+
+    keep_freed_memory()
+    return load(path, device)
+
+
+def listed(options: Namespace) -> "PictureList":
+    """The pictures that the options of `add_images` name."""
+    from ibca_lightning.data.picture_list import list_pictures
+
+    return list_pictures(options.images, options.image_column, options.image_dir)

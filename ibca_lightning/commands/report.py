@@ -1,0 +1,170 @@
+"""`ibca report RUN`: everything about a tested run in one HTML file that needs no other."""
+
+import sys
+from argparse import Namespace
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.commands.options import OptionParser
+from ibca_lightning.errors import InputError, input_error_behind
+from ibca_lightning.whole_file import write_whole
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
+    from ibca_lightning.commands.report_page import Gallery
+    from ibca_lightning.commands.report_pictures import Source
+    from ibca_lightning.commands.report_run import Run
+    from ibca_lightning.predictor import Predictor
+
+_EXACT = 0.01  # by which probabilities may differ from the tested ones without a word
+
+
+def report(arguments: list[str]) -> int:
+    """Write the page.
+
+    Args:
+        arguments: Options behind `ibca report`.
+
+    Returns:
+        0; every failure is an exception.
+    """
+    options = _parse(arguments)
+    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
+    from ibca_lightning.commands.html_page import refuse_other
+    from ibca_lightning.commands.report_page import GENERATOR, page
+    from ibca_lightning.commands.report_run import read_run
+
+    rename = hashed_names(options)
+    run = read_run(Path(options.run))
+    output = Path(options.output or run.folder / "report.html")
+    refuse_other(output, GENERATOR)
+    gallery = _gallery(run, options)
+    text = page(run, gallery.renamed(rename) if rename else gallery)
+    write_whole(output, lambda file: file.write_text(text, encoding="utf-8"))
+    for note in gallery.notes:
+        sys.stdout.write(f"note: {note}\n")
+    sys.stdout.write(f"wrote {output}, {len(text.encode()) / 1e6:.1f} MB\n")
+    return 0
+
+
+def _gallery(run: "Run", options: Namespace) -> "Gallery":
+    """Choose pictures, and draw them as far as that is wanted and possible."""
+    from ibca_lightning.commands.report_page import Gallery
+    from ibca_lightning.commands.report_pictures import choose, draw, exhibit, of_the_run
+
+    gallery, missing, largest = Gallery(), 0, 0.0
+    predictor, sources = (None, {}) if options.no_images else _sources(run, options, gallery.notes)
+    for own in run.sets:
+        source = sources.get(own.name)
+        for rows, shown in zip(choose(own, options.pictures), (gallery.best, gallery.worst), strict=True):
+            exhibits = shown[own.name] = [exhibit(own, row) for row in rows]
+            if predictor is None or source is None:
+                continue
+            for at, row in enumerate(rows):
+                with suppress(InputError):  # one that cannot be read is counted below
+                    exhibits[at], difference = draw(predictor, source, own, row)
+                    largest = max(largest, difference)
+                missing += not exhibits[at].panels
+    if missing:
+        gallery.notes.append(f"not shown: {missing} pictures that are not among the data, or cannot be read")
+    if largest > _EXACT:
+        gallery.notes.append(
+            f"on the pictures that are drawn the checkpoint's probabilities differ by up to {largest:.2f} from the "
+            "tested ones, which are shown: it is another checkpoint, or was tested on stored maps of less precision"
+        )
+    if options.no_images:
+        gallery.notes.append("not shown: pictures, because of --no_images")
+    elif not gallery.has_panels and options.hash_names:
+        gallery.notes.append("not shown: the pictures that fit and test drew, because their names may stand in them")
+    elif not gallery.has_panels:
+        gallery.drawn = of_the_run(run)
+    return gallery
+
+
+def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predictor | None, dict[str, Source]]":
+    """The model, and where the pictures of each test set come from; what there is not is noted.
+
+    What was asked for by an option must be there.
+    """
+    from ibca_lightning.commands.allocator import keep_freed_memory
+    from ibca_lightning.commands.report_pictures import from_data, from_files
+    from ibca_lightning.commands.tested import ids_in_order
+    from ibca_lightning.model_card import without_paths
+    from ibca_lightning.predictor import load
+
+    keep_freed_memory()
+    try:
+        predictor = load(options.ckpt_path or run.checkpoint, options.device)
+        names = run.sets[0].tested.class_names
+        if predictor.spec.class_names != names:
+            raise InputError(
+                f"a checkpoint of the classes {names}", predictor.spec.class_names, "give another --ckpt_path"
+            )
+        if options.images:
+            return predictor, dict.fromkeys(
+                (own.name for own in run.sets), from_files(predictor, options.images, options.mask_dir)
+            )
+        sets = _test_sets(run)
+    except Exception as error:
+        known = input_error_behind(error)
+        if known is None or options.images or options.ckpt_path:
+            raise
+        sys.stderr.write(f"note: {' '.join(str(known).split())}\n")
+        # A message may name a picture, and the page must not where names are hashed.
+        said = without_paths([known.expected]), without_paths([str(known.got)])
+        reason = (
+            "the data or the checkpoint cannot be read" if options.hash_names else "expected {}, got {}".format(*said)
+        )
+        notes.append(
+            f"not shown: heat maps of the best and worst pictures: {reason}; --images DIR takes them from a folder"
+        )
+        return None, {}
+    return predictor, {name: from_data(data, ids_in_order(run.folder, name)) for name, data in sets.items()}
+
+
+def _test_sets(run: "Run") -> dict[str, Any]:
+    """The test sets of pictures that the run's configuration describes, by the names of their figures.
+
+    Raises:
+        InputError: When they cannot be read, or hold no pictures.
+    """
+    from ibca_lightning.commands.experiment_data import experiment_data
+
+    data = experiment_data(["--config", str(run.folder / "config.yaml")])
+    data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
+    sets = dict(data.test_sets())
+    if not all("image" in dataset[0] for dataset in sets.values()):
+        raise InputError("data of pictures in the run's config.yaml", "stored maps", "give --images")
+    if len(run.sets) == 1:
+        return {run.sets[0].name: next(iter(sets.values()))}
+    return {own.name: sets[own.name] for own in run.sets if own.name in sets}
+
+
+def _parse(arguments: list[str]) -> Namespace:
+    parser = OptionParser(
+        "ibca report",
+        "options of `ibca report`",
+        "Everything about a tested run in one HTML file that needs no other file and no network: settings, figures "
+        "with intervals, curves, calibration, errors, training, the best and worst pictures with their attention.",
+    )
+    parser.add_argument("run", metavar="RUN", help="A run folder that ibca test has written into.")
+    parser.add_argument("--output", help="The file; default RUN/report.html. An earlier report there is replaced.")
+    parser.add_argument("--no_images", action="store_true", help="No picture of a patient in the report.")
+    add_hash_options(parser)
+    parser.add_argument(
+        "--images", help="Folder below which the test pictures lie by their ids, for runs on stored maps or where the "
+        "data have moved; default the data of RUN/config.yaml.",
+    )  # fmt: skip
+    parser.add_argument("--mask_dir", help="Beside --images: folder of masks of the same names, bit i for class i.")
+    parser.add_argument("--ckpt_path", help="The checkpoint that was tested; default that in the run folder.")
+    parser.add_argument("--pictures", type=int, default=4, help="Best and worst pictures a test set (default 4 each).")
+    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    options = parser.parse_args(arguments)
+    if options.pictures < 0:
+        raise InputError("--pictures of at least 0", options.pictures, "give another value")
+    if options.mask_dir and not options.images:
+        raise InputError("--images beside --mask_dir", "none", "add it; the data of config.yaml bring their own masks")
+    if options.no_images and options.images:
+        raise InputError("--no_images or --images", "both", "leave one out")
+    return options

@@ -1,0 +1,147 @@
+"""What a run folder holds, read for the report."""
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ibca_lightning.commands.figures_json import figure_files, read_figures
+from ibca_lightning.commands.tested import Tested, read_tested
+from ibca_lightning.errors import InputError
+from ibca_lightning.model_card import NAME, read_facts, without_paths
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """One test set of the run.
+
+    Attributes:
+        name: `test`, or the name of one of several.
+        figures: The content of its `test_metrics.json`.
+        tested: Sample by sample, in the order of the ids.
+    """
+
+    name: str
+    figures: Mapping[str, Any]
+    tested: Tested
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """(B, L) probabilities."""
+        return self.tested.probabilities.double().numpy()
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(B, L) in {0, 1, -1}."""
+        return self.tested.labels.numpy()
+
+    @cached_property
+    def thresholds(self) -> NDArray[np.float64]:
+        """(L,) those chosen on the validation set; 0.5 where there are none."""
+        stored = self.figures.get("thresholds", {})
+        return np.array([stored.get(name, {}).get("threshold", 0.5) for name in self.tested.class_names])
+
+    @cached_property
+    def decided(self) -> NDArray[np.bool_]:
+        """(B, L) whether a class is predicted, at `thresholds`."""
+        return self.scores > self.thresholds
+
+    @cached_property
+    def losses(self) -> NDArray[np.float64]:
+        """(B,) binary cross-entropy of each picture, mean over its known labels; NaN where it has none."""
+        right = np.where(self.labels == 1, self.scores, 1 - self.scores).clip(1e-7, 1)
+        known = self.labels >= 0
+        total, count = (-np.log(right) * known).sum(axis=1), known.sum(axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), math.nan)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A tested run.
+
+    Attributes:
+        folder: Of the run.
+        config: Its `config.yaml`, as text in which paths that lead elsewhere are `PATH`; blank where there is none.
+        settings: The same as plain data.
+        facts: Of its model card; empty where there is none.
+        sets: The test sets, at least one.
+        history: By figure of `metrics.csv` the epochs and the values.
+    """
+
+    folder: Path
+    config: str
+    settings: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    sets: list[TestSet]
+    history: Mapping[str, Curve]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint that was tested."""
+        return self.folder / "checkpoints" / (self.facts.get("test", {}).get("checkpoint") or "best.ckpt")
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run.
+
+    Args:
+        folder: A run folder.
+
+    Raises:
+        InputError: When it is none, was not tested, or a file is not as `ibca` writes it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
+    sets = [
+        TestSet(name, read_figures(file, "test"), read_tested(folder, name))
+        for name, file in figure_files(folder).items()
+    ]
+    settings = _settings(folder / "config.yaml")
+    config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
+    facts = read_facts(folder / "checkpoints" / NAME)
+    return Run(folder, config, settings, facts, sets, _history(folder / "metrics.csv"))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
+    hidden = _without_paths(content)
+    return hidden if isinstance(hidden, dict) else {}
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in value]
+    return without_paths([value]) if isinstance(value, str) else value
+
+
+def _history(path: Path) -> dict[str, Curve]:
+    """The columns of `metrics.csv` by epoch, the last value of each; empty where there is no such file."""
+    found: dict[str, dict[int, float]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                for name, cell in row.items():
+                    if cell and name not in ("epoch", "step"):
+                        found.setdefault(name, {})[int(row["epoch"])] = float(cell)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the figures of a training in {path}", error, "restore the file, or remove it") from error
+    curves = {name: np.array(sorted(values.items()), dtype=np.float64) for name, values in found.items()}
+    return {name: (points[:, 0], points[:, 1]) for name, points in curves.items()}

@@ -1,0 +1,31 @@
+"""`torch.compile`: what it needs of this machine, said before a run and not in the midst of its first step."""
+
+import os
+import shlex
+import shutil
+import sys
+
+import torch
+
+from ibca_lightning.errors import InputError
+
+
+def require_backend(backend: str) -> None:
+    """Refuse a backend that cannot work here.
+
+    Args:
+        backend: Of `torch.compile`; `inductor` writes C++ on a CPU, and what starts its kernels on a GPU.
+
+    Raises:
+        InputError: It is unknown, or there is no C++ compiler.
+    """
+    known = torch.compiler.list_backends(exclude_tags=())
+    if backend not in known:
+        raise InputError(f"model.compile_backend one of {', '.join(known)}", backend, "choose one of them")
+    # The same rule as inductor's own.
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if backend == "inductor" and shutil.which(shlex.split(compiler)[0]) is None:
+        raise InputError(
+            "a C++ compiler for model.compile", f"no {compiler}",
+            "install g++ or name one in CXX, or give --model.compile false (or --model.compile_backend aot_eager)",
+        )  # fmt: skip

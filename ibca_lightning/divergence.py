@@ -1,0 +1,81 @@
+"""Where training stopped being finite: which layer, or which parameter's gradient, for one line to a person."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_NAMED = 16
+
+
+def first_non_finite_layer(module: nn.Module, forward: Callable[[], object]) -> str:
+    """Name the layer whose output is the first that is not finite, by one more forward pass.
+
+    Compiled parts run uncompiled, layer by layer. With several processes that pass must not wait for the others, who
+    may be past it: so it is one of evaluation then, in which no layer and no loss asks other processes.
+
+    Args:
+        module: What `forward` runs.
+        forward: Repeats the forward pass; random numbers may differ from those of the first.
+
+    Returns:
+        The layer's name, and what was wrong before it; or that no layer was.
+    """
+    found: list[str] = []
+    names = {layer: name or "the model" for name, layer in module.named_modules()}
+
+    def look(layer: nn.Module, inputs: Any, output: Any) -> None:
+        if found or all(t.isfinite().all() for t in _tensors(output)):
+            return
+        bad = [name for name, p in layer.named_parameters() if not p.isfinite().all()]
+        given = all(t.isfinite().all() for t in _tensors(inputs))
+        why = f", whose {bad[0]} is not finite" if bad else "" if given else ", whose input is not finite already"
+        found.append(f"first in layer {names[layer]}{why}")
+
+    handles = [layer.register_forward_hook(look) for layer in names]
+    training = module.training
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        module.eval()
+    try:
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            forward()
+    finally:
+        module.train(training)
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else "in no layer when run again, so in the loss, or by chance"
+
+
+def first_non_finite_gradient(parameters: Iterable[tuple[str, nn.Parameter]]) -> str | None:
+    """Name the first parameter whose gradient is not finite.
+
+    Args:
+        parameters: By name; one without gradient is passed over.
+
+    Returns:
+        Its name; None where all are finite, which costs one norm over all of them.
+    """
+    gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
+    if torch.nn.utils.get_total_norm([gradient for _, gradient in gradients]).isfinite():
+        return None
+    # The norm of large gradients may overflow where each of them is finite.
+    return next((name for name, gradient in gradients if not gradient.isfinite().all()), None)
+
+
+def listed(ids: Iterable[str]) -> str:
+    """The ids of a step's pictures for a message, as many as a line takes."""
+    names = list(ids)
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The floating-point tensors of what a layer takes or returns."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))

@@ -1,0 +1,294 @@
+"""What a run reads and writes besides its data: YAML, checkpoints, figures, and places that cannot be written."""
+
+import copy
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ibca_lightning import evaluation
+from ibca_lightning.callbacks import attention_pictures, metrics_csv
+from ibca_lightning.checkpoint import read_checkpoint
+from ibca_lightning.commands.prediction_files import PredictionFiles
+from ibca_lightning.errors import InputError
+from tests.command_line import contents, done, experiment, ibca, refused, rows, written
+
+# --- YAML ------------------------------------------------------------------------------------------------------------
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{to}: &{to} [{','.join([f'*{of}'] * 9)}]\n" for of, to in zip("abcdefgh", "bcdefghi", strict=True)
+)
+YAMLS = {
+    "anchors that repeat each other": (BOMB, "more than 100000 values"),
+    "lists in lists": ("a: " + "[" * 3000 + "]" * 3000, "nesting beyond 100 levels"),
+    "an anchor that holds itself": ("model: &m {a: *m}\n", "an anchor that holds itself"),
+    "an anchor of nothing": ("a: *b\n", "undefined alias 'b'"),
+    "a tag that runs code": ("model: !!python/object/apply:os.system [echo hi]\n", "os.system'"),
+    "a number of 6,000 digits": ("seed_everything: " + "9" * 6000, "w.yaml, line 1"),
+    "month 13": ("model: 2020-13-45\n", "month must be in 1..12"),
+    "a key that is a list": ("? [a]\n: 3\n", "unhashable key"),
+    "a key that is a number": ("1: 2\n", "got: 1"),
+    "two documents": ("a: 1\n---\nb: 2\n", "another document"),
+}
+
+
+@pytest.mark.parametrize("case", YAMLS)
+def test_yaml(case: str, here: Path) -> None:
+    text, said = YAMLS[case]
+    Path("w.yaml").write_text(text)
+    refused("fit", "--config", "w.yaml", "--run_dir", "new", names=(said,))
+
+
+def test_a_bomb_is_refused_by_every_reader_of_yaml(tree: Path, here: Path) -> None:
+    Path("bomb.yaml").write_text(BOMB)
+    written(here / "e.yaml", experiment(tree))
+    options = ("--config", "e.yaml", "--output", "new")
+    assert "more than 100000 values" in ibca("tune", *options, "--space", "bomb.yaml", "--trials", 1).errors[0]
+    assert "more than 100000 values" in ibca("sweep", *options, "--variants", "bomb.yaml", "--seeds", 0).errors[0]
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+RECORDS: dict[str, Any] = {
+    "thresholds": ["x", 0.5, 0.5], "image_size": "big", "mean": None, "std": [None] * 3, "head": None,
+    "class_names": "abc", "preprocessing": [1], "feature_stride": "x", "backbone": 3, "threshold_positives": ["x"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(run: Path) -> dict[str, Any]:
+    return read_checkpoint(run / "checkpoints/best.ckpt")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_that_was_changed_is_named(name: str, whole: dict[str, Any], tmp_path: Path) -> None:
+    changed = copy.copy(whole) | {"ibca": whole["ibca"] | {name: RECORDS[name]}}
+    torch.save(changed, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match=rf"x\.ckpt with a sound {name} in its model record, got"):
+        read_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("weights", [None, [1], {"a": 1}, {1: torch.ones(1)}])
+def test_a_checkpoint_without_weights_is_named(weights: Any, whole: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(copy.copy(whole) | {"state_dict": weights}, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match=r"x\.ckpt with the weights of a model, got none"):
+        read_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_one_flipped_bit_in_the_weights_is_found(part: float, run: Path, tmp_path: Path) -> None:
+    data = bytearray((run / "checkpoints/best.ckpt").read_bytes())
+    data[int(part * len(data))] ^= 1
+    (tmp_path / "x.ckpt").write_bytes(data)
+    with pytest.raises(InputError, match="an unreadable file"):
+        read_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_a_checkpoint_cut_in_the_middle_or_a_folder(run: Path, here: Path, tree: Path) -> None:
+    data = (run / "checkpoints/best.ckpt").read_bytes()
+    Path("cut.ckpt").write_bytes(data[: len(data) // 2])
+    Path("folder.ckpt").mkdir()
+    for name in ("cut.ckpt", "folder.ckpt"):
+        refused("predict", "--ckpt_path", name, "--images", tree / "images", "--output", "new", names=(name,))
+
+
+def test_weights_that_are_not_numbers_give_no_prediction(whole: dict[str, Any], tree: Path, here: Path) -> None:
+    weights = {name: w * float("nan") if w.is_floating_point() else w for name, w in whole["state_dict"].items()}
+    torch.save(whole | {"state_dict": weights}, "nan.ckpt")
+    result = ibca("predict", "--ckpt_path", "nan.ckpt", "--images", tree / "images", "--output", "out")
+    assert result.code == 1
+    assert "NaN" in result.errors[0]
+    assert rows(Path("out/predictions.csv")) == []
+
+
+# --- a run folder of somebody else -----------------------------------------------------------------------------------
+
+JSONS: dict[str, bytes] = {
+    "cut": b'{"metrics":', "a list": b"[]", "words": b'{"metrics": {"mAP": "x"}}', "binary": b"\xff\xfe",
+    "an interval that is none": b'{"metrics": {"mAP": 1}, "intervals": {"mAP": 3}}', "nested": b"[" * 100_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JSONS)
+def test_figures_that_are_none_are_refused(case: str, here: Path) -> None:
+    Path("run").mkdir()
+    Path("run/test_metrics.json").write_bytes(JSONS[case])
+    refused("compare", "run", names=("run/test_metrics.json", "run ibca test again"))
+
+
+@pytest.mark.parametrize("text", [None, b"\xff\xff", b"a: [", BOMB.encode()])
+def test_a_run_without_its_configuration_is_compared_by_its_figures(text: bytes | None, run: Path, here: Path) -> None:
+    Path("run").mkdir()
+    shutil.copy(run / "test_metrics.json", "run")
+    if text is not None:
+        Path("run/config.yaml").write_bytes(text)
+    assert "| run | test | " in done("compare", "run").out
+
+
+def test_a_run_folder_without_its_configuration_is_not_tested(run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    Path("run/config.yaml").unlink()
+    arguments = ("--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt")
+    refused("test", *arguments, names=("run/config.yaml", "nothing there"))
+
+
+# --- no room, no right -----------------------------------------------------------------------------------------------
+
+REFUSALS = {"full disk": errno.ENOSPC, "read-only disk": errno.EROFS, "no permission": errno.EACCES}
+
+
+class Refusing:
+    """A file that takes some text and then nothing more."""
+
+    def __init__(self, file: Any, error: int, room: int) -> None:
+        self._file, self._error, self._room = file, error, room
+
+    def write(self, text: str) -> int:
+        self._room -= len(text)
+        if self._room < 0:
+            raise OSError(self._error, os.strerror(self._error))
+        return int(self._file.write(text))
+
+
+@pytest.fixture(params=REFUSALS)
+def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], str]:
+    def apply(room: int) -> str:
+        whole_text = evaluation._whole
+        number = REFUSALS[request.param]
+
+        class Opened:
+            def __init__(self, path: Path) -> None:
+                self.inner = whole_text(path)
+
+            def __enter__(self) -> Refusing:
+                return Refusing(self.inner.__enter__(), number, room)
+
+            def __exit__(self, *error: Any) -> Any:
+                return self.inner.__exit__(*error)
+
+        monkeypatch.setattr(evaluation, "_whole", Opened)
+        return os.strerror(number)
+
+    return apply
+
+
+def test_results_that_cannot_be_written_leave_those_of_before(
+    refusal: Callable[[int], str], run: Path, here: Path
+) -> None:
+    shutil.copytree(run, "run")
+    before = contents(Path("run"))
+    reason = refusal(200)
+    result = ibca("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt")
+    assert result.code == 2
+    assert reason in result.errors[0]
+    after = contents(Path("run"))
+    assert {name: after[name] for name in before if "attention" not in name} == {
+        name: data for name, data in before.items() if "attention" not in name
+    }
+    assert not [name for name in after if Path(name).name.startswith(".")], "half a file was left"
+
+
+def test_a_disk_that_fills_up_while_figures_are_logged(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, saved = metrics_csv._KeepingWriter.save, []
+
+    def full(self: Any) -> None:
+        if saved:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        saved.append(save(self))
+
+    monkeypatch.setattr(metrics_csv._KeepingWriter, "save", full)
+    written(here / "e.yaml", experiment(tree))
+    result = ibca("fit", "--config", "e.yaml", "--run_dir", "new", "--trainer.max_epochs", 3)
+    assert result.code == 2
+    assert result.errors == [
+        "error: a file to read or write, got No space left on device; make room, or give another path"
+    ]
+    assert "Traceback" not in result.err
+
+
+def test_predictions_of_pictures_stop_at_a_full_disk_and_go_on_where_they_were(
+    run: Path, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("predict", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", tree / "images", "--batch_size", 4)
+    append, calls = PredictionFiles._append, []
+
+    def full(file: Any, data: bytes) -> None:
+        calls.append(data)
+        if len(calls) == 4:
+            file.write(data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(file, data)
+
+    monkeypatch.setattr(PredictionFiles, "_append", staticmethod(full))
+    result = ibca(*command, "--output", "out")
+    assert (result.code, len(result.errors)) == (2, 1)
+    assert "No space left on device" in result.errors[0]
+    assert len(rows(Path("out/predictions.csv"))) >= 8
+    monkeypatch.setattr(PredictionFiles, "_append", staticmethod(append))
+    done(*command, "--output", "out")
+    done(*command, "--output", "whole")
+    assert sorted(Path("out/predictions.csv").read_text().splitlines()) == sorted(
+        Path("whole/predictions.csv").read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "RUN", "--output", "file/x"),
+        ("predict", "--ckpt_path", "CKPT", "--images", "IMAGES", "--output", "file/x"),
+        ("explain", "--ckpt_path", "CKPT", "--images", "IMAGES", "--output", "file/x"),
+        ("test", "--config", "RUN/config.yaml", "--ckpt_path", "CKPT", "--run_dir", "file/x"),
+        ("test", "--config", "RUN/config.yaml", "--ckpt_path", "CKPT", "--run_dir", "x" * 300),
+        ("predict", "--ckpt_path", "CKPT", "--images", "IMAGES", "--output", "x" * 300),
+        ("fit", "--config", "RUN/config.yaml", "--run_dir", "x" * 300),
+        ("fit", "--config", "RUN/config.yaml", "--run_dir", "zero\0byte"),
+        ("fit", "--config", "x" * 300),
+        ("fit", "--config", "RUN/config.yaml", "--data.root", "x" * 300),
+    ],
+)
+def test_an_output_that_cannot_be_there(command: tuple[str, ...], run: Path, tree: Path, here: Path) -> None:
+    Path("file").write_text("x")
+    places = {"RUN": str(run), "CKPT": str(run / "checkpoints/best.ckpt"), "IMAGES": str(tree / "images")}
+    words = [places.get(word, word.replace("RUN/", f"{run}/")) for word in command]
+    result = ibca(*words)
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert os.listdir() == ["file"]
+
+
+def test_an_attention_picture_that_cannot_be_written_is_one_line(
+    tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(attention_pictures.Image.Image, "save", full)
+    written(here / "e.yaml", experiment(tree))
+    result = ibca("fit", "--config", "e.yaml", "--run_dir", "new")
+    assert result.code == 2
+    assert os.strerror(errno.EDQUOT) in result.errors[0]
+
+
+def test_wandb_cannot_write_its_folder(tree: Path, here: Path) -> None:
+    written(here / "e.yaml", experiment(tree))
+    Path("run").mkdir()
+    Path("run/wandb").write_text("a file")
+    result = ibca("fit", "--config", "e.yaml", "--run_dir", "run", "--wandb", "offline")
+    assert result.code in (0, 2), result.err
+    assert "Traceback" not in result.err
+    assert Path("run/wandb").read_text() == "a file"
+
+
+def test_no_home_and_no_place_for_temporary_files(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file").write_text("x")
+    monkeypatch.setenv("HOME", str(here / "file/home"))
+    monkeypatch.setenv("TMPDIR", str(here / "nowhere"))
+    written(here / "e.yaml", experiment(tree))
+    done("fit", "--config", "e.yaml", "--run_dir", "new")
+    assert json.loads(json.dumps(sorted(os.listdir()))) == ["e.yaml", "file", "new"]

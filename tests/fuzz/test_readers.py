@@ -1,0 +1,132 @@
+"""Damaged files, for a bounded time: `IBCA_FUZZ_SECONDS=600 IBCA_FUZZ_SEED=7 python -m pytest tests/fuzz` is longer.
+
+Only an InputError may come out of a reader: no other error, no hang, no allocation beyond bounds.
+"""
+
+import gzip
+import io
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ibca_lightning.checkpoint import CHECKPOINT_KEY, read_checkpoint
+from ibca_lightning.commands.config_files import check_config_files
+from ibca_lightning.data.label_policy import LabelPolicy
+from ibca_lightning.data.labels import find_label_columns
+from ibca_lightning.data.masks import read_mask
+from ibca_lightning.data.picture_header import MAX_PIXELS
+from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.sheet import read_sheet
+from ibca_lightning.errors import InputError, PictureError
+from tests.data.test_formats import dicom
+from tests.fuzz.mutation import SECONDS, fuzz
+from tests.training import module
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def writer(folder: Path, name: str) -> Callable[[bytes], str]:
+    def write(data: bytes) -> str:
+        (folder / name).write_bytes(data)
+        return str(folder / name)
+
+    return write
+
+
+def test_tables(tmp_path: Path) -> None:
+    plain = b"image,patient,a,b\n" + b"".join(b"p%d/x%d.png,%04d,%d,\n" % (i, i, i, i % 2) for i in range(9))
+    seeds = [
+        plain,
+        plain.replace(b",", b";").replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r"),
+        '"image","ä ""b"", c",a\n"größe 1.png","zwei\nZeilen",1.0\nx,NA,-1\n\n,,\n'.encode(),
+        plain.replace(b",", b"\t"),
+        plain.decode().encode("utf-16"),
+    ]
+    write, packed = writer(tmp_path, "x.csv"), writer(tmp_path, "x.csv.gz")
+
+    def read(data: bytes, rng: random.Random) -> None:
+        path = packed(gzip.compress(data, 1) if rng.random() < 0.5 else data) if rng.random() < 0.2 else write(data)
+        sheet = read_sheet(path, header=["image", "a", "b"] if rng.random() < 0.2 else None)
+        assert all(len(row) == len(sheet.header) for row in sheet.rows)
+        assert len(sheet.rows) == len(sheet.lines) > 0
+        names, _ = find_label_columns(sheet, sheet.header[:1])
+        labels = LabelPolicy().cells(sheet, names)
+        assert np.isin(labels, (-1, 0, 1)).all()
+
+    good, refused = fuzz(seeds, read, InputError, SECONDS)
+    assert good > 20
+    assert refused > 20
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom warns of what it can read nonetheless
+def test_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    colour = cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), (40, 30))
+    seeds = [cv2.imencode(end, colour)[1].tobytes() for end in (".jpg", ".png", ".tif", ".bmp", ".webp")]
+    deep = colour[..., 0].astype(np.uint16) * 200
+    seeds += [cv2.imencode(end, deep)[1].tobytes() for end in (".png", ".tif")]
+    seeds += [cv2.imencode(".jpg", colour, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()]
+    seeds += [cv2.imencode(".png", colour[..., 0])[1].tobytes()]
+    with io.BytesIO() as file:
+        np.savez_compressed(file, colour)
+        seeds.append(file.getvalue())
+    window = {"WindowCenter": 1500, "WindowWidth": 1000}
+    for at, options in enumerate(({}, window, {"RescaleSlope": 2, "PhotometricInterpretation": "MONOCHROME1"})):
+        seeds.append(Path(dicom(tmp_path / f"{at}.dcm", deep, **options)).read_bytes())
+    writers = [writer(tmp_path, name) for name in ("x.png", "x.jpg", "x.dcm")]
+
+    def read(data: bytes, rng: random.Random) -> None:
+        path = rng.choice(writers)(data)
+        if rng.random() < 0.1:
+            mask = read_mask(path)
+            assert mask.ndim == 2
+            assert mask.dtype == np.uint8
+            return
+        try:
+            pixels = read_image(path, rng.choice((None, 16, 100)))
+        except InputError as error:
+            if "a decoder for the compression of" not in str(error):  # a mark that says so may arise by chance
+                raise
+            raise PictureError(error.expected, error.got, error.fix) from None
+        assert pixels.dtype == np.uint8
+        assert pixels.ndim == 3
+        assert pixels.shape[2] == 3
+        assert 0 < pixels.shape[0] * pixels.shape[1] <= MAX_PIXELS
+
+    good, refused = fuzz(seeds, read, PictureError, SECONDS)
+    assert good > 20
+    assert refused > 20
+
+
+def test_configurations(tmp_path: Path) -> None:
+    seeds = [file.read_bytes() for file in sorted((REPOSITORY / "experiments").glob("*.yaml"))]
+    seeds.append(b"x: &a0 |\n  text\na: &a [1, {b: *a0}, !!binary aGk=, 2001-12-14]\nk:\n  <<: {c: 1}\n  d: *a\n")
+    write = writer(tmp_path, "x.yaml")
+    good, refused = fuzz(
+        seeds, lambda data, _: check_config_files(["fit", "--config", write(data)]), InputError, SECONDS / 4
+    )
+    assert good > 5
+    assert refused > 5
+
+
+def test_checkpoints(tmp_path: Path) -> None:
+    model = module()
+    small = {name: value for name, value in model.state_dict().items() if value.numel() < 200}
+    torch.save({"state_dict": small, CHECKPOINT_KEY: model.spec.as_dict()}, tmp_path / "s.ckpt")
+    seed = (tmp_path / "s.ckpt").read_bytes()
+    write = writer(tmp_path, "x.ckpt")
+
+    def read(data: bytes, _: random.Random) -> None:
+        checkpoint = read_checkpoint(write(data))
+        # What is read is what was written: a change that goes unnoticed touched nothing but the container.
+        for name, value in small.items():
+            assert torch.equal(checkpoint["state_dict"][name], value), name
+
+    _, refused = fuzz([seed], read, InputError, SECONDS / 4)
+    assert refused > 20
