@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "gallery": ("gallery", *IMAGES[:3], "new.png", "--ckpt_paths", "good.ckpt", "evil.ckpt"),
     "export": ("export", "--ckpt_path", "evil.ckpt", "--output", "new.pt2"),
     "faithfulness": ("faithfulness", *DATA, "--ckpt_path", "evil.ckpt", "--output", "new"),
+    "report": ("report", "tested", "--ckpt_path", "evil.ckpt"),
     "compare": ("compare", "tested", "--cost"),
 }
 

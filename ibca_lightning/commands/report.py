@@ -87,15 +87,13 @@ def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predict
 
     What was asked for by an option must be there.
     """
-    from ibca_lightning.commands.allocator import keep_freed_memory
+    from ibca_lightning.commands.opening import opened
     from ibca_lightning.commands.report_pictures import from_data, from_files
     from ibca_lightning.commands.tested import ids_in_order
     from ibca_lightning.model_card import without_paths
-    from ibca_lightning.predictor import load
 
-    keep_freed_memory()
     try:
-        predictor = load(options.ckpt_path or run.checkpoint, options.device)
+        predictor = opened(options.ckpt_path or run.checkpoint, options.device)
         names = run.sets[0].tested.class_names
         if predictor.spec.class_names != names:
             raise InputError(
