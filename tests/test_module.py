@@ -70,6 +70,19 @@ def test_logged_loss_is_the_classification_loss_plus_the_heads_own(head):
         assert logged["train/classification"] == pytest.approx(sum(known) / len(known), rel=1e-4)
 
 
+def test_validation_loss_counts_every_picture_once_however_the_batches_are_cut():
+    pictures, model = Pictures(8, known=False), module()
+    repeated = torch.utils.data.Subset(pictures, [*range(8), 2, 2, 5])  # as a stand-in or a padded share repeats rows
+    losses = []
+    for rows, size in ((pictures, 8), (pictures, 3), (repeated, 4)):
+        run = trainer()
+        run.validate(model, loader(rows, size), verbose=False)
+        losses.append(float(run.callback_metrics["val/loss"]))
+    probability = probabilities(model, pictures)
+    assert losses[0] == pytest.approx(float(model.loss(probability.logit(), pictures.label)), rel=1e-4)
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)
+
+
 def test_a_head_loss_with_the_name_of_ours_is_added_and_not_lost():
     model, pictures = module(head=Namesake), Pictures(8)
     run = trainer()
