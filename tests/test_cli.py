@@ -6,17 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from lightning.pytorch.loggers import WandbLogger
 
 from ibca_lightning import __version__
-from ibca_lightning.callbacks.attention_pictures import AttentionPictures
 from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
 from tests.command_line import contents, done, experiment, ibca, rows, written
 from tests.metrics.test_multilabel import plain_metrics
@@ -314,20 +311,6 @@ def test_wandb_that_is_not_set_up_is_wrong_input(config: Path, here: Path, monke
 
 def test_wandb_off_leaves_no_folder(run: Path) -> None:
     assert not (run / "wandb").exists()
-
-
-@pytest.mark.parametrize(("offline", "log_images", "sent"), [(False, False, 0), (False, True, 1), (True, False, 1)])
-def test_pictures_leave_the_machine_only_when_asked(
-    offline: bool, log_images: bool, sent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logger = WandbLogger(offline=offline, save_dir=tmp_path)
-    seen: list[str] = []
-    monkeypatch.setattr(logger, "log_image", lambda name, pictures: seen.append(name))
-    callback = AttentionPictures(tmp_path, log_images=log_images)
-    callback._drawn["test_p1"] = np.zeros((4, 4, 3), np.uint8)
-    callback.on_test_end(SimpleNamespace(loggers=[logger], is_global_zero=True), None)  # type: ignore[arg-type]
-    assert (tmp_path / "attention/test_p1.png").is_file()
-    assert len(seen) == sent
 
 
 # --- the command itself ----------------------------------------------------------------------------------------------

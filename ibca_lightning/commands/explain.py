@@ -33,10 +33,8 @@ def explain(arguments: list[str]) -> int:
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from rich.progress import track
 
-    from ibca_lightning.data.masks import mask_name
-    from ibca_lightning.data.picture_list import inside
-
     files = listed(options).files
+    masks = _masks(files, options.mask_dir)
     predictor = opened(options.ckpt_path, options.device)
     classes = class_indices(options.classes, predictor.spec.class_names) if options.classes else None
     folder = Path(options.output)
@@ -44,8 +42,7 @@ def explain(arguments: list[str]) -> int:
     outputs = _outputs({rename(name): path for name, path in files.items()}, folder, options.overwrite)
     failed: list[tuple[str, str]] = []
     for name, path in track(files.items(), "explain", disable=not sys.stderr.isatty()):
-        mask = os.path.join(options.mask_dir, mask_name(inside(name))) if options.mask_dir else None
-        shown = rename(name)
+        mask, shown = masks[name], rename(name)
         try:
             _explain_one(predictor, shown, path, mask, classes, outputs[shown], options.max_side)
         except PictureError as error:
@@ -54,6 +51,9 @@ def explain(arguments: list[str]) -> int:
                 reason = reason.replace(file or path, shown)
             failed.append((shown, reason))
     sys.stdout.write(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
+    bare = [name for name, mask in masks.items() if mask is None]
+    if options.mask_dir and bare:
+        sys.stderr.write(f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n")
     _write_failed(folder / "failed.csv", failed)
     if failed:
         raise InputError(
@@ -61,6 +61,24 @@ def explain(arguments: list[str]) -> int:
             f"see {folder / 'failed.csv'}",
         )  # fmt: skip
     return 0
+
+
+def _masks(files: dict[str, str], folder: str | None) -> dict[str, str | None]:
+    """The mask of each picture; None where it has none.
+
+    Raises:
+        InputError: When no picture has a mask in that folder.
+    """
+    from ibca_lightning.data.masks import mask_name, mask_of
+    from ibca_lightning.data.picture_list import inside
+
+    found = {name: mask_of(inside(name), folder) for name in files}
+    if folder is not None and not any(found.values()):
+        raise InputError(
+            f"masks of these pictures at --mask_dir {folder}", f"none, not even {mask_name(inside(next(iter(files))))}",
+            "correct it, or leave it out",
+        )  # fmt: skip
+    return found
 
 
 def _explain_one(
@@ -159,7 +177,7 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--classes", nargs="+", help="Classes to show; default those found in the picture.")
     parser.add_argument(
         "--mask_dir", help="Folder of masks of the same names (.png), bit i for class i: outlined, with the share of "
-        "the attention on the lesion.",
+        "the attention on the lesion. A picture without a mask is explained without.",
     )  # fmt: skip
     parser.add_argument(
         "--max_side", type=int, default=MAX_SIDE,

@@ -14,7 +14,7 @@ from torch import Tensor
 from ibca_lightning.commands.html_page import jpeg
 from ibca_lightning.commands.report_run import Run, TestSet
 from ibca_lightning.data.field_of_view import Box
-from ibca_lightning.data.masks import mask_name
+from ibca_lightning.data.masks import mask_of
 from ibca_lightning.drawing import full_scale, heat_map, share_on
 from ibca_lightning.errors import InputError
 from ibca_lightning.predictor import Predictor
@@ -159,7 +159,7 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, row: int) -> t
 
 
 def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Source:
-    """Find pictures as files below a folder, by their id, and masks likewise.
+    """Find pictures as files below a folder, by their id, and masks likewise; a picture may have none.
 
     Raises:
         InputError: When there is no such folder.
@@ -174,8 +174,7 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
         path = Path(folder, name)
         if ".." in Path(name).parts or not path.is_file():
             return None
-        mask = Path(mask_dir, mask_name(name)) if mask_dir is not None else None
-        seen = predictor.see(path, mask)
+        seen = predictor.see(path, mask_of(name, mask_dir))
         return View(seen.image, read_image(str(path), _SIDE), seen.box, seen.lesions, seen.masks)
 
     return find

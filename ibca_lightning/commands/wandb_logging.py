@@ -48,7 +48,11 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: 
 
     Returns:
         The logger.
+
+    Raises:
+        InputError: When wandb cannot write there; it would choose a temporary folder by itself.
     """
+    _make_folder(Path(run_dir) / "wandb")
     logger = WandbLogger(
         id=_run_id(run_dir, goes_on) if job_type == "fit" else None,
         resume="allow" if goes_on else None,
@@ -62,6 +66,17 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: 
     )
     logger._wandb_init.pop("anonymous", None)  # wandb warns of this setting, which Lightning always passes
     return logger
+
+
+@rank_zero_only
+def _make_folder(path: Path) -> None:
+    fix = "remove it, give another --run_dir, or --wandb disabled"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"a folder to write in at {path}", error.strerror, fix) from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"a folder to write in at {path}", "a read-only one", fix)
 
 
 @rank_zero_only

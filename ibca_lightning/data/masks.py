@@ -41,6 +41,12 @@ def mask_name(name: str) -> str:
     return os.path.splitext(name)[0] + ".png"
 
 
+def mask_of(name: str, folder: str | None) -> str | None:
+    """Return the mask of a picture in a folder; None where there is none, or no folder."""
+    path = None if folder is None else os.path.join(folder, mask_name(name))
+    return path if path is not None and os.path.lexists(path) else None
+
+
 def read_mask(path: str) -> Bits:
     """Read a mask: an 8-bit PNG of one channel whose bit i marks label i.
 
