@@ -1,9 +1,8 @@
-"""The `ibca` command: finds the subcommand, and turns every error into one line and an exit code.
+"""The `ibca` command: finds the subcommand; `failures` turns every error into one line and an exit code.
 
 Nothing heavy is imported before a subcommand asks for it, so that `ibca --help` answers at once.
 """
 
-import errno
 import os
 import re
 import sys
@@ -11,9 +10,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ibca_lightning import __version__
-from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError, input_error_behind
-from ibca_lightning.out_of_memory import is_out_of_memory
-from ibca_lightning.streams import write_err, write_out
+from ibca_lightning.errors import InputError
+from ibca_lightning.failures import exit_code
+from ibca_lightning.streams import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
 
@@ -62,14 +61,6 @@ _LIGHTNING = ("fit", "validate", "test", "predict")
 # Each a function in a module of its name.
 _OWN = ("check", "compare", "tune", "sweep", "faithfulness", "gallery", "explain", "report", "export", "maps")
 COMMANDS = (*_LIGHTNING, *_OWN)
-# What the disk or the system refuses, wherever it is met.
-_OF_THE_SYSTEM = frozenset({
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP,
-})  # fmt: skip
-_LOST_WORKER = (
-    "data workers that live as long as the run, got process {} killed, as where memory runs out; lower "
-    "--data.num_workers or --data.batch_size, and go on with --ckpt_path RUN/checkpoints/last.ckpt"
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,16 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [a for a in arguments if a != "--debug"]
     try:
         return _run(arguments)
-    except InputError as error:
-        return _failed(error, 2, debug)
-    except (NonFiniteError, DisagreementError) as error:
-        return _failed(error, 1, debug)
-    except KeyboardInterrupt:
-        return _stopped("Ctrl-C", 130)
-    except SystemExit as stop:
-        return _exit_code(stop)
-    except Exception as error:
-        return _unexpected(error, debug)
+    except BaseException as error:
+        return exit_code(error, debug)
 
 
 def _run(arguments: list[str]) -> int:
@@ -125,70 +108,6 @@ def _run(arguments: list[str]) -> int:
     from ibca_lightning.commands.lightning import run_lightning
 
     return run_lightning(arguments)
-
-
-def _failed(error: object, code: int, debug: bool) -> int:
-    if debug and isinstance(error, BaseException):
-        raise error
-    write_err(f"error: {' '.join(str(error).split())}\n")
-    return code
-
-
-def _stopped(by: object, code: int) -> int:
-    """Say it once: the processes of a distributed run stop together."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return _failed(f"stopped by {by}", code, False) if all(rank == "0" for rank in ranks) else code
-
-
-def _exit_code(stop: SystemExit) -> int:
-    # Lightning answers Ctrl-C with SystemExit(1) and SIGTERM with a SystemExit of its own.
-    if type(stop).__name__ == "SIGTERMException":
-        return _stopped(stop.code or "SIGTERM", 143)
-    if isinstance(stop.__context__, KeyboardInterrupt):
-        return _stopped("Ctrl-C", 130)
-    return stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
-
-
-def _unexpected(error: Exception, debug: bool) -> int:
-    if (cause := input_error_behind(error)) is not None:  # jsonargparse wraps what a constructor raises
-        return _failed(cause, 2, debug)
-    if "InputError: " in str(error):  # raised in a worker process, and wrapped on the way
-        return _failed(InputError(str(error)), 2, debug)
-    if "killed by signal: Terminated" in str(error):  # SLURM and `timeout` end the workers together with their parent
-        return _stopped("SIGTERM", 143)
-    if type(error).__module__.startswith("wandb.") and type(error).__name__ == "UsageError":  # no key, above all
-        wanted = InputError("wandb to be set up for --wandb online", str(error), "or give --wandb offline or disabled")
-        return _failed(wanted, 2, debug)
-    if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
-        return _failed(_of_the_system(error), 2, debug)
-    if "embedded null" in str(error):
-        return _failed(InputError("paths of text", "one that holds a zero byte", "correct that option"), 2, debug)
-    if match := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
-        return _failed(_LOST_WORKER.format(match[1]), 1, debug)
-    if is_out_of_memory(error):
-        return _failed(_too_large(error), 1, debug)
-    code = 2 if type(error).__name__ == "MisconfigurationException" else 1
-    if debug:
-        raise error
-    first = (str(error).strip().splitlines() or [""])[0]
-    hint = "run again with --debug for the traceback"
-    return _failed(f"{type(error).__name__}: {first}; {hint}", code, debug)
-
-
-def _of_the_system(error: OSError) -> InputError:
-    place = f" at {error.filename}" if error.filename else ""
-    return InputError(f"a file to read or write{place}", error.strerror, "make room, or give another path")
-
-
-def _too_large(error: Exception) -> InputError:
-    first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-    return InputError(
-        "enough memory for a batch",
-        first if len(first) <= 200 else first[:197] + "...",
-        "lower --data.batch_size (--trainer.accumulate_grad_batches makes up for it in the step) or --data.image_size, "
-        "or give --trainer.precision bf16-mixed; --batch_size where a command has it; fit --find_batch_size true "
-        "looks for the largest on a GPU",
-    )
 
 
 if __name__ == "__main__":

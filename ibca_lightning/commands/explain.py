@@ -53,7 +53,9 @@ def explain(arguments: list[str]) -> int:
     sys.stdout.write(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
     bare = [name for name, mask in masks.items() if mask is None]
     if options.mask_dir and bare:
-        sys.stderr.write(f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n")
+        sys.stderr.write(
+            f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n"
+        )
     _write_failed(folder / "failed.csv", failed)
     if failed:
         raise InputError(
