@@ -222,7 +222,7 @@ def test_wrong_input_is_one_line(folder: Path, tmp_path: Path) -> None:
         ((tmp_path / "none",), "nothing there"),
         ((folder / "images/a.png", folder / "masks/a.png"), "names that differ"),
         ((folder / "images", "--max_side", 3), "--max_side"),
-        ((folder / "images/a.png", "--mask_dir", tmp_path), "not even a.png"),
+        ((folder / "images/a.png", "--mask_dir", tmp_path), "masks with the names of these pictures"),
     ):
         result = ibca(*given, *arguments)
         assert (result.code, len(result.errors)) == (2, 1), result.err

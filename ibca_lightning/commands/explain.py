@@ -71,15 +71,16 @@ def _masks(files: dict[str, str], folder: str | None) -> dict[str, str | None]:
     Raises:
         InputError: When no picture has a mask in that folder.
     """
-    from ibca_lightning.data.masks import mask_name, mask_of
+    from ibca_lightning.data.masks import mask_of
     from ibca_lightning.data.picture_list import inside
 
     found = {name: mask_of(inside(name), folder) for name in files}
     if folder is not None and not any(found.values()):
         raise InputError(
-            f"masks of these pictures at --mask_dir {folder}", f"none, not even {mask_name(inside(next(iter(files))))}",
+            f"masks with the names of these pictures, as .png, at --mask_dir {folder}",
+            "none",
             "correct it, or leave it out",
-        )  # fmt: skip
+        )
     return found
 
 
