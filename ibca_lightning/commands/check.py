@@ -44,6 +44,7 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.data.content import read_contents
     from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
     from ibca_lightning.data.findings import find, unread
+    from ibca_lightning.data.joined import JoinedDataModule
     from ibca_lightning.data.summary import cooccurrence, summarise_split
 
     rename = hashed_names(options)
@@ -54,12 +55,15 @@ def check(arguments: list[str]) -> int:
     _refuse_others(folder)
     workers = _cores() if options.num_workers is None else options.num_workers
     table = data if isinstance(data, TableDataModule) else None
-    meant = table is not None and table.group_overlap == "warn"
+    sources = {f"{key}/": each for key, each in data.sets.items()} if isinstance(data, JoinedDataModule) else {}
+    sources |= {"": table} if table else {}  # by what the names of their groups begin with
+    meant = [start for start, each in sources.items() if each.group_overlap == "warn"]
     stopped, classes, contents = None, [], {}
     try:
         with warnings.catch_warnings():
-            if table and not meant:
-                table.group_overlap = "warn"  # every overlap is found below, where an error would name the first
+            if len(meant) < len(sources):
+                for each in sources.values():  # every overlap is found below, where an error would name the first
+                    each.group_overlap = "warn"
                 warnings.filterwarnings("ignore", "every (group|picture) in one split only")
             contents = read_contents(data, 0 if workers == 1 else workers, _progress)
         if rename is not None:

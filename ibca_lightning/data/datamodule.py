@@ -146,7 +146,8 @@ class MultiLabelDataModule(LightningDataModule):
     def train_dataloader(self) -> Loader:
         """Return the training batches, shuffled or drawn by class.
 
-        The last batch is dropped if it is not full and another one is: BatchNorm cannot train on one picture.
+        The last batch is dropped if it is not full and another one is: BatchNorm cannot train on one picture. A batch
+        is here that of all processes together, so that several leave out what one would; which rows, each epoch draws.
         """
         dataset, trainer = self._set("train"), self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)

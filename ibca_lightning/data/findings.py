@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.content import Contents
+from ibca_lightning.data.table import decode
 from ibca_lightning.errors import InputError
 
 _NAMED = 4  # rows that one finding names
@@ -39,7 +40,7 @@ def find(
     class_names: Sequence[str],
     *,
     absent: Collection[str] = (),
-    overlap_is_meant: bool = False,
+    overlap_is_meant: Sequence[str] = (),
     image_size: int | None = None,
     mask_bits: Sequence[int | None] = (),
 ) -> list[Finding]:
@@ -49,7 +50,7 @@ def find(
         contents: The splits by name: `train`, `val` and test sets.
         class_names: The L classes.
         absent: Classes that the data set is known not to have.
-        overlap_is_meant: Whether a group in two splits is only worth a warning.
+        overlap_is_meant: What groups begin with of which one in two splits is only worth a warning; "" for all.
         image_size: S of the model, to tell of pictures that are much smaller.
         mask_bits: For each class its bit in the masks; empty where there are no masks.
 
@@ -109,12 +110,12 @@ def _shared_content(contents: Mapping[str, Contents]) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def _shared_groups(contents: Mapping[str, Contents], meant: bool) -> Iterator[Finding]:
+def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> Iterator[Finding]:
     for first, second in _pairs(contents):
         _, here, there = np.intersect1d(first.groups, second.groups, return_indices=True)
         for a, b in zip(here, there, strict=True):
             yield Finding(
-                "warning" if meant else "error", "group leak",
+                "warning" if decode(first.groups[a]).startswith(tuple(meant)) else "error", "group leak",
                 f"group '{first.group(int(a))}' in {first.name} {first.where(int(a))} and in {second.name} "
                 f"{second.where(int(b))}",
                 "keep a group in one split, or expect figures that are too good",

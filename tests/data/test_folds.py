@@ -25,16 +25,19 @@ def test_rows_of_two_files_keep_their_file_labels_masks_and_subgroups(tree: Path
         for data in (plain.train_set(), plain.val_set())
         for item in map(data.__getitem__, range(len(data)))
     }
-    table, data = fold.table("val"), fold.val_set()
-    assert 0 < len(table) < len(items)
-    for row in range(len(table)):
-        item, same = data[row], items[table.name(row)]
-        assert item["image"].equal(same["image"])
-        assert item["mask"].equal(same["mask"])
-        assert item["label"].tolist() == same["label"].tolist()
-        assert item["subgroup"] == same["subgroup"]
-        file, line = table.where(row).split(", line ")
-        assert Path(file).read_text().splitlines()[int(line) - 1].split(",")[0] == table.name(row)
+    assert 0 < len(fold.table("val")) < len(items)
+    files = set()
+    for table, data in ((fold.table("train"), fold.train_set()), (fold.table("val"), fold.val_set())):
+        for row in range(len(table)):
+            item, same = data[row], items[table.name(row)]
+            assert item["image"].equal(same["image"])
+            assert item["label"].tolist() == same["label"].tolist()
+            assert item["subgroup"] == same["subgroup"]
+            assert item["mask"].equal(same["mask"])
+            file, line = table.where(row).split(", line ")
+            files.add(Path(file).name)
+            assert Path(file).read_text().splitlines()[int(line) - 1].split(",")[0] == table.name(row)
+    assert files == {"train.csv", "val.csv"}
 
 
 def test_every_fold_of_a_seed_has_the_same_parts_and_another_seed_others(tree: Path) -> None:

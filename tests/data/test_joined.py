@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from ibca_lightning.data import CSVDataModule, JoinedDataModule
 from ibca_lightning.errors import InputError
-from tests.command_line import done, experiment, rows, written
+from tests.command_line import done, experiment, ibca, rows, written
 from tests.data import fake_csv
 
 CSV = {"image_dir": "images", "group_column": "patient", "exclude_columns": ["sex", "age"], "val_csv": "val.csv"}
@@ -125,6 +126,33 @@ def test_it_trains_tests_and_is_checked_from_a_yaml(trees: tuple[Path, Path], he
     splits = json.loads(Path("out/check.json").read_text())["splits"]
     assert list(splits) == ["train", "val", "CSVDataModule", "CSVDataModule_2"]
     assert splits["train"]["rows"] == sum(len(rows(root / "train.csv")) for root in trees)
+
+
+def test_check_names_every_patient_in_two_splits_of_a_set_as_the_set_means_it(
+    trees: tuple[Path, Path], here: Path
+) -> None:
+    sets, starts = [], {"error": "CSVDataModule/", "warn": "CSVDataModule_2/"}
+    for source, meant in zip(trees, starts, strict=True):
+        shutil.copytree(source, here / meant)
+        table = here / meant / "val.csv"
+        train, val = rows(here / meant / "train.csv"), rows(table)
+        for row, patient in zip(val, sorted({row["patient"] for row in train})[:2], strict=False):
+            row["patient"] = patient
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(val[0]))
+            writer.writeheader()
+            writer.writerows(val)
+        options = {"root": meant, "test_csv": "test.csv", "group_overlap": meant, **CSV}
+        sets.append({"class_path": "CSVDataModule", "init_args": options})
+    config = experiment(Path())
+    config["data"] = {"class_path": "JoinedDataModule", "init_args": {"sets": sets, "image_size": 32}}
+    written(here / "e.yaml", config)
+    assert ibca("check", "--config", "e.yaml", "--output", "out", "--num_workers", 0).code == 2
+    report = json.loads(Path("out/check.json").read_text())
+    found = [each for each in report["findings"] if each["kind"] == "group leak"]
+    expected = [(level, f"group '{starts[m]}{at:04d}'") for level, m in (("error", "error"), ("warning", "warn"))
+                for at in range(2)]  # fmt: skip
+    assert [(each["level"], each["what"].split(" in train")[0]) for each in found] == expected
 
 
 def test_augmentation_can_be_switched_off_afterwards(trees: tuple[Path, Path]) -> None:
