@@ -1,6 +1,6 @@
-"""Where training stopped being finite: which layer, or which parameter's gradient, for one line to a person."""
+"""Where training stopped being finite: which layer, weight or gradient, for one line to a person."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -61,6 +61,21 @@ def first_non_finite_gradient(parameters: Iterable[tuple[str, nn.Parameter]]) ->
         return None
     # The norm of large gradients may overflow where each of them is finite.
     return next((name for name, gradient in gradients if not gradient.isfinite().all()), None)
+
+
+def first_non_finite_weight(state: Mapping[str, Tensor], parameters: Collection[str]) -> str | None:
+    """Name the first parameter or statistic of a state that is not finite.
+
+    Args:
+        state: A module's `state_dict`. Of its buffers only BatchNorm's statistics are looked at: an attention mask may
+            well be infinite.
+        parameters: The names in it that are parameters.
+
+    Returns:
+        Its name; None where all are finite.
+    """
+    looked_at = ((name, value) for name, value in state.items() if name in parameters or ".running_" in name)
+    return next((name for name, value in looked_at if not value.isfinite().all()), None)
 
 
 def listed(ids: Iterable[str]) -> str:

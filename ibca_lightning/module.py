@@ -29,7 +29,12 @@ from ibca_lightning.checkpoint import (
     require_same_model,
 )
 from ibca_lightning.compilation import require_backend
-from ibca_lightning.divergence import first_non_finite_gradient, first_non_finite_layer, listed
+from ibca_lightning.divergence import (
+    first_non_finite_gradient,
+    first_non_finite_layer,
+    first_non_finite_weight,
+    listed,
+)
 from ibca_lightning.early_stopping import RunEarlyStopping
 from ibca_lightning.epoch_sums import EpochSums
 from ibca_lightning.errors import InputError, NonFiniteError
@@ -308,10 +313,7 @@ class MultiLabelModule(pl.LightningModule):
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
             where = first_non_finite_layer(self, lambda: self._outputs(batch, labels))
-            raise NonFiniteError(
-                f"a finite training loss, got {values} {where}, at epoch {self.current_epoch}, step {self.global_step} "
-                f"(pictures {listed(batch['id'])}); lower the learning rate, or use full precision"
-            )
+            raise self._diverged(f"a finite training loss, got {values} {where},", batch["id"])
         self._log_loss("train/loss", loss, len(labels), on_step=True)
         for name, part in parts.items():
             self._log_loss(f"train/{name}", part, len(labels))
@@ -344,10 +346,14 @@ class MultiLabelModule(pl.LightningModule):
             return
         name = first_non_finite_gradient(self.named_parameters())
         if name is not None:
-            raise NonFiniteError(
-                f"finite gradients, got NaN or infinity in that of {name} at epoch {self.current_epoch}, step "
-                f"{self.global_step} (pictures {listed(ids)}); lower the learning rate, or use full precision"
-            )
+            raise self._diverged(f"finite gradients, got NaN or infinity in that of {name}", ids)
+
+    def _diverged(self, what: str, ids: Sequence[str] = ()) -> NonFiniteError:
+        pictures = f" (pictures {listed(ids)})" if ids else ""
+        return NonFiniteError(
+            f"{what} at epoch {self.current_epoch}, step {self.global_step}{pictures}; lower the learning rate, or use "
+            "full precision"
+        )
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
@@ -557,14 +563,9 @@ class MultiLabelModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
-        weights = dict(self.named_parameters())
-        for name, value in checkpoint["state_dict"].items():
-            # Of the buffers only the statistics: an attention mask may well be infinite.
-            if (name in weights or ".running_" in name) and not torch.isfinite(value).all():
-                raise NonFiniteError(
-                    f"finite weights, got NaN or infinity in {name} at epoch {self.current_epoch}, step "
-                    f"{self.global_step}; lower the learning rate, or use full precision"
-                )
+        name = first_non_finite_weight(checkpoint["state_dict"], {name for name, _ in self.named_parameters()})
+        if name is not None:
+            raise self._diverged(f"finite weights, got NaN or infinity in {name}")
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
         checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
 

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -65,6 +66,7 @@ def same_run(one: Path, two: Path) -> None:
     ]
     for first, second in zip(*tables, strict=True):
         assert [float(v) for v in first.values() if v] == pytest.approx([float(v) for v in second.values() if v])
+    assert (one / "splits.csv").read_text() == (two / "splits.csv").read_text()
     assert not list(two.glob("**/.*.ckpt"))
 
 
@@ -133,6 +135,7 @@ def half_written(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, BaseExceptio
 HARD = {
     "model.head": {"class_path": "IBCAHead", "init_args": {"gradual": 1.0}}, "model.ema_decay": 0.7,
     "model.early_stopping_patience": 10, "data.balanced_sampling": True, "data.batch_size": 2, "data.num_workers": 0,
+    "data.fold": 1, "data.folds": 3,
 }  # fmt: skip
 OTHER = {
     "model.scheduler": {"class_path": "torch.optim.lr_scheduler.ReduceLROnPlateau",
@@ -152,7 +155,7 @@ def configured(tree: Path, path: Path, options: dict[str, Any]) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [HARD, OTHER], ids=["ema balanced ibca", "plateau accumulated workers"])
+@pytest.mark.parametrize("options", [HARD, OTHER], ids=["ema balanced ibca fold", "plateau accumulated workers"])
 def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     options: dict[str, Any], tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch, half_written: Any
 ) -> None:
@@ -194,6 +197,32 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
         assert read_checkpoint(last)["global_step"] > step, "the step was not finished and saved"
     done(*resume)
     same_run(here / "whole", here / "run")
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_is_asked_to_stop_go_on_as_if_it_had_not_been(tree: Path, here: Path) -> None:
+    config = configured(tree, here / "e.yaml", HARD)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)
+    }  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.ddp_resume_run", str(config)], env=environment | {"LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        for process in processes:
+            output = process.communicate(timeout=500)[0]
+            assert process.returncode == 0, output
+    finally:
+        for process in processes:
+            process.kill()
+    same_run(here / "whole", here / "part")
 
 
 def test_ctrl_c_twice_stops_at_once(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +282,7 @@ def own_run(run: Path, tmp_path: Path) -> Path:
     [
         ("--model.optimizer", "torch.optim.SGD", "the optimiser's state"),
         ("--model.backbone_lr_scale", "0.1", "the learning rates"),
+        ("--model.freeze_backbone", "true", "the optimiser's state"),
         ("--seed_everything", "3", "the seed"),
         ("--model.head", "CSRAHead", "head"),
     ],
@@ -304,6 +334,10 @@ def test_an_early_stopped_run_does_not_go_on(tree: Path, here: Path) -> None:
     assert before["epoch"] < 8
     done("fit", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/last.ckpt")
     assert read_checkpoint("run/checkpoints/last.ckpt")["global_step"] == before["global_step"]
+    more = ("--model.early_stopping_patience", 2)
+    result = done("fit", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/last.ckpt", *more)
+    assert "model.early_stopping_patience 2 (was 1)" in result.err
+    assert read_checkpoint("run/checkpoints/last.ckpt")["epoch"] > before["epoch"]
 
 
 def test_the_wandb_run_is_taken_up(tree: Path, here: Path) -> None:

@@ -86,11 +86,11 @@ class IBCACLI(LightningCLI):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
-        parent = os.getppid()
+        parent, began = os.getppid(), time.monotonic()
         try:
             super().__init__(*args, **kwargs)
         except Exception as error:
-            code = self._code_of_peer(error) or _said_by_parent(error, parent)
+            code = self._code_of_peer(error) or _said_by_parent(error, parent, time.monotonic() - began)
             self._finish(error, wrong_input=isinstance(error, InputError) or code == 2)
             if code is not None:
                 raise SystemExit(code) from error
@@ -382,14 +382,15 @@ def _plugins(trainer: Any) -> list[Any]:
     return given
 
 
-def _said_by_parent(error: Exception, parent: int) -> int | None:
+def _said_by_parent(error: Exception, parent: int, took: float) -> int | None:
     """The exit code of a process that Lightning started, where rank 0 met the same wrong input; else None.
 
-    Rank 0 ends soon after it has said what is wrong; if it goes on, this process is the only one to know.
+    Rank 0 ends soon after it has said what is wrong; if it goes on, this process is the only one to know. How soon
+    depends on how busy the machine is: rank 0 is given as many seconds as it `took` to come here, 5 to 60.
     """
     if not isinstance(error, InputError) or os.environ.get("LOCAL_RANK", "0") == "0":
         return None
-    end = time.monotonic() + 5
+    end = time.monotonic() + min(max(took, 5), 60)
     while time.monotonic() < end:
         if os.getppid() != parent:
             return 2

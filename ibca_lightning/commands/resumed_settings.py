@@ -13,6 +13,7 @@ _KEPT = {
     "model.scheduler": "the scheduler's state",
     "model.backbone_lr_scale": "the learning rates",
     "model.learning_rate": "the learning rates",
+    "model.freeze_backbone": "the optimiser's state",
     "seed_everything": "the seed of order and augmentation",
 }
 """What a checkpoint brings, whatever the configuration says."""
