@@ -90,6 +90,8 @@ class IBCACLI(LightningCLI):
         try:
             super().__init__(*args, **kwargs)
         except Exception as error:
+            if isinstance(error, InputError):
+                self._silence_peers()
             code = self._code_of_peer(error) or _said_by_parent(error, parent, time.monotonic() - began)
             self._finish(error, wrong_input=isinstance(error, InputError) or code == 2)
             if code is not None:
@@ -103,15 +105,23 @@ class IBCACLI(LightningCLI):
         """The exit code for an error that only says that another process is gone, which has said why; else None."""
         if not re.search(r"Connection (closed|reset) by peer", str(error)):
             return None
-        trainer = getattr(self, "trainer", None)
-        processes = getattr(trainer and trainer.strategy.launcher, "procs", None) or []
         try:
-            codes = [process.wait(timeout=3) for process in processes]
+            codes = [process.wait(timeout=3) for process in self._peers()]
         except subprocess.TimeoutExpired:
             return None
         failed = next((code for code in codes if code), None)
         # A child cannot ask rank 0, whose exit code is the command's.
         return failed if failed is not None else 1 if os.environ.get("LOCAL_RANK", "0") != "0" else None
+
+    def _peers(self) -> list[subprocess.Popen[bytes]]:
+        """The processes that rank 0 started; of any other rank, none."""
+        trainer = getattr(self, "trainer", None)
+        return list(getattr(trainer and trainer.strategy.launcher, "procs", None) or [])
+
+    def _silence_peers(self) -> None:
+        """Rank 0 says what is wrong for all: the others, who may be about to say the same, do not outlive that."""
+        for process in self._peers():
+            process.kill()
 
     def _finish(self, error: Exception | None, wrong_input: bool = False) -> None:
         trainer = getattr(self, "trainer", None)
