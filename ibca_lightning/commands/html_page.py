@@ -204,7 +204,8 @@ def _body(cell: Cell) -> str:
     style = f' class="{escape(cell.style)}"' if cell.style else ""
     sort = "" if cell.sort is None else f' data-sort="{escape(str(cell.sort))}"'
     small = f" <small>{escape(cell.small)}</small>" if cell.small else ""
-    return f"<td{style}{sort}>{escape(cell.text)}{small}</td>"
+    text = escape(cell.text).replace("_", "_<wbr>")  # a long name breaks there on a phone, and not within a word
+    return f"<td{style}{sort}>{text}{small}</td>"
 
 
 def picture(data: bytes, kind: str, alt: str, caption: str) -> str:
