@@ -1,5 +1,6 @@
 """What several test files share: a small data set, and a run trained on it once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     return folder
+
+
+@pytest.fixture
+def fresh_wandb() -> Iterator[None]:
+    """No wandb session of an earlier test, which would keep that test's key, and none left for a later one."""
+    import wandb  # takes a second, which most workers need not spend
+
+    wandb.teardown()
+    yield
+    wandb.teardown()

@@ -296,6 +296,7 @@ def test_wandb_runs_off_line_inside_the_run_folder(config: Path, here: Path) -> 
     assert len(list((here / "a/wandb").glob("offline-run-*"))) == 2, "the second command has a wandb run of its own"
 
 
+@pytest.mark.usefixtures("fresh_wandb")
 def test_wandb_that_is_not_set_up_is_wrong_input(config: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(here))
     result = ibca("fit", "--config", config, "--run_dir", "a", "--wandb", "online")
