@@ -6,6 +6,7 @@ Nothing heavy is imported: errors of other libraries are told by their names and
 import errno
 import os
 import re
+from traceback import walk_tb
 
 from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError, input_error_behind
 from ibca_lightning.out_of_memory import is_out_of_memory
@@ -16,7 +17,7 @@ _OF_THE_SYSTEM = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP,
 })  # fmt: skip
 _LOST_WORKER = (
-    "data workers that live as long as the run, got process {} killed, as where memory runs out; lower "
+    "data workers that live as long as the run, got {} killed, as where memory runs out; lower "
     "--data.num_workers or --data.batch_size, and go on with --ckpt_path RUN/checkpoints/last.ckpt"
 )
 
@@ -81,8 +82,8 @@ def _unexpected(error: Exception, debug: bool) -> int:
         return _failed(_of_the_system(error), 2, debug)
     if "embedded null" in str(error):
         return _failed(InputError("paths of text", "one that holds a zero byte", "correct that option"), 2, debug)
-    if match := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
-        return _failed(_LOST_WORKER.format(match[1]), 1, debug)
+    if (lost := _lost_worker(error)) is not None:
+        return _failed(_LOST_WORKER.format(lost), 1, debug)
     if is_out_of_memory(error):
         return _failed(_too_large(error), 1, debug)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
@@ -91,6 +92,17 @@ def _unexpected(error: Exception, debug: bool) -> int:
     first = (str(error).strip().splitlines() or [""])[0]
     hint = "run again with --debug for the traceback"
     return _failed(f"{type(error).__name__}: {first}; {hint}", code, debug)
+
+
+def _lost_worker(error: Exception) -> str | None:
+    """The data worker that a batch was waited for in vain, where that is what the error says."""
+    if match := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
+        return f"process {match[1]}"
+    # Killed between the word that a batch is there and the batch itself, which is fetched from the worker by a socket.
+    passed = {frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)}
+    if isinstance(error, ConnectionError | EOFError) and "torch.multiprocessing.reductions" in passed:
+        return "one"
+    return None
 
 
 def _of_the_system(error: OSError) -> InputError:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ibca_lightning.commands.run_folder import choose_run_dir, claim, release
 from ibca_lightning.data import transforms
 from ibca_lightning.errors import InputError
+from ibca_lightning.failures import exit_code
 from tests.command_line import contents, done, experiment, ibca, rows, written
 from tests.data import fake_csv
 
@@ -55,7 +57,7 @@ def test_a_killed_data_worker_is_one_line_and_the_epochs_before_are_kept(
     result = fit("--data.num_workers", 1)
     assert result.code == 1
     assert len(result.errors) == 1
-    assert "data workers that live as long as the run, got process" in result.errors[0]
+    assert "data workers that live as long as the run, got " in result.errors[0]
     assert "--data.num_workers" in result.errors[0]
     assert "Traceback" not in result.err
     assert [row["val/mAP"] != "" for row in rows(Path("new/metrics.csv")) if row["epoch"] == "0"]
@@ -64,6 +66,27 @@ def test_a_killed_data_worker_is_one_line_and_the_epochs_before_are_kept(
     last = "new/checkpoints/last.ckpt"
     assert fit("--ckpt_path", last).code == 0
     assert {row["epoch"] for row in rows(Path("new/metrics.csv"))} == {"0", "1"}
+
+
+def hand_over(queue: Any, done: Any) -> None:
+    queue.put(torch.ones(3))
+    done.wait(60)
+
+
+def test_a_worker_killed_between_the_word_and_the_batch_is_the_same_line(capsys: pytest.CaptureFixture[str]) -> None:
+    context = torch.multiprocessing.get_context("fork")
+    queue, done = context.Queue(), context.Event()
+    worker = context.Process(target=hand_over, args=(queue, done))
+    worker.start()
+    assert queue._reader.poll(60)  # the word is there; the tensor is still the worker's
+    worker.kill()
+    worker.join()
+    with pytest.raises(ConnectionError) as lost:
+        queue.get()
+    assert exit_code(lost.value) == 1
+    assert "data workers that live as long as the run, got one killed" in capsys.readouterr().err
+    assert exit_code(ConnectionResetError(104, "Connection reset by peer")) == 1  # of something else, as wandb's server
+    assert "error: ConnectionResetError: [Errno 104] Connection reset by peer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["images", "masks"])
