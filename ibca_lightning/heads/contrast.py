@@ -34,7 +34,7 @@ def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: fl
 def contrastive_loss(
     anchor_BLC: Tensor,
     reference_BLC: Tensor,
-    spurious_BLC: Tensor,
+    spurious_BLC: Tensor | None,
     background_BC: Tensor,
     labels_BL: Tensor,
     temperature: float = 0.2,
@@ -49,7 +49,7 @@ def contrastive_loss(
     Args:
         anchor_BLC: Features pooled under A.
         reference_BLC: Features pooled under S.
-        spurious_BLC: Features pooled under A_spurious.
+        spurious_BLC: Features pooled under A_spurious; None leaves the intervention out.
         background_BC: Features pooled under the background's map.
         labels_BL: (B, L) in {0, 1, -1}; only positive labels form pairs.
         temperature: Of the cosine similarities, > 0.
@@ -61,7 +61,6 @@ def contrastive_loss(
     present_BL = labels_BL == 1
     anchor = F.normalize(anchor_BLC, dim=-1)
     reference = F.normalize(reference_BLC.detach(), dim=-1) * present_BL[:, :, None]
-    spurious = F.normalize(spurious_BLC.detach(), dim=-1)
     background = F.normalize(background_BC.detach(), dim=-1)
 
     total_LC, count_L = total(reference.sum(0)), total(present_BL.sum(0))
@@ -69,9 +68,10 @@ def contrastive_loss(
     prototypes_BLL = anchor @ F.normalize(total_LC, dim=-1).T
     own = torch.eye(count_L.shape[0], dtype=torch.bool, device=count_L.device)
     prototypes_BLL = prototypes_BLL.masked_fill(own | (count_L == 0), -math.inf)
-    spurious_BL1 = (anchor * spurious).sum(-1, keepdim=True)
-    background_BL1 = anchor @ background[:, :, None]
+    similarities = [positive_BL1, prototypes_BLL, anchor @ background[:, :, None]]
+    if spurious_BLC is not None:
+        similarities.append((anchor * F.normalize(spurious_BLC.detach(), dim=-1)).sum(-1, keepdim=True))
 
-    similarity = torch.cat([positive_BL1, prototypes_BLL, spurious_BL1, background_BL1], dim=-1) / temperature
+    similarity = torch.cat(similarities, dim=-1) / temperature
     loss_BL = similarity.logsumexp(-1) - similarity[..., 0]
     return masked_mean(loss_BL, present_BL & (count_L > 1))

@@ -34,7 +34,7 @@ HIDDEN = -1e9
 class IBCAHead(Head):
     """Class attention learnt through a Gaussian-mixture bottleneck, made causal step by step.
 
-    x = f + GELU(f'), f = GELU(1x1 convolution of the map) and f' another of f: the one projection of the map.
+    x = f + GELU(f'), f = GELU(1x1 convolution of the map) and f' another of f: one projection with a residual layer.
 
     **What**: c_aln = s_al w_al . x_n / ||w_al||, evidence of A kinds for every class, position by position.
     **Where**: A_aln = softmax_n(q_al . x_n + evidence_attention c_aln + alignment t e_ln), maps that follow a query,
@@ -45,7 +45,7 @@ class IBCAHead(Head):
 
     1. "class-specific attention as a mixture of causal, spurious and noisy factors": every position comes from one of
        the classes (causal) or of K background components, which take what belongs to no class (noise) and what appears
-       without the class too (spurious): p(z) = sum_l pi_l N(m_l, s_l²) + sum_k pi_k N(m_k, s_k²).
+       without the class as often as with it (spurious): p(z) = sum_l pi_l N(m_l, s_l²) + sum_k pi_k N(m_k, s_k²).
     2. "Gaussian mixture multi-label spatial attention", learnt by a variational information bottleneck:
        q(z_n|x_n) = N(mu(x_n), sigma²(x_n)); loss `bottleneck` = beta mean_n KL(q(z_n|x_n) || p(z_n|y)), where p(z|y)
        keeps the background and the classes whose label is not 0;
@@ -57,19 +57,25 @@ class IBCAHead(Head):
        lies, A_spurious ∝ A (1 - S / max S) what is attended to beside it. Under do(A = A_spurious) a class would pool
        its companions; loss `contrast` = contrast t InfoNCE: the feature pooled under A against the same class under S
        in *other* pictures, and away from the other classes, from do(A = A_spurious), and from the picture's background.
-       It moves where a class looks, not what the features mean. What it does is to gather the attention on what the
-       evidence favours: with other parts that is the cause more often (README, ablation), but a mark that recurs as the
-       cause does looks the same to it, and where the mark is the stronger evidence it can be gathered instead.
+       Its gradient flows through the attention A alone: what is pooled and S are only read. What it does is to gather
+       the attention on what the evidence favours: with other parts that is the cause more often (README, ablation),
+       but a mark that recurs as the cause does looks the same to it, and where the mark is the stronger evidence it
+       can be gathered instead.
+
+    **Assumption.** No loss here can tell a cause from a companion that is nearly always there: a mixture rightly takes
+    a mark that comes with 95 % of the cases as evidence for them. What makes the cause identifiable is that it predicts
+    the label (almost) without exception and the mark only mostly, and that some training pictures have one of the two.
 
     An unknown label (-1) leaves its class in the prior of the picture and carries no other gradient. At evaluation
-    nothing is drawn or dropped. All but the projection runs in float32, also under autocast. Each part is off by one
-    argument, and its parameters then do not exist:
+    nothing is drawn or dropped. All but the projection runs in float32, also under autocast. These parts are off by one
+    argument each, and their parameters then do not exist:
 
     | argument | without it |
     |---|---|
     | `alignment=0` | no mixture and no bottleneck: A follows queries and evidence alone |
     | `bottleneck=0` | no KL, no sigma, no pi_l: the mixture learns from the labels through the attention alone |
     | `contrast=0` | the loss is gone |
+    | `intervention=False` | the contrast knows no do(A = A_spurious) |
     | `position_dropout=0` | every position is seen in every step |
     | `evidence_attention=0` | where and what wholly apart |
     | `hidden=0` | no classifier on the attended feature: the logit is what its map sums |
@@ -88,6 +94,7 @@ class IBCAHead(Head):
         background: K, background components, >= 1.
         bottleneck: beta >= 0 of the bottleneck.
         contrast: Weight >= 0 of the contrastive intervention.
+        intervention: Whether the contrast has do(A = A_spurious) among its negatives.
         position_dropout: Share in [0, 1) of the positions that training hides, drawn anew for each picture and step.
         gradual: Part of training in [0, 1] over which t rises from 0 to 1.
 
@@ -109,6 +116,7 @@ class IBCAHead(Head):
         background: int = 8,
         bottleneck: float = 1e-3,
         contrast: float = 0.2,
+        intervention: bool = True,
         position_dropout: float = 0.15,
         gradual: float = 0.5,
     ) -> None:
@@ -143,7 +151,7 @@ class IBCAHead(Head):
 
         self.evidence_attention, self.alignment, self.gradual = evidence_attention, alignment, gradual
         self.bottleneck_weight, self.contrast_weight = bottleneck, contrast
-        self.position_dropout = position_dropout
+        self.intervention, self.position_dropout = intervention, position_dropout
         self.project = nn.Conv2d(channels, width, 1)
         self.refine = nn.Conv2d(width, width, 1)
         self.evidence = ClassEvidence(width, num_labels, num_heads)
@@ -188,7 +196,7 @@ class IBCAHead(Head):
                     self.mixture, mean_BDN, log_std_BDN, learning
                 )
             if learning is not None and self.contrast_weight > 0:
-                loss = _contrast(x_BCN, evidence_BALN.mean(1), attention_BLN, learning)
+                loss = _contrast(x_BCN, evidence_BALN.mean(1), attention_BLN, learning, self.intervention)
                 losses["contrast"] = self.contrast_weight * self.schedule * loss
         shape = (-1, self.num_labels, *features.shape[-2:])
         # With g the logit is no sum over positions; the attention is then the whole of what can be shown.
@@ -208,16 +216,18 @@ def _bottleneck(mixture: GaussianMixture, mean_BDN: Tensor, log_std_BDN: Tensor,
     return bottleneck_loss(log_std_BDN, restricted_log_prior(mixture.joint(z_BDN), mixture.log_weight, labels_BL))
 
 
-def _contrast(x_BCN: Tensor, evidence_BLN: Tensor, attention_BLN: Tensor, labels_BL: Tensor) -> Tensor:
-    """The contrastive intervention. Features are only read: it moves attention, not what they mean."""
+def _contrast(
+    x_BCN: Tensor, evidence_BLN: Tensor, attention_BLN: Tensor, labels_BL: Tensor, intervention: bool
+) -> Tensor:
+    """The contrastive intervention. What is pooled is only read: the gradient flows through the attention alone."""
     x_BNC = x_BCN.detach().transpose(1, 2)
     reference_BLN = evidence_BLN.detach().softmax(-1)
-    spurious_BLN = spurious_attention(attention_BLN.detach(), reference_BLN)
+    spurious_BLN = spurious_attention(attention_BLN.detach(), reference_BLN) if intervention else None
     background_BN = background_attention(reference_BLN, labels_BL)
     return contrastive_loss(
         attention_BLN @ x_BNC,
         reference_BLN @ x_BNC,
-        spurious_BLN @ x_BNC,
+        None if spurious_BLN is None else spurious_BLN @ x_BNC,
         (background_BN.unsqueeze(1) @ x_BNC).squeeze(1),
         labels_BL,
     )

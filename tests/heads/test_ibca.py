@@ -312,6 +312,14 @@ def test_contrast_does_not_move_what_the_features_mean() -> None:
     assert {name for name, value in moved.items() if value > 0} == {"queries.query"}
 
 
+def test_without_the_intervention_the_contrast_alone_is_lower() -> None:
+    """It has one negative less, and all else is the same."""
+    outputs = [awake(build(intervention=on)).train()(features(), labels()) for on in (True, False)]
+    assert outputs[0].losses["contrast"] > outputs[1].losses["contrast"] > 0
+    torch.testing.assert_close(outputs[0].logits, outputs[1].logits)
+    torch.testing.assert_close(outputs[0].attention, outputs[1].attention)
+
+
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 

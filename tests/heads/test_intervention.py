@@ -32,7 +32,8 @@ def test_background_attention_by_hand() -> None:
         torch.testing.assert_close(got, torch.tensor([expected]))
 
 
-def test_contrast_is_that_of_a_naive_loop() -> None:
+@pytest.mark.parametrize("intervention", [True, False])
+def test_contrast_is_that_of_a_naive_loop(intervention: bool) -> None:
     torch.manual_seed(0)
     B, L, C, temperature = 4, 3, 6, 0.3
     anchor, reference, spurious, background = (torch.randn(s) for s in ((B, L, C), (B, L, C), (B, L, C), (B, C)))
@@ -47,7 +48,7 @@ def test_contrast_is_that_of_a_naive_loop() -> None:
             others = [unit(reference[i, l]) for i in range(B) if i != b and labels[i, l] == 1]
             if labels[b, l] != 1 or not others:
                 continue
-            negatives = [spurious[b, l], background[b]]
+            negatives = [spurious[b, l], background[b]] if intervention else [background[b]]
             for m in range(L):
                 members = [unit(reference[i, m]) for i in range(B) if labels[i, m] == 1]
                 if m != l and members:
@@ -56,7 +57,7 @@ def test_contrast_is_that_of_a_naive_loop() -> None:
             scores = torch.stack([unit(anchor[b, l]) @ unit(x) for x in candidates]) / temperature
             terms.append(-scores.log_softmax(0)[0])
     assert len(terms) == 5  # three of class 0, none of class 1 (alone), two of class 2
-    got = contrastive_loss(anchor, reference, spurious, background, labels, temperature)
+    got = contrastive_loss(anchor, reference, spurious if intervention else None, background, labels, temperature)
     torch.testing.assert_close(got, torch.stack(terms).mean())
 
 
