@@ -11,7 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, Any]]:
     """Split trainable parameters by part and by weight decay.
 
-    Vectors and scalars (biases, norms, Gaussian scales) are not decayed: pulling them to zero is no regularisation.
+    Vectors and scalars (biases, norms) are not decayed: pulling them to zero is no regularisation. The number of axes
+    alone decides, so that scales kept as tables are decayed like any weight: those of IBCA's mixture (component, width)
+    and of its evidence (head, label).
 
     Args:
         backbone: Its groups are marked `part="backbone"`.

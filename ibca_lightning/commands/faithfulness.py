@@ -1,4 +1,7 @@
-"""`ibca faithfulness`: deletion and insertion curves on a sample of (picture, present class) pairs of a test set."""
+"""`ibca faithfulness`: deletion and insertion curves on a sample of (picture, present class) pairs of a test set.
+
+One run measures one checkpoint, thus one training seed.
+"""
 
 import sys
 from argparse import Namespace
@@ -189,9 +192,9 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser = OptionParser(
         "ibca faithfulness",
         "options of `ibca faithfulness`",
-        "Deletion and insertion curves of the attention on a sample of a test set. Every other option is one of `ibca "
-        "test` and describes the data: --config FILE (RUN/config.yaml, or the pictures' experiment where the run was "
-        "trained on maps), --data.root DIR, ...",
+        "Deletion and insertion curves of the attention on a sample of a test set, of one checkpoint and thus of one "
+        "training seed. Every other option is one of `ibca test` and describes the data: --config FILE "
+        "(RUN/config.yaml, or the pictures' experiment where the run was trained on maps), --data.root DIR, ...",
     )
     parser.allow_abbrev = False  # what is not ours is the parser's of `ibca test`
     parser.add_argument("--ckpt_path", required=True, help=CHECKPOINT)

@@ -35,7 +35,7 @@ _MEANING = {
     "class_ECE": "expected calibration error, mean over classes",
     "attention_energy": "share of a present class's attention on its lesion",
     "attention_gain": "attention_energy in multiples of that of uniform attention",
-    "other_energy": "share of it on lesions of other classes alone",
+    "other_energy": "share of it on lesions of other classes alone, 0 where there are none",
     "spurious_energy": "share of it on marks that only accompany the lesion",
     "noise_energy": "share of it on distractors",
     "pointing_game": "share of (picture, class) pairs whose highest attention is on the lesion",

@@ -104,13 +104,15 @@ class CaaMHead(Head):
             gated_BCHW, position_BHW = self._mask(x_BCHW)
             gated_BCN, position_BN = gated_BCHW.flatten(2), position_BHW.flatten(1)
             map_BLN = (self.weight.float().mean(0) @ gated_BCN) * position_BN.unsqueeze(1)
+            contribution_BLN = map_BLN / map_BLN.shape[-1]
             logits = map_BLN.mean(-1) + self.bias.float()
             losses = {}
             if self.training and labels is not None:
                 causal_BC = (gated_BCN @ position_BN.unsqueeze(-1)).squeeze(-1) / position_BN.shape[-1]
                 losses = self._losses(x_BCHW.mean((2, 3)), causal_BC, labels)
             attention = map_BLN.softmax(-1)
-        return HeadOutput(logits, attention.reshape(-1, *logits.shape[1:], *features.shape[-2:]), losses)
+        grid = (-1, *logits.shape[1:], *features.shape[-2:])
+        return HeadOutput(logits, attention.reshape(grid), losses, contribution_BLN.reshape(grid))
 
     def _mask(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The features behind the channel gate, and the spatial gate that is still to be applied (CBAM's order)."""

@@ -1,7 +1,12 @@
 """CSRA: class-specific residual attention.
 
 Zhu & Wu, "Residual Attention: A Simple but Effective Method for Multi-Label Recognition", ICCV 2021, arXiv 2108.02456.
-Different from the paper: one temperature in the place of its several heads with fixed temperatures.
+Different from the paper: one head with a temperature of one's own in the place of its 1 to 8 heads with fixed
+temperatures and weights of their own, whose logits the authors add up; their temperature 99 means the maximum, here it
+stays a softmax.
+
+Same logits as the authors' code with the same weights: one of these heads as one of theirs, several added up as several
+of theirs (the numbers in the test).
 
 Shapes: B images, C channels, H x W positions, N = H*W, L labels.
 """

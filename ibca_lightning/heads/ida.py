@@ -36,6 +36,8 @@ class IDAHead(Head):
 
     w_la is the learnt vector u_la divided by (||u_la|| + 1/32): it says where and what, as in CSRA.
     Its attention of a class is the mean of the class's A maps, which the second attention re-weighs but does not move.
+    Without it (`layers=0`) the logit is a sum over positions, and the contribution holds its terms,
+    sum_a softmax_n(w_la . x_na) w_la . x_na.
 
     Args:
         channels: Channels of the feature map.
@@ -84,14 +86,16 @@ class IDAHead(Head):
             u_ALE = self.weight.float()
             w_ALE = u_ALE / (u_ALE.norm(dim=-1, keepdim=True) + SHRINKAGE)
             x_BAEN = x_BCN.float().unflatten(1, (w_ALE.shape[0], w_ALE.shape[2]))
-            attention_BALN = (w_ALE @ x_BAEN).softmax(-1)
+            evidence_BALN = w_ALE @ x_BAEN
+            attention_BALN = evidence_BALN.softmax(-1)
             z_BLAE = (attention_BALN @ x_BAEN.transpose(2, 3)).transpose(1, 2)
             for layer in self.across:
                 z_BLAE = layer(z_BLAE)
             z_BLC = self.mix(z_BLAE.flatten(2))
             logits = (z_BLC * w_ALE.transpose(0, 1).flatten(1)).sum(-1) + self.bias.float()
-        attention = attention_BALN.mean(1).reshape(-1, *logits.shape[1:], *features.shape[-2:])
-        return HeadOutput(logits, attention, {})
+        grid = (-1, *logits.shape[1:], *features.shape[-2:])
+        contribution = None if self.across else (attention_BALN * evidence_BALN).sum(1).reshape(grid)
+        return HeadOutput(logits, attention_BALN.mean(1).reshape(grid), {}, contribution)
 
 
 class AttentionAcrossHeads(nn.Module):

@@ -87,7 +87,8 @@ def pair_figures(attention: Tensor, mask: Tensor, labels: Tensor) -> dict[str, T
         `uniform`, the same of uniform attention, which is the share of cells touched;
         `pointing`, 1 if the highest cell touches the lesion, else 0 (of several highest cells, the share that does);
         `pixel_AP`, the AP of the bilinearly upsampled map against the mask's pixels;
-        `other_energy`, the share on cells touched by the masks of other labels and not by the label's own.
+        `other_energy`, the share on cells touched by the masks of other labels and not by the label's own; 0 where
+        there are none, and such a pair counts in the mean (unlike an empty region's in `region_energy`).
     """
     attention, mask = attention.detach().float(), mask.to(attention.device)
     touched = _touched(mask, attention.shape[-2:])

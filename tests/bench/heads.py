@@ -24,6 +24,7 @@ from ibca_lightning.losses import masked_bce
 
 BATCH, REPEATS, ENOUGH, TOO_LONG = 8, 15, 0.6, 3.0
 LABELS = (5, 20, 80, 500)
+BACKBONES = (("resnet50", 384), ("resnet18", 224))  # with the side of the pictures
 PROGRESS = 0.5  # of training: every part of a head is at work
 PUBLISHED: Mapping[str, Callable[[int, int], Head]] = {
     "MLDecoderHead": partial(heads.MLDecoderHead, width=768, ffn=2048),
@@ -205,11 +206,11 @@ def main(arguments: Sequence[str]) -> None:
     names = {cls.__name__: cls for cls in every_head()}
     parser = argparse.ArgumentParser(prog="python -m tests.bench.heads", description=__doc__)
     parser.add_argument("--heads", nargs="+", choices=list(names), default=list(names), metavar="HEAD")
-    parser.add_argument("--labels", nargs="+", type=int, default=list(LABELS), help="On resnet50; 20 on resnet18.")
+    parser.add_argument("--labels", nargs="+", type=int, default=list(LABELS), help="Their numbers, on each backbone.")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    settings = (Setting("resnet50", 384, tuple(options.labels)), Setting("resnet18", 224, (20,)))
+    settings = [Setting(backbone, size, tuple(options.labels)) for backbone, size in BACKBONES]
     print("\n".join(report([names[name] for name in options.heads], settings)))
 
 

@@ -45,6 +45,13 @@ def test_a_head_that_takes_too_long_to_predict_is_not_trained() -> None:
     assert whole.train >= 0.02
 
 
+def test_every_backbone_is_tried_with_the_labels_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int, tuple[int, ...]]] = []
+    monkeypatch.setattr(bench, "report", lambda chosen, settings: asked.extend(settings) or [])
+    bench.main(["--heads", "GAPHead", "--labels", "20", "80", "500"])
+    assert asked == [("resnet50", 384, (20, 80, 500)), ("resnet18", 224, (20, 80, 500))]
+
+
 def test_tables_name_every_head_once_and_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "BATCH", 2)
     monkeypatch.setattr(bench, "ENOUGH", 0.0)

@@ -54,6 +54,20 @@ def test_attention_is_that_of_the_masked_class_map() -> None:
     torch.testing.assert_close(output.attention.flatten(2), activation.flatten(2).softmax(-1))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_contribution_sums_to_the_logit_less_its_bias(training: bool) -> None:
+    head = CaaMHead(CHANNELS, LABELS).train(training)
+    head.norm.weight.data.fill_(3.0)
+    head.bias.data.copy_(wave(LABELS))
+    output = head(features())
+    assert output.contribution is not None
+    assert output.contribution.shape == output.attention.shape
+    torch.testing.assert_close(output.contribution.sum((-2, -1)), output.logits - head.bias)
+    # the softmax of that map scaled up is the attention, so its places are right too
+    places = features()[0, 0].numel()
+    torch.testing.assert_close((places * output.contribution).flatten(2).softmax(-1), output.attention.flatten(2))
+
+
 def test_first_attention_is_near_uniform() -> None:
     torch.manual_seed(0)
     attention = CaaMHead(512, LABELS)(torch.randn(2, 512, 4, 4).relu()).attention * 16

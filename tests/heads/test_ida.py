@@ -1,5 +1,6 @@
 """IDA against numbers of its public implementation, reductions to simpler heads, and what tells heads apart."""
 
+import math
 from typing import Any
 
 import pytest
@@ -38,6 +39,29 @@ def test_one_head_without_a_second_attention_is_the_attended_half_of_csra() -> N
     csra.residual_weight = 1.0
     torch.testing.assert_close(ida(features()).logits, csra(features()).logits - mean, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ida(features()).attention, csra(features()).attention, rtol=1e-5, atol=1e-6)
+
+
+def test_contribution_by_hand_without_a_second_attention() -> None:
+    # one channel a head; weights 31/32 and 1/32 give w = 31/32 and 1/2
+    head = IDAHead(2, 1, num_heads=2, layers=0, width=0)
+    head.weight.data.copy_(torch.tensor([[[31 / 32]], [[1 / 32]]]))
+    head.bias.data.fill_(0.5)
+    x = torch.tensor([[[[0.0, math.log(3) * 32 / 31]], [[2 * math.log(4), 0.0]]]])
+    output = head(x)
+    # the first head attends (1/4, 3/4) to evidence (0, log 3), the second (4/5, 1/5) to (log 4, 0)
+    expected = torch.tensor([[[[0.8 * math.log(4), 0.75 * math.log(3)]]]])
+    torch.testing.assert_close(output.contribution, expected)
+    torch.testing.assert_close(output.logits, expected.sum((-2, -1)) + 0.5)
+
+
+def test_the_contribution_sums_to_the_logit_less_its_bias_and_is_none_behind_a_second_attention() -> None:
+    head = IDAHead(CHANNELS, LABELS, layers=0).eval()
+    head.bias.data.normal_()
+    output = head(features())
+    assert output.contribution is not None
+    assert output.contribution.shape == output.attention.shape
+    torch.testing.assert_close(output.contribution.sum((-2, -1)), output.logits - head.bias, rtol=0, atol=1e-5)
+    assert IDAHead(CHANNELS, LABELS, layers=1)(features()).contribution is None
 
 
 def test_a_second_attention_that_says_nothing_changes_nothing() -> None:
