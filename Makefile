@@ -12,6 +12,7 @@ HEADS ?= gap csra mil_attention att_vib c_gmvae cal caam ida query2label ml_deco
 SEEDS ?= 0 1 2 3 4
 TRIALS ?= 12
 OUT ?= runs/compare/$(basename $(notdir $(EXPERIMENT)))
+FOLDS ?=
 OPTIONS ?=
 RECIPE = --config $(EXPERIMENT) $(if $(MAPS),--data.root $(MAPS)) $(OPTIONS)
 
@@ -36,11 +37,13 @@ demo: $(DONE)  ## train IBCA on synthetic pictures, test it on three sets, print
 	$(BIN)/ibca test --config $$run/config.yaml --ckpt_path $$run/checkpoints/best.ckpt && \
 	echo "heat maps: $$run/attention"
 
-# EXPERIMENT the recipe, MAPS its data (empty: as the YAML says), HEADS, TRIALS a head, OPTIONS further ones of ibca fit
+# EXPERIMENT the recipe, MAPS its data (empty: as the YAML says), HEADS, TRIALS a head, OPTIONS further ones of ibca fit;
+# FOLDS=5: a trial's score is the mean over five folds of training and validation, at five times the cost (empty: one
+# split, the data's own). It is for tune alone: compare then trains and tests on the data's own split.
 tune: $(DONE)  ## search every head's options, choice by validation: make tune EXPERIMENT=... MAPS=... HEADS="gap ibca"
 	@for head in $(HEADS); do echo "== $$head"; \
 	$(BIN)/ibca tune $(RECIPE) --config experiments/heads/$$head.yaml --space experiments/spaces/$$head.yaml \
-	--trials $(TRIALS) --output $(OUT)/tune/$$head || exit; done
+	--trials $(TRIALS) $(if $(FOLDS),--folds $(FOLDS)) --output $(OUT)/tune/$$head || exit; done
 
 # Goes on where it was stopped; SEEDS a head, everything below OUT.
 compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: make compare EXPERIMENT=... MAPS=...

@@ -67,7 +67,7 @@ GROUPS = [f"g{i // 2}" for i in range(len(IDS))]
 def left_by_test(folder, found, labels, suffix, shuffled):
     """What `ibca test` leaves of one set; `shuffled`: in another order of the same pictures."""
     energy = torch.where(labels == 1, found.double(), torch.nan)
-    pairs = {"energy": energy, "uniform": energy / 2}
+    pairs = {"energy": energy, "uniform": energy / 2, "spurious_energy": energy / 3}
     content = figures(found, labels, NAMES)
     content["metrics"] |= summarise(pairs, NAMES)["metrics"]
     order = list(range(len(IDS)))[:: -1 if shuffled else 1]
@@ -123,10 +123,12 @@ def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     assert cells(out, "poor", "two")["mAP: difference [95 %]"].endswith("to good")
     difference = statistics.mean(good) - statistics.mean(fair)
     drawn = {key: resampled_figures(found, labels, GROUPS) for key, found in scores.items()}
-    low, high = paired_intervals(*([drawn[name, 0], drawn[name, 1]] for name in ("good", "fair")))["mAP"]
+    both = ([drawn[name, 0], drawn[name, 1]] for name in ("good", "fair"))
+    low, high = paired_intervals(*both, training_seeds=([0, 1], [0, 1]))["mAP"]
     assert low < difference < high
     assert row["mAP: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"
     assert "over 12 groups" in out
+    assert "training seeds drawn with replacement in each resample." in out
     assert (tmp_path / "out/compare.md").read_text() == out
     # And everything, exact, in the CSV.
     table = {(row["method"], row["set"]): row for row in csv.DictReader((tmp_path / "out/methods.csv").open())}
@@ -139,6 +141,36 @@ def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     assert float(exact["mAP\\C_low"]) < float(exact["mAP\\C_high"])
     assert float(exact["mAP_drop"]) == pytest.approx(float(table["good", "one"]["mAP"]) - float(exact["mAP"]))
     assert table["good", "one"]["mAP_drop"] == ""
+
+
+def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
+    options = ("--reference", "best", "--without", "C", "--differences", "mAP", "spurious_energy")
+    out = done("compare", sweep[0], *options, "--output", tmp_path / "out").out
+    rows = list(csv.DictReader((tmp_path / "out/methods.csv").open()))
+    expected = {"mAP": max, "mAP\\C": max, "attention_energy": max, "ECE": min, "spurious_energy": min}
+    found = {name: {} for name in expected}
+    for row in (row for row in rows if row["set"] == "two"):
+        for name, best in expected.items():
+            others = [other for other in rows if other["set"] == "two" and other is not row]
+            reference = best(others, key=lambda other: float(other[name]))
+            found[name][row["method"]] = row[f"{name}_reference"]
+            assert row[f"{name}_reference"] == reference["method"], name
+            difference = float(row[name]) - float(reference[name])
+            assert float(row[f"{name}_difference"]) == pytest.approx(difference), name
+            low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
+            assert [low, difference, high] == sorted([low, difference, high]), name
+        assert row["reference"] == row["mAP_reference"]
+        assert row["attention_gain_reference"]
+        assert row["mAP_drop_reference"] == "", "what was not resampled has no difference"
+    assert found["spurious_energy"]["good"] == "poor" != found["mAP"]["good"]
+    assert cells(out, "good", "two")["spurious_energy: difference [95 %]"].endswith("to poor")
+    assert cells(out, "good", "two")["mAP: difference [95 %]"].endswith("to fair")
+
+
+def test_one_seed_is_said_to_show_no_spread(sweep):
+    for path in sweep[0].glob("*-1/test_*"):
+        path.unlink()
+    assert "in each resample (a single one shows no spread)." in done("compare", sweep[0], "--reference", "poor").out
 
 
 def test_figures_of_faithfulness_stand_with_those_of_their_set(sweep):

@@ -96,8 +96,8 @@ def _methods(rows: list[Row], options: Namespace) -> tuple[str, list[list[Any]]]
     for (_, test_set), group in _groups(rows).items():
         runs = [Path(row.run) for row in group]
         figures = {name: [row.figures.get(name) for row in group] for row in group for name in row.figures}
-        name = methods.method_name(runs, [row.seed for row in group])
-        all_methods.append(methods.Method(name, test_set, runs, figures))
+        seeds = [row.seed for row in group]
+        all_methods.append(methods.Method(methods.method_name(runs, seeds), test_set, runs, seeds, figures))
     if options.cost:
         methods.add_costs(all_methods)
     methods.add_drops(all_methods)
@@ -221,7 +221,8 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--output", help="Folder for compare.md, compare.csv and methods.csv.")
     parser.add_argument(
         "--reference", metavar="NAME|best",
-        help="Differences of every method to this one, or to the best other one, with paired intervals.",
+        help="Differences of every method to this one, or figure by figure to the best other one, with intervals of a "
+        "paired bootstrap that draws groups (such as patients) and training seeds with replacement.",
     )  # fmt: skip
     parser.add_argument(
         "--differences", nargs="+", default=["mAP"], help="Figures whose differences are printed (default mAP)."

@@ -1,7 +1,8 @@
 """One row a method: mean and deviation over seeds, and how sure the difference to another method is.
 
-The interval of a difference comes from a paired bootstrap over groups (photographs, patients): each resample draws the
-same groups for both methods, and takes the mean over a method's seeds within the resample.
+The interval of a difference comes from a paired bootstrap over groups (photographs, patients) and training seeds: each
+resample draws the same groups for both methods, crossed with seeds (the same ones where both have the same), and takes
+the mean over the seeds drawn.
 """
 
 import re
@@ -19,6 +20,21 @@ DROP = "mAP_drop"
 _LESS_IS_BETTER = ("spurious_energy", "noise_energy", "other_energy", "deletion", "ECE", "class_ECE", DROP)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Of one figure, to another method.
+
+    Attributes:
+        reference: Name of the other method.
+        value: Difference of the means over seeds.
+        interval: [low, high]; None where it is undefined in every resample.
+    """
+
+    reference: str
+    value: float
+    interval: list[float] | None
+
+
 @dataclass
 class Method:
     """One method on one test set.
@@ -27,9 +43,9 @@ class Method:
         name: For people.
         test_set: `test`, or the name of one of several.
         runs: A run folder a seed.
+        seeds: The seed of each run; None where it is not known.
         figures: By name, a value a seed; None where it is undefined.
-        reference: Name of the method that `differences` are to.
-        differences: By figure, (difference of the means, [low, high] or None).
+        differences: By figure, to the reference in that figure.
         parameters: Of the head.
         milliseconds: Of CPU time that the head takes for a picture.
     """
@@ -37,9 +53,9 @@ class Method:
     name: str
     test_set: str
     runs: list[Path]
+    seeds: list[int | None]
     figures: dict[str, list[float | None]]
-    reference: str | None = None
-    differences: dict[str, tuple[float, list[float] | None]] = field(default_factory=dict)
+    differences: dict[str, Difference] = field(default_factory=dict)
     parameters: int | None = None
     milliseconds: float | None = None
 
@@ -69,7 +85,8 @@ def add_samples(methods: Sequence[Method], reference: str | None, without: Seque
 
     Args:
         methods: All on one test set; changed in place.
-        reference: Name of a method, `best` for the best other one by mean mAP, or None for no differences.
+        reference: Name of a method, None for no differences, or `best`: in each figure the other one that is best in
+            its mean over seeds, the lowest where less is better.
         without: Classes to leave out of a further mAP.
 
     Returns:
@@ -79,7 +96,7 @@ def add_samples(methods: Sequence[Method], reference: str | None, without: Seque
         InputError: Predictions are missing or not of the same pictures, or there is no such method or class.
     """
     from ibca_lightning.commands.tested import Tested, read_tested
-    from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
+    from ibca_lightning.metrics.intervals import resampled_figures
     from ibca_lightning.metrics.multilabel import figures
 
     first: tuple[Path, Tested] | None = None
@@ -105,14 +122,7 @@ def add_samples(methods: Sequence[Method], reference: str | None, without: Seque
     if reference is not None:
         _refuse_unknown(methods, reference)
         for method in methods:
-            other = _reference(method, methods, reference)
-            if other is None:
-                continue
-            method.reference = other.name
-            for name, interval in paired_intervals(drawn[method.name], drawn[other.name]).items():
-                ours, theirs = method.mean(name), other.mean(name)
-                if ours is not None and theirs is not None:
-                    method.differences[name] = ours - theirs, interval
+            _add_differences(method, methods, reference, drawn)
     return len(set(first[1].groups)) if first else 0
 
 
@@ -169,26 +179,33 @@ def markdown(methods: Sequence[Method], shown: Sequence[str] | None, compared: S
         lines.append(f"| {method.name} | " + " | ".join(cells) + " |")
     if compared:
         note = f"Difference to the method named, paired bootstrap over {groups} groups, {RESAMPLES} resamples"
-        lines += ["", f"{note}; seeds averaged within each resample."]
+        single = "" if all(len(method.runs) > 1 for method in methods) else " (a single one shows no spread)"
+        lines += ["", f"{note}; training seeds drawn with replacement in each resample{single}."]
     return "\n".join(lines) + "\n"
 
 
 def table(methods: Sequence[Method]) -> Iterator[list[Any]]:
-    """Rows of the CSV: everything, exact; a figure's mean, deviation, difference to the reference and its interval."""
+    """Rows of the CSV: everything, exact; a figure's mean, deviation, difference and its interval.
+
+    Behind all figures stands for each what it was compared with; `reference` is that of mAP.
+    """
     names = list(dict.fromkeys(name for method in methods for name in method.figures))
     parts = ("", "_sd", "_difference", "_low", "_high")
     yield [
         "method", "set", "seeds", "reference", "head_parameters", "head_ms",
-        *(f"{name}{part}" for name in names for part in parts),
+        *(f"{name}{part}" for name in names for part in parts), *(f"{name}_reference" for name in names),
     ]  # fmt: skip
     for method in methods:
+        references = {name: difference.reference for name, difference in method.differences.items()}
         cells: list[Any] = [
-            method.name, method.test_set, len(method.runs), method.reference, method.parameters, method.milliseconds,
+            method.name, method.test_set, len(method.runs), references.get("mAP"), method.parameters,
+            method.milliseconds,
         ]  # fmt: skip
         for name in names:
-            difference, interval = method.differences.get(name, (None, None))
-            cells += [method.mean(name), method.deviation(name), difference, *(interval or (None, None))]
-        yield cells
+            found = method.differences.get(name)
+            ends = (found.interval if found else None) or (None, None)
+            cells += [method.mean(name), method.deviation(name), found.value if found else None, *ends]
+        yield [*cells, *(references.get(name) for name in names)]
 
 
 def method_name(runs: Sequence[Path], seeds: Sequence[int | None]) -> str:
@@ -210,11 +227,26 @@ def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
         raise InputError("methods whose run folders have names of their own", f"{twice} twice", "rename a run folder")
 
 
-def _reference(method: Method, methods: Sequence[Method], reference: str) -> Method | None:
-    others = [other for other in methods if other is not method and other.mean("mAP") is not None]
-    if reference != "best":
-        others = [other for other in others if other.name == reference]
-    return max(others, key=lambda other: other.mean("mAP") or 0.0, default=None)
+def _add_differences(
+    method: Method, methods: Sequence[Method], reference: str, drawn: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    from ibca_lightning.metrics.intervals import paired_intervals
+
+    for name in drawn[method.name][0]:
+        known = [other for other in methods if all(name in figures for figures in drawn[other.name])]
+        other = _reference(method, known, reference, name)
+        ours, theirs = method.mean(name), other.mean(name) if other else None
+        if method not in known or other is None or ours is None or theirs is None:
+            continue
+        first, second = ([{name: figures[name]} for figures in drawn[own.name]] for own in (method, other))
+        interval = paired_intervals(first, second, training_seeds=(method.seeds, other.seeds))[name]
+        method.differences[name] = Difference(other.name, ours - theirs, interval)
+
+
+def _reference(method: Method, methods: Sequence[Method], reference: str, figure: str) -> Method | None:
+    others = [other for other in methods if other is not method and reference in ("best", other.name)]
+    best = _best(others, figure)
+    return next((other for other in others if best is not None and other.mean(figure) == best), None)
 
 
 def _require_same(first: Any, other: Any, one: Path, two: Path) -> None:
@@ -238,6 +270,6 @@ def _best(methods: Sequence[Method], name: str) -> float | None:
 def _difference(method: Method, name: str) -> str:
     if name not in method.differences:
         return "-"
-    difference, interval = method.differences[name]
-    ends = f" [{interval[0]:+.4f}, {interval[1]:+.4f}]" if interval else ""
-    return f"{difference:+.4f}{ends} to {method.reference}"
+    found = method.differences[name]
+    ends = f" [{found.interval[0]:+.4f}, {found.interval[1]:+.4f}]" if found.interval else ""
+    return f"{found.value:+.4f}{ends} to {found.reference}"

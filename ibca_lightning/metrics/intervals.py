@@ -60,28 +60,46 @@ def bootstrap_intervals(
 
 
 def paired_intervals(
-    first: Sequence[Mapping[str, Floats]], second: Sequence[Mapping[str, Floats]], level: float = 0.95
+    first: Sequence[Mapping[str, Floats]],
+    second: Sequence[Mapping[str, Floats]],
+    level: float = 0.95,
+    training_seeds: tuple[Sequence[int | None], Sequence[int | None]] | None = None,
+    seed: int = 0,
 ) -> dict[str, list[float] | None]:
     """Compute percentile intervals of the differences between two methods on the same samples.
 
-    A resample draws the same groups for both, and each method's figure is the mean over its training seeds: the
-    interval says what another test set from the same source would do to the difference of the two means.
+    A resample draws the same groups for both, and crossed with them, also with replacement, as many training seeds as a
+    method has; its figure is the mean over the seeds drawn. The interval says what another test set from the same
+    source and another training with other seeds would do to the difference of the two means. Methods that were trained
+    with the same seeds are paired by seed; else each draws its own. Of n seeds a bootstrap shows (n - 1) / n of the
+    variance between seeds, and of one seed nothing.
 
     Args:
-        first: `resampled_figures` of each seed of one method.
-        second: Of the other, on the same samples in the same order, with the same groups and seed of the draws.
+        first: `resampled_figures` of each seed of one method, S of them.
+        second: Of the other, T of them, on the same samples in the same order, with the same groups and seed of the
+            draws.
         level: Of the interval, in (0, 1).
+        training_seeds: S and T seeds; None: not known, drawn independently.
+        seed: Of the draws of training seeds, which are a stream of their own beside those of groups.
 
     Returns:
         [low, high] of first - second for each figure that all of them have; None where it is undefined in every
-        resample.
+        resample. Resamples in which a figure is undefined for a seed drawn are left out for it.
     """
-    result: dict[str, list[float] | None] = {}
-    for name in first[0]:
-        if all(name in drawn for drawn in (*first, *second)):
-            ours, theirs = (np.mean([drawn[name] for drawn in seeds], axis=0) for seeds in (first, second))
-            result[name] = _interval(ours - theirs, level)
-    return result
+    names = [name for name in first[0] if all(name in drawn for drawn in (*first, *second))]
+    if not names:
+        return {}
+    resamples = first[0][names[0]].size
+    # Not the stream of `_weights`: the draws of seeds would follow those of groups.
+    generator = np.random.default_rng([seed, 1])
+    ours, theirs = (generator.integers(len(seeds), size=(resamples, len(seeds))).T for seeds in (first, second))
+    if training_seeds is not None and _same_seeds(*training_seeds):
+        draw = ours
+        ours, theirs = (np.argsort(np.asarray(seeds))[draw] for seeds in training_seeds)
+    return {
+        name: _interval(_mean_of_drawn(first, name, ours) - _mean_of_drawn(second, name, theirs), level)
+        for name in names
+    }
 
 
 def resampled_figures(
@@ -208,6 +226,18 @@ def _resampled(
         kind: {name: np.concatenate([chunk[kind][name] for chunk in drawn]) for name in figures}
         for kind, figures in (drawn[0] if drawn else {}).items()
     }
+
+
+def _same_seeds(first: Sequence[int | None], second: Sequence[int | None]) -> bool:
+    """Whether the two were trained with the same seeds, each known and used once."""
+    return None not in first and len(set(first)) == len(first) == len(second) and set(first) == set(second)
+
+
+def _mean_of_drawn(seeds: Sequence[Mapping[str, Floats]], name: str, drawn: NDArray[np.int64]) -> Floats:
+    """The mean of a figure over the seeds that each resample draws, (S, R): (R,)."""
+    values = np.stack([figures[name] for figures in seeds])
+    mean: Floats = values[drawn, np.arange(drawn.shape[1])].mean(axis=0)
+    return mean
 
 
 def _interval(values: Floats, level: float) -> list[float] | None:

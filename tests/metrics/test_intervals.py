@@ -102,34 +102,105 @@ def test_one_group_has_no_spread():
         assert interval == pytest.approx([metrics[name]] * 2, abs=1e-6)
 
 
-def test_paired_intervals_equal_a_loop_over_repeated_rows():
+@pytest.mark.parametrize(
+    ("sizes", "seeds"),
+    [
+        ((2, 1), None),
+        ((3, 3), ([4, 2, 9], [9, 4, 2])),  # the same seeds in another order
+        ((3, 2), ([4, 2, 9], [4, 2])),
+        ((2, 2), ([1, 1], [1, 1])),  # twice the same seed is no pair
+        ((2, 2), ([1, None], [1, None])),
+    ],
+)
+def test_paired_intervals_equal_a_loop_over_repeated_rows(sizes, seeds):
     rng = np.random.default_rng(0)
     labels = torch.from_numpy(rng.choice([0, 1, -1], size=(20, 2), p=[0.5, 0.4, 0.1]))
     groups = [f"g{i}" for i in rng.integers(0, 8, 20)]
-    # Two seeds of one method against one of the other.
-    runs = [torch.from_numpy(rng.random((20, 2))) for _ in range(3)]
+    runs = [torch.from_numpy(rng.random((20, 2))) for _ in range(sum(sizes))]
     energies = [torch.where(labels == 1, run**2, torch.nan) for run in runs]
     ordered = [[i for i, group in enumerate(groups) if group == name] for name in sorted(set(groups))]
     draws, differences = np.random.default_rng(5), []
-    for _ in range(100):
+    of_seeds = np.random.default_rng([5, 1])
+    ours, theirs = (of_seeds.integers(size, size=(30, size)).tolist() for size in sizes)
+    for resample in range(30):
+        first, second = ours[resample], [sizes[0] + k for k in theirs[resample]]
+        if sizes == (3, 3):  # the k-th smallest seed of each
+            first, second = ([[1, 0, 2][k] for k in first], [[5, 4, 3][k] for k in first])
         rows = [i for draw in draws.integers(len(ordered), size=len(ordered)) for i in ordered[draw]]
         values = [
             figures(run[rows], labels[rows], ["a", "b"])["metrics"]
             | summarise({"energy": energy[rows]}, ["a", "b"])["metrics"]
             for run, energy in zip(runs, energies, strict=True)
         ]
-        differences.append({k: (values[0][k] + values[1][k]) / 2 - values[2][k] for k in values[0]})
+        one = {}
+        for name in values[0]:
+            mine = [values[k][name] for k in first]
+            other = [values[k][name] for k in second]
+            one[name] = sum(mine) / len(mine) - sum(other) / len(other)
+        differences.append(one)
     drawn = [
-        resampled_figures(run, labels, groups, 100, 5, {"energy": energy})
+        resampled_figures(run, labels, groups, 30, 5, {"energy": energy})
         for run, energy in zip(runs, energies, strict=True)
     ]
-    result = paired_intervals(drawn[:2], drawn[2:], level=0.9)
+    first, second = drawn[: sizes[0]], drawn[sizes[0] :]
+    result = paired_intervals(first, second, 0.9, seeds, seed=5)
     assert set(result) == set(differences[0])
     for name, interval in result.items():
         expected = np.percentile([difference[name] for difference in differences], [5, 95]).tolist()
         assert interval == pytest.approx(expected, abs=1e-6), name
     assert paired_intervals(drawn[:1], drawn[:1])["mAP"] == [0.0, 0.0], "a method equals itself for sure"
-    assert "attention_energy" not in paired_intervals(drawn[:1], [resampled_figures(runs[2], labels, groups, 100, 5)])
+    assert "attention_energy" not in paired_intervals(drawn[:1], [resampled_figures(runs[2], labels, groups, 30, 5)])
+
+
+def seeds_of_chance(qualities):
+    """What two methods of some seeds give on many groups; how well a seed separates is all that differs."""
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy((rng.random((400, 3)) < 0.4).astype(np.int64))
+    noise = torch.from_numpy(rng.random((400, 3)))
+    return [
+        [resampled_figures((q * labels + (1 - q) * noise).clamp(0, 1), labels, resamples=500) for q in method]
+        for method in qualities
+    ]
+
+
+def of_groups_alone(first, second, level=0.95):
+    """The interval of a bootstrap that averages the seeds in each resample."""
+    means = [sum(drawn["mAP"] for drawn in method) / len(method) for method in (first, second)]
+    return np.percentile(means[0] - means[1], [50 * (1 - level), 50 * (1 + level)]).tolist()
+
+
+def test_a_difference_that_is_chance_between_seeds_is_not_significant():
+    # Two methods of one kind: their seeds scatter alike, and these five happened to be better.
+    first, second = seeds_of_chance([(0.1, 0.2, 0.3, 0.25, 0.15), (0.05, 0.15, 0.25, 0.2, 0.16)])
+    assert of_groups_alone(first, second)[0] > 0
+    low, high = paired_intervals(first, second)["mAP"]
+    assert low < 0 < high
+
+
+def test_what_a_seed_does_to_both_methods_cancels():
+    first, second = seeds_of_chance([(0.1, 0.2, 0.3), (0.26, 0.16, 0.06)])
+    low, high = paired_intervals(first, second, training_seeds=([1, 2, 3], [3, 2, 1]))["mAP"]
+    assert low > 0, "each seed is better by the same"
+    for others in ([3, 2, 4], [1, 2, 3]):  # independent, or another partner
+        wide = paired_intervals(first, second, training_seeds=([1, 2, 3], others))["mAP"]
+        assert wide[0] < 0
+        assert wide[1] - wide[0] > 3 * (high - low)
+    mirrored = paired_intervals(second, first, training_seeds=([3, 2, 1], [1, 2, 3]))["mAP"]
+    assert mirrored == pytest.approx([-high, -low])
+
+
+def test_one_seed_each_has_the_interval_of_groups_alone():
+    first, second = seeds_of_chance([(0.2,), (0.1,)])
+    for seeds in (None, ([0], [0]), ([0], [1])):
+        assert paired_intervals(first, second, training_seeds=seeds)["mAP"] == of_groups_alone(first, second)
+
+
+def test_a_resample_that_draws_an_undefined_seed_is_left_out():
+    undefined = np.full(400, np.nan)
+    first = [{"mAP": np.full(400, 0.5)}, {"mAP": undefined}]
+    # The second seed is in three quarters of the resamples; the others are of the first alone.
+    assert paired_intervals(first, [{"mAP": np.full(400, 0.2)}])["mAP"] == pytest.approx([0.3, 0.3])
+    assert paired_intervals([{"mAP": undefined}], first)["mAP"] is None
 
 
 def test_the_number_of_groups_must_fit():
