@@ -109,6 +109,7 @@ def resampled_figures(
     resamples: int = 1000,
     seed: int = 0,
     pairs: Mapping[str, Tensor] | None = None,
+    class_figures: Sequence[str] | None = None,
 ) -> dict[str, Floats]:
     """Compute every figure of `metrics` in each resample.
 
@@ -119,6 +120,7 @@ def resampled_figures(
         resamples: R.
         seed: Of the draws.
         pairs: Each (B, L).
+        class_figures: L names under which the AP of each class is returned too; None leaves them out.
 
     Returns:
         (R,) for each figure, NaN where it is undefined.
@@ -126,8 +128,12 @@ def resampled_figures(
     Raises:
         InputError: As `bootstrap_intervals`.
     """
-    drawn = _resampled(probabilities, labels, groups, resamples, seed, pairs, None, classes=False)
-    return drawn.get("intervals", {})
+    classes = class_figures is not None
+    drawn = _resampled(probabilities, labels, groups, resamples, seed, pairs, None, classes=classes)
+    found = drawn.get("intervals", {})
+    if class_figures is not None and drawn:
+        found |= dict(zip(class_figures, drawn["per_class_intervals"]["AP"].T, strict=True))
+    return found
 
 
 def every_interval(

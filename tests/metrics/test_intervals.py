@@ -79,6 +79,18 @@ def test_classes_and_stored_thresholds_equal_a_loop_over_repeated_rows(seed):
     assert (without["tuned_intervals"], without["tuned_per_class_intervals"]) == ({}, {})
 
 
+def test_drawn_precisions_of_classes_have_the_intervals_of_classes():
+    probabilities, labels, groups, pairs = case(1)
+    drawn = resampled_figures(probabilities, labels, groups, 40, 3, pairs, class_figures=["AP/a", "AP/b", "AP/c"])
+    expected = every_interval(probabilities, labels, ["a", "b", "c"], groups, None, 40, 3)["per_class_intervals"]
+    for name in ("a", "b", "c"):
+        ends = np.nanpercentile(drawn.pop(f"AP/{name}"), [2.5, 97.5]).tolist()
+        assert ends == pytest.approx(expected[name]["AP"], abs=1e-9)
+    plain = resampled_figures(probabilities, labels, groups, 40, 3, pairs)
+    assert drawn.keys() == plain.keys()
+    assert all(np.array_equal(drawn[name], plain[name], equal_nan=True) for name in plain), "the same draws"
+
+
 def test_resamples_without_the_figure_are_left_out():
     # One positive in two samples: half of the resamples hold both, and in those the AP is 1.
     result = bootstrap_intervals(torch.tensor([[0.9], [0.1]]), torch.tensor([[1], [0]]), resamples=50)
