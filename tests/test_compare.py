@@ -143,6 +143,92 @@ def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     assert table["good", "one"]["mAP_drop"] == ""
 
 
+# --- the AP of each class ---------------------------------------------------------------------------------------------
+
+
+def left_by_hand(folder, found, labels, names):
+    """What `ibca test` leaves of a few pictures."""
+    ids = [f"{i}.png" for i in range(len(labels))]
+    content = figures(found, labels, names)
+    write_evaluation(folder, Evaluation("test", content, ids, found, labels, names, ids, {}))
+
+
+def test_precisions_of_classes_are_means_over_seeds(tmp_path):
+    # AP by hand: the positives of SE stand at ranks 1 and 3, then 2 and 4; that of a|ECE at rank 1, then 4.
+    labels, names = torch.tensor([[1, 0, 1], [0, 1, 1], [1, 0, 1], [0, 0, 1]]), ["SE", "a|ECE", "all"]
+    by_seed = {0: [[0.9, 0.1, 0.5], [0.8, 0.9, 0.5], [0.7, 0.2, 0.5], [0.6, 0.3, 0.5]],
+               1: [[0.8, 0.4, 0.5], [0.9, 0.1, 0.5], [0.6, 0.3, 0.5], [0.7, 0.2, 0.5]]}  # fmt: skip
+    for seed, scores in by_seed.items():
+        left_by_hand(tmp_path / fake(tmp_path / f"own-{seed}", seed, "A", 0.0), torch.tensor(scores), labels, names)
+    left_by_hand(tmp_path / fake(tmp_path / "bad", 0, "B", 0.0), torch.tensor(by_seed[1]), labels, names)
+    runs = [tmp_path / name for name in ("own-0", "own-1", "bad")]
+    out = done("compare", *runs, "--per_class", "--output", tmp_path / "out").out
+    by_hand = {"SE": ((1 + 2 / 3) / 2, (1 / 2 + 2 / 4) / 2), "a|ECE": (1, 1 / 4)}
+    rows = {row["method"]: row for row in csv.DictReader((tmp_path / "out/methods.csv").open())}
+    for name, (one, two) in by_hand.items():
+        mean, deviation = (one + two) / 2, abs(one - two) / 2**0.5  # n - 1 = 1
+        assert float(rows["own"][f"AP/{name}"]) == pytest.approx(mean, abs=1e-6)
+        assert float(rows["own"][f"AP/{name}_sd"]) == pytest.approx(deviation, abs=1e-6)
+        assert rows["own"][f"AP/{name}_low"] == "", "no reference, no difference"
+        assert float(rows["bad"][f"AP/{name}"]) == pytest.approx(two, abs=1e-6)
+        assert rows["bad"][f"AP/{name}_sd"] == ""
+    assert rows["own"]["AP/all"] == "", "without a negative there is no AP"
+    header, _, own, bad = out.splitlines()[:4]
+    assert header.endswith(r"| AP/SE | AP/a\|ECE | AP/all |")
+    assert own.endswith("| **0.6667 ± 0.2357** | **0.6250 ± 0.5303** | - |"), "the higher one is better, for a|ECE too"
+    assert bad.endswith("| 0.5000 | 0.2500 | - |")
+    assert r"| AP/SE | AP/a\|ECE | AP/all |" in out.split("| run | set |")[1].splitlines()[0]
+    exact = list(csv.DictReader((tmp_path / "out/compare.csv").open()))
+    assert [float(row["AP/a|ECE"]) for row in exact] == pytest.approx([1, 0.25, 0.25])
+
+
+def test_figures_and_differences_name_classes(sweep):
+    folder, scores, labels = sweep
+    options = ("--reference", "fair", "--differences", "AP/B", "--figures", "mAP", "AP/B")
+    out = done("compare", folder, *options, "--per_class").out
+    row = cells(out, "good", "two")
+    assert list(row) == ["two", "seeds", "mAP", "AP/B", "mAP_drop", "AP/B: difference [95 %]"]
+    assert "| run | set | mAP | AP/B |" in out
+    alone = {key: figures(found[:, 1:2], labels[:, 1:2], ["B"])["metrics"]["mAP"] for key, found in scores.items()}
+    drawn = {key: resampled_figures(found[:, 1:2], labels[:, 1:2], GROUPS) for key, found in scores.items()}
+    means = {name: (alone[name, 0] + alone[name, 1]) / 2 for name in ("good", "fair")}
+    both = ([drawn[name, 0], drawn[name, 1]] for name in ("good", "fair"))
+    low, high = paired_intervals(*both, training_seeds=([0, 1], [0, 1]))["mAP"]
+    assert low < high
+    difference = means["good"] - means["fair"]
+    assert row["AP/B: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"
+    assert "AP/" not in done("compare", folder, "--reference", "fair").out, "only where asked for"
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "said"),
+    [
+        (["--figures", "AP/B"], None, "got AP/B; add --per_class"),
+        (["--per_class", "--figures", "AP/Z"], None, "AP/A, AP/B, AP/C), got AP/Z; correct --figures"),
+        (["--per_class"], {"metrics": {"mAP": 0.5}}, "AP of each class under per_class in"),
+        (["--per_class"], {"metrics": {"mAP": 0.5}, "per_class": {"A": {"AP": "x"}}}, "run ibca test again"),
+        (["--per_class"], {"metrics": {"mAP": 0.5}, "per_class": 3}, "run ibca test again"),
+    ],
+)
+def test_classes_that_are_not_there_are_refused(sweep, options, change, said):
+    if change:
+        (sweep[0] / "good-1/test_metrics.two.json").write_text(json.dumps(change))
+    result = ibca("compare", sweep[0], *options)
+    assert result.code == 2
+    assert said in result.errors[0]
+
+
+def test_intervals_of_classes_stand_with_their_runs(sweep):
+    path = sweep[0] / "good-1/test_metrics.two.json"
+    content = json.loads(path.read_text())
+    content["per_class"]["B"]["AP"], content["per_class_intervals"] = (
+        0.5,
+        {"B": {"AP": [0.25, 0.75]}, "C": {"AP": None}},
+    )
+    path.write_text(json.dumps(content))
+    assert "| 0.5000 [0.250, 0.750] |" in done("compare", sweep[0], "--per_class", "--figures", "AP/B").out
+
+
 def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
     options = ("--reference", "best", "--without", "C", "--differences", "mAP", "spurious_energy")
     out = done("compare", sweep[0], *options, "--output", tmp_path / "out").out

@@ -2,7 +2,8 @@
 
 Runs whose configurations differ in nothing but the seed are one method: behind their rows stands their mean and
 standard deviation (over seeds, n - 1). The figures and intervals are those of `test_metrics*.json`; only what is asked
-for by `--reference`, `--without` and `--cost` is computed, and then a table with one row a method stands first.
+for by `--reference`, `--without` and `--cost` is computed. With one of them, or with `--per_class`, which adds the AP
+of each class as `AP/<class>`, a table with one row a method stands first.
 """
 
 import csv
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 
 from ibca_lightning.commands import methods
-from ibca_lightning.commands.figures_json import figure_files, read_figures
+from ibca_lightning.commands.figures_json import CLASS_AP, class_precisions, figure_files, read_figures
 from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.commands.yaml_text import load
 from ibca_lightning.errors import InputError
@@ -37,8 +38,8 @@ class Row:
         run: The run folder.
         test_set: `test`, or the name of one of several.
         method: What the run's configuration says without its seed; equal for runs that differ in the seed alone.
-        figures: `metrics` of the JSON.
-        intervals: `intervals` of the JSON.
+        figures: `metrics` of the JSON, and `AP/<class>` where it was asked for.
+        intervals: `intervals` of the JSON, by the same names.
         seed: `seed_everything` of the configuration; None where there is none.
     """
 
@@ -60,10 +61,11 @@ def compare(arguments: list[str]) -> int:
         0; every failure is an exception.
     """
     options = _parse(arguments)
-    rows = [row for folder in options.runs for run in _runs_below(Path(folder)) for row in read_run(run)]
+    runs = [run for folder in options.runs for run in _runs_below(Path(folder))]
+    rows = [row for run in runs for row in read_run(run, per_class=options.per_class)]
     text = markdown(rows, options.figures)  # refuses unknown figures before anything is computed
     files = {"compare.csv": list(table(rows))}
-    if options.reference or options.without or options.cost:
+    if options.reference or options.without or options.cost or options.per_class:
         by_method, files["methods.csv"] = _methods(rows, options)
         text = f"{by_method}\n{text}"
     if options.output:
@@ -104,16 +106,17 @@ def _methods(rows: list[Row], options: Namespace) -> tuple[str, list[list[Any]]]
     texts = []
     for test_set in dict.fromkeys(method.test_set for method in all_methods):
         own = [method for method in all_methods if method.test_set == test_set]
-        groups = methods.add_samples(own, options.reference, options.without or [])
+        groups = methods.add_samples(own, options.reference, options.without or [], per_class=options.per_class)
         texts.append(methods.markdown(own, options.figures, options.differences, groups))
     return "\n".join(texts), list(methods.table(all_methods))
 
 
-def read_run(run: Path) -> list[Row]:
+def read_run(run: Path, *, per_class: bool = False) -> list[Row]:
     """The test sets of one run.
 
     Args:
         run: A run folder.
+        per_class: Whether to add the AP of each class.
 
     Returns:
         One row a test set.
@@ -126,6 +129,9 @@ def read_run(run: Path) -> list[Row]:
     for test_set, file in figure_files(run).items():
         content = read_figures(file, "test")
         figures, intervals = dict(content["metrics"]), dict(content.get("intervals", {}))
+        if per_class:
+            precisions, their_intervals = class_precisions(content, file)
+            figures, intervals = figures | precisions, intervals | their_intervals
         if faithful.get("test_set") == test_set:
             for name in (n for n in _FAITHFULNESS if n in faithful["metrics"]):
                 figures[name], intervals[name] = faithful["metrics"][name], faithful.get("intervals", {}).get(name)
@@ -149,14 +155,15 @@ def markdown(rows: list[Row], names: list[str] | None = None) -> str:
     known = list(dict.fromkeys(name for row in rows for name in row.figures))
     for name in names or []:
         if name not in known:
-            raise InputError(f"a figure of the runs ({', '.join(known)})", name, "correct --figures")
+            of_class = name.startswith(CLASS_AP) and not any(own.startswith(CLASS_AP) for own in known)
+            to_do = "add --per_class" if of_class else "correct --figures"
+            raise InputError(f"a figure of the runs ({', '.join(known)})", name, to_do)
     shown = names or known
-    lines = ["| run | set | " + " | ".join(shown) + " |", "|---|---|" + "---:|" * len(shown)]
+    lines = ["| run | set | " + " | ".join(map(methods.cell, shown)) + " |", "|---|---|" + "---:|" * len(shown)]
     for (_, test_set), group in _groups(rows).items():
         for row in group:
             cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
-            run = " ".join(row.run.split()).replace("|", r"\|")  # a folder may be called anything
-            lines.append(f"| {run} | {test_set} | " + " | ".join(cells) + " |")
+            lines.append(f"| {methods.cell(row.run)} | {test_set} | " + " | ".join(cells) + " |")
         if len(group) > 1:
             cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
             lines.append(f"| **mean ± sd of these {len(group)} seeds** | {test_set} | " + " | ".join(cells) + " |")
@@ -218,6 +225,10 @@ def _parse(arguments: list[str]) -> Namespace:
     parser = OptionParser("ibca compare", "ibca compare RUN RUN ...", "The test figures of several runs in one table.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="Tested run folders, or folders of them.")
     parser.add_argument("--figures", nargs="+", help="Figures to print, such as mAP CF1; default all.")
+    parser.add_argument(
+        "--per_class", action="store_true",
+        help="The AP of each class too, as AP/CLASS, also in --figures and --differences.",
+    )  # fmt: skip
     parser.add_argument("--output", help="Folder for compare.md, compare.csv and methods.csv.")
     parser.add_argument(
         "--reference", metavar="NAME|best",

@@ -7,6 +7,8 @@ from typing import Any
 
 from ibca_lightning.errors import InputError
 
+CLASS_AP = "AP/"  # in front of the name of a class: its average precision
+
 
 def figure_files(run: Path) -> dict[str, Path]:
     """The figures of each test set of a run: `test` where there is one, or by name, the first one first.
@@ -46,3 +48,32 @@ def read_figures(file: Path, command: str) -> dict[str, Any]:
         raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
     assert isinstance(content, dict)
     return content
+
+
+def class_precisions(
+    content: dict[str, Any], file: Path
+) -> tuple[dict[str, float | None], dict[str, list[float] | None]]:
+    """The average precision of each class, as figures beside those of `metrics`.
+
+    Args:
+        content: Of `ibca test`, from `read_figures`.
+        file: Where it was read, for messages.
+
+    Returns:
+        By `AP/<class>`, None for a class without a positive or without a negative; and the intervals of those that have
+        one in the JSON.
+
+    Raises:
+        InputError: When it holds no figures of classes.
+    """
+    try:
+        figures = {CLASS_AP + name: own["AP"] for name, own in dict(content["per_class"]).items()}
+        stored = dict(content.get("per_class_intervals", {})).items()
+        intervals = {CLASS_AP + name: own["AP"] for name, own in stored}
+        for value in (*figures.values(), *(end for interval in intervals.values() for end in interval or ())):
+            if value is not None:
+                math.isfinite(value)  # a TypeError where it is no number
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"AP of each class under per_class in {file}", reason, "run ibca test again") from error
+    return figures, intervals

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ibca_lightning.commands.figures_json import CLASS_AP
 from ibca_lightning.errors import InputError
 
 RESAMPLES = 1000
@@ -80,7 +81,9 @@ def add_drops(methods: Sequence[Method]) -> None:
             method.figures[DROP] = [a - b if a is not None and b is not None else None for a, b in values]
 
 
-def add_samples(methods: Sequence[Method], reference: str | None, without: Sequence[str]) -> int:
+def add_samples(
+    methods: Sequence[Method], reference: str | None, without: Sequence[str], *, per_class: bool = False
+) -> int:
     """Add what needs the predictions: mAP without some classes, and differences to a reference with their intervals.
 
     Args:
@@ -88,6 +91,7 @@ def add_samples(methods: Sequence[Method], reference: str | None, without: Seque
         reference: Name of a method, None for no differences, or `best`: in each figure the other one that is best in
             its mean over seeds, the lowest where less is better.
         without: Classes to leave out of a further mAP.
+        per_class: Whether the differences are also of the AP of each class.
 
     Returns:
         The number of groups that were resampled.
@@ -112,9 +116,11 @@ def add_samples(methods: Sequence[Method], reference: str | None, without: Seque
                 method.figures.setdefault(_left_out(without), []).append(value)
             if reference is None:
                 continue
+            class_figures = [CLASS_AP + name for name in tested.class_names] if per_class else None
             values = resampled_figures(
-                tested.probabilities, tested.labels, tested.groups, RESAMPLES, pairs=tested.pairs or None
-            )
+                tested.probabilities, tested.labels, tested.groups, RESAMPLES, pairs=tested.pairs or None,
+                class_figures=class_figures,
+            )  # fmt: skip
             if part is not None:
                 again = resampled_figures(part.probabilities, part.labels, part.groups, RESAMPLES)
                 values[_left_out(without)] = again["mAP"]
@@ -162,7 +168,7 @@ def markdown(methods: Sequence[Method], shown: Sequence[str] | None, compared: S
     compared = [name for name in compared if any(name in method.differences for method in methods)]
     cost = any(method.parameters is not None for method in methods)
     columns = [
-        "seeds", *names, *(f"{name}: difference [95 %]" for name in compared),
+        "seeds", *map(cell, names), *(f"{cell(name)}: difference [95 %]" for name in compared),
         *(["head parameters", "head ms/picture"] if cost else []),
     ]  # fmt: skip
     lines = [f"| {methods[0].test_set} | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
@@ -206,6 +212,11 @@ def table(methods: Sequence[Method]) -> Iterator[list[Any]]:
             ends = (found.interval if found else None) or (None, None)
             cells += [method.mean(name), method.deviation(name), found.value if found else None, *ends]
         yield [*cells, *(references.get(name) for name in names)]
+
+
+def cell(text: str) -> str:
+    """A name as it may stand in a cell of a Markdown table: folders and classes may be called anything."""
+    return " ".join(text.split()).replace("|", r"\|")
 
 
 def method_name(runs: Sequence[Path], seeds: Sequence[int | None]) -> str:
@@ -263,7 +274,8 @@ def _differ(what: str, one: Path, two: Path) -> NoReturn:
 
 def _best(methods: Sequence[Method], name: str) -> float | None:
     means = [mean for method in methods if (mean := method.mean(name)) is not None]
-    choose = min if name.endswith(_LESS_IS_BETTER) else max
+    # A class may end like a figure, but its AP is better the higher it is.
+    choose = min if name.endswith(_LESS_IS_BETTER) and not name.startswith(CLASS_AP) else max
     return choose(means, default=None)
 
 
