@@ -51,6 +51,14 @@ def test_every_test_set_is_a_row_of_its_own(tmp_path, capsys):
     assert sets == ["same", "reversed"]  # the first of the run first, not of the alphabet
 
 
+def test_another_draw_of_the_split_is_another_repetition_and_other_data_another_method(tmp_path):
+    data = "seed_everything: {seed}\ndata: {{class_path: CSV, init_args: {{split_seed: {seed}, image_size: {size}}}}}\n"
+    for name, seed, size in (("a", 0, 96), ("b", 1, 96), ("c", 0, 64)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(data.format(seed=seed, size=size))
+    assert _method(tmp_path / "a") == _method(tmp_path / "b") != _method(tmp_path / "c")
+
+
 def test_the_method_is_the_configuration_without_its_seed(tmp_path):
     fake(tmp_path / "a", 0, "A", 0.5)
     fake(tmp_path / "b", 7, "A", 0.5)

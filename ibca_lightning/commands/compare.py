@@ -1,9 +1,9 @@
 """`ibca compare RUN RUN ...`: the test figures of several runs in one table, Markdown and CSV.
 
-Runs whose configurations differ in nothing but the seed are one method: behind their rows stands their mean and
-standard deviation (over seeds, n - 1). The figures and intervals are those of `test_metrics*.json`; only what is asked
-for by `--reference`, `--without` and `--cost` is computed. With one of them, or with `--per_class`, which adds the AP
-of each class as `AP/<class>`, a table with one row a method stands first.
+Runs whose configurations differ in nothing but the seed (and `data.split_seed`) are one method: behind their rows is
+their mean and standard deviation (over seeds, n - 1). The figures and intervals are those of `test_metrics*.json`; only
+what is asked for by `--reference`, `--without` and `--cost` is computed. With one of them, or with `--per_class`, which
+adds the AP of each class as `AP/<class>`, a table with one row a method stands first.
 """
 
 import csv
@@ -37,7 +37,7 @@ class Row:
     Attributes:
         run: The run folder.
         test_set: `test`, or the name of one of several.
-        method: What the run's configuration says without its seed; equal for runs that differ in the seed alone.
+        method: What the run's configuration says without its seeds; equal for runs that differ in these alone.
         figures: `metrics` of the JSON, and `AP/<class>` where it was asked for.
         intervals: `intervals` of the JSON, by the same names.
         seed: `seed_everything` of the configuration; None where there is none.
@@ -192,7 +192,13 @@ def _method(run: Path) -> str:
     config = _config(run)
     if config is None:
         return str(run)  # tested into a folder of its own: it stands alone
-    return json.dumps({key: value for key, value in config.items() if key != "seed_everything"}, sort_keys=True)
+    settings = {key: value for key, value in config.items() if key != "seed_everything"}
+    data = settings.get("data")
+    if isinstance(data, dict) and isinstance(data.get("init_args"), dict):
+        # Another draw of the split is another repetition, as another seed is; test pictures must agree all the same.
+        kept = {key: value for key, value in data["init_args"].items() if key != "split_seed"}
+        settings["data"] = {**data, "init_args": kept}
+    return json.dumps(settings, sort_keys=True)
 
 
 def _seed(run: Path) -> int | None:
