@@ -195,7 +195,8 @@ def _method(run: Path) -> str:
     settings = {key: value for key, value in config.items() if key != "seed_everything"}
     data = settings.get("data")
     if isinstance(data, dict) and isinstance(data.get("init_args"), dict):
-        # Another draw of the split is another repetition, as another seed is; test pictures must agree all the same.
+        # Another draw of the split is another repetition, as another seed is. Differences are refused all the same
+        # where the test pictures are not the same.
         kept = {key: value for key, value in data["init_args"].items() if key != "split_seed"}
         settings["data"] = {**data, "init_args": kept}
     return json.dumps(settings, sort_keys=True)
