@@ -1,8 +1,8 @@
 """What needs a GPU to be measured: `make bench-gpu`.
 
-Every head forward and backward in bf16 and compiled, pictures a second of GAP and IBCA on one backbone in training,
-their peak memory, and one real training. Ends with 2 where there is no GPU; `--device cpu` with small sizes is for
-trying it out.
+Every head forward and backward in bf16 and compiled, pictures a second and peak memory of a backbone with each in
+training, compiled for GAP and IBCA, and one real training. Ends with 2 where there is no GPU; `--device cpu` with small
+sizes is for trying it out.
 
     python -m tests.bench.gpu --tiles ../shared/data/idrid_tiles
 """
@@ -123,6 +123,11 @@ def model_steps(options: argparse.Namespace, head: type[Head], compiled: bool) -
     return Steps(rate, peak(device))
 
 
+def rate_line(name: str, steps: Steps, gap: Steps) -> str:
+    """One whole model in training, beside that of GAP."""
+    return f"| {name} | {steps.rate:.0f} | {steps.rate / gap.rate:.3f} | {steps.megabytes:.0f} |"
+
+
 def ratio_line(gap: Steps, ours: Steps) -> str:
     """IBCA against GAP, and the goal."""
     ratio = ours.rate / gap.rate
@@ -166,19 +171,25 @@ def report(options: argparse.Namespace) -> bool:
     features = torch.randn(options.batch, options.channels, cells, cells, device=device).relu()
     labels = (torch.rand(options.batch, options.labels, device=device) < 0.2).to(torch.int8)
     lines = []
-    for cls in every_head():
-        if not options.heads or cls.__name__ in options.heads:
-            lines.append(head_line(cls, features, labels, options.backend, options.repeats))
-            print(lines[-1], flush=True)
+    heads = [cls for cls in every_head() if not options.heads or cls.__name__ in options.heads]
+    for cls in heads:
+        lines.append(head_line(cls, features, labels, options.backend, options.repeats))
+        print(lines[-1], flush=True)
     del features
-    print(f"\ntraining steps, {setting}, channels-last")
+    print(f"\ntraining steps of the whole model, {setting}, channels-last")
+    print("| head | pictures/s | of GAP's | peak MB |\n|---|---:|---:|---:|")
+    ratios = []
     for compiled in (False, True) if options.compile else (False,):
-        gap, ours = (model_steps(options, head, compiled) for head in (GAPHead, IBCAHead))
-        print(
-            f"{'compiled' if compiled else 'eager'}: GAP {gap.rate:.1f} pictures/s, {gap.megabytes:.0f} MB; "
-            f"IBCA {ours.rate:.1f} pictures/s, {ours.megabytes:.0f} MB; {ratio_line(gap, ours)}",
-            flush=True,
-        )
+        gap = model_steps(options, GAPHead, compiled)
+        ours = model_steps(options, IBCAHead, compiled)
+        way = "compiled" if compiled else "eager"
+        print(rate_line(f"GAPHead, {way}", gap, gap), rate_line(f"IBCAHead, {way}", ours, gap), sep="\n", flush=True)
+        ratios.append(f"{way}: {ratio_line(gap, ours)}")
+        if not compiled:
+            for cls in heads:
+                if cls not in (GAPHead, IBCAHead):
+                    print(rate_line(f"{cls.__name__}, {way}", model_steps(options, cls, False), gap), flush=True)
+    print("", *ratios, sep="\n")
     lines.append(real_training(options))
     print(f"\n{lines[-1]}")
     return not any("| NO |" in line or "FAILED" in line for line in lines)

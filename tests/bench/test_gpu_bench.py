@@ -24,15 +24,21 @@ def test_without_a_gpu_it_ends_with_one_line_and_2(monkeypatch, capsys):
 def test_it_measures_heads_models_and_a_real_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "WARM_UP", 0)
     fake_idrid_tiles.write(tmp_path / "tiles", sources=2)
-    options = [*SMALL, "--tiles", str(tmp_path / "tiles"), "--no-compile", "--heads", "GAPHead", "IBCAHead"]
+    options = [*SMALL, "--tiles", str(tmp_path / "tiles"), "--no-compile", "--heads", "GAPHead", "IBCAHead",
+               "CSRAHead"]  # fmt: skip
     assert gpu.main(options) == 0
     out = capsys.readouterr().out
     table = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| ")]
-    assert [row[0] for row in table] == ["head", "GAPHead", "IBCAHead"]
-    for row in table[1:]:
+    start = [row[0] for row in table].index("head", 1)  # of the second table
+    assert [row[0] for row in table[:start]] == ["head", "CSRAHead", "GAPHead", "IBCAHead"]
+    for row in table[1:start]:
         assert float(row[1]) > 0
         assert row[3] == "yes"
         assert float(row[4]) == 0  # backend eager: the same operations
+    assert [row[0] for row in table[start:]] == ["head", "GAPHead, eager", "IBCAHead, eager", "CSRAHead, eager"]
+    assert table[start + 1][2] == "1.000"
+    for row in table[start + 1 :]:
+        assert float(row[1]) > 0
     assert out.count("IBCA over GAP") == 1
     assert "1 epochs of IDRiD tiles" in out
 
