@@ -80,7 +80,7 @@ def test_two_batches_of_four_have_the_gradient_of_one_of_eight_where_as_many_lab
 
 def test_what_a_head_compares_within_a_batch_is_compared_within_the_smaller_one():
     pictures = Pictures(8)
-    still = {"dropout": 0.0, "position_dropout": 0.0, "bottleneck": 0.0, "gradual": 0.0}  # nothing drawn
+    still = {"dropout": 0.0, "bottleneck": 0.0, "gradual": 0.0}  # nothing drawn
     options = {"head": lambda c, n: IBCAHead(c, n, contrast=1.0, **still)}
     assert furthest(gradients(pictures, 8, **options), gradients(pictures, 4, 2, **options)) > 1e-4
     options = {"head": lambda c, n: IBCAHead(c, n, contrast=0.0, **still)}

@@ -37,6 +37,7 @@ def contrastive_loss(
     spurious_BLC: Tensor | None,
     background_BC: Tensor,
     labels_BL: Tensor,
+    weight_BL: Tensor | None = None,
     temperature: float = 0.2,
 ) -> Tensor:
     """InfoNCE over class prototypes of the batch, and of the other processes' batches.
@@ -52,11 +53,12 @@ def contrastive_loss(
         spurious_BLC: Features pooled under A_spurious; None leaves the intervention out.
         background_BC: Features pooled under the background's map.
         labels_BL: (B, L) in {0, 1, -1}; only positive labels form pairs.
+        weight_BL: What the loss of each pair is multiplied by, in [0, 1] and without a gradient; None is 1.
         temperature: Of the cosine similarities, > 0.
 
     Returns:
-        A scalar, mean over the present (picture, class) pairs whose class is present in another picture too; 0 with a
-        gradient of zeros where there is none.
+        A scalar, mean over the present (picture, class) pairs whose class is present in another picture too (over their
+        number, whatever they weigh); 0 with a gradient of zeros where there is none.
     """
     present_BL = labels_BL == 1
     anchor = F.normalize(anchor_BLC, dim=-1)
@@ -74,4 +76,6 @@ def contrastive_loss(
 
     similarity = torch.cat(similarities, dim=-1) / temperature
     loss_BL = similarity.logsumexp(-1) - similarity[..., 0]
+    if weight_BL is not None:
+        loss_BL = loss_BL * weight_BL.detach()
     return masked_mean(loss_BL, present_BL & (count_L > 1))

@@ -27,9 +27,6 @@ from ibca_lightning.heads.gaussian_mixture import (
 )
 from ibca_lightning.heads.intervention import spurious_attention
 
-HIDDEN = -1e9
-"""Score of a hidden position: no weight beside any other, and finite, so that a picture with all hidden has a map."""
-
 
 class IBCAHead(Head):
     """Class attention learnt through a Gaussian-mixture bottleneck, made causal step by step.
@@ -55,9 +52,11 @@ class IBCAHead(Head):
        softmax of A, with t rising from 0 to 1 over the first `gradual` part of training.
     4. "contrastive enhancement-based causal intervention": S_l = softmax_n mean_a c_aln is where the evidence itself
        lies, A_spurious ∝ A (1 - S / max S) what is attended to beside it. Under do(A = A_spurious) a class would pool
-       its companions; loss `contrast` = contrast t InfoNCE: the feature pooled under A against the same class under S
-       in *other* pictures, and away from the other classes, from do(A = A_spurious), and from the picture's background.
-       Its gradient flows through the attention A alone: what is pooled and S are only read. What it does is to gather
+       its companions; loss `contrast` = contrast t mean_l p_l InfoNCE_l: the feature pooled under A against the same
+       class under S in *other* pictures, and away from the other classes, from do(A = A_spurious), and from the
+       picture's background. p_l, the probability that the head gives a present class just then, keeps back the classes
+       that it does not find yet, whose evidence is no place to gather at.
+       The gradient flows through the attention A alone: what is pooled, S and p are only read. What it does is to gather
        the attention on what the evidence favours: with other parts that is the cause more often (README, ablation),
        but a mark that recurs as the cause does looks the same to it, and where the mark is the stronger evidence it
        can be gathered instead.
@@ -76,7 +75,6 @@ class IBCAHead(Head):
     | `bottleneck=0` | no KL, no sigma, no pi_l: the mixture learns from the labels through the attention alone |
     | `contrast=0` | the loss is gone |
     | `intervention=False` | the contrast knows no do(A = A_spurious) |
-    | `position_dropout=0` | every position is seen in every step |
     | `evidence_attention=0` | where and what wholly apart |
     | `hidden=0` | no classifier on the attended feature: the logit is what its map sums |
     | `gradual=0` | t = 1 from the start |
@@ -95,7 +93,6 @@ class IBCAHead(Head):
         bottleneck: beta >= 0 of the bottleneck.
         contrast: Weight >= 0 of the contrastive intervention.
         intervention: Whether the contrast has do(A = A_spurious) among its negatives.
-        position_dropout: Share in [0, 1) of the positions that training hides, drawn anew for each picture and step.
         gradual: Part of training in [0, 1] over which t rises from 0 to 1.
 
     Raises:
@@ -117,7 +114,6 @@ class IBCAHead(Head):
         bottleneck: float = 1e-3,
         contrast: float = 0.2,
         intervention: bool = True,
-        position_dropout: float = 0.15,
         gradual: float = 0.5,
     ) -> None:
         super().__init__(channels, num_labels)
@@ -127,7 +123,6 @@ class IBCAHead(Head):
             "alignment": alignment,
             "bottleneck": bottleneck,
             "contrast": contrast,
-            "position_dropout": position_dropout,
             "gradual": gradual,
         }
         for name, value in weights.items():
@@ -143,15 +138,14 @@ class IBCAHead(Head):
                 raise InputError(f"IBCAHead's {name} >= {least}", count, "correct it")
         if gradual > 1:
             raise InputError("IBCAHead's gradual in [0, 1]", gradual, "it is a part of training")
-        for name, share in (("dropout", dropout), ("position_dropout", position_dropout)):
-            if share >= 1:
-                raise InputError(f"IBCAHead's {name} in [0, 1)", share, "leave it out for the default")
+        if dropout >= 1:
+            raise InputError("IBCAHead's dropout in [0, 1)", dropout, "leave it out for the default")
         if background < 1:
             raise InputError("IBCAHead's background >= 1", background, "a picture without a label needs a component")
 
         self.evidence_attention, self.alignment, self.gradual = evidence_attention, alignment, gradual
         self.bottleneck_weight, self.contrast_weight = bottleneck, contrast
-        self.intervention, self.position_dropout = intervention, position_dropout
+        self.intervention = intervention
         self.project = nn.Conv2d(channels, width, 1)
         self.refine = nn.Conv2d(width, width, 1)
         self.evidence = ClassEvidence(width, num_labels, num_heads)
@@ -182,8 +176,6 @@ class IBCAHead(Head):
                 mean_BDN, log_std_BDN = self.encoder(x_BCN)
                 score_BLN = evidence_against_background(self.mixture.joint(mean_BDN), self.num_labels)
                 score_BALN = score_BALN + (self.alignment * self.schedule * score_BLN).unsqueeze(1)
-            if self.training and self.position_dropout:
-                score_BALN = score_BALN.masked_fill(_hidden(score_BALN, self.position_dropout), HIDDEN)
             attention_BALN = score_BALN.softmax(-1)
             attention_BLN = attention_BALN.mean(1)
             contribution_BLN = (attention_BALN * evidence_BALN).mean(1)
@@ -196,18 +188,12 @@ class IBCAHead(Head):
                     self.mixture, mean_BDN, log_std_BDN, learning
                 )
             if learning is not None and self.contrast_weight > 0:
-                loss = _contrast(x_BCN, evidence_BALN.mean(1), attention_BLN, learning, self.intervention)
+                loss = _contrast(x_BCN, evidence_BALN.mean(1), attention_BLN, logits, learning, self.intervention)
                 losses["contrast"] = self.contrast_weight * self.schedule * loss
         shape = (-1, self.num_labels, *features.shape[-2:])
         # With g the logit is no sum over positions; the attention is then the whole of what can be shown.
         contribution = contribution_BLN.reshape(shape) if self.attended is None else None
         return HeadOutput(logits, attention_BLN.reshape(shape), losses, contribution)
-
-
-def _hidden(score_BALN: Tensor, share: float) -> Tensor:
-    """Positions that all classes of a picture do without, (B, 1, 1, N) bool."""
-    batch, _, _, positions = score_BALN.shape
-    return torch.rand(batch, 1, 1, positions, device=score_BALN.device) < share
 
 
 def _bottleneck(mixture: GaussianMixture, mean_BDN: Tensor, log_std_BDN: Tensor, labels_BL: Tensor) -> Tensor:
@@ -217,7 +203,12 @@ def _bottleneck(mixture: GaussianMixture, mean_BDN: Tensor, log_std_BDN: Tensor,
 
 
 def _contrast(
-    x_BCN: Tensor, evidence_BLN: Tensor, attention_BLN: Tensor, labels_BL: Tensor, intervention: bool
+    x_BCN: Tensor,
+    evidence_BLN: Tensor,
+    attention_BLN: Tensor,
+    logits_BL: Tensor,
+    labels_BL: Tensor,
+    intervention: bool,
 ) -> Tensor:
     """The contrastive intervention. What is pooled is only read: the gradient flows through the attention alone."""
     x_BNC = x_BCN.detach().transpose(1, 2)
@@ -230,4 +221,5 @@ def _contrast(
         None if spurious_BLN is None else spurious_BLN @ x_BNC,
         (background_BN.unsqueeze(1) @ x_BNC).squeeze(1),
         labels_BL,
+        logits_BL.sigmoid(),
     )

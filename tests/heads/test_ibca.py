@@ -23,7 +23,6 @@ SWITCHES: dict[str, list[Any]] = {
     "alignment": [0.0, 1.0],
     "bottleneck": [0.0, 1e-3],
     "contrast": [0.0, 0.1],
-    "position_dropout": [0.0, 0.3],
 }
 COMBINATIONS = [dict(zip(SWITCHES, values, strict=True)) for values in itertools.product(*SWITCHES.values())]
 EVIDENCE_ALONE = {"hidden": 0, "alignment": 0.0, "contrast": 0.0}
@@ -31,8 +30,7 @@ EVIDENCE_ALONE = {"hidden": 0, "alignment": 0.0, "contrast": 0.0}
 
 def build(progress: float = 1.0, seed: int = 0, **options: Any) -> IBCAHead:
     torch.manual_seed(seed)
-    # Nothing hidden: what is compared to the digit must see the same positions.
-    small = {"width": 16, "num_heads": 3, "hidden": 8, "latent": 6, "background": 3, "position_dropout": 0.0}
+    small = {"width": 16, "num_heads": 3, "hidden": 8, "latent": 6, "background": 3}
     head = IBCAHead(CHANNELS, LABELS, **{**small, **options})
     head.set_progress(progress)
     return head
@@ -248,21 +246,6 @@ def test_alignment_moves_attention_gradually() -> None:
     torch.testing.assert_close(maps[3], maps[4], rtol=0, atol=0)  # t has reached 1
 
 
-def test_positions_are_hidden_from_all_classes_of_a_picture_in_training_alone() -> None:
-    head, seeing = awake(build(position_dropout=0.4)), awake(build())
-    hidden = head.train()(features(), labels()).attention.flatten(2) == 0
-    assert torch.equal(hidden, hidden[:, :1].expand_as(hidden))
-    assert not torch.equal(hidden[0], hidden[1])  # each picture has its own
-    assert 0.2 < hidden.float().mean() < 0.6
-    assert_same(head.eval()(features()), seeing.eval()(features()))
-
-
-def test_a_picture_with_every_position_hidden_still_has_a_map() -> None:
-    output = build(position_dropout=0.999).train()(features()[:, :, :1, :1], labels())
-    assert torch.equal(output.attention, torch.ones_like(output.attention))
-    assert torch.isfinite(output.logits).all()
-
-
 def test_contrast_rises_with_the_schedule_and_the_bottleneck_does_not() -> None:
     values = []
     for progress in (0.0, 0.125, 0.25, 0.5, 1.0):
@@ -310,6 +293,20 @@ def test_contrast_does_not_move_what_the_features_mean() -> None:
     moved = gradients_of_contrast(head)
     assert moved["queries.query"] > 0
     assert {name for name, value in moved.items() if value > 0} == {"queries.query"}
+
+
+def test_contrast_counts_a_pair_by_the_probability_of_its_class() -> None:
+    losses = []
+    for bias in (-30.0, 0.0, 30.0):
+        head = awake(build(evidence_attention=0.0)).train()
+        for parameter in (head.evidence.scale, head.attended.output):
+            parameter.data.zero_()  # so that the bias is the logit
+        head.bias.data.fill_(bias)
+        losses.append(head(features(), labels()).losses["contrast"])
+    nothing, half, whole = losses
+    assert nothing < 1e-9
+    torch.testing.assert_close(half, whole / 2)
+    assert whole > 1e-3
 
 
 def test_without_the_intervention_the_contrast_alone_is_lower() -> None:
@@ -428,7 +425,7 @@ def test_a_thousand_labels() -> None:
     [
         ("width", 0), ("num_heads", 0), ("evidence_attention", -1.0), ("hidden", -1), ("dropout", -0.1),
         ("dropout", 1.0), ("alignment", -1.0), ("latent", 0), ("background", 0), ("bottleneck", -1.0),
-        ("contrast", -0.1), ("position_dropout", -0.1), ("position_dropout", 1.0), ("gradual", -0.1), ("gradual", 1.5),
+        ("contrast", -0.1), ("gradual", -0.1), ("gradual", 1.5),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(name: str, value: float) -> None:

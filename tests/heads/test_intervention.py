@@ -32,12 +32,14 @@ def test_background_attention_by_hand() -> None:
         torch.testing.assert_close(got, torch.tensor([expected]))
 
 
+@pytest.mark.parametrize("weighed", [True, False])
 @pytest.mark.parametrize("intervention", [True, False])
-def test_contrast_is_that_of_a_naive_loop(intervention: bool) -> None:
+def test_contrast_is_that_of_a_naive_loop(intervention: bool, weighed: bool) -> None:
     torch.manual_seed(0)
     B, L, C, temperature = 4, 3, 6, 0.3
     anchor, reference, spurious, background = (torch.randn(s) for s in ((B, L, C), (B, L, C), (B, L, C), (B, C)))
     labels = torch.tensor([[1, 0, 1], [1, 1, -1], [1, 0, 0], [0, 0, 1]])
+    weight = torch.rand(B, L) if weighed else None
 
     def unit(x: torch.Tensor) -> torch.Tensor:
         return F.normalize(x, dim=-1)
@@ -55,9 +57,10 @@ def test_contrast_is_that_of_a_naive_loop(intervention: bool) -> None:
                     negatives.append(torch.stack(members).sum(0))
             candidates = [torch.stack(others).sum(0), *negatives]
             scores = torch.stack([unit(anchor[b, l]) @ unit(x) for x in candidates]) / temperature
-            terms.append(-scores.log_softmax(0)[0])
+            terms.append(-scores.log_softmax(0)[0] * (1 if weight is None else weight[b, l]))
     assert len(terms) == 5  # three of class 0, none of class 1 (alone), two of class 2
-    got = contrastive_loss(anchor, reference, spurious if intervention else None, background, labels, temperature)
+    shown = spurious if intervention else None
+    got = contrastive_loss(anchor, reference, shown, background, labels, weight, temperature)
     torch.testing.assert_close(got, torch.stack(terms).mean())
 
 
@@ -73,9 +76,9 @@ def test_contrast_without_a_pair_is_zero_with_a_gradient(labels: list[list[int]]
 
 def test_contrast_moves_only_the_anchors_that_have_a_pair() -> None:
     tensors = [torch.randn(2, 2, 3, requires_grad=True) for _ in range(3)]
-    background = torch.randn(2, 3, requires_grad=True)
-    contrastive_loss(*tensors, background, torch.tensor([[1, 0], [1, -1]])).backward()
+    background, weight = torch.randn(2, 3, requires_grad=True), torch.rand(2, 2, requires_grad=True)
+    contrastive_loss(*tensors, background, torch.tensor([[1, 0], [1, -1]]), weight).backward()
     anchor, *rest = tensors
     assert anchor.grad is not None
     assert (anchor.grad.abs().sum(-1) > 0).tolist() == [[True, False], [True, False]]
-    assert all(x.grad is None for x in (*rest, background))
+    assert all(x.grad is None for x in (*rest, background, weight))
