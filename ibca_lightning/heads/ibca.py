@@ -56,7 +56,7 @@ class IBCAHead(Head):
        class under S in *other* pictures, and away from the other classes, from do(A = A_spurious), and from the
        picture's background. p_l, the probability that the head gives a present class just then, keeps back the classes
        that it does not find yet, whose evidence is no place to gather at.
-       The gradient flows through the attention A alone: what is pooled, S and p are only read. What it does is to gather
+       The gradient flows through A alone: what is pooled, S and p are only read. What it does is to gather
        the attention on what the evidence favours: with other parts that is the cause more often (README, ablation),
        but a mark that recurs as the cause does looks the same to it, and where the mark is the stronger evidence it
        can be gathered instead.
