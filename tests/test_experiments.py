@@ -42,7 +42,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "chexpert": fake_chexpert.write, "odir5k": fake_odir5k.write,
     "padchest": fake_padchest.write, "vindr_cxr": fake_vindr_cxr.write, "galar": fake_galar.write,
     "chest_mnist": fake_chest_mnist.write, "derm7pt": fake_derm7pt.write,
-    "idrid": fake_idrid.write,
+    "idrid": fake_idrid.write, "idrid_fine_tuned": fake_idrid_tiles.write,
 }  # fmt: skip
 MORE = {  # what a recipe for the whole set leaves too little of in a fake tree
     "chest_mnist": ("--data.size=28",),
