@@ -62,5 +62,5 @@ lint: $(DONE)  ## style and types
 bench: $(DONE)  ## speed on this machine: pictures a second, share of the head, start-up times
 	$(BIN)/python -m tests.bench
 
-bench-gpu: $(DONE)  ## the same on a GPU: heads in bf16 and compiled, IBCA against GAP, memory, one real training
+bench-gpu: $(DONE)  ## the same on a GPU: heads in bf16 and compiled, pictures a second with each, memory, one real training
 	$(BIN)/python -m tests.bench.gpu $(OPTIONS)

@@ -22,10 +22,10 @@ class ClassQueries(nn.Module):
         num_heads: A.
     """
 
-    def __init__(self, channels: int, num_labels: int, num_heads: int, init_std: float = 0.02) -> None:
+    def __init__(self, channels: int, num_labels: int, num_heads: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.empty(num_heads, num_labels, channels))
-        nn.init.normal_(self.query, std=init_std)
+        nn.init.normal_(self.query, std=0.02)
 
     def forward(self, x_BCN: Tensor) -> Tensor:
         """Score positions: features (B, C, N) to (B, A, L, N)."""

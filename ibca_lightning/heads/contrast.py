@@ -20,7 +20,7 @@ def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: fl
     Args:
         reference_BLN: S, maps that sum to 1.
         labels_BL: (B, L) in {0, 1, -1}; unknown counts as present.
-        smoothing: Mass of a uniform map that is added against 0/0.
+        smoothing: Added at every position, against 0/0, to values in [0, 1].
 
     Returns:
         (B, N), maps that sum to 1.
@@ -37,7 +37,7 @@ def contrastive_loss(
     spurious_BLC: Tensor | None,
     background_BC: Tensor,
     labels_BL: Tensor,
-    weight_BL: Tensor | None = None,
+    weight_BL: Tensor,
     temperature: float = 0.2,
 ) -> Tensor:
     """InfoNCE over class prototypes of the batch, and of the other processes' batches.
@@ -53,7 +53,7 @@ def contrastive_loss(
         spurious_BLC: Features pooled under A_spurious; None leaves the intervention out.
         background_BC: Features pooled under the background's map.
         labels_BL: (B, L) in {0, 1, -1}; only positive labels form pairs.
-        weight_BL: What the loss of each pair is multiplied by, in [0, 1] and without a gradient; None is 1.
+        weight_BL: (B, L) in [0, 1], what the loss of each pair is multiplied by; it gets no gradient.
         temperature: Of the cosine similarities, > 0.
 
     Returns:
@@ -75,7 +75,5 @@ def contrastive_loss(
         similarities.append((anchor * F.normalize(spurious_BLC.detach(), dim=-1)).sum(-1, keepdim=True))
 
     similarity = torch.cat(similarities, dim=-1) / temperature
-    loss_BL = similarity.logsumexp(-1) - similarity[..., 0]
-    if weight_BL is not None:
-        loss_BL = loss_BL * weight_BL.detach()
+    loss_BL = (similarity.logsumexp(-1) - similarity[..., 0]) * weight_BL.detach()
     return masked_mean(loss_BL, present_BL & (count_L > 1))

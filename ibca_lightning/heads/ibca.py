@@ -52,14 +52,14 @@ class IBCAHead(Head):
        softmax of A, with t rising from 0 to 1 over the first `gradual` part of training.
     4. "contrastive enhancement-based causal intervention": S_l = softmax_n mean_a c_aln is where the evidence itself
        lies, A_spurious ∝ A (1 - S / max S) what is attended to beside it. Under do(A = A_spurious) a class would pool
-       its companions; loss `contrast` = contrast t mean_l p_l InfoNCE_l: the feature pooled under A against the same
-       class under S in *other* pictures, and away from the other classes, from do(A = A_spurious), and from the
-       picture's background. p_l, the probability that the head gives a present class just then, keeps back the classes
-       that it does not find yet, whose evidence is no place to gather at.
-       The gradient flows through A alone: what is pooled, S and p are only read. What it does is to gather
-       the attention on what the evidence favours: with other parts that is the cause more often (README, ablation),
-       but a mark that recurs as the cause does looks the same to it, and where the mark is the stronger evidence it
-       can be gathered instead.
+       its companions; loss `contrast` = contrast t p_l InfoNCE_l, a mean over the classes present in each picture: the
+       feature pooled under A against the same class under S in *other* pictures, and away from the other classes, from
+       do(A = A_spurious), and from the picture's background. p_l, the probability that the head gives a present class
+       just then, keeps back the classes that it does not find yet, whose evidence is no place to gather at.
+       The gradient flows through A alone: what is pooled, S and p are only read. What it does is to gather the
+       attention on what the evidence favours: with other parts that is the cause more often (README, ablation), but a
+       mark that recurs as the cause does looks the same to it, and where the mark is the stronger evidence it can be
+       gathered instead.
 
     **Assumption.** No loss here can tell a cause from a companion that is nearly always there: a mixture rightly takes
     a mark that comes with 95 % of the cases as evidence for them. What makes the cause identifiable is that it predicts
@@ -158,7 +158,7 @@ class IBCAHead(Head):
 
     @property
     def schedule(self) -> Tensor:
-        """How far the intervention has been taken: the t of the class's docstring, a scalar in [0, 1]."""
+        """How far alignment and contrast have been taken: the t of the class's docstring, a scalar in [0, 1]."""
         if self.gradual == 0:
             return torch.ones_like(self.progress)
         return (self.progress / self.gradual).clamp(max=1.0)

@@ -207,7 +207,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--channels", type=int, default=2048, help="Of the maps that the heads alone are given.")
-    parser.add_argument("--heads", nargs="*", default=[], help="Default: every one.")
+    parser.add_argument(
+        "--heads", nargs="*", default=[], help="Default: every one; the whole models always include GAP and IBCA."
+    )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--backend", default="inductor", help="Of torch.compile.")
     parser.add_argument("--tiles", default="../shared/data/idrid_tiles")

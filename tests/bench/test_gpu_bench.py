@@ -1,5 +1,7 @@
 """The benchmark of a GPU, tried out on a CPU; what only a GPU can show is skipped without one, and says so."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -57,6 +59,16 @@ def test_a_head_that_is_not_finite_fails_the_benchmark_and_the_goal_is_compared(
     assert "real training: not run" in out
     assert gpu.ratio_line(gpu.Steps(100, 0), gpu.Steps(94, 0)).endswith("0.940, goal 0.95: NOT reached")
     assert gpu.ratio_line(gpu.Steps(100, 0), gpu.Steps(96, 0)).endswith("0.960, goal 0.95: reached")
+
+
+def test_a_model_that_refers_to_itself_is_gone_before_memory_is_counted_anew():
+    model = torch.nn.Linear(2, 2)
+    model.itself = [model]
+    last = weakref.ref(model)
+    del model
+    assert last() is not None
+    gpu.forget(torch.device("cpu"))
+    assert last() is None
 
 
 def test_memory_is_compared_with_that_after_the_second_epoch(tmp_path):
