@@ -80,6 +80,38 @@ def test_a_worker_that_dies_is_replaced_and_its_job_told(
     assert len({ended.error for ended in two}) == 2, "two processes at a time"
 
 
+def test_what_another_process_runs_or_has_done_since_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_work", light_worker.work)
+    first, held, meanwhile, free = (Job(tmp_path / f"{i}", f"job {i}", {"fit": ["work"]}, {}) for i in range(4))
+
+    def another(job: Job, seconds: dict[str, float]) -> None:
+        job.folder.mkdir()
+        (job.folder / "job.json").write_text(json.dumps({"settings": {}, "seconds": seconds}))
+        (job.folder / "weights").touch()
+
+    def said(job: Job) -> str:
+        if job is first:  # while `free` runs, another process does the one behind it
+            another(meanwhile, {"fit": 1.0})
+        return "done"
+
+    another(held, {})
+    hold = "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.flock(log, fcntl.LOCK_EX); print('held'); input()"
+    command = [sys.executable, "-u", "-c", hold, held.folder / "log.txt"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        failed = jobs.run_jobs([first, free, meanwhile, held], 1, said)
+        process.communicate("\n")
+    assert [(ended.job, ended.code) for ended in failed] == [(held, 2)]
+    assert "another sweep or search runs it now" in capfd.readouterr().err
+    assert (held.folder / "weights").exists()
+    assert (meanwhile.folder / "weights").exists()
+    assert jobs.run_jobs([held], 1, said) == []
+    assert not (held.folder / "weights").exists(), "its process has ended: what it left is begun anew"
+
+
 @pytest.mark.slow
 def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
     config = small(here)

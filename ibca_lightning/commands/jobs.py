@@ -1,9 +1,11 @@
 """Many `ibca` command lines in parallel: one thread each, and torch imported once a worker process.
 
 Every job has a run folder of its own with `job.json` (what it was asked, which of its steps are done) and `log.txt`
-(what the commands said), so that an interrupted set of jobs goes on where it stopped.
+(what the commands said), so that an interrupted set of jobs goes on where it stopped. Two sets of jobs may share
+folders, as the tasks of a cluster do: what one runs, or has done since, the other leaves alone.
 """
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -97,6 +99,11 @@ def pending(job: Job, again: bool = False) -> list[str]:
             f"{job.folder} made under the same settings", f"others ({changed})",
             "give another --output, or remove that folder",
         )  # fmt: skip
+    return _left(job, record)
+
+
+def _left(job: Job, record: dict[str, Any]) -> list[str]:
+    """What a record of the same settings leaves to do."""
     if job.may_diverge and "diverged" in record:
         return []
     left = list(job.steps)
@@ -151,9 +158,23 @@ def _ended(jobs: list[tuple[Job, list[str]]], processes: int) -> Iterator[Ended]
     """Hand out the jobs, and yield them as they end."""
     queue = list(reversed(jobs))
     workers = [_Worker() for _ in range(processes)]
+
+    def start(worker: _Worker) -> Iterator[Ended]:
+        """Give it the next job that nobody else runs or has done since."""
+        while queue and worker.job is None:
+            job, steps = queue.pop()
+            record = _record(job.folder)
+            if record is not None and record["settings"] == _plain(job.settings) and not _left(job, record):
+                yield Ended(job, 0, "", 0.0)
+                continue
+            try:
+                worker.give(job, steps)
+            except BlockingIOError:
+                yield Ended(job, 2, "another sweep or search runs it now; start this one again when it has ended", 0.0)
+
     try:
         for worker in workers:
-            worker.give(*queue.pop())
+            yield from start(worker)
         while any(worker.job for worker in workers):
             # With a timeout: a pipe may be held open by a worker's own child processes when the worker is dead.
             wait([worker.connection for worker in workers if worker.job], timeout=1)
@@ -165,24 +186,51 @@ def _ended(jobs: list[tuple[Job, list[str]]], processes: int) -> Iterator[Ended]
                     worker.kill()
                     if queue:
                         worker = workers[at] = _Worker()
-                if queue:
-                    worker.give(*queue.pop())
+                yield from start(worker)
                 yield ended
     finally:
         for worker in workers:
             worker.kill()
 
 
-def _prepare(job: Job, steps: list[str]) -> None:
-    """Make the run folder; what a half-done run left is removed before it starts again."""
+def _prepare(job: Job, steps: list[str]) -> int | None:
+    """Make the run folder; what a half-done run left is removed before it starts again.
+
+    Returns:
+        The lock on the job, to be closed when it has ended; None where the file system has no locks.
+
+    Raises:
+        BlockingIOError: Another process runs the job.
+    """
+    lock = _lock(job.folder / LOG) if (job.folder / LOG).exists() else None
     if next(iter(job.steps)) not in steps:
-        return
+        return lock
     shutil.rmtree(job.folder, ignore_errors=True)
     try:
         job.folder.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"a folder to write at {job.folder}", error.strerror, "give another --output") from error
     _write_record(job.folder, {"settings": _plain(job.settings), "seconds": {}})
+    _unlock(lock)
+    return _lock(job.folder / LOG)
+
+
+def _lock(log: Path) -> int | None:
+    """Hold a job for as long as this process lives: by its log, for the run in it locks the folder."""
+    held = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(held)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None  # some network file systems
+    return held
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 class _Worker:
@@ -194,6 +242,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
         self._start = 0.0
+        self._lock: int | None = None
         self.process = context.Process(target=_work, args=(theirs,))
         self.process.start()
         theirs.close()
@@ -203,8 +252,12 @@ class _Worker:
         return self.process.is_alive()
 
     def give(self, job: Job, steps: list[str]) -> None:
-        """Start a job."""
-        _prepare(job, steps)
+        """Start a job.
+
+        Raises:
+            BlockingIOError: Another process runs it.
+        """
+        self._lock = _prepare(job, steps)
         self.job, self._start = job, time.monotonic()
         with suppress(OSError):  # it is dead, which `ended` will find
             self.connection.send((str(job.folder), [(name, job.steps[name]) for name in steps]))
@@ -230,6 +283,7 @@ class _Worker:
                 error += f" ({signal.Signals(number).name}; out of memory?)"
         ended = Ended(self.job, code, error, seconds)
         self.job = None
+        self._release()
         return ended
 
     def kill(self) -> None:
@@ -239,6 +293,11 @@ class _Worker:
             self.process.join(2)  # it ends by itself when its pipe is closed
         self.process.kill()
         self.process.join()
+        self._release()
+
+    def _release(self) -> None:
+        _unlock(self._lock)
+        self._lock = None
 
 
 def _work(connection: Connection) -> None:
