@@ -110,8 +110,10 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
 
     def ended(left: Any, processes: int) -> Any:
         for job, steps in left:
-            jobs._prepare(job, steps)
-            yield jobs.Ended(job, *jobs._run(job.folder, [(s, job.steps[s]) for s in steps], fit), 0.0)
+            lock = jobs._prepare(job, steps)
+            code, error = jobs._run(job.folder, [(s, job.steps[s]) for s in steps], fit)
+            jobs._unlock(lock)
+            yield jobs.Ended(job, code, error, 0.0)
 
     monkeypatch.setattr(jobs, "_ended", ended)
     return fit
