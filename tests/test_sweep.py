@@ -38,6 +38,9 @@ def test_what_is_done_is_known(job: Job, tmp_path: Path) -> None:
     record = json.loads((job.folder / "job.json").read_text())
     assert pending(job) == []
     assert pending(Job(tmp_path / "new", "job", job.steps, job.settings)) == ["fit", "test"]
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "log.txt").touch()  # stopped before it was said what runs there
+    assert pending(Job(tmp_path / "begun", "job", job.steps, job.settings)) == ["fit", "test"]
     (job.folder / "job.json").write_text(json.dumps(record | {"seconds": {"fit": 2.0}}))
     assert pending(job) == ["test"], "fit is not repeated for it"
     assert seconds_of(job.folder) == {"fit": 2.0}
@@ -85,6 +88,7 @@ def test_what_another_process_runs_or_has_done_since_is_left_alone(
 ) -> None:
     monkeypatch.setattr(jobs, "_work", light_worker.work)
     first, held, meanwhile, free = (Job(tmp_path / f"{i}", f"job {i}", {"fit": ["work"]}, {}) for i in range(4))
+    half = Job(tmp_path / "half", "half", {"fit": ["refuse"], "test": ["work"]}, {})  # its fit would fail here
 
     def another(job: Job, seconds: dict[str, float]) -> None:
         job.folder.mkdir()
@@ -92,8 +96,9 @@ def test_what_another_process_runs_or_has_done_since_is_left_alone(
         (job.folder / "weights").touch()
 
     def said(job: Job) -> str:
-        if job is first:  # while `free` runs, another process does the one behind it
+        if job is first:  # while `free` runs, another process does the one behind it, and half of the next
             another(meanwhile, {"fit": 1.0})
+            another(half, {"fit": 1.0})
         return "done"
 
     another(held, {})
@@ -102,12 +107,13 @@ def test_what_another_process_runs_or_has_done_since_is_left_alone(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        failed = jobs.run_jobs([first, free, meanwhile, held], 1, said)
+        failed = jobs.run_jobs([first, free, meanwhile, half, held], 1, said)
         process.communicate("\n")
     assert [(ended.job, ended.code) for ended in failed] == [(held, 2)]
     assert "another sweep or search runs it now" in capfd.readouterr().err
     assert (held.folder / "weights").exists()
     assert (meanwhile.folder / "weights").exists()
+    assert (half.folder / "weights").exists()
     assert jobs.run_jobs([held], 1, said) == []
     assert not (held.folder / "weights").exists(), "its process has ended: what it left is begun anew"
 

@@ -110,9 +110,9 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
 
     def ended(left: Any, processes: int) -> Any:
         for job, steps in left:
-            lock = jobs._prepare(job, steps)
-            code, error = jobs._run(job.folder, [(s, job.steps[s]) for s in steps], fit)
-            jobs._unlock(lock)
+            jobs._make_folder(job)
+            with jobs._held(job, steps) as now:
+                code, error = jobs._run(job.folder, [(s, job.steps[s]) for s in now], fit)
             yield jobs.Ended(job, code, error, 0.0)
 
     monkeypatch.setattr(jobs, "_ended", ended)

@@ -5,7 +5,6 @@ Every job has a run folder of its own with `job.json` (what it was asked, which 
 folders, as the tasks of a cluster do: what one runs, or has done since, the other leaves alone.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -24,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from ibca_lightning.errors import InputError
+from ibca_lightning.folder_lock import sole_user
 
 RECORD, LOG = "job.json", "log.txt"
 _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
@@ -83,7 +83,7 @@ def pending(job: Job, again: bool = False) -> list[str]:
     Raises:
         InputError: The folder holds something else, or a run that was made under other settings.
     """
-    if not job.folder.exists() or (job.folder.is_dir() and not any(job.folder.iterdir())):
+    if not job.folder.exists() or (job.folder.is_dir() and all(path.name == LOG for path in job.folder.iterdir())):
         return list(job.steps)
     record = _record(job.folder)
     if record is None:
@@ -163,13 +163,11 @@ def _ended(jobs: list[tuple[Job, list[str]]], processes: int) -> Iterator[Ended]
         """Give it the next job that nobody else runs or has done since."""
         while queue and worker.job is None:
             job, steps = queue.pop()
-            record = _record(job.folder)
-            if record is not None and record["settings"] == _plain(job.settings) and not _left(job, record):
-                yield Ended(job, 0, "", 0.0)
-                continue
+            _make_folder(job)
             try:
-                worker.give(job, steps)
-            except BlockingIOError:
+                if not worker.give(job, steps):
+                    yield Ended(job, 0, "", 0.0)
+            except InputError:
                 yield Ended(job, 2, "another sweep or search runs it now; start this one again when it has ended", 0.0)
 
     try:
@@ -193,44 +191,42 @@ def _ended(jobs: list[tuple[Job, list[str]]], processes: int) -> Iterator[Ended]
             worker.kill()
 
 
-def _prepare(job: Job, steps: list[str]) -> int | None:
-    """Make the run folder; what a half-done run left is removed before it starts again.
-
-    Returns:
-        The lock on the job, to be closed when it has ended; None where the file system has no locks.
-
-    Raises:
-        BlockingIOError: Another process runs the job.
-    """
-    lock = _lock(job.folder / LOG) if (job.folder / LOG).exists() else None
-    if next(iter(job.steps)) not in steps:
-        return lock
-    shutil.rmtree(job.folder, ignore_errors=True)
+def _make_folder(job: Job) -> None:
     try:
-        job.folder.mkdir(parents=True)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / LOG).touch()
     except OSError as error:
         raise InputError(f"a folder to write at {job.folder}", error.strerror, "give another --output") from error
-    _write_record(job.folder, {"settings": _plain(job.settings), "seconds": {}})
-    _unlock(lock)
-    return _lock(job.folder / LOG)
 
 
-def _lock(log: Path) -> int | None:
-    """Hold a job for as long as this process lives: by its log, for the run in it locks the folder."""
-    held = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(held)
-        if isinstance(error, BlockingIOError):
-            raise
-        return None  # some network file systems
-    return held
+@contextmanager
+def _held(job: Job, steps: list[str]) -> Iterator[list[str]]:
+    """Keep a job for this process; what a half-done run left in its folder is removed before it starts again.
 
+    Args:
+        job: Its folder is made.
+        steps: What was left to do when the set of jobs began.
 
-def _unlock(lock: int | None) -> None:
-    if lock is not None:
-        os.close(lock)
+    Yields:
+        What is left to do now: another process may have done some since.
+
+    Raises:
+        InputError: Another process runs the job.
+    """
+    log = job.folder / LOG
+    with sole_user(log):  # not the folder, which the run in it keeps for itself
+        record = _record(job.folder)
+        if record is not None and record["settings"] == _plain(job.settings):
+            steps = _left(job, record)
+        if next(iter(job.steps)) in steps:
+            for path in job.folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path != log:
+                    path.unlink(missing_ok=True)
+            os.truncate(log, 0)
+            _write_record(job.folder, {"settings": _plain(job.settings), "seconds": {}})
+        yield steps
 
 
 class _Worker:
@@ -242,7 +238,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
         self._start = 0.0
-        self._lock: int | None = None
+        self._held = ExitStack()
         self.process = context.Process(target=_work, args=(theirs,))
         self.process.start()
         theirs.close()
@@ -251,16 +247,20 @@ class _Worker:
     def alive(self) -> bool:
         return self.process.is_alive()
 
-    def give(self, job: Job, steps: list[str]) -> None:
-        """Start a job.
+    def give(self, job: Job, steps: list[str]) -> bool:
+        """Start a job, if anything of it is left to do, and say whether it is.
 
         Raises:
-            BlockingIOError: Another process runs it.
+            InputError: Another process runs it.
         """
-        self._lock = _prepare(job, steps)
+        left = self._held.enter_context(_held(job, steps))
+        if not left:
+            self._held.close()
+            return False
         self.job, self._start = job, time.monotonic()
         with suppress(OSError):  # it is dead, which `ended` will find
-            self.connection.send((str(job.folder), [(name, job.steps[name]) for name in steps]))
+            self.connection.send((str(job.folder), [(name, job.steps[name]) for name in left]))
+        return True
 
     def ended(self) -> Ended | None:
         """How the job ended, if it has."""
@@ -283,7 +283,7 @@ class _Worker:
                 error += f" ({signal.Signals(number).name}; out of memory?)"
         ended = Ended(self.job, code, error, seconds)
         self.job = None
-        self._release()
+        self._held.close()
         return ended
 
     def kill(self) -> None:
@@ -293,11 +293,7 @@ class _Worker:
             self.process.join(2)  # it ends by itself when its pipe is closed
         self.process.kill()
         self.process.join()
-        self._release()
-
-    def _release(self) -> None:
-        _unlock(self._lock)
-        self._lock = None
+        self._held.close()
 
 
 def _work(connection: Connection) -> None:
