@@ -19,7 +19,7 @@ def sole_user(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keep a folder for this process; the lock leaves no file, and ends with the process however that ends.
 
     Args:
-        folder: It exists. Where its file system has no such locks, nothing is locked.
+        folder: It exists; or a file that stands for it. Where its file system has no such locks, nothing is locked.
 
     Raises:
         InputError: When another process has it.
