@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning import __version__
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.system.errors import InputError
 
 CHECKPOINT_KEY = "ibca"
 FORMAT = 1

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ibca_lightning import __version__
-from ibca_lightning.errors import InputError
-from ibca_lightning.failures import exit_code
-from ibca_lightning.streams import write_out
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.output import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
 
@@ -58,8 +58,19 @@ options:
 exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a signal, 1 anything else
 """
 _LIGHTNING = ("fit", "validate", "test", "predict")
-# Each a function in a module of its name.
-_OWN = ("check", "compare", "tune", "sweep", "faithfulness", "gallery", "explain", "report", "export", "maps")
+# Each a function of the command's name in this module.
+_OWN = {
+    "check": "ibca_lightning.commands.check",
+    "compare": "ibca_lightning.commands.compare",
+    "tune": "ibca_lightning.commands.tune",
+    "sweep": "ibca_lightning.commands.sweep",
+    "faithfulness": "ibca_lightning.commands.faithfulness",
+    "gallery": "ibca_lightning.commands.gallery",
+    "explain": "ibca_lightning.commands.explain",
+    "report": "ibca_lightning.commands.report",
+    "export": "ibca_lightning.commands.export",
+    "maps": "ibca_lightning.commands.maps",
+}
 COMMANDS = (*_LIGHTNING, *_OWN)
 
 
@@ -100,7 +111,7 @@ def _run(arguments: list[str]) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     if command in _OWN:
-        return int(getattr(import_module(f"ibca_lightning.commands.{command}"), command)(arguments[1:]))
+        return int(getattr(import_module(_OWN[command]), command)(arguments[1:]))
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
         from ibca_lightning.commands.predict import predict_pictures
 

@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 def require_backend(backend: str) -> None:

@@ -13,14 +13,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.intervals import bootstrap_intervals, every_interval
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import by_subgroup, calibration_figures, figures
 from ibca_lightning.metrics.store import Stored
-from ibca_lightning.whole_file import whole
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import whole
 
 
 @dataclass

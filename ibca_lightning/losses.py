@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
-from ibca_lightning.processes import share
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.processes import share
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

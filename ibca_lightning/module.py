@@ -37,7 +37,6 @@ from ibca_lightning.divergence import (
 )
 from ibca_lightning.early_stopping import RunEarlyStopping
 from ibca_lightning.epoch_sums import EpochSums
-from ibca_lightning.errors import InputError, NonFiniteError
 from ibca_lightning.evaluation import Evaluation, SampleFacts, evaluate, prediction_columns
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.heads.map_norm import MapBatchNorm
@@ -48,6 +47,7 @@ from ibca_lightning.metrics.localisation import output_figures
 from ibca_lightning.metrics.store import EvaluationStore, Stored
 from ibca_lightning.metrics.thresholds import ThresholdRule, choose_thresholds, require_rule
 from ibca_lightning.optimisation import parameter_groups, warmup_cosine
+from ibca_lightning.system.errors import InputError, NonFiniteError
 
 log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]

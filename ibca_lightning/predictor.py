@@ -14,9 +14,9 @@ from ibca_lightning.checkpoint import ModelSpec, build_head, read_checkpoint
 from ibca_lightning.data.field_of_view import Box
 from ibca_lightning.data.masks import MaskFolder, read_mask
 from ibca_lightning.data.transforms import evaluation_transform
-from ibca_lightning.errors import InputError, NonFiniteError
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.system.errors import InputError, NonFiniteError
 
 
 @dataclass(frozen=True)

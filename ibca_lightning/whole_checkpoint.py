@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from ibca_lightning.whole_file import whole
+from ibca_lightning.system.whole_files import whole
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import ibca_lightning.backbone as backbone_file
 from ibca_lightning.backbone import Backbone
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 SIZE = 64
 TINY = timm.list_models("test_*")

@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from ibca_lightning.checkpoint import ModelSpec, build_head, initialise_from, read_checkpoint
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import CSRAHead, GAPHead, Head, IBCAHead
+from ibca_lightning.system.errors import InputError
 from tests.training import Pictures, best, last, loader, module, trainer
 
 SMALL = {"width": 8, "latent": 4, "background": 3, "num_heads": 2, "hidden": 5}

@@ -339,7 +339,7 @@ def test_help_of_each_command(command: str) -> None:
 
 
 def test_debug_shows_the_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ibca_lightning.errors import InputError
+    from ibca_lightning.system.errors import InputError
 
     with pytest.raises(InputError):
         ibca("fit", "--config", "no.yaml", "--debug")

@@ -10,8 +10,8 @@ from torch import nn
 
 from ibca_lightning.checkpoint import read_checkpoint
 from ibca_lightning.divergence import first_non_finite_gradient, first_non_finite_layer, listed
-from ibca_lightning.errors import NonFiniteError
 from ibca_lightning.heads import GAPHead
+from ibca_lightning.system.errors import NonFiniteError
 from tests.training import Pictures, best, last, loader, module, trainer
 
 

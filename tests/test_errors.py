@@ -4,7 +4,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.cli import main
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class Broken(Dataset):

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from ibca_lightning.checkpoint import CHECKPOINT_KEY, read_checkpoint
-from ibca_lightning.commands.hashed_names import HashedNames
 from ibca_lightning.drawing import Panel, explanation, share_on
 from ibca_lightning.metrics.localisation import pair_figures
 from ibca_lightning.predictor import load
+from ibca_lightning.system.hashed_names import HashedNames
 from tests.command_line import contents, done, ibca, rows
 from tests.test_gallery import checkpoint, yellow
 

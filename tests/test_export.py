@@ -15,8 +15,8 @@ import ibca_lightning
 from ibca_lightning.commands import export as command
 from ibca_lightning.commands.export import _runner, compare
 from ibca_lightning.deployed import Deployed
-from ibca_lightning.errors import DisagreementError
 from ibca_lightning.heads import GAPHead, Head, IBCAHead, MLDecoderHead
+from ibca_lightning.system.errors import DisagreementError
 from tests.command_line import done, ibca
 from tests.training import SIZE, Pictures, module, probabilities, save
 

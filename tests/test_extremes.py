@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import masked_bce
 from ibca_lightning.metrics.intervals import every_interval
+from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, rows, written
 from tests.heads.contract import HEADS
 from tests.training import Data, Pictures, loader, module, trainer

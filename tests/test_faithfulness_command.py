@@ -137,7 +137,7 @@ def test_wrong_input_is_one_line(scm_run: Path, run: Path, tree: Path, tmp_path:
         result = ibca("faithfulness", *arguments)
         assert (result.code, len(result.errors)) == (2, 1), result.err
         assert words in result.errors[0]
-    from ibca_lightning.errors import InputError
+    from ibca_lightning.system.errors import InputError
 
     with pytest.raises(InputError, match="pictures' experiment"):
         command.measure(load(run / "checkpoints/best.ckpt", "cpu"), torch.utils.data.DataLoader(Maps()))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ibca_lightning.commands.hashed_names import HashedNames, add_hash_options, hashed_names
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.hashed_names import HashedNames, add_hash_options, hashed_names
 
 
 def of(*arguments: str) -> HashedNames | None:

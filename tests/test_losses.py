@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.losses import (
     AsymmetricLoss,
     FocalLoss,
@@ -16,6 +15,7 @@ from ibca_lightning.losses import (
     masked_bce,
     masked_mean,
 )
+from ibca_lightning.system.errors import InputError
 
 LOSSES = [
     MaskedBCE(),

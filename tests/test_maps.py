@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ibca_lightning.data.map_files import SplitWriter
-from ibca_lightning.errors import InputError
-from ibca_lightning.folder_lock import sole_user
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.locks import sole_user
 from tests import stored_maps
 from tests.command_line import contents, done, ibca, rows, written
 from tests.stored_maps import configuration, on_maps, store

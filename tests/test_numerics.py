@@ -9,9 +9,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ibca_lightning import compilation
 from ibca_lightning.checkpoint import read_checkpoint
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import GAPHead, IBCAHead
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, written
 from tests.training import Pictures, last, loader, module, sgd, trainer
 

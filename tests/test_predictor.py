@@ -14,8 +14,8 @@ import ibca_lightning
 from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.checkpoint import read_checkpoint
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import IBCAHead
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_csv
 from tests.training import Pictures, best, loader, module, trainer
 

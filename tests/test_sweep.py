@@ -16,7 +16,7 @@ import yaml
 from ibca_lightning.commands import jobs
 from ibca_lightning.commands.jobs import Job, pending, seconds_of
 from ibca_lightning.commands.recipe import best_validation, config_value
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests import light_worker
 from tests.command_line import contents, done, ibca, rows, written
 from tests.test_tune import small

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ibca_lightning
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.command_line import Result, experiment, ibca, written
 
 

@@ -15,7 +15,7 @@ import yaml
 from ibca_lightning.commands import jobs
 from ibca_lightning.commands.recipe import best_validation, config_value
 from ibca_lightning.commands.tune import draw, read_space
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.command_line import contents, done, ibca, rows, written
 
 SPACE = {

@@ -5,7 +5,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
-from ibca_lightning.whole_file import remove_parts
+from ibca_lightning.system.whole_files import remove_parts
 
 
 class LastCheckpoint(RunCheckpoint):

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from ibca_lightning.whole_file import whole
+from ibca_lightning.system.whole_files import whole
 
 
 class RunCSVLogger(CSVLogger):

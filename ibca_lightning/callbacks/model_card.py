@@ -19,7 +19,7 @@ from ibca_lightning.data.loader import Guard
 from ibca_lightning.evaluation import Evaluation
 from ibca_lightning.model_card import NAME, read_facts, render, without_paths
 from ibca_lightning.module import MONITOR, MultiLabelModule
-from ibca_lightning.whole_file import write_whole
+from ibca_lightning.system.whole_files import write_whole
 
 _OF_MODEL = (
     "backbone", "image_size", "class_names", "thresholds", "threshold_rule", "calibration", "preprocessing",

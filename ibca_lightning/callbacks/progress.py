@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
-from ibca_lightning.streams import write_err
+from ibca_lightning.system.output import write_err
 
 
 class ProgressBar(TQDMProgressBar):

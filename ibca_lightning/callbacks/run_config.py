@@ -8,7 +8,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from ibca_lightning.whole_file import whole
+from ibca_lightning.system.whole_files import whole
 
 
 class SaveRunConfig(SaveConfigCallback):

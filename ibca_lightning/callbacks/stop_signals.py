@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ibca_lightning.callbacks.last_checkpoint import LastCheckpoint
-from ibca_lightning.streams import write_err
+from ibca_lightning.system.output import write_err
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what SLURM is told to send before its limit
 _STOPPING = b"stopping after this step (within a validation: after it); Ctrl-C again stops at once\n"

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
-from ibca_lightning.commands.options import OptionParser, require_folder
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.system.options import OptionParser, require_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.data.findings import Finding

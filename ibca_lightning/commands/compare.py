@@ -21,11 +21,11 @@ import yaml
 
 from ibca_lightning.commands import methods
 from ibca_lightning.commands.figures_json import CLASS_AP, class_precisions, figure_files, read_figures
-from ibca_lightning.commands.options import OptionParser
-from ibca_lightning.commands.yaml_text import load
-from ibca_lightning.errors import InputError
-from ibca_lightning.streams import write_out
-from ibca_lightning.whole_file import write_whole
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.output import write_out
+from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.yaml_text import load
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 

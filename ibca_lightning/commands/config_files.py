@@ -6,8 +6,8 @@ from difflib import get_close_matches
 
 import yaml
 
-from ibca_lightning.commands.yaml_text import YAMLTooLargeError, compose, construct
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.yaml_text import YAMLTooLargeError, compose, construct
 
 _SECTIONS = ("model", "data", "trainer")
 _WANTED = "a YAML file with the keys model, data and trainer"

@@ -8,7 +8,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from ibca_lightning.commands.lightning import IBCACLI, build
 from ibca_lightning.commands.run_folder import experiment_name
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class _DataCLI(IBCACLI):

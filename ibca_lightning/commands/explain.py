@@ -8,11 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.commands.opening import CHECKPOINT, add_device, add_images, listed, opened
-from ibca_lightning.commands.options import OptionParser, class_indices, require_folder
-from ibca_lightning.errors import InputError, PictureError
-from ibca_lightning.whole_file import write_whole
+from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.system.options import OptionParser, class_indices, require_folder
+from ibca_lightning.system.whole_files import write_whole
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.predictor import Predictor

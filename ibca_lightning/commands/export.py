@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.commands.opening import CHECKPOINT, add_images, listed, opened
-from ibca_lightning.commands.options import OptionParser
-from ibca_lightning.errors import DisagreementError, InputError
-from ibca_lightning.whole_file import write_whole
+from ibca_lightning.system.errors import DisagreementError, InputError
+from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.whole_files import write_whole
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     import numpy as np

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.commands.opening import CHECKPOINT, add_device, opened
-from ibca_lightning.commands.options import OptionParser, require_folder
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser, require_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from torch import Tensor

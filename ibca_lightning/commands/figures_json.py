@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 CLASS_AP = "AP/"  # in front of the name of a class: its average precision
 

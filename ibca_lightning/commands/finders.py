@@ -15,8 +15,8 @@ from lightning.pytorch.tuner.tuning import Tuner
 from lightning.pytorch.utilities.memory import garbage_collection_cuda
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from ibca_lightning.errors import InputError, NonFiniteError
-from ibca_lightning.out_of_memory import is_out_of_memory
+from ibca_lightning.system.errors import InputError, NonFiniteError
+from ibca_lightning.system.out_of_memory import is_out_of_memory
 
 _KEPT = ("accelerator", "devices", "precision", "gradient_clip_val", "gradient_clip_algorithm", "deterministic")
 _STEPS, _LOWEST, _HIGHEST = 100, 1e-7, (1.0, 0.1, 0.01, 1e-3)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibca_lightning.commands.opening import add_device, add_images, listed, opened
-from ibca_lightning.commands.options import OptionParser, class_indices
-from ibca_lightning.errors import InputError
-from ibca_lightning.whole_file import write_whole
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser, class_indices
+from ibca_lightning.system.whole_files import write_whole
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     import numpy as np

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ibca_lightning.errors import InputError
-from ibca_lightning.folder_lock import sole_user
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.locks import sole_user
 
 RECORD, LOG = "job.json", "log.txt"
 _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads

@@ -23,9 +23,9 @@ from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.map_files import MapsRecord, SplitRecord, SplitWriter, start_record
 from ibca_lightning.data.masks import pack
 from ibca_lightning.data.views import turned
-from ibca_lightning.errors import InputError
-from ibca_lightning.folder_lock import sole_user
 from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.locks import sole_user
 
 _PASSING = ("batch_size", "num_workers", "augment")  # options of the data that no map depends on
 

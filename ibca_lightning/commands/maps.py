@@ -2,8 +2,8 @@
 
 from argparse import Namespace
 
-from ibca_lightning.commands.options import OptionParser, require_folder
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser, require_folder
 
 
 def maps(arguments: list[str]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ibca_lightning.commands.figures_json import CLASS_AP
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
 DROP = "mAP_drop"

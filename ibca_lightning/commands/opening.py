@@ -42,8 +42,8 @@ def opened(path: str, device: str | None = None) -> "Predictor":
     Returns:
         The model.
     """
-    from ibca_lightning.commands.allocator import keep_freed_memory
     from ibca_lightning.predictor import load
+    from ibca_lightning.system.allocator import keep_freed_memory
 
     keep_freed_memory()
     return load(path, device)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 _Rule = Callable[[str], InputError | None]
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")

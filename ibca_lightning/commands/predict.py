@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from ibca_lightning.commands.opening import add_device, add_images, listed, opened
-from ibca_lightning.commands.options import OptionParser, require_folder
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser, require_folder
 
 
 def predict_pictures(arguments: list[str]) -> int:

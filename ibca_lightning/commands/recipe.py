@@ -11,9 +11,9 @@ import yaml
 
 from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.jobs import cores
-from ibca_lightning.commands.options import OptionParser
-from ibca_lightning.commands.yaml_text import load
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.yaml_text import load
 
 SCORE = "val/mAP"
 

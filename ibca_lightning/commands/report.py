@@ -6,11 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.commands.opening import add_device, opened
-from ibca_lightning.commands.options import OptionParser
-from ibca_lightning.errors import InputError, input_error_behind
-from ibca_lightning.whole_file import write_whole
+from ibca_lightning.system.errors import InputError, input_error_behind
+from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.whole_files import write_whole
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.commands.report_page import Gallery
@@ -32,9 +32,9 @@ def report(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.commands.html_page import refuse_other
     from ibca_lightning.commands.report_page import GENERATOR, page
     from ibca_lightning.commands.report_run import read_run
+    from ibca_lightning.system.html_page import refuse_other
 
     rename = hashed_names(options)
     run = read_run(Path(options.run))

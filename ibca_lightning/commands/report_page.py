@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ibca_lightning.commands import html_page, svg_chart
-from ibca_lightning.commands.html_page import DASH, Cell, document, table
+from ibca_lightning.commands import svg_chart
 from ibca_lightning.commands.report_charts import ranking_charts, reliability_charts, training_charts
 from ibca_lightning.commands.report_pictures import Exhibit
 from ibca_lightning.commands.report_run import Run, TestSet
 from ibca_lightning.metrics.decision import FEW
 from ibca_lightning.metrics.error_company import Company, error_company
 from ibca_lightning.metrics.operating_point import count
+from ibca_lightning.system import html_page
+from ibca_lightning.system.html_page import DASH, Cell, document, table
 
 GENERATOR = "ibca report"
 _TILES = ("mAP", "AUROC", "CF1", "OF1", "ECE", "attention_gain")

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.commands.html_page import jpeg
 from ibca_lightning.commands.report_run import Run, TestSet
 from ibca_lightning.data.field_of_view import Box
 from ibca_lightning.data.masks import mask_of
 from ibca_lightning.drawing import full_scale, heat_map, share_on
-from ibca_lightning.errors import InputError
 from ibca_lightning.predictor import Predictor
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.html_page import jpeg
 
 _SIDE = 320  # pixels of a panel's longer side
 _PANELS = 5  # classes shown of one picture

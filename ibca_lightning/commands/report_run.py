@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ibca_lightning.commands.figures_json import figure_files, read_figures
 from ibca_lightning.commands.tested import Tested, read_tested
-from ibca_lightning.errors import InputError
 from ibca_lightning.model_card import NAME, read_facts, without_paths
+from ibca_lightning.system.errors import InputError
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 

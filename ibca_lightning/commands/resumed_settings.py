@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 _KEPT = {
     "model.optimizer": "the optimiser's state",

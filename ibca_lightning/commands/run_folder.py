@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: bool = False) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ibca_lightning.commands.jobs import Job, run_jobs, seconds_of
-from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.commands.recipe import Recipe, best_validation, read_mapping, write_fragment
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser
 
 _PRINTED = ("mAP", "AUROC", "attention_energy", "attention_gain", "pointing_game", "pixel_AP")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 @dataclass(frozen=True)

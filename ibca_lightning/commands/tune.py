@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ibca_lightning.commands.jobs import Job, run_jobs, seconds_of
-from ibca_lightning.commands.options import OptionParser
 from ibca_lightning.commands.recipe import Recipe, best_validation, config_value, read_mapping, write_fragment
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser
 
 _KINDS = ("choice", "log_uniform", "uniform", "int_uniform")
 _EXAMPLE = "KEY: {log_uniform: [1.0e-3, 1.0e-1]}, or choice, uniform, int_uniform"

@@ -10,8 +10,8 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ibca_lightning.errors import InputError
-from ibca_lightning.whole_file import whole
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import whole
 
 
 def wandb_mode(asked: str) -> str:

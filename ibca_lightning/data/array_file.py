@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.picture_header import check_size
-from ibca_lightning.errors import PictureError
+from ibca_lightning.system.errors import PictureError
 
 
 def read_array(data: NDArray[np.uint8], path: str) -> NDArray[Any]:

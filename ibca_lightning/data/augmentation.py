@@ -9,7 +9,7 @@ import torch
 
 from ibca_lightning.data.masks import Bits
 from ibca_lightning.data.reading import Pixels
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 # Importing it would otherwise ask a package index for news, and wait for it when off line.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

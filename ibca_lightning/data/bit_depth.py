@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.errors import PictureError
+from ibca_lightning.system.errors import PictureError
 
 DEPTHS = (8, 10, 12, 14, 16)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.masks import Bits
 from ibca_lightning.data.reading import Pixels
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 CacheKind = Literal["none", "memory", "disk"]
 Prepared = tuple[Pixels, list[Bits]]

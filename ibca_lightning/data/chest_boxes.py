@@ -8,8 +8,8 @@ import numpy as np
 
 from ibca_lightning.data.masks import Bits, mask_name
 from ibca_lightning.data.sheet import read_sheet
-from ibca_lightning.errors import InputError
-from ibca_lightning.whole_file import whole
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import whole
 
 # The corners are those of the released pictures, all of this side; a copy of smaller ones has the same proportions.
 _SIDE = 1024

@@ -11,7 +11,7 @@ from ibca_lightning.data.npz_pictures import ArrayDataset, read_array, unpack
 from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.table import Table, encode
 from ibca_lightning.data.transforms import Transform
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 _SIZES = (28, 64, 128, 224)
 

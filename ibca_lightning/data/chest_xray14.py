@@ -15,7 +15,7 @@ from ibca_lightning.data.paths import all_present, check_root, find_pictures, fi
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import split_off
 from ibca_lightning.data.table import Table, build_table
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class ChestXray14(TableDataModule):

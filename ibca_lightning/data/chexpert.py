@@ -11,7 +11,7 @@ from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import split_off
 from ibca_lightning.data.table import Table, build_table
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 View = Literal["all", "frontal", "lateral"]
 

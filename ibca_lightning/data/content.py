@@ -20,7 +20,7 @@ from ibca_lightning.data.loader import WorkerInit
 from ibca_lightning.data.masks import MaskFolder, mask_name, read_mask
 from ibca_lightning.data.reading import Pixels, read_image
 from ibca_lightning.data.table import Table, decode, encode
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 _CHUNK = 32  # pictures that a worker hands over at once
 _HASHED = 128  # rows and columns of a picture that go into the strong hash, or up to twice as many

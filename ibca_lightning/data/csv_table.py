@@ -14,7 +14,7 @@ from ibca_lightning.data.paths import absent, check_root, inside, missing
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import GroupOverlap, split_off
 from ibca_lightning.data.table import Table, build_table
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)
 

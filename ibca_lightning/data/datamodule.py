@@ -25,7 +25,7 @@ from ibca_lightning.data.split_file import apply_splits
 from ibca_lightning.data.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.table import Table, decode
 from ibca_lightning.data.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
     from ibca_lightning.data.augmentation import Augment

@@ -12,7 +12,7 @@ from ibca_lightning.data.cache import Cache, Prepared
 from ibca_lightning.data.masks import MaskFolder, mask_name, read_mask
 from ibca_lightning.data.table import Table, decode
 from ibca_lightning.data.transforms import Transform
-from ibca_lightning.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError
 
 
 class PictureDataset(Dataset[dict[str, Any]]):

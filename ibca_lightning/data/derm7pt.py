@@ -10,7 +10,7 @@ from ibca_lightning.data.labels import is_blank
 from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.table import Table, build_table
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 Form = Literal["criteria", "levels"]
 View = Literal["derm", "clinic"]

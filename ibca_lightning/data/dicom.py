@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.bit_depth import eight_bit
 from ibca_lightning.data.picture_header import check_size
-from ibca_lightning.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError
 
 if TYPE_CHECKING:
     from pydicom import Dataset

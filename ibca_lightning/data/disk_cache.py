@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.cache import Layout, Prepared, Signature, hashed
 from ibca_lightning.data.reading import READER_VERSION
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 # One entry of the index: which files (a hash of their paths), as the file system described them then, with which
 # content, whose prepared picture lies in which slot and sums up to what; and a sum over the entry itself.

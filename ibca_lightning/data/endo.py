@@ -1,7 +1,7 @@
 """Endo: lesions in colonoscopy, 4 labels, from MedFMC."""
 
 from ibca_lightning.data.medfmc import MedFMC
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class Endo(MedFMC):

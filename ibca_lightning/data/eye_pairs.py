@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from ibca_lightning.data.reading import Pixels, read_image
-from ibca_lightning.errors import InputError
-from ibca_lightning.whole_file import whole
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import whole
 
 _QUALITY = 95
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.content import Contents
 from ibca_lightning.data.table import decode
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 _NAMED = 4  # rows that one finding names
 

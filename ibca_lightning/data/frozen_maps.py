@@ -14,7 +14,7 @@ from ibca_lightning.data.map_files import MapSplit, MapsRecord, read_record
 from ibca_lightning.data.masks import unpack
 from ibca_lightning.data.splits import keep_share, split_fold
 from ibca_lightning.data.table import Table, decode
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class FrozenMaps(MultiLabelDataModule):

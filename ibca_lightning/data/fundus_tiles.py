@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.masks import Bits, pack, resize_bits
 from ibca_lightning.data.reading import Pixels
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 # Where the field of view of IDRiD's camera lies, in parts of the width of a photograph: 275 to 3692 of 4288 pixels.
 _CENTRE, _WIDTH = 1984 / 4288, 3417 / 4288

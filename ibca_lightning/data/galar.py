@@ -13,7 +13,7 @@ from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import split_off
 from ibca_lightning.data.table import Table, build_table, decode
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 _FRAME = re.compile(r"(\d+)\.(?:png|jpe?g)", re.IGNORECASE)
 

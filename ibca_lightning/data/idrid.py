@@ -13,7 +13,7 @@ from ibca_lightning.data.fundus_tiles import Photograph, write_tiles
 from ibca_lightning.data.paths import check_root, first_present
 from ibca_lightning.data.reading import decode_bytes, read_bytes, read_image
 from ibca_lightning.data.table import Table
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.labels import UNKNOWN, is_blank, no_labels, parse_label, require_columns
 from ibca_lightning.data.sheet import Sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 Unknown = Literal["ignore", "zero", "one"]
 Readers = Literal["majority", "any", "all"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.labels import UNKNOWN
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 # Names of one finding in the sets that we read. Only what means the same is here: `Nodule/Mass` (VinDr-CXR) is neither
 # a nodule nor a mass, `Lung Lesion` (CheXpert) is more than both, `hiatal hernia` (PadChest) is less than a hernia, and

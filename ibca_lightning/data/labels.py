@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.sheet import Sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 UNKNOWN = -1
 # What pandas, numpy and R write for a value that is not there.

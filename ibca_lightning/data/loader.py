@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from ibca_lightning.data.sampling import Draw, EpochSampler
-from ibca_lightning.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError
 
 OnBadImage = Literal["error", "skip"]
 

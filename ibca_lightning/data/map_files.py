@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning import __version__
 from ibca_lightning.data.table import encode
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 FORMAT = 1
 _RECORD = "maps.json"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.data.reading import decode_bytes, read_bytes
-from ibca_lightning.errors import PictureError
+from ibca_lightning.system.errors import PictureError
 
 Bits = NDArray[np.uint8]
 

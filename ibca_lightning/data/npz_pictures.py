@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from ibca_lightning.data.reading import Pixels
 from ibca_lightning.data.table import Table, decode
 from ibca_lightning.data.transforms import Transform
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class ArrayDataset(Dataset[dict[str, Any]]):

@@ -12,7 +12,7 @@ from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.splits import split_off
 from ibca_lightning.data.table import Table, build_table
 from ibca_lightning.data.workbook import read_workbook
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ibca_lightning.data.sheet import Sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 # In the order in which they are tried; the first is for an id that carries its extension.
 _EXTENSIONS = ("", ".png", ".tif", ".jpg", ".jpeg", ".tiff", ".PNG", ".TIF", ".JPG", ".JPEG", ".TIFF", ".dicom", ".dcm")

@@ -1,6 +1,6 @@
 """Height and width of a picture from its header, so that an absurd one is refused before a byte of it is decoded."""
 
-from ibca_lightning.errors import PictureError
+from ibca_lightning.system.errors import PictureError
 
 # 400 MB as RGB: three times the largest radiograph or fundus photograph, and far from what would stop a machine.
 MAX_PIXELS = 2**27

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ibca_lightning.data.folder import EXTENSIONS, pictures_below
 from ibca_lightning.data.sheet import read_sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.loader import WorkerInit
 from ibca_lightning.data.transforms import Transform
-from ibca_lightning.errors import PictureError
+from ibca_lightning.system.errors import PictureError
 
 
 class Reading(NamedTuple):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class Draw(int):

@@ -13,7 +13,7 @@ from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.masks import pack, unpack
 from ibca_lightning.data.scm_pictures import CLASS_NAMES, draw_picture, plan_picture
 from ibca_lightning.data.transforms import Transform
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
     from ibca_lightning.data.augmentation import Augment

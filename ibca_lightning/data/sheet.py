@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 @dataclass(frozen=True)

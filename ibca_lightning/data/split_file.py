@@ -9,7 +9,7 @@ import numpy as np
 
 from ibca_lightning.data.sheet import Sheet, read_sheet
 from ibca_lightning.data.table import Table, decode, joined
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 COLUMNS = ("id", "group", "split")
 _SPLITS = ("train", "val", "test")

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
 from ibca_lightning.data.table import Table, decode, pooled
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 GroupOverlap = Literal["error", "warn"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.labels import read_labels
 from ibca_lightning.data.paths import absent, inside, missing, suggestion
 from ibca_lightning.data.sheet import Sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ibca_lightning.data.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.field_of_view import Box, bounds, cut, field_of_view
 from ibca_lightning.data.masks import Bits, resize_bits
 from ibca_lightning.data.reading import Pixels, decode_image, read_bytes, reduction
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and evaluation does not need it
     from ibca_lightning.data.augmentation import Augment

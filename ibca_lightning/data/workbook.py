@@ -4,7 +4,7 @@ import importlib
 import zipfile
 
 from ibca_lightning.data.sheet import Sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 def read_workbook(path: str) -> Sheet:

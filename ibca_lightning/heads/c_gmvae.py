@@ -28,7 +28,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.rectified_layers import (
     FullPrecisionLinear,
@@ -37,6 +36,7 @@ from ibca_lightning.heads.rectified_layers import (
     normalise_pull_back,
 )
 from ibca_lightning.losses import masked_bce, masked_mean
+from ibca_lightning.system.errors import InputError
 
 LOG_VARIANCE_BOUND = 10.0
 DECODER_SLOPE = 0.01  # of its last rectifier

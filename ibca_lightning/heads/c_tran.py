@@ -29,10 +29,10 @@ Shapes: B images, C channels (width), H x W positions, N = H*W, L labels.
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.transformer import LabelLinear, MixBlock, ReadBlock, projection
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.system.errors import InputError
 
 
 class CTranHead(Head):

@@ -25,11 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.heads.projection import projection
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.system.errors import InputError
 
 TINY = 1e-6  # the authors' too: the square root has a finite slope at 0
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ibca_lightning.losses import masked_mean
-from ibca_lightning.processes import total
+from ibca_lightning.system.processes import total
 
 
 def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: float = 1e-3) -> Tensor:

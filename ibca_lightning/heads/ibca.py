@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.attended_feature import AttendedFeatureClassifier
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.class_attention import ClassQueries
@@ -26,6 +25,7 @@ from ibca_lightning.heads.gaussian_mixture import (
     restricted_log_prior,
 )
 from ibca_lightning.heads.intervention import spurious_attention
+from ibca_lightning.system.errors import InputError
 
 
 class IBCAHead(Head):

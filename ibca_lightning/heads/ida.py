@@ -23,10 +23,10 @@ Shapes: B images, C channels, N = H x W positions, L labels, A heads, E = C / A 
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.float32 import Float32LayerNorm, Float32Linear
 from ibca_lightning.heads.projection import projection
+from ibca_lightning.system.errors import InputError
 
 SHRINKAGE = 1 / 32  # added to the length of the weights, so that short ones say little
 

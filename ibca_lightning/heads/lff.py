@@ -27,13 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.gap import GAPHead
 from ibca_lightning.heads.gradient_weight import weigh_gradient
 from ibca_lightning.heads.projection import projection
 from ibca_lightning.losses import masked_mean
-from ibca_lightning.processes import largest
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.processes import largest
 
 
 class LfFHead(Head):

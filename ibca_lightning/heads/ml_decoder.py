@@ -19,9 +19,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.transformer import ReadBlock, dropout_layer, projection
+from ibca_lightning.system.errors import InputError
 
 
 class MLDecoderHead(Head):

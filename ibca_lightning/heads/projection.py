@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 def projection(channels: int, width: int, head: str) -> tuple[nn.Module, int]:

@@ -20,9 +20,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.transformer import LabelLinear, MixBlock, ReadBlock, projection
+from ibca_lightning.system.errors import InputError
 
 
 class Query2LabelHead(Head):

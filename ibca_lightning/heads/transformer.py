@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class MultiHeadAttention(nn.Module):

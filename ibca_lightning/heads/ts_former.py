@@ -19,9 +19,9 @@ Shapes: B images, C channels (width), H x W positions, N = H*W, L labels.
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.transformer import LabelLinear, MultiHeadAttention, dropout_layer, feed_forward, projection
+from ibca_lightning.system.errors import InputError
 
 
 class TSFormerHead(Head):

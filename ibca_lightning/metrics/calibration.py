@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 Calibration = Literal["none", "temperature", "platt"]
 LOWEST = 0.01  # of the scale of standardised logits: a class whose logits say nothing, or the opposite of the labels

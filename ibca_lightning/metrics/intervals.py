@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.localisation import averages, class_averages
 from ibca_lightning.metrics.multilabel import SPECIFICITY, checked_arrays
 from ibca_lightning.metrics.operating_point import (
@@ -24,6 +23,7 @@ from ibca_lightning.metrics.operating_point import (
     ratio,
 )
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
+from ibca_lightning.system.errors import InputError
 
 _CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache
 

@@ -18,7 +18,6 @@ from torchmetrics.functional.classification import (
     binary_sensitivity_at_specificity,
 )
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.operating_point import (
     Counts,
     Floats,
@@ -29,6 +28,7 @@ from ibca_lightning.metrics.operating_point import (
     per_class_figures,
 )
 from ibca_lightning.metrics.reliability import Binned, calibration_errors, reliability_curves
+from ibca_lightning.system.errors import InputError
 
 SPECIFICITY = 0.95  # where the sensitivity of `sensitivity_at_95_specificity` is read
 

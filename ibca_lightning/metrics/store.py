@@ -11,7 +11,7 @@ import torch.distributed
 from torch import Tensor
 from torchmetrics import Metric
 
-from ibca_lightning.errors import NonFiniteError
+from ibca_lightning.system.errors import NonFiniteError
 
 
 class Stored:

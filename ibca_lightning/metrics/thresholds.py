@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Floats
+from ibca_lightning.system.errors import InputError
 
 ThresholdRule = Literal["f1", "fixed"] | dict[str, float]
 

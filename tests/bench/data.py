@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 
 from ibca_lightning.backbone import Backbone
-from ibca_lightning.commands.allocator import keep_freed_memory
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.data.augmentation import Augmenter
 from ibca_lightning.data.content import read_contents
@@ -34,6 +33,7 @@ from ibca_lightning.data.reading import read_image
 from ibca_lightning.data.transforms import evaluation_transform, training_transform
 from ibca_lightning.heads import GAPHead
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.system.allocator import keep_freed_memory
 
 SIZE, STRETCH = 384, {"resize": "stretch"}
 REDUCED = {1000: cv2.IMREAD_REDUCED_COLOR_2, 2048: cv2.IMREAD_REDUCED_COLOR_4}

@@ -17,7 +17,7 @@ from ibca_lightning.data import MultiLabelDataModule
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.split_file import COLUMNS, split_rows
 from ibca_lightning.data.table import Table, decode
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class DataModuleContract:

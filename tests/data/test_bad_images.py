@@ -14,8 +14,8 @@ from torch.utils.data.distributed import DistributedSampler
 
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.data.loader import Guard, Loader, collate
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.store import EvaluationStore
+from ibca_lightning.system.errors import InputError
 from tests.command_line import done
 
 ROWS = 12

@@ -10,7 +10,7 @@ import torch
 
 from ibca_lightning.data import ChestMNIST
 from ibca_lightning.data.npz_pictures import unpack
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_chest_mnist
 from tests.data.contract import DataModuleContract
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ibca_lightning.data import ChestXray14
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_chest_xray14
 from tests.data.contract import DataModuleContract
 

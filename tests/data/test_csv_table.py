@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_csv
 from tests.data.contract import DataModuleContract
 

@@ -7,7 +7,7 @@ import torch
 
 from ibca_lightning.data import CSVDataModule, PictureFolder
 from ibca_lightning.data.loader import make_loader
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_csv
 
 

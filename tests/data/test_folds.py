@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 def module(tree: Path, **options: object) -> CSVDataModule:

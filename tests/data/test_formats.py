@@ -14,7 +14,7 @@ from PIL import Image
 from ibca_lightning.data import reading
 from ibca_lightning.data.picture_header import MAX_PIXELS, picture_size
 from ibca_lightning.data.reading import read_image
-from ibca_lightning.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError
 
 pydicom = pytest.importorskip("pydicom")
 

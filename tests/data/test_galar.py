@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data import Galar
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_galar
 from tests.data.contract import DataModuleContract
 

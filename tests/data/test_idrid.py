@@ -10,7 +10,7 @@ import pytest
 from ibca_lightning.data import CSVDataModule, IDRiD
 from ibca_lightning.data import fundus_tiles as tiling
 from ibca_lightning.data.fundus_tiles import Photograph, cut
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_idrid
 from tests.data.contract import DataModuleContract
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule, JoinedDataModule
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
 from tests.data import fake_csv
 

@@ -11,7 +11,7 @@ from ibca_lightning.data import CSVDataModule, Endo, LabelPolicy, MultiLabelData
 from ibca_lightning.data.label_policy import settled
 from ibca_lightning.data.labels import read_labels
 from ibca_lightning.data.sheet import Sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.command_line import experiment, ibca, rows, written
 
 SHEET = Sheet("t.csv", ["A", "B"], [["0", "1.0"], ["1", "-1"], ["-1.0", ""], ["", "NaN"], ["NA", "0"]], [2, 3, 4, 5, 6])

@@ -11,7 +11,7 @@ import pytest
 from ibca_lightning.data import CSVDataModule, MultiLabelDataModule, MuReD
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.label_space import SAME, intersection, match, meaning, plain, read_label_space, union
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
 
 CHESTXRAY14 = [

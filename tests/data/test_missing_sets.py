@@ -20,7 +20,7 @@ from ibca_lightning.data import (
     VinDrCXR,
 )
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 SETS = {
     MuReD: ("10.17632/pc4mb3h8hz.1", "root/train_data.csv"),

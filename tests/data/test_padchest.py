@@ -7,7 +7,7 @@ import pytest
 
 from ibca_lightning.data import PadChest
 from ibca_lightning.data.reading import read_image
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data import fake_padchest
 from tests.data.contract import DataModuleContract
 

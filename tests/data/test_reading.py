@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ibca_lightning.data.reading import read_image
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import torch
 from ibca_lightning.data.sampling import BalancedSampler
 from ibca_lightning.data.scm import SCMDataModule
 from ibca_lightning.data.scm_pictures import CLASS_NAMES, FREQUENCY, draw_picture, plan_picture
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.data.contract import DataModuleContract
 
 SIZE, COUNT = 96, 150

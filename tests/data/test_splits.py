@@ -5,7 +5,7 @@ import pytest
 
 from ibca_lightning.data.splits import keep_share, split_fold, split_groups
 from ibca_lightning.data.table import Table, encode
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 def made(groups: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.masks import pack, resize_bits, unpack
 from ibca_lightning.data.sampling import EpochSampler
 from ibca_lightning.data.transforms import evaluation_transform, training_transform
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 STRETCH = {"resize": "stretch"}
 

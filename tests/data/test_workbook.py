@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ibca_lightning.data.workbook import read_workbook
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 openpyxl = pytest.importorskip("openpyxl")
 

@@ -16,7 +16,7 @@ from ibca_lightning import evaluation
 from ibca_lightning.callbacks import attention_pictures, metrics_csv
 from ibca_lightning.checkpoint import read_checkpoint
 from ibca_lightning.commands.prediction_files import PredictionFiles
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.command_line import contents, done, experiment, ibca, refused, rows, written
 
 # --- YAML ------------------------------------------------------------------------------------------------------------

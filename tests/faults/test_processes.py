@@ -14,8 +14,8 @@ import torch
 
 from ibca_lightning.commands.run_folder import choose_run_dir, claim, release
 from ibca_lightning.data import transforms
-from ibca_lightning.errors import InputError
-from ibca_lightning.failures import exit_code
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.failures import exit_code
 from tests.command_line import contents, done, experiment, ibca, rows, written
 from tests.data import fake_csv
 

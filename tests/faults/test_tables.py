@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 from tests.command_line import contents, done, experiment, ibca, rows, written
 
 NAMES = ("a,b", "line\nbreak", "d/e", "f=g", "7", "..", '"quoted"', "=cmd()", "%s{x}$HOME", "🩺 ‮x")

@@ -22,7 +22,7 @@ from ibca_lightning.data.masks import read_mask
 from ibca_lightning.data.picture_header import MAX_PIXELS
 from ibca_lightning.data.reading import read_image
 from ibca_lightning.data.sheet import read_sheet
-from ibca_lightning.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError
 from tests.data.test_formats import dicom
 from tests.fuzz.mutation import SECONDS, fuzz
 from tests.training import module

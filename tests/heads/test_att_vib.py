@@ -7,9 +7,9 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.func import jacrev, vmap
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import AttVIBHead
 from ibca_lightning.heads.att_vib import standard_normal_kl
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 
 

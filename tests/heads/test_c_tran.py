@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import CTranHead
 from ibca_lightning.heads.c_tran import draw_given
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 from tests.heads.reference import seeded, shuffled
 

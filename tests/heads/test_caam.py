@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import CaaMHead
 from ibca_lightning.heads.caam import environment_loss, spread, variance_penalty
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 
 

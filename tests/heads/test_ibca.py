@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import GAPHead, HeadOutput, IBCAHead, MILAttentionHead
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import BATCH, CHANNELS, HEIGHT, LABEL_BATCHES, LABELS, WIDTH, features, labels
 
 POSITIONS = HEIGHT * WIDTH

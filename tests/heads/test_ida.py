@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import CSRAHead, IDAHead
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features
 
 

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import GAPHead, LfFHead
 from ibca_lightning.heads.lff import ShareOfLargest, generalised_cross_entropy
 from ibca_lightning.losses import masked_bce, masked_mean
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 
 

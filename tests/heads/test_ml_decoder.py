@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import MLDecoderHead
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 from tests.heads.reference import seeded
 

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import (
     AttVIBHead,
     CaaMHead,
@@ -17,6 +16,7 @@ from ibca_lightning.heads import (
     LfFHead,
     MILAttentionHead,
 )
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads.transformer import LabelLinear, MixBlock, MultiHeadAttention, ReadBlock, projection
+from ibca_lightning.system.errors import InputError
 
 WIDTH, NUM_HEADS, FFN = 12, 3, 20
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.heads import TSFormerHead
+from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features
 from tests.heads.reference import seeded, shuffled
 

@@ -4,9 +4,9 @@ import torch
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.calibration import calibrated, fit_calibration, require_calibration
 from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.system.errors import InputError
 
 
 def case(samples=400, classes=3, known=True):

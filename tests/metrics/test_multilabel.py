@@ -6,8 +6,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.multilabel import by_subgroup, figures
+from ibca_lightning.system.errors import InputError
 
 # The contract's definitions once more, in plain Python over lists, written from the definitions alone.
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from sklearn.metrics import cohen_kappa_score, f1_score, roc_auc_score
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.odir import odir_score
+from ibca_lightning.system.errors import InputError
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.errors import InputError
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.thresholds import choose_thresholds
+from ibca_lightning.system.errors import InputError
 
 
 def f1(scores, labels, threshold):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ibca_lightning.data.label_policy import LabelPolicy, settled
 from ibca_lightning.data.labels import parse_label
 from ibca_lightning.data.sheet import Sheet
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 TEXTS = {
     1: ("1", "1.0", " 1", "1.", "+1", "1e0", "01", "1.000"),

@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 _LEAST = 16  # bytes of a key
 

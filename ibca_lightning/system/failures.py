@@ -8,9 +8,9 @@ import os
 import re
 from traceback import walk_tb
 
-from ibca_lightning.errors import DisagreementError, InputError, NonFiniteError, input_error_behind
-from ibca_lightning.out_of_memory import is_out_of_memory
-from ibca_lightning.streams import write_err
+from ibca_lightning.system.errors import DisagreementError, InputError, NonFiniteError, input_error_behind
+from ibca_lightning.system.out_of_memory import is_out_of_memory
+from ibca_lightning.system.output import write_err
 
 # What the disk or the system refuses, wherever it is met.
 _OF_THE_SYSTEM = frozenset({

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 # Eight colours that are told apart without red and green, too (after Okabe and Ito), on white and on black.
 _LIGHT = """--paper: #fff; --ink: #1a1d21; --soft: #59616b; --line: #dfe3e8; --wash: #f5f7f9; --shade: #0003;

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 try:
     fcntl: Any = import_module("fcntl")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ibca_lightning.errors import InputError
+from ibca_lightning.system.errors import InputError
 
 
 class OptionParser(ArgumentParser):

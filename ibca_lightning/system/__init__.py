@@ -1,0 +1,1 @@
+"""What stands below everything: errors, whole files and locks, processes, options of the command line."""
