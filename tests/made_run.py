@@ -7,8 +7,8 @@ import numpy as np
 import torch
 import yaml
 
-from ibca_lightning.evaluation import SampleFacts, evaluate, write_evaluation
 from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.metrics.evaluation import SampleFacts, evaluate, write_evaluation
 from ibca_lightning.metrics.store import Stored
 from tests.test_gallery import checkpoint
 

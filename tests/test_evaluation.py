@@ -8,8 +8,14 @@ import pytest
 import torch
 
 from ibca_lightning.callbacks.results import WriteResults
-from ibca_lightning.evaluation import SampleFacts, decision_columns, evaluate, write_evaluation, write_predictions
 from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.metrics.evaluation import (
+    SampleFacts,
+    decision_columns,
+    evaluate,
+    write_evaluation,
+    write_predictions,
+)
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.store import Stored
 from tests.training import Data, Pictures, module, trainer

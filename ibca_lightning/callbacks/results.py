@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 
-from ibca_lightning.evaluation import Evaluation, write_evaluation, write_predictions
+from ibca_lightning.metrics.evaluation import Evaluation, write_evaluation, write_predictions
 from ibca_lightning.module import MultiLabelModule
 
 

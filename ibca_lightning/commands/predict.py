@@ -27,7 +27,7 @@ def predict_pictures(arguments: list[str]) -> int:
     from ibca_lightning.commands.prediction_files import PredictionFiles, fingerprint
     from ibca_lightning.data.readings import Readings, readings_loader
     from ibca_lightning.ensemble import Ensemble
-    from ibca_lightning.evaluation import decisions, digits, prediction_columns
+    from ibca_lightning.metrics.evaluation import decisions, digits, prediction_columns
 
     pictures = listed(options)
     model = Ensemble({path: opened(path, options.device) for path in options.ckpt_path}, options.tta)

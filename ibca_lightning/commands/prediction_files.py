@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from ibca_lightning.evaluation import write_json
+from ibca_lightning.metrics.evaluation import write_json
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 

@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ibca_lightning.evaluation import Evaluation
 from ibca_lightning.metrics.decision import FEW
+from ibca_lightning.metrics.evaluation import Evaluation
 
 _HEADLINE = ("mAP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")
 _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_AP", "spurious_energy", "noise_energy")

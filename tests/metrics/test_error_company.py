@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ibca_lightning.metrics.error_company import error_company
+from ibca_lightning.metrics.confusions import error_company
 
 LABELS = np.array([[0, 1, 1], [0, 1, -1], [0, 0, 0], [0, 0, 0], [1, 1, 0], [1, 0, 1], [-1, 1, 1]])
 DECIDED = np.array([[1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0], [1, 1, 1]], dtype=bool)
