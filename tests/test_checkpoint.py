@@ -154,7 +154,7 @@ def test_no_other_class_than_a_head_is_built():
         with pytest.raises(InputError, match=message):
             build_head({"class_path": class_path, "init_args": {}}, 4, 2)
     with pytest.raises(InputError, match="take the options"):
-        build_head({"class_path": "ibca_lightning.heads.gap.GAPHead", "init_args": {"no": 1}}, 4, 2)
+        build_head({"class_path": "ibca_lightning.heads.peers.gap.GAPHead", "init_args": {"no": 1}}, 4, 2)
 
 
 # --- starting from it ---------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import jacrev, vmap
 
-from ibca_lightning.heads.rectified_layers import (
+from ibca_lightning.heads.peers.rectified_layers import (
     FullPrecisionLinear,
     RectifiedLayers,
     class_activation,

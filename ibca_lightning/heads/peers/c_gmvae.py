@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.rectified_layers import (
+from ibca_lightning.heads.peers.rectified_layers import (
     FullPrecisionLinear,
     RectifiedLayers,
     class_activation,

@@ -6,8 +6,8 @@ Shapes: B images, C channels, H x W positions, N = H*W, L labels.
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.heads.positionwise import positionwise
-from ibca_lightning.heads.projection import projection
 
 
 class GAPHead(Head):

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.map_norm import MapBatchNorm
-from ibca_lightning.heads.projection import projection
+from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.losses import masked_bce
 from ibca_lightning.system.errors import InputError
 

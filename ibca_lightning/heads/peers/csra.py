@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.class_evidence import unit_class_evidence
-from ibca_lightning.heads.projection import projection
+from ibca_lightning.heads.peers.projection import projection
 
 
 class CSRAHead(Head):

@@ -20,7 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.transformer import LabelLinear, MultiHeadAttention, dropout_layer, feed_forward, projection
+from ibca_lightning.heads.peers.transformer import (
+    LabelLinear,
+    MultiHeadAttention,
+    dropout_layer,
+    feed_forward,
+    projection,
+)
 from ibca_lightning.system.errors import InputError
 
 

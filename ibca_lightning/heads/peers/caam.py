@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.float32 import Float32Linear
 from ibca_lightning.heads.map_norm import MapBatchNorm
-from ibca_lightning.heads.projection import projection
+from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.losses import masked_bce, masked_mean
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.processes import share, total, total_with_gradient

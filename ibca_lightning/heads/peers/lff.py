@@ -28,9 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.gap import GAPHead
-from ibca_lightning.heads.gradient_weight import weigh_gradient
-from ibca_lightning.heads.projection import projection
+from ibca_lightning.heads.peers.gap import GAPHead
+from ibca_lightning.heads.peers.gradient_weight import weigh_gradient
+from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.losses import masked_mean
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.processes import largest

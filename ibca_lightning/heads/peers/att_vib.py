@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.projection import projection
-from ibca_lightning.heads.rectified_layers import FullPrecisionLinear, RectifiedLayers, class_activation
+from ibca_lightning.heads.peers.projection import projection
+from ibca_lightning.heads.peers.rectified_layers import FullPrecisionLinear, RectifiedLayers, class_activation
 from ibca_lightning.system.errors import InputError
 
 SHIFT = -5.0  # of both standard deviations before the softplus: the first ones are 0.007

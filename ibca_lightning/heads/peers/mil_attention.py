@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.heads.positionwise import positionwise
-from ibca_lightning.heads.projection import projection
 
 
 class MILAttentionHead(Head):

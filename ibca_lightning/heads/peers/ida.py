@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.float32 import Float32LayerNorm, Float32Linear
-from ibca_lightning.heads.projection import projection
+from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.system.errors import InputError
 
 SHRINKAGE = 1 / 32  # added to the length of the weights, so that short ones say little
