@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ibca_lightning.data.transforms import Transform, evaluation_transform
-from ibca_lightning.data.views import VIEWS, turned
+from ibca_lightning.data.pictures.transforms import Transform, evaluation_transform
+from ibca_lightning.data.pictures.views import VIEWS, turned
 from ibca_lightning.predictor import Predictor
 from ibca_lightning.system.errors import InputError
 

@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ibca_lightning.checkpoint import ModelSpec, build_head, read_checkpoint
-from ibca_lightning.data.field_of_view import Box
-from ibca_lightning.data.masks import MaskFolder, read_mask
-from ibca_lightning.data.transforms import evaluation_transform
+from ibca_lightning.data.pictures.field_of_view import Box
+from ibca_lightning.data.pictures.masks import MaskFolder, read_mask
+from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError, NonFiniteError

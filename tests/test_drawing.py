@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.drawing import attention_panels
+from ibca_lightning.data.pictures.drawing import attention_panels
 
 STRIP, GAP = 34, 4
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ibca_lightning.drawing import attention_panels
+from ibca_lightning.data.pictures.drawing import attention_panels
 from tests.command_line import done, ibca
 from tests.training import module, save
 

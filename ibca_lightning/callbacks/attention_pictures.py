@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
-from ibca_lightning.drawing import class_panel, explanation
+from ibca_lightning.data.pictures.drawing import class_panel, explanation
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.module import MONITOR, MultiLabelModule
 

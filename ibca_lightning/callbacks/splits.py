@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
-from ibca_lightning.data.split_file import write_splits
+from ibca_lightning.data.tables.split_file import write_splits
 
 
 class WriteSplits(Callback):

@@ -71,8 +71,8 @@ def _masks(files: dict[str, str], folder: str | None) -> dict[str, str | None]:
     Raises:
         InputError: When no picture has a mask in that folder.
     """
-    from ibca_lightning.data.masks import mask_of
     from ibca_lightning.data.picture_list import inside
+    from ibca_lightning.data.pictures.masks import mask_of
 
     found = {name: mask_of(inside(name), folder) for name in files}
     if folder is not None and not any(found.values()):
@@ -91,8 +91,8 @@ def _explain_one(
     import numpy as np
     from PIL import Image
 
-    from ibca_lightning.data.reading import read_image
-    from ibca_lightning.drawing import class_panel, explanation
+    from ibca_lightning.data.pictures.drawing import class_panel, explanation
+    from ibca_lightning.data.pictures.reading import read_image
 
     spec = predictor.spec
     seen = predictor.see(path, mask)

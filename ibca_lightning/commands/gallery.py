@@ -65,9 +65,9 @@ def figure(
     """
     import torch
 
-    from ibca_lightning.data.masks import mask_name
     from ibca_lightning.data.picture_list import inside
-    from ibca_lightning.drawing import attention_panels, stacked
+    from ibca_lightning.data.pictures.drawing import attention_panels, stacked
+    from ibca_lightning.data.pictures.masks import mask_name
 
     names = next(iter(models.values())).spec.class_names
     for title, model in models.items():

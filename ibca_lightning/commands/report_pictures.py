@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.commands.report_run import Run, TestSet
-from ibca_lightning.data.field_of_view import Box
-from ibca_lightning.data.masks import mask_of
-from ibca_lightning.drawing import full_scale, heat_map, share_on
+from ibca_lightning.data.pictures.drawing import full_scale, heat_map, share_on
+from ibca_lightning.data.pictures.field_of_view import Box
+from ibca_lightning.data.pictures.masks import mask_of
 from ibca_lightning.predictor import Predictor
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import jpeg
@@ -169,7 +169,7 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
             raise InputError(f"a folder at {option} {path}", "none", "correct it")
 
     def find(name: str) -> View | None:
-        from ibca_lightning.data.reading import read_image
+        from ibca_lightning.data.pictures.reading import read_image
 
         path = Path(folder, name)
         if ".." in Path(name).parts or not path.is_file():

@@ -12,13 +12,13 @@ from ibca_lightning.data.frozen_maps import FrozenMaps
 from ibca_lightning.data.galar import Galar
 from ibca_lightning.data.idrid import IDRiD
 from ibca_lightning.data.joined import JoinedDataModule
-from ibca_lightning.data.label_policy import LabelPolicy
 from ibca_lightning.data.medfm_chestdr import MedFMChestDR
 from ibca_lightning.data.mured import MuReD
 from ibca_lightning.data.odir5k import ODIR5K
 from ibca_lightning.data.padchest import PadChest
 from ibca_lightning.data.rfmid import RFMiD
 from ibca_lightning.data.scm import SCMDataModule
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.vindr_cxr import VinDrCXR
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.masks import Bits
-from ibca_lightning.data.reading import Pixels
+from ibca_lightning.data.pictures.masks import Bits
+from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.system.errors import InputError
 
 CacheKind = Literal["none", "memory", "disk"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from ibca_lightning.data.masks import Bits, mask_name
-from ibca_lightning.data.sheet import read_sheet
+from ibca_lightning.data.pictures.masks import Bits, mask_name
+from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import whole
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.npz_pictures import ArrayDataset, read_array, unpack
-from ibca_lightning.data.paths import check_root, first_present
-from ibca_lightning.data.table import Table, encode
-from ibca_lightning.data.transforms import Transform
+from ibca_lightning.data.pictures.transforms import Transform
+from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 
 _SIZES = (28, 64, 128, 224)

@@ -10,11 +10,11 @@ from torch.utils.data import Dataset
 from ibca_lightning.data.chest_boxes import read_boxes, write_masks
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.dataset import PictureDataset
-from ibca_lightning.data.masks import MaskFolder
-from ibca_lightning.data.paths import all_present, check_root, find_pictures, first_present
-from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import split_off
-from ibca_lightning.data.table import Table, build_table
+from ibca_lightning.data.pictures.masks import MaskFolder
+from ibca_lightning.data.tables.paths import all_present, check_root, find_pictures, first_present
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.splits import split_off
+from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.system.errors import InputError
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.label_policy import LabelPolicy
-from ibca_lightning.data.paths import check_root, first_present
-from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import split_off
-from ibca_lightning.data.table import Table, build_table
+from ibca_lightning.data.tables.label_policy import LabelPolicy
+from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.splits import split_off
+from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.system.errors import InputError
 
 View = Literal["all", "frontal", "lateral"]

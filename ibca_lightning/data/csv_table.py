@@ -8,12 +8,12 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.labels import check_no_other_labels, find_label_columns
-from ibca_lightning.data.masks import MaskFolder, mask_name
-from ibca_lightning.data.paths import absent, check_root, inside, missing
-from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import GroupOverlap, split_off
-from ibca_lightning.data.table import Table, build_table
+from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
+from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
+from ibca_lightning.data.tables.paths import absent, check_root, inside, missing
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.splits import GroupOverlap, split_off
+from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -16,19 +16,19 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
-from ibca_lightning.data.label_policy import LabelPolicy, settled
-from ibca_lightning.data.label_space import LabelSpace, match, read_label_space
 from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
-from ibca_lightning.data.masks import MaskFolder
+from ibca_lightning.data.pictures.masks import MaskFolder
+from ibca_lightning.data.pictures.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
-from ibca_lightning.data.split_file import apply_splits
-from ibca_lightning.data.splits import GroupOverlap, check_overlap, cross_validated
-from ibca_lightning.data.table import Table, decode
-from ibca_lightning.data.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
+from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
+from ibca_lightning.data.tables.label_space import LabelSpace, match, read_label_space
+from ibca_lightning.data.tables.split_file import apply_splits
+from ibca_lightning.data.tables.splits import GroupOverlap, check_overlap, cross_validated
+from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
-    from ibca_lightning.data.augmentation import Augment
+    from ibca_lightning.data.pictures.augmentation import Augment
 
 log = logging.getLogger(__name__)
 

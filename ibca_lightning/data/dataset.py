@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.cache import Cache, Prepared
-from ibca_lightning.data.masks import MaskFolder, mask_name, read_mask
-from ibca_lightning.data.table import Table, decode
-from ibca_lightning.data.transforms import Transform
+from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
+from ibca_lightning.data.pictures.transforms import Transform
+from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.system.errors import InputError, PictureError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.cache import Layout, Prepared, Signature, hashed
-from ibca_lightning.data.reading import READER_VERSION
+from ibca_lightning.data.pictures.reading import READER_VERSION
 from ibca_lightning.system.errors import InputError
 
 # One entry of the index: which files (a hash of their paths), as the file system described them then, with which

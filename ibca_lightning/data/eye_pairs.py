@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from ibca_lightning.data.reading import Pixels, read_image
+from ibca_lightning.data.pictures.reading import Pixels, read_image
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import whole
 

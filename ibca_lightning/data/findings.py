@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.content import Contents
-from ibca_lightning.data.table import decode
+from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
 
 _NAMED = 4  # rows that one finding names

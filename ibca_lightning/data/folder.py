@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.transforms import evaluation_transform
+from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.system.errors import InputError, PictureError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz"})

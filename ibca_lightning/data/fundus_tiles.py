@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.masks import Bits, pack, resize_bits
-from ibca_lightning.data.reading import Pixels
+from ibca_lightning.data.pictures.masks import Bits, pack, resize_bits
+from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.system.errors import InputError
 
 # Where the field of view of IDRiD's camera lies, in parts of the width of a photograph: 275 to 3692 of 4288 pixels.

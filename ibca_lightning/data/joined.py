@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
-from ibca_lightning.data.label_space import intersection, read_label_space, union
-from ibca_lightning.data.table import Table
+from ibca_lightning.data.tables.label_space import intersection, read_label_space, union
+from ibca_lightning.data.tables.table import Table
 from ibca_lightning.system.errors import InputError
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning import __version__
-from ibca_lightning.data.table import encode
+from ibca_lightning.data.tables.table import encode
 from ibca_lightning.system.errors import InputError
 
 FORMAT = 1

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.paths import check_root, find_pictures, first_present
-from ibca_lightning.data.sheet import read_sheet
-from ibca_lightning.data.splits import split_off
-from ibca_lightning.data.table import Table, build_table
+from ibca_lightning.data.tables.paths import check_root, find_pictures, first_present
+from ibca_lightning.data.tables.sheet import read_sheet
+from ibca_lightning.data.tables.splits import split_off
+from ibca_lightning.data.tables.table import Table, build_table
 
 
 class MuReD(TableDataModule):

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.reading import Pixels
-from ibca_lightning.data.table import Table, decode
-from ibca_lightning.data.transforms import Transform
+from ibca_lightning.data.pictures.reading import Pixels
+from ibca_lightning.data.pictures.transforms import Transform
+from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.system.errors import InputError
 
 

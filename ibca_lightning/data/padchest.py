@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.paths import check_root, first_present
-from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.splits import split_off
-from ibca_lightning.data.table import Table, build_table
+from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.splits import split_off
+from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)

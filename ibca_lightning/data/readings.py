@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.loader import WorkerInit
-from ibca_lightning.data.transforms import Transform
+from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.system.errors import PictureError
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.paths import check_root, find_pictures, first_present
-from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.table import Table, build_table
+from ibca_lightning.data.tables.paths import check_root, find_pictures, first_present
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.system.errors import InputError
 
 Classes = Literal["all", "riadd"]

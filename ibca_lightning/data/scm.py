@@ -10,13 +10,13 @@ import torch
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
-from ibca_lightning.data.masks import pack, unpack
+from ibca_lightning.data.pictures.masks import pack, unpack
+from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.scm_pictures import CLASS_NAMES, draw_picture, plan_picture
-from ibca_lightning.data.transforms import Transform
 from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
-    from ibca_lightning.data.augmentation import Augment
+    from ibca_lightning.data.pictures.augmentation import Augment
 
 # Which sequence of pictures a split takes. The three test sets share one: they show the same patients, so to speak,
 # under three mechanisms of the marks, and a drop from one to the other has no other reason.

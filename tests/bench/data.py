@@ -24,13 +24,13 @@ from PIL import Image
 
 from ibca_lightning.backbone import Backbone
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.data.augmentation import Augmenter
 from ibca_lightning.data.content import read_contents
 from ibca_lightning.data.dataset import PictureDataset
-from ibca_lightning.data.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.loader import collate
-from ibca_lightning.data.reading import read_image
-from ibca_lightning.data.transforms import evaluation_transform, training_transform
+from ibca_lightning.data.pictures.augmentation import Augmenter
+from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter
+from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.data.pictures.transforms import evaluation_transform, training_transform
 from ibca_lightning.heads import GAPHead
 from ibca_lightning.losses import masked_bce
 from ibca_lightning.system.allocator import keep_freed_memory

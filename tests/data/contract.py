@@ -15,8 +15,8 @@ import torch
 
 from ibca_lightning.data import MultiLabelDataModule
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.split_file import COLUMNS, split_rows
-from ibca_lightning.data.table import Table, decode
+from ibca_lightning.data.tables.split_file import COLUMNS, split_rows
+from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.system.errors import InputError
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule, PictureFolder
-from ibca_lightning.data.field_of_view import cut, field_of_view
-from ibca_lightning.data.reading import read_image
-from ibca_lightning.data.transforms import evaluation_transform
+from ibca_lightning.data.pictures.field_of_view import cut, field_of_view
+from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.data.pictures.transforms import evaluation_transform
 
 CROP = {"resize": "stretch", "crop": "field_of_view"}
 

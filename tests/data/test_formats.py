@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ibca_lightning.data import reading
-from ibca_lightning.data.picture_header import MAX_PIXELS, picture_size
-from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.pictures import reading
+from ibca_lightning.data.pictures.header import MAX_PIXELS, picture_size
+from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.system.errors import InputError, PictureError
 
 pydicom = pytest.importorskip("pydicom")

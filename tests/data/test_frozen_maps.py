@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule, FrozenMaps
-from ibca_lightning.data.views import turned
+from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError
 from tests import stored_maps

@@ -8,9 +8,9 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from ibca_lightning.data import CSVDataModule, Endo, LabelPolicy, MultiLabelDataModule, MuReD
-from ibca_lightning.data.label_policy import settled
-from ibca_lightning.data.labels import read_labels
-from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.data.tables.label_policy import settled
+from ibca_lightning.data.tables.labels import read_labels
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 from tests.command_line import experiment, ibca, rows, written
 

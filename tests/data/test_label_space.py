@@ -10,7 +10,7 @@ import pytest
 
 from ibca_lightning.data import CSVDataModule, MultiLabelDataModule, MuReD
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.label_space import SAME, intersection, match, meaning, plain, read_label_space, union
+from ibca_lightning.data.tables.label_space import SAME, intersection, match, meaning, plain, read_label_space, union
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
 

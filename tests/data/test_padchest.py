@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data import PadChest
-from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.system.errors import InputError
 from tests.data import fake_padchest
 from tests.data.contract import DataModuleContract

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ibca_lightning.data.transforms import evaluation_transform
+from ibca_lightning.data.pictures.transforms import evaluation_transform
 
 SIDE = 64
 

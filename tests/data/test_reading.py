@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.system.errors import InputError
 
 

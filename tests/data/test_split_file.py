@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data import CSVDataModule, Endo
-from ibca_lightning.data.split_file import write_splits
-from ibca_lightning.data.table import Table
+from ibca_lightning.data.tables.split_file import write_splits
+from ibca_lightning.data.tables.table import Table
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
 from tests.data import fake_csv, fake_endo

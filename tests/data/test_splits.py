@@ -3,8 +3,8 @@ import pickle
 import numpy as np
 import pytest
 
-from ibca_lightning.data.splits import keep_share, split_fold, split_groups
-from ibca_lightning.data.table import Table, encode
+from ibca_lightning.data.tables.splits import keep_share, split_fold, split_groups
+from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.data.default_augmentation import DefaultAugmenter, _movement
 from ibca_lightning.data.loader import make_loader
-from ibca_lightning.data.masks import pack, resize_bits, unpack
+from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter, _movement
+from ibca_lightning.data.pictures.masks import pack, resize_bits, unpack
+from ibca_lightning.data.pictures.transforms import evaluation_transform, training_transform
 from ibca_lightning.data.sampling import EpochSampler
-from ibca_lightning.data.transforms import evaluation_transform, training_transform
 from ibca_lightning.system.errors import InputError
 
 STRETCH = {"resize": "stretch"}

@@ -1,6 +1,6 @@
 import torch
 
-from ibca_lightning.data.views import VIEWS, turned
+from ibca_lightning.data.pictures.views import VIEWS, turned
 
 
 def test_the_views_are_the_eight_symmetries_of_the_square() -> None:

@@ -6,7 +6,7 @@ import pydicom
 import pytest
 
 from ibca_lightning.data import LabelPolicy, VinDrCXR
-from ibca_lightning.data.reading import read_image
+from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.system.errors import InputError
 from tests.data import fake_vindr_cxr
 from tests.data.contract import DataModuleContract

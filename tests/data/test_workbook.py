@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from ibca_lightning.data.workbook import read_workbook
+from ibca_lightning.data.tables.workbook import read_workbook
 from ibca_lightning.system.errors import InputError
 
 openpyxl = pytest.importorskip("openpyxl")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ibca_lightning.commands.run_folder import choose_run_dir, claim, release
-from ibca_lightning.data import transforms
+from ibca_lightning.data.pictures import transforms
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from tests.command_line import contents, done, experiment, ibca, rows, written

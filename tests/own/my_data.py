@@ -1,6 +1,6 @@
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.table import Table, build_table
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.table import Table, build_table
 
 
 class Findings(TableDataModule):  # root/{train,val,test}.csv with a column `findings` such as "polyp+ulcer"

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibca_lightning.data.label_policy import LabelPolicy, settled
-from ibca_lightning.data.labels import parse_label
-from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
+from ibca_lightning.data.tables.labels import parse_label
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 TEXTS = {

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ibca_lightning.data.splits import keep_share, split_fold, split_groups
+from ibca_lightning.data.tables.splits import keep_share, split_fold, split_groups
 
 
 @st.composite

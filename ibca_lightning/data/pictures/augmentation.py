@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ibca_lightning.data.masks import Bits
-from ibca_lightning.data.reading import Pixels
+from ibca_lightning.data.pictures.masks import Bits
+from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.system.errors import InputError
 
 # Importing it would otherwise ask a package index for news, and wait for it when off line.

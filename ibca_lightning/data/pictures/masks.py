@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.data.reading import decode_bytes, read_bytes
+from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes
 from ibca_lightning.system.errors import PictureError
 
 Bits = NDArray[np.uint8]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.labels import UNKNOWN
+from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.system.errors import InputError
 
 # Names of one finding in the sets that we read. Only what means the same is here: `Nodule/Mass` (VinDr-CXR) is neither

@@ -8,9 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.labels import read_labels
-from ibca_lightning.data.paths import absent, inside, missing, suggestion
-from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.data.tables.labels import read_labels
+from ibca_lightning.data.tables.paths import absent, inside, missing, suggestion
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 

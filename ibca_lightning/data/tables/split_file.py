@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ibca_lightning.data.sheet import Sheet, read_sheet
-from ibca_lightning.data.table import Table, decode, joined
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.table import Table, decode, joined
 from ibca_lightning.system.errors import InputError
 
 COLUMNS = ("id", "group", "split")

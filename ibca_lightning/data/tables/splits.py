@@ -7,7 +7,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
-from ibca_lightning.data.table import Table, decode, pooled
+from ibca_lightning.data.tables.table import Table, decode, pooled
 from ibca_lightning.system.errors import InputError
 
 GroupOverlap = Literal["error", "warn"]

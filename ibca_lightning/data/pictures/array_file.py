@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.picture_header import check_size
+from ibca_lightning.data.pictures.header import check_size
 from ibca_lightning.system.errors import PictureError
 
 

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.labels import UNKNOWN, is_blank, no_labels, parse_label, require_columns
-from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.data.tables.labels import UNKNOWN, is_blank, no_labels, parse_label, require_columns
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 Unknown = Literal["ignore", "zero", "one"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.bit_depth import eight_bit
-from ibca_lightning.data.picture_header import check_size
+from ibca_lightning.data.pictures.bit_depth import eight_bit
+from ibca_lightning.data.pictures.header import check_size
 from ibca_lightning.system.errors import InputError, PictureError
 
 if TYPE_CHECKING:

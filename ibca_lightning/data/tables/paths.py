@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 # In the order in which they are tried; the first is for an id that carries its extension.

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.array_file import read_array
-from ibca_lightning.data.bit_depth import eight_bit
-from ibca_lightning.data.dicom import is_dicom, read_dicom
-from ibca_lightning.data.picture_header import PNG, check_size, picture_size
+from ibca_lightning.data.pictures.array_file import read_array
+from ibca_lightning.data.pictures.bit_depth import eight_bit
+from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
+from ibca_lightning.data.pictures.header import PNG, check_size, picture_size
 from ibca_lightning.system.errors import PictureError
 
 Pixels = NDArray[np.uint8]

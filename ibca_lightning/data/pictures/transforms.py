@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ibca_lightning.data.default_augmentation import DefaultAugmenter
-from ibca_lightning.data.field_of_view import Box, bounds, cut, field_of_view
-from ibca_lightning.data.masks import Bits, resize_bits
-from ibca_lightning.data.reading import Pixels, decode_image, read_bytes, reduction
+from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter
+from ibca_lightning.data.pictures.field_of_view import Box, bounds, cut, field_of_view
+from ibca_lightning.data.pictures.masks import Bits, resize_bits
+from ibca_lightning.data.pictures.reading import Pixels, decode_image, read_bytes, reduction
 from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and evaluation does not need it
-    from ibca_lightning.data.augmentation import Augment
+    from ibca_lightning.data.pictures.augmentation import Augment
 
 Resize = Literal["stretch", "pad"]
 Crop = Literal["none", "field_of_view"]
@@ -174,7 +174,7 @@ def training_transform(image_size: int, augment: Augment, preprocessing: Mapping
     if augment == "default":
         augmentation = DefaultAugmenter()
     else:
-        from ibca_lightning.data.augmentation import Augmenter
+        from ibca_lightning.data.pictures.augmentation import Augmenter
 
         augmentation = Augmenter(augment)
     resize, crop = _steps(preprocessing)

@@ -3,7 +3,7 @@
 import importlib
 import zipfile
 
-from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 

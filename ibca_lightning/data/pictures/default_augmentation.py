@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import torch
 
-from ibca_lightning.data.masks import Bits
-from ibca_lightning.data.reading import Pixels
+from ibca_lightning.data.pictures.masks import Bits
+from ibca_lightning.data.pictures.reading import Pixels
 
 _TURN, _SCALE, _SHIFT, _SHADE = 15.0, 0.1, 0.05, 0.2
 

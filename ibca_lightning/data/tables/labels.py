@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.sheet import Sheet
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 UNKNOWN = -1

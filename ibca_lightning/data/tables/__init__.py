@@ -1,0 +1,1 @@
+"""Tables: sheets, labels, splits, paths."""
