@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from ibca_lightning.commands import check as check_module
-from ibca_lightning.data.chest_mnist import ChestMNIST
 from ibca_lightning.data.content import content_hash, read_contents
 from ibca_lightning.data.findings import copies
-from ibca_lightning.data.idrid import IDRiD
 from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.datasets.chest_mnist import ChestMNIST
+from ibca_lightning.datasets.idrid import IDRiD
 from ibca_lightning.system.hashed_names import HashedNames
 from tests.command_line import Result, contents, experiment, ibca, rows, written
 from tests.data import fake_chest_mnist, fake_idrid

@@ -44,8 +44,8 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.data.content import read_contents
     from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
     from ibca_lightning.data.findings import find, unread
-    from ibca_lightning.data.joined import JoinedDataModule
     from ibca_lightning.data.summary import cooccurrence, summarise_split
+    from ibca_lightning.datasets.joined import JoinedDataModule
 
     rename = hashed_names(options)
     data, name = named_experiment_data(experiment)

@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_only
 
-import ibca_lightning.data  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
+import ibca_lightning.datasets  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
 from ibca_lightning.callbacks.attention_pictures import AttentionPictures
 from ibca_lightning.callbacks.last_checkpoint import LastCheckpoint
 from ibca_lightning.callbacks.metrics_csv import MetricsRows, RunCSVLogger

@@ -122,7 +122,8 @@ def _known(section: str) -> set[str]:
     """Names of the options that a section may have, for a suggestion."""
     from lightning.pytorch import Trainer
 
-    from ibca_lightning import data, heads
+    from ibca_lightning import datasets as data
+    from ibca_lightning import heads
     from ibca_lightning.module import MultiLabelModule
 
     if section == "":
@@ -170,7 +171,8 @@ def _unknown_class(message: str) -> InputError | None:
 def _classes(key: str) -> list[str]:
     import torch
 
-    from ibca_lightning import data, heads
+    from ibca_lightning import datasets as data
+    from ibca_lightning import heads
 
     return {
         "model": ["MultiLabelModule"],

@@ -1,45 +1,21 @@
-"""Data modules: one file per data set over one table, one reader and one set of transforms."""
+"""Tables and pictures: how they are read, checked, split and brought into batches.
 
-from ibca_lightning.data.chest_mnist import ChestMNIST
-from ibca_lightning.data.chest_xray14 import ChestXray14
-from ibca_lightning.data.chexpert import CheXpert
-from ibca_lightning.data.csv_table import CSVDataModule
-from ibca_lightning.data.datamodule import MultiLabelDataModule
-from ibca_lightning.data.derm7pt import Derm7pt
-from ibca_lightning.data.endo import Endo
-from ibca_lightning.data.folder import PictureFolder
-from ibca_lightning.data.frozen_maps import FrozenMaps
-from ibca_lightning.data.galar import Galar
-from ibca_lightning.data.idrid import IDRiD
-from ibca_lightning.data.joined import JoinedDataModule
-from ibca_lightning.data.medfm_chestdr import MedFMChestDR
-from ibca_lightning.data.mured import MuReD
-from ibca_lightning.data.odir5k import ODIR5K
-from ibca_lightning.data.padchest import PadChest
-from ibca_lightning.data.rfmid import RFMiD
-from ibca_lightning.data.scm import SCMDataModule
-from ibca_lightning.data.tables.label_policy import LabelPolicy
-from ibca_lightning.data.vindr_cxr import VinDrCXR
+The data sets that stand on this room have one of their own, `ibca_lightning.datasets`. Their classes are imported from
+here (`from ibca_lightning.data import CSVDataModule`), a name that does not change.
+"""
 
-__all__ = [
-    "ODIR5K",
-    "CSVDataModule",
-    "CheXpert",
-    "ChestMNIST",
-    "ChestXray14",
-    "Derm7pt",
-    "Endo",
-    "FrozenMaps",
-    "Galar",
-    "IDRiD",
-    "JoinedDataModule",
-    "LabelPolicy",
-    "MedFMChestDR",
-    "MuReD",
-    "MultiLabelDataModule",
-    "PadChest",
-    "PictureFolder",
-    "RFMiD",
-    "SCMDataModule",
-    "VinDrCXR",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibca_lightning.datasets import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Find a public data set; the room above is loaded only when one is asked for."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    datasets = import_module("ibca_lightning.datasets")
+    if name == "__all__" or name not in datasets.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(datasets, name)

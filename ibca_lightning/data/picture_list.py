@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ibca_lightning.data.folder import EXTENSIONS, pictures_below
 from ibca_lightning.data.tables.sheet import read_sheet
+from ibca_lightning.datasets.picture_folder import EXTENSIONS, pictures_below
 from ibca_lightning.system.errors import InputError
 
 

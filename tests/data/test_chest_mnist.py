@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import ChestMNIST
-from ibca_lightning.data.npz_pictures import unpack
+from ibca_lightning.datasets.npz_pictures import unpack
 from ibca_lightning.system.errors import InputError
 from tests.data import fake_chest_mnist
 from tests.data.contract import DataModuleContract

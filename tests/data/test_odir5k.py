@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data import ODIR5K
-from ibca_lightning.data.eye_pairs import join, write_pairs
 from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.datasets.eye_pairs import join, write_pairs
 from ibca_lightning.system.errors import InputError
 from tests.data import fake_odir5k
 from tests.data.contract import DataModuleContract

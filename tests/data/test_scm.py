@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ibca_lightning.data.sampling import BalancedSampler
-from ibca_lightning.data.scm import SCMDataModule
-from ibca_lightning.data.scm_pictures import CLASS_NAMES, FREQUENCY, draw_picture, plan_picture
+from ibca_lightning.datasets.scm.datamodule import SCMDataModule
+from ibca_lightning.datasets.scm.pictures import CLASS_NAMES, FREQUENCY, draw_picture, plan_picture
 from ibca_lightning.system.errors import InputError
 from tests.data.contract import DataModuleContract
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.npz_pictures import ArrayDataset, read_array, unpack
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.tables.paths import check_root, first_present
 from ibca_lightning.data.tables.table import Table, encode
+from ibca_lightning.datasets.npz_pictures import ArrayDataset, read_array, unpack
 from ibca_lightning.system.errors import InputError
 
 _SIZES = (28, 64, 128, 224)

@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ibca_lightning.data.csv_table import CSVDataModule
-from ibca_lightning.data.fundus_tiles import Photograph, write_tiles
 from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes, read_image
 from ibca_lightning.data.tables.paths import check_root, first_present
 from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.csv_table import CSVDataModule
+from ibca_lightning.datasets.fundus_tiles import Photograph, write_tiles
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)

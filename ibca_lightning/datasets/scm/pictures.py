@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.scm_artefacts import MARKS, NOISES
-from ibca_lightning.data.scm_lesions import LESIONS, Floats
-from ibca_lightning.data.scm_mucosa import Scene, draw_scene
+from ibca_lightning.datasets.scm.artefacts import MARKS, NOISES
+from ibca_lightning.datasets.scm.lesions import LESIONS, Floats
+from ibca_lightning.datasets.scm.mucosa import Scene, draw_scene
 
 CLASS_NAMES = tuple(LESIONS)
 FREQUENCY = 0.3

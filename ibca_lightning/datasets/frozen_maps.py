@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
-from ibca_lightning.data.map_files import MapSplit, MapsRecord, read_record
 from ibca_lightning.data.pictures.masks import unpack
 from ibca_lightning.data.tables.splits import keep_share, split_fold
 from ibca_lightning.data.tables.table import Table, decode
+from ibca_lightning.datasets.map_files import MapSplit, MapsRecord, read_record
 from ibca_lightning.system.errors import InputError
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.eye_pairs import write_pairs
 from ibca_lightning.data.tables.paths import all_present, check_root, find_pictures, first_present
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import split_off
 from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.data.tables.workbook import read_workbook
+from ibca_lightning.datasets.eye_pairs import write_pairs
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ibca_lightning.data.scm_lesions import Floats, blob, colour, edge
+from ibca_lightning.datasets.scm.lesions import Floats, blob, colour, edge
 
 Artefact = Callable[[np.random.Generator, Floats, Floats], tuple[Floats, Floats]]
 

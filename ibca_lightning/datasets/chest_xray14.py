@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.chest_boxes import read_boxes, write_masks
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.pictures.masks import MaskFolder
@@ -15,6 +14,7 @@ from ibca_lightning.data.tables.paths import all_present, check_root, find_pictu
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import split_off
 from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.datasets.chest_boxes import read_boxes, write_masks
 from ibca_lightning.system.errors import InputError
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.pictures.masks import pack, unpack
 from ibca_lightning.data.pictures.transforms import Transform
-from ibca_lightning.data.scm_pictures import CLASS_NAMES, draw_picture, plan_picture
+from ibca_lightning.datasets.scm.pictures import CLASS_NAMES, draw_picture, plan_picture
 from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type

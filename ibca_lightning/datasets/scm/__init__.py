@@ -1,0 +1,1 @@
+"""Synthetic pictures from a structural causal model."""
