@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ibca_lightning.checkpoint import ModelSpec
+from ibca_lightning.model.checkpoint import ModelSpec
 from ibca_lightning.predictor import Predictor
 
 INPUT, OUTPUTS = "images", ("probabilities", "decisions", "attention")

@@ -10,12 +10,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ibca_lightning.checkpoint import ModelSpec, build_head, read_checkpoint
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import MaskFolder, read_mask
 from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.metrics.calibration import calibrated
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.checkpoint import ModelSpec, build_head, read_checkpoint
+from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError, NonFiniteError
 
 
@@ -58,7 +58,7 @@ class Predictor:
     """A model in evaluation mode, with its own preprocessing.
 
     Args:
-        checkpoint: From `ibca_lightning.checkpoint.read_checkpoint`.
+        checkpoint: From `ibca_lightning.model.checkpoint.read_checkpoint`.
         device: Where to run; default CUDA where there is one.
         path: Of the checkpoint, for messages.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.module import MultiLabelModule
 from tests.command_line import Result, ibca
 
 

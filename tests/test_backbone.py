@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import ibca_lightning.backbone as backbone_file
-from ibca_lightning.backbone import Backbone
+import ibca_lightning.model.backbone as backbone_file
+from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.system.errors import InputError
 
 SIZE = 64

@@ -5,8 +5,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from ibca_lightning.checkpoint import ModelSpec, build_head, initialise_from, read_checkpoint
 from ibca_lightning.heads import CSRAHead, GAPHead, Head, IBCAHead
+from ibca_lightning.model.checkpoint import ModelSpec, build_head, initialise_from, read_checkpoint
 from ibca_lightning.system.errors import InputError
 from tests.training import Pictures, best, last, loader, module, trainer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibca_lightning.checkpoint import read_checkpoint
+from ibca_lightning.model.checkpoint import read_checkpoint
 from tests.command_line import experiment, rows, written
 
 REPOSITORY = Path(__file__).parents[1]

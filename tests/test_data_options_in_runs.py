@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ibca_lightning.checkpoint import read_checkpoint
+from ibca_lightning.model.checkpoint import read_checkpoint
 from tests.command_line import done, experiment, rows, written
 from tests.data.test_field_of_view import fundus
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from ibca_lightning.checkpoint import read_checkpoint
+from ibca_lightning.model.checkpoint import read_checkpoint
 from tests.command_line import done, experiment, rows, written
 from tests.data.fake_csv import write
 from tests.ddp_run import main

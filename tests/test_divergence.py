@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from ibca_lightning.checkpoint import read_checkpoint
-from ibca_lightning.divergence import first_non_finite_gradient, first_non_finite_layer, listed
 from ibca_lightning.heads import GAPHead
+from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.model.divergence import first_non_finite_gradient, first_non_finite_layer, listed
 from ibca_lightning.system.errors import NonFiniteError
 from tests.training import Pictures, best, last, loader, module, trainer
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ibca_lightning.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from ibca_lightning.data.pictures.drawing import Panel, explanation, share_on
 from ibca_lightning.metrics.localisation import pair_figures
+from ibca_lightning.model.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from ibca_lightning.predictor import load
 from ibca_lightning.system.hashed_names import HashedNames
 from tests.command_line import contents, done, ibca, rows

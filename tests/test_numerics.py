@@ -7,10 +7,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ibca_lightning import compilation
-from ibca_lightning.checkpoint import read_checkpoint
 from ibca_lightning.heads import GAPHead, IBCAHead
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.model import compilation
+from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, written
 from tests.training import Pictures, last, loader, module, sgd, trainer

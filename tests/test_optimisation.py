@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ibca_lightning.optimisation import parameter_groups, warmup_cosine
+from ibca_lightning.model.optimisation import parameter_groups, warmup_cosine
 
 
 def test_groups_hold_every_trainable_parameter_once_and_decay_no_vector():

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from ibca_lightning.heads import IBCAHead
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.module import MultiLabelModule
 from tests.command_line import experiment, ibca, written
 from tests.training import Pictures, loader, module, trainer
 

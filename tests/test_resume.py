@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.checkpoint import read_checkpoint
 from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.sampling import EpochSampler
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.whole_checkpoint import WholeCheckpointIO
 from tests.command_line import contents, done, experiment, ibca, rows, written

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ibca_lightning.commands.lightning import IBCACLI, build
-from ibca_lightning.sync_batchnorm import TimmSyncBatchNorm
+from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
 from tests.command_line import experiment, ibca, written
 from tests.training import module
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ibca_lightning.checkpoint import CHECKPOINT_KEY
 from ibca_lightning.heads import GAPHead
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.checkpoint import CHECKPOINT_KEY
+from ibca_lightning.model.module import MultiLabelModule
 
 SIZE = 64
 

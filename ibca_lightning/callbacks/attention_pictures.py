@@ -19,7 +19,7 @@ from PIL import Image
 
 from ibca_lightning.data.pictures.drawing import class_panel, explanation
 from ibca_lightning.metrics.calibration import calibrated
-from ibca_lightning.module import MONITOR, MultiLabelModule
+from ibca_lightning.model.module import MONITOR, MultiLabelModule
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 
 from ibca_lightning.metrics.evaluation import Evaluation, write_evaluation, write_predictions
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.module import MultiLabelModule
 
 
 class WriteResults(Callback):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from torch import Tensor
     from torch.export import ExportedProgram
 
-    from ibca_lightning.checkpoint import ModelSpec
+    from ibca_lightning.model.checkpoint import ModelSpec
     from ibca_lightning.predictor import Predictor
 
     Arrays = Sequence[np.ndarray]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from ibca_lightning.backbone import Backbone
-from ibca_lightning.checkpoint import ModelSpec, build_head, read_checkpoint
 from ibca_lightning.heads import Head
+from ibca_lightning.model.backbone import Backbone
+from ibca_lightning.model.checkpoint import ModelSpec, build_head, read_checkpoint
 
 _BATCH, _REPEATS = 16, 25
 

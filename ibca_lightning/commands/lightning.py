@@ -33,7 +33,6 @@ from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.callbacks.run_config import SaveRunConfig, resolved_yaml
 from ibca_lightning.callbacks.splits import WriteSplits
 from ibca_lightning.callbacks.stop_signals import StopSignals
-from ibca_lightning.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.commands.class_options import own_options
 from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.commands.finders import find_batch_size, find_learning_rate, require_finding
@@ -51,8 +50,9 @@ from ibca_lightning.commands.run_folder import (
 )
 from ibca_lightning.commands.tables import evaluation_table, fit_table
 from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
-from ibca_lightning.module import MONITOR, MultiLabelModule
-from ibca_lightning.sync_batchnorm import TimmSyncBatchNorm
+from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
+from ibca_lightning.model.module import MONITOR, MultiLabelModule
+from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import write_err

@@ -23,7 +23,7 @@ from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.pictures.masks import pack
 from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.datasets.map_files import MapsRecord, SplitRecord, SplitWriter, start_record
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 

@@ -124,7 +124,7 @@ def _known(section: str) -> set[str]:
 
     from ibca_lightning import datasets as data
     from ibca_lightning import heads
-    from ibca_lightning.module import MultiLabelModule
+    from ibca_lightning.model.module import MultiLabelModule
 
     if section == "":
         return {"model", "data", "trainer", "run_dir", "wandb", "wandb_project", "log_images", "config", "ckpt_path",

@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import sys, time, torch
-from ibca_lightning.backbone import Backbone
+from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.system.allocator import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ibca_lightning.backbone import Backbone
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.data.content import read_contents
 from ibca_lightning.data.dataset import PictureDataset
@@ -33,6 +32,7 @@ from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.data.pictures.transforms import evaluation_transform, training_transform
 from ibca_lightning.heads import GAPHead
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.system.allocator import keep_freed_memory
 
 SIZE, STRETCH = 384, {"resize": "stretch"}

@@ -24,7 +24,7 @@ from torch import Tensor
 from ibca_lightning.cli import main as ibca
 from ibca_lightning.heads import GAPHead, Head, HeadOutput, IBCAHead
 from ibca_lightning.losses import masked_bce
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.module import MultiLabelModule
 from tests.bench.heads import PROGRESS, every_head
 
 GOAL = 0.95

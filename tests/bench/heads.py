@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning import heads
-from ibca_lightning.backbone import Backbone
 from ibca_lightning.heads import Head, HeadOutput
 from ibca_lightning.losses import masked_bce
+from ibca_lightning.model.backbone import Backbone
 
 BATCH, REPEATS, ENOUGH, TOO_LONG = 8, 15, 0.6, 3.0
 LABELS = (5, 20, 80, 500)

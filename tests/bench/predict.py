@@ -19,7 +19,7 @@ import torch
 
 from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.heads import IBCAHead
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.module import MultiLabelModule
 from tests.training import Pictures, loader, trainer
 
 SIDE, SOURCES = 64, 50

@@ -11,7 +11,7 @@ import torch
 
 from ibca_lightning.data import CSVDataModule, FrozenMaps
 from ibca_lightning.data.pictures.views import turned
-from ibca_lightning.module import MultiLabelModule
+from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError
 from tests import stored_maps
 from tests.command_line import ibca

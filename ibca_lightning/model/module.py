@@ -17,26 +17,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ibca_lightning.averaging import AveragedWeights
-from ibca_lightning.backbone import Backbone
-from ibca_lightning.checkpoint import (
-    CHECKPOINT_KEY,
-    ModelSpec,
-    head_spec,
-    initialise_from,
-    read_checkpoint,
-    require_fitting_weights,
-    require_same_model,
-)
-from ibca_lightning.compilation import require_backend
-from ibca_lightning.divergence import (
-    first_non_finite_gradient,
-    first_non_finite_layer,
-    first_non_finite_weight,
-    listed,
-)
-from ibca_lightning.early_stopping import RunEarlyStopping
-from ibca_lightning.epoch_sums import EpochSums
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.losses import Loss, MaskedBCE
@@ -46,7 +26,27 @@ from ibca_lightning.metrics.evaluation import Evaluation, SampleFacts, evaluate,
 from ibca_lightning.metrics.localisation import output_figures
 from ibca_lightning.metrics.store import EvaluationStore, Stored
 from ibca_lightning.metrics.thresholds import ThresholdRule, choose_thresholds, require_rule
-from ibca_lightning.optimisation import parameter_groups, warmup_cosine
+from ibca_lightning.model.averaging import AveragedWeights
+from ibca_lightning.model.backbone import Backbone
+from ibca_lightning.model.checkpoint import (
+    CHECKPOINT_KEY,
+    ModelSpec,
+    head_spec,
+    initialise_from,
+    read_checkpoint,
+    require_fitting_weights,
+    require_same_model,
+)
+from ibca_lightning.model.compilation import require_backend
+from ibca_lightning.model.divergence import (
+    first_non_finite_gradient,
+    first_non_finite_layer,
+    first_non_finite_weight,
+    listed,
+)
+from ibca_lightning.model.early_stopping import RunEarlyStopping
+from ibca_lightning.model.epoch_sums import EpochSums
+from ibca_lightning.model.optimisation import parameter_groups, warmup_cosine
 from ibca_lightning.system.errors import InputError, NonFiniteError
 
 log = logging.getLogger(__name__)

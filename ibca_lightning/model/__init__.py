@@ -1,0 +1,1 @@
+"""The model: a backbone, a head and the LightningModule that trains them; checkpoints."""
