@@ -116,7 +116,7 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.commands.predict import predict_pictures
 
         return predict_pictures(arguments[1:])
-    from ibca_lightning.commands.lightning import run_lightning
+    from ibca_lightning.run.lightning_cli import run_lightning
 
     return run_lightning(arguments)
 

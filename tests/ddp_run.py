@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.heads import GAPHead, IBCAHead
+from ibca_lightning.run.callbacks.results import WriteResults
 from tests.training import Data, Pictures, best, loader, module, trainer
 
 

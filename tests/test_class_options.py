@@ -9,8 +9,8 @@ import yaml
 from jsonargparse import _typehints
 
 import ibca_lightning.heads
-from ibca_lightning.commands import class_options
 from ibca_lightning.losses import AsymmetricLoss
+from ibca_lightning.run import class_options
 from tests.command_line import done
 
 FOLDER = Path(__file__).parents[1] / "experiments"

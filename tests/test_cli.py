@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from ibca_lightning import __version__
-from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
+from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
 from tests.command_line import contents, done, experiment, ibca, rows, written
 from tests.metrics.test_multilabel import plain_metrics
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import (
     SampleFacts,
@@ -18,6 +17,7 @@ from ibca_lightning.metrics.evaluation import (
 )
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.store import Stored
+from ibca_lightning.run.callbacks.results import WriteResults
 from tests.training import Data, Pictures, module, trainer
 
 NAMES = ["opacité", 'a "quoted", one', "C"]

@@ -7,9 +7,10 @@ import torch
 import yaml
 from jsonargparse import Namespace
 
-from ibca_lightning.commands import finders, lightning
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.module import MultiLabelModule
+from ibca_lightning.run import finders
+from ibca_lightning.run import lightning_cli as lightning
 from tests.command_line import done, experiment, ibca, written
 
 TAKEN: list[int] = []

@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.heads import GAPHead, HeadOutput, IBCAHead
 from ibca_lightning.losses import FocalLoss
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.thresholds import choose_thresholds
 from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.run.callbacks.results import WriteResults
 from ibca_lightning.system.errors import InputError, NonFiniteError
 from tests.training import Data, Pictures, best, last, loader, module, probabilities, sgd, trainer
 

@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
 import ibca_lightning
-from ibca_lightning.callbacks.results import WriteResults
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.heads import IBCAHead
 from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.run.callbacks.results import WriteResults
 from ibca_lightning.system.errors import InputError
 from tests.data import fake_csv
 from tests.training import Pictures, best, loader, module, trainer

@@ -59,7 +59,7 @@ def test_no_picture_is_sent_unless_asked_and_never_a_name(
         loggers.append(Recorder())
         return loggers[-1]
 
-    monkeypatch.setattr("ibca_lightning.commands.lightning.wandb_logger", make)
+    monkeypatch.setattr("ibca_lightning.run.lightning_cli.wandb_logger", make)
     shutil.copytree(tree, here / "data")
     names = named(here / "data")
     config = written(here / "e.yaml", experiment(Path("data"), subgroup_columns=["sex"]))

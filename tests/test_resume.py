@@ -19,8 +19,8 @@ from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.sampling import EpochSampler
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.module import MultiLabelModule
+from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.whole_checkpoint import WholeCheckpointIO
 from tests.command_line import contents, done, experiment, ibca, rows, written
 
 REPOSITORY = Path(__file__).parents[1]

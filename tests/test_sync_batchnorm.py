@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from ibca_lightning.commands.lightning import IBCACLI, build
 from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
+from ibca_lightning.run.lightning_cli import IBCACLI, build
 from tests.command_line import experiment, ibca, written
 from tests.training import module
 
@@ -41,6 +41,6 @@ def test_the_option_chooses_it_and_needs_a_gpu(tree: Path, here: Path, monkeypat
         chosen.append(self.trainer.strategy._layer_sync)
 
     monkeypatch.setattr(IBCACLI, "_run_subcommand", fit)
-    monkeypatch.setattr("ibca_lightning.commands.lightning._has_gpu", lambda trainer: True)
+    monkeypatch.setattr("ibca_lightning.run.lightning_cli._has_gpu", lambda trainer: True)
     build([*arguments, "--trainer.strategy", "ddp"], IBCACLI)
     assert isinstance(chosen[0], TimmSyncBatchNorm)

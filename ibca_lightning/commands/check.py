@@ -40,12 +40,12 @@ def check(arguments: list[str]) -> int:
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.commands.check_card import print_card
     from ibca_lightning.commands.check_page import page
-    from ibca_lightning.commands.experiment_data import named_experiment_data
     from ibca_lightning.data.content import read_contents
     from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
     from ibca_lightning.data.findings import find, unread
     from ibca_lightning.data.summary import cooccurrence, summarise_split
     from ibca_lightning.datasets.joined import JoinedDataModule
+    from ibca_lightning.run.experiment_data import named_experiment_data
 
     rename = hashed_names(options)
     data, name = named_experiment_data(experiment)

@@ -302,7 +302,7 @@ def _work(connection: Connection) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
-    import ibca_lightning.commands.lightning  # noqa: F401 - now, so that no job's time holds it
+    import ibca_lightning.run.lightning_cli  # noqa: F401 - now, so that no job's time holds it
     from ibca_lightning.cli import main
 
     while True:

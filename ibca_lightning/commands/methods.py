@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ibca_lightning.commands.figures_json import CLASS_AP
+from ibca_lightning.run.tested_figures import CLASS_AP
 from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
@@ -99,9 +99,9 @@ def add_samples(
     Raises:
         InputError: Predictions are missing or not of the same pictures, or there is no such method or class.
     """
-    from ibca_lightning.commands.tested import Tested, read_tested
     from ibca_lightning.metrics.intervals import resampled_figures
     from ibca_lightning.metrics.multilabel import figures
+    from ibca_lightning.run.tested_samples import Tested, read_tested
 
     first: tuple[Path, Tested] | None = None
     drawn: dict[str, list[Mapping[str, Any]]] = {}

@@ -89,8 +89,8 @@ def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predict
     What was asked for by an option must be there.
     """
     from ibca_lightning.commands.report_pictures import from_data, from_files
-    from ibca_lightning.commands.tested import ids_in_order
-    from ibca_lightning.model_card import without_paths
+    from ibca_lightning.run.model_card import without_paths
+    from ibca_lightning.run.tested_samples import ids_in_order
 
     try:
         predictor = opened(str(options.ckpt_path or run.checkpoint), options.device)
@@ -127,7 +127,7 @@ def _test_sets(run: "Run") -> dict[str, Any]:
     Raises:
         InputError: When they cannot be read, or hold no pictures.
     """
-    from ibca_lightning.commands.experiment_data import experiment_data
+    from ibca_lightning.run.experiment_data import experiment_data
 
     data = experiment_data(["--config", str(run.folder / "config.yaml")])
     data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there

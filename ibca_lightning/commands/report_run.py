@@ -12,9 +12,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ibca_lightning.commands.figures_json import figure_files, read_figures
-from ibca_lightning.commands.tested import Tested, read_tested
-from ibca_lightning.model_card import NAME, read_facts, without_paths
+from ibca_lightning.run.model_card import NAME, read_facts, without_paths
+from ibca_lightning.run.tested_figures import figure_files, read_figures
+from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.system.errors import InputError
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import torch
 
-from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.heads import IBCAHead
 from ibca_lightning.model.module import MultiLabelModule
+from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
 from tests.training import Pictures, loader, trainer
 
 SIDE, SOURCES = 64, 50

@@ -4,10 +4,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from ibca_lightning.callbacks.attention_pictures import AttentionPictures
 from ibca_lightning.data.pictures.drawing import Panel, explanation, share_on
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.run.callbacks.attention_pictures import AttentionPictures
 from tests.callbacks.fake_wandb import FakeWandb
 from tests.training import Data, Pictures, best, loader, module, sgd, trainer
 

@@ -1,6 +1,6 @@
 import csv
 
-from ibca_lightning.callbacks.metrics_csv import RunCSVLogger
+from ibca_lightning.run.callbacks.metrics_csv import RunCSVLogger
 from tests.training import Pictures, best, loader, module, trainer
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ibca_lightning.model.checkpoint import read_checkpoint
-from ibca_lightning.model_card import NAME, read_facts, render, without_paths
+from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
 from tests.command_line import done, experiment, rows, written
 from tests.data import fake_csv
 

@@ -1,6 +1,6 @@
 import re
 
-from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
+from ibca_lightning.run.callbacks.progress import EpochLines, ProgressBar
 from tests.training import Pictures, loader, module, trainer
 
 

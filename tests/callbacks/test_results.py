@@ -1,6 +1,6 @@
 import pytest
 
-from ibca_lightning.callbacks.results import WriteResults
+from ibca_lightning.run.callbacks.results import WriteResults
 from tests.callbacks.fake_wandb import FakeWandb
 from tests.training import Data, Pictures, loader, module, trainer
 

@@ -13,9 +13,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.connectors.data_connector import _DataConnector
 from torch.utils.data import DataLoader
 
-from ibca_lightning.commands.lightning import IBCACLI, build
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler, class_balanced_weights
+from ibca_lightning.run.lightning_cli import IBCACLI, build
 from tests.command_line import experiment, written
 
 # 8 rows: 4 of A alone, 1 of A and B, 1 with B unknown and nothing else, 2 without any.

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.commands.run_folder import choose_run_dir, claim, release
 from ibca_lightning.data.pictures import transforms
+from ibca_lightning.run.run_folder import choose_run_dir, claim, release
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from tests.command_line import contents, done, experiment, ibca, rows, written
@@ -117,7 +117,7 @@ def test_a_second_run_waits_for_nobody_and_changes_nothing(
 ) -> None:
     Path("new").mkdir()
     held = claim("new")
-    monkeypatch.setattr("ibca_lightning.commands.lightning.claim", lambda folder: claim(folder, 0.2))
+    monkeypatch.setattr("ibca_lightning.run.lightning_cli.claim", lambda folder: claim(folder, 0.2))
     before = contents(here)
     result = fit()
     assert result.code == 2

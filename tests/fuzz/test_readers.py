@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.commands.config_files import check_config_files
 from ibca_lightning.data.pictures.header import MAX_PIXELS
 from ibca_lightning.data.pictures.masks import read_mask
 from ibca_lightning.data.pictures.reading import read_image
@@ -22,6 +21,7 @@ from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import find_label_columns
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.model.checkpoint import CHECKPOINT_KEY, read_checkpoint
+from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.system.errors import InputError, PictureError
 from tests.data.test_formats import dicom
 from tests.fuzz.mutation import SECONDS, fuzz

@@ -4,9 +4,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibca_lightning.callbacks.attention_pictures import _file_name
 from ibca_lightning.data.pictures.masks import mask_name
 from ibca_lightning.data.tables.paths import inside
+from ibca_lightning.run.callbacks.attention_pictures import _file_name
 from ibca_lightning.system.errors import InputError
 
 ROOT = "/data/set"

@@ -18,7 +18,7 @@ import ibca_lightning
 from ibca_lightning.data.loader import Guard
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
-from ibca_lightning.model_card import NAME, read_facts, render, without_paths
+from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
 from ibca_lightning.system.whole_files import write_whole
 
 _OF_MODEL = (

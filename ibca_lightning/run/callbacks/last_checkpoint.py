@@ -4,7 +4,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
+from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.system.whole_files import remove_parts
 
 

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ibca_lightning.callbacks.last_checkpoint import LastCheckpoint
+from ibca_lightning.run.callbacks.last_checkpoint import LastCheckpoint
 from ibca_lightning.system.output import write_err
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what SLURM is told to send before its limit

@@ -23,22 +23,27 @@ from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_only
 
 import ibca_lightning.datasets  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
-from ibca_lightning.callbacks.attention_pictures import AttentionPictures
-from ibca_lightning.callbacks.last_checkpoint import LastCheckpoint
-from ibca_lightning.callbacks.metrics_csv import MetricsRows, RunCSVLogger
-from ibca_lightning.callbacks.model_card import ModelCard
-from ibca_lightning.callbacks.progress import EpochLines, ProgressBar
-from ibca_lightning.callbacks.results import WriteResults
-from ibca_lightning.callbacks.run_checkpoint import RunCheckpoint
-from ibca_lightning.callbacks.run_config import SaveRunConfig, resolved_yaml
-from ibca_lightning.callbacks.splits import WriteSplits
-from ibca_lightning.callbacks.stop_signals import StopSignals
-from ibca_lightning.commands.class_options import own_options
-from ibca_lightning.commands.config_files import check_config_files
-from ibca_lightning.commands.finders import find_batch_size, find_learning_rate, require_finding
-from ibca_lightning.commands.parsing import one_line
-from ibca_lightning.commands.resumed_settings import changed_settings
-from ibca_lightning.commands.run_folder import (
+from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
+from ibca_lightning.model.module import MONITOR, MultiLabelModule
+from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
+from ibca_lightning.run.callbacks.attention_pictures import AttentionPictures
+from ibca_lightning.run.callbacks.last_checkpoint import LastCheckpoint
+from ibca_lightning.run.callbacks.metrics_csv import MetricsRows, RunCSVLogger
+from ibca_lightning.run.callbacks.model_card import ModelCard
+from ibca_lightning.run.callbacks.progress import EpochLines, ProgressBar
+from ibca_lightning.run.callbacks.results import WriteResults
+from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
+from ibca_lightning.run.callbacks.run_config import SaveRunConfig, resolved_yaml
+from ibca_lightning.run.callbacks.splits import WriteSplits
+from ibca_lightning.run.callbacks.stop_signals import StopSignals
+from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
+from ibca_lightning.run.class_options import own_options
+from ibca_lightning.run.closing_table import evaluation_table, fit_table
+from ibca_lightning.run.config_files import check_config_files
+from ibca_lightning.run.finders import find_batch_size, find_learning_rate, require_finding
+from ibca_lightning.run.parser_messages import one_line
+from ibca_lightning.run.resumed_settings import changed_settings
+from ibca_lightning.run.run_folder import (
     choose_run_dir,
     claim,
     create_run_dir,
@@ -48,15 +53,10 @@ from ibca_lightning.commands.run_folder import (
     remove_unstarted,
     run_of,
 )
-from ibca_lightning.commands.tables import evaluation_table, fit_table
-from ibca_lightning.commands.wandb_logging import wandb_logger, wandb_mode
-from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
-from ibca_lightning.model.module import MONITOR, MultiLabelModule
-from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
+from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import write_err
-from ibca_lightning.whole_checkpoint import WholeCheckpointIO
 
 _NOISE = (
     ".*does not have many workers.*",

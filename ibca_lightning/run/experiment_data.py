@@ -6,8 +6,8 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ibca_lightning.commands.lightning import IBCACLI, build
-from ibca_lightning.commands.run_folder import experiment_name
+from ibca_lightning.run.lightning_cli import IBCACLI, build
+from ibca_lightning.run.run_folder import experiment_name
 from ibca_lightning.system.errors import InputError
 
 
