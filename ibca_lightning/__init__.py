@@ -7,10 +7,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ibca_lightning.model.module import MultiLabelModule
-    from ibca_lightning.predictor import load
+    from ibca_lightning.use.predictor import load
 
 __all__ = ["MultiLabelModule", "__version__", "load"]
-_HOMES = {"MultiLabelModule": "ibca_lightning.model.module", "load": "ibca_lightning.predictor"}
+_HOMES = {"MultiLabelModule": "ibca_lightning.model.module", "load": "ibca_lightning.use.predictor"}
 
 
 def __getattr__(name: str) -> Any:

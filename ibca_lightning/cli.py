@@ -64,11 +64,11 @@ _OWN = {
     "compare": "ibca_lightning.commands.compare",
     "tune": "ibca_lightning.commands.tune",
     "sweep": "ibca_lightning.commands.sweep",
-    "faithfulness": "ibca_lightning.commands.faithfulness",
-    "gallery": "ibca_lightning.commands.gallery",
-    "explain": "ibca_lightning.commands.explain",
+    "faithfulness": "ibca_lightning.use.faithfulness",
+    "gallery": "ibca_lightning.use.gallery",
+    "explain": "ibca_lightning.use.explain",
     "report": "ibca_lightning.commands.report",
-    "export": "ibca_lightning.commands.export",
+    "export": "ibca_lightning.use.export",
     "maps": "ibca_lightning.commands.maps",
 }
 COMMANDS = (*_LIGHTNING, *_OWN)
@@ -113,7 +113,7 @@ def _run(arguments: list[str]) -> int:
     if command in _OWN:
         return int(getattr(import_module(_OWN[command]), command)(arguments[1:]))
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
-        from ibca_lightning.commands.predict import predict_pictures
+        from ibca_lightning.use.predict import predict_pictures
 
         return predict_pictures(arguments[1:])
     from ibca_lightning.run.lightning_cli import run_lightning

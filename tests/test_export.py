@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import ibca_lightning
-from ibca_lightning.commands import export as command
-from ibca_lightning.commands.export import _runner, compare
-from ibca_lightning.deployed import Deployed
 from ibca_lightning.heads import GAPHead, Head, IBCAHead, MLDecoderHead
 from ibca_lightning.system.errors import DisagreementError
+from ibca_lightning.use import export as command
+from ibca_lightning.use.deployable import Deployed
+from ibca_lightning.use.export import _runner, compare
 from tests.command_line import done, ibca
 from tests.training import SIZE, Pictures, module, probabilities, save
 
@@ -134,7 +134,7 @@ def test_decisions_are_those_of_predict_next_to_a_threshold_too(tmp_path: Path, 
 
 def test_a_file_that_disagrees_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
     answer = _runner(Deployed(ibca_lightning.load(save(model(), tmp_path / "x.ckpt"), "cpu")))
-    monkeypatch.setattr("ibca_lightning.deployed.program_of", lambda predictor: None)
+    monkeypatch.setattr("ibca_lightning.use.deployable.program_of", lambda predictor: None)
     monkeypatch.setattr(command, "_write_program", lambda program, spec, path: path.write_text("wrong"))
     monkeypatch.setattr(
         command, "_open_program", lambda path: lambda images: [a + 2e-4 * (a.dtype != bool) for a in answer(images)]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ibca_lightning.commands import faithfulness as command
 from ibca_lightning.metrics.faithfulness import deletion_curve, random_order
-from ibca_lightning.predictor import load
+from ibca_lightning.use import faithfulness as command
+from ibca_lightning.use.predictor import load
 from tests.command_line import contents, done, experiment, ibca, written
 
 SCM = Path(__file__).parents[1] / "experiments/scm.yaml"

@@ -64,7 +64,7 @@ def yellow(picture: np.ndarray) -> np.ndarray:
 
 
 def test_rows_are_pictures_and_lesions_and_columns_are_models(folder: Path, tmp_path: Path) -> None:
-    from ibca_lightning.predictor import load
+    from ibca_lightning.use.predictor import load
 
     figure = drawn(folder, tmp_path / "deep/figure.png", "--mask_dir", folder / "masks")
     assert figure.shape == (3 * (STRIP + SIDE) + 2 * GAP, 3 * SIDE + 2 * GAP, 3)

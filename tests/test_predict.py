@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import ibca_lightning
-from ibca_lightning.data.picture_list import list_pictures
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.use.picture_list import list_pictures
 from tests.command_line import contents, done, experiment, ibca, rows, written
 
 NAMES = ("A", "B", "C")

@@ -15,7 +15,7 @@ from ibca_lightning.commands.report_charts import ranking_charts
 from ibca_lightning.commands.report_run import read_run
 from ibca_lightning.commands.svg_chart import Line, chart, ticks
 from ibca_lightning.data.pictures.drawing import heat_map
-from ibca_lightning.predictor import load
+from ibca_lightning.use.predictor import load
 from tests import made_run
 from tests.command_line import contents, done, ibca
 from tests.made_run import EVIL, NAMES, picture_id

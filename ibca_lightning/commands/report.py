@@ -6,17 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.opening import add_device, opened
 from ibca_lightning.system.errors import InputError, input_error_behind
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.use.model_options import add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.commands.report_page import Gallery
     from ibca_lightning.commands.report_pictures import Source
     from ibca_lightning.commands.report_run import Run
-    from ibca_lightning.predictor import Predictor
+    from ibca_lightning.use.predictor import Predictor
 
 _EXACT = 0.01  # by which probabilities may differ from the tested ones without a word
 

@@ -15,9 +15,9 @@ from ibca_lightning.commands.report_run import Run, TestSet
 from ibca_lightning.data.pictures.drawing import full_scale, heat_map, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import mask_of
-from ibca_lightning.predictor import Predictor
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import jpeg
+from ibca_lightning.use.predictor import Predictor
 
 _SIDE = 320  # pixels of a panel's longer side
 _PANELS = 5  # classes shown of one picture

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.commands.prediction_files import PredictionFiles
 from ibca_lightning.metrics import evaluation
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.use.prediction_files import PredictionFiles
 from tests.command_line import contents, done, experiment, ibca, refused, rows, written
 
 # --- YAML ------------------------------------------------------------------------------------------------------------

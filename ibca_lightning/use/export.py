@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.opening import CHECKPOINT, add_images, listed, opened
 from ibca_lightning.system.errors import DisagreementError, InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.use.model_options import CHECKPOINT, add_images, listed, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from torch.export import ExportedProgram
 
     from ibca_lightning.model.checkpoint import ModelSpec
-    from ibca_lightning.predictor import Predictor
+    from ibca_lightning.use.predictor import Predictor
 
     Arrays = Sequence[np.ndarray]
     Runner = Callable[[np.ndarray], Arrays]
@@ -47,7 +47,7 @@ def export(arguments: list[str]) -> int:
         _require_packages("onnxruntime", "onnxscript")
     files = list(listed(options).files.values())[:_MOST] if options.images else []
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.deployed import Deployed, program_of
+    from ibca_lightning.use.deployable import Deployed, program_of
 
     predictor = opened(options.ckpt_path, "cpu")
     real = [predictor.see(file).image[None].numpy() for file in files]
@@ -156,7 +156,7 @@ def _runner(module: "Callable[[Tensor], Sequence[Tensor]]") -> "Runner":
 def _write_program(program: "ExportedProgram", spec: "ModelSpec", path: Path) -> None:
     import torch
 
-    from ibca_lightning.deployed import metadata
+    from ibca_lightning.use.deployable import metadata
 
     torch.export.save(program, path, extra_files=metadata(spec))
 
@@ -170,7 +170,7 @@ def _open_program(path: Path) -> "Runner":
 def _write_onnx(program: "ExportedProgram", spec: "ModelSpec", path: Path) -> None:
     import torch
 
-    from ibca_lightning.deployed import INPUT, OUTPUTS, metadata
+    from ibca_lightning.use.deployable import INPUT, OUTPUTS, metadata
 
     weights = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     if weights > _LARGEST:

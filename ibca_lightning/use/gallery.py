@@ -5,15 +5,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibca_lightning.commands.opening import add_device, add_images, listed, opened
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, class_indices
 from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.use.model_options import add_device, add_images, listed, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     import numpy as np
 
-    from ibca_lightning.predictor import Predictor
+    from ibca_lightning.use.predictor import Predictor
 
 SIDE = 216  # of a panel in pixels: four of them are as wide as a README
 
@@ -65,9 +65,9 @@ def figure(
     """
     import torch
 
-    from ibca_lightning.data.picture_list import inside
     from ibca_lightning.data.pictures.drawing import attention_panels, stacked
     from ibca_lightning.data.pictures.masks import mask_name
+    from ibca_lightning.use.picture_list import inside
 
     names = next(iter(models.values())).spec.class_names
     for title, model in models.items():

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ibca_lightning.data.pictures.transforms import Transform, evaluation_transform
 from ibca_lightning.data.pictures.views import VIEWS, turned
-from ibca_lightning.predictor import Predictor
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.use.predictor import Predictor
 
 
 class Ensemble:

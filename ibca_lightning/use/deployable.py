@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ibca_lightning.model.checkpoint import ModelSpec
-from ibca_lightning.predictor import Predictor
+from ibca_lightning.use.predictor import Predictor
 
 INPUT, OUTPUTS = "images", ("probabilities", "decisions", "attention")
 

@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.opening import CHECKPOINT, add_device, opened
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder
+from ibca_lightning.use.model_options import CHECKPOINT, add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from torch import Tensor
     from torch.utils.data import DataLoader
 
     from ibca_lightning.metrics.faithfulness import Curve
-    from ibca_lightning.predictor import Predictor
+    from ibca_lightning.use.predictor import Predictor
 
 _HEADLINE = ("deletion", "insertion", "deletion_gain", "insertion_gain")
 

@@ -8,14 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.commands.opening import CHECKPOINT, add_device, add_images, listed, opened
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder
 from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.use.model_options import CHECKPOINT, add_device, add_images, listed, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
-    from ibca_lightning.predictor import Predictor
+    from ibca_lightning.use.predictor import Predictor
 
 MAX_SIDE = 2048
 
@@ -71,8 +71,8 @@ def _masks(files: dict[str, str], folder: str | None) -> dict[str, str | None]:
     Raises:
         InputError: When no picture has a mask in that folder.
     """
-    from ibca_lightning.data.picture_list import inside
     from ibca_lightning.data.pictures.masks import mask_of
+    from ibca_lightning.use.picture_list import inside
 
     found = {name: mask_of(inside(name), folder) for name in files}
     if folder is not None and not any(found.values()):
@@ -131,7 +131,7 @@ def _outputs(files: dict[str, str], folder: Path, overwrite: bool) -> dict[str, 
     Raises:
         InputError: When one would take the place of a picture, or without `overwrite` of any file.
     """
-    from ibca_lightning.data.picture_list import inside
+    from ibca_lightning.use.picture_list import inside
 
     stems = Counter(os.path.splitext(inside(name))[0] for name in files)
     outputs: dict[str, Path] = {}

@@ -4,8 +4,8 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
-    from ibca_lightning.data.picture_list import PictureList
-    from ibca_lightning.predictor import Predictor
+    from ibca_lightning.use.picture_list import PictureList
+    from ibca_lightning.use.predictor import Predictor
 
 CHECKPOINT = "A checkpoint written by `ibca fit`."
 
@@ -42,8 +42,8 @@ def opened(path: str, device: str | None = None) -> "Predictor":
     Returns:
         The model.
     """
-    from ibca_lightning.predictor import load
     from ibca_lightning.system.allocator import keep_freed_memory
+    from ibca_lightning.use.predictor import load
 
     keep_freed_memory()
     return load(path, device)
@@ -51,6 +51,6 @@ def opened(path: str, device: str | None = None) -> "Predictor":
 
 def listed(options: Namespace) -> "PictureList":
     """The pictures that the options of `add_images` name."""
-    from ibca_lightning.data.picture_list import list_pictures
+    from ibca_lightning.use.picture_list import list_pictures
 
     return list_pictures(options.images, options.image_column, options.image_dir)

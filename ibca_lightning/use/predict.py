@@ -5,9 +5,9 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from ibca_lightning.commands.opening import add_device, add_images, listed, opened
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder
+from ibca_lightning.use.model_options import add_device, add_images, listed, opened
 
 
 def predict_pictures(arguments: list[str]) -> int:
@@ -24,10 +24,10 @@ def predict_pictures(arguments: list[str]) -> int:
     from rich.progress import track
 
     from ibca_lightning import __version__
-    from ibca_lightning.commands.prediction_files import PredictionFiles, fingerprint
-    from ibca_lightning.data.readings import Readings, readings_loader
-    from ibca_lightning.ensemble import Ensemble
     from ibca_lightning.metrics.evaluation import decisions, digits, prediction_columns
+    from ibca_lightning.use.ensemble import Ensemble
+    from ibca_lightning.use.picture_batches import Readings, readings_loader
+    from ibca_lightning.use.prediction_files import PredictionFiles, fingerprint
 
     pictures = listed(options)
     model = Ensemble({path: opened(path, options.device) for path in options.ckpt_path}, options.tta)
