@@ -69,7 +69,7 @@ _OWN = {
     "explain": "ibca_lightning.use.explain",
     "report": "ibca_lightning.commands.report",
     "export": "ibca_lightning.use.export",
-    "maps": "ibca_lightning.commands.maps",
+    "maps": "ibca_lightning.maps.command",
 }
 COMMANDS = (*_LIGHTNING, *_OWN)
 

@@ -198,7 +198,7 @@ def test_maps_are_no_pictures(run: Path, tmp_path: Path) -> None:
 def test_a_disk_that_is_too_small_is_said_before_it_is_full(
     stored: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ibca_lightning.commands import map_writing
+    from ibca_lightning.maps import writing as map_writing
 
     monkeypatch.setattr(map_writing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     result = store(stored[0], tmp_path / "maps")

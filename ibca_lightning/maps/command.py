@@ -17,7 +17,7 @@ def maps(arguments: list[str]) -> int:
     """
     options, rest = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.commands.map_writing import MapsCLI, write_maps
+    from ibca_lightning.maps.writing import MapsCLI, write_maps
     from ibca_lightning.run.lightning_cli import build
 
     built = build(["fit", *rest], MapsCLI)

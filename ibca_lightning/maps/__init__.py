@@ -1,0 +1,1 @@
+"""`ibca maps`: a frozen backbone's maps, stored once for many heads."""
