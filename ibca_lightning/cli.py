@@ -61,7 +61,7 @@ _LIGHTNING = ("fit", "validate", "test", "predict")
 # Each a function of the command's name in this module.
 _OWN = {
     "check": "ibca_lightning.commands.check",
-    "compare": "ibca_lightning.commands.compare",
+    "compare": "ibca_lightning.compare.command",
     "tune": "ibca_lightning.commands.tune",
     "sweep": "ibca_lightning.commands.sweep",
     "faithfulness": "ibca_lightning.use.faithfulness",

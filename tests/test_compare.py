@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ibca_lightning.cli import main
-from ibca_lightning.commands.compare import _method
+from ibca_lightning.compare.command import _method
 from ibca_lightning.metrics.evaluation import Evaluation, write_evaluation
 from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
 from ibca_lightning.metrics.localisation import summarise

@@ -138,7 +138,7 @@ def add_costs(methods: Sequence[Method]) -> None:
     Raises:
         InputError: A run has no checkpoint.
     """
-    from ibca_lightning.commands.head_cost import head_cost
+    from ibca_lightning.compare.head_cost import head_cost
 
     shapes: dict[str, tuple[int, int, int]] = {}
     known: dict[Path, tuple[int, float]] = {}

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ibca_lightning.commands import methods
+from ibca_lightning.compare import method_rows as methods
 from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure_files, read_figures
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser

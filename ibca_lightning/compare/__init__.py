@@ -1,0 +1,1 @@
+"""`ibca compare`: the figures of several runs in one table."""
