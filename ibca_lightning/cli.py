@@ -67,7 +67,7 @@ _OWN = {
     "faithfulness": "ibca_lightning.use.faithfulness",
     "gallery": "ibca_lightning.use.gallery",
     "explain": "ibca_lightning.use.explain",
-    "report": "ibca_lightning.commands.report",
+    "report": "ibca_lightning.report.command",
     "export": "ibca_lightning.use.export",
     "maps": "ibca_lightning.maps.command",
 }

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ibca_lightning.commands.report_charts import ranking_charts
-from ibca_lightning.commands.report_run import read_run
-from ibca_lightning.commands.svg_chart import Line, chart, ticks
 from ibca_lightning.data.pictures.drawing import heat_map
+from ibca_lightning.report.charts import ranking_charts
+from ibca_lightning.report.run import read_run
+from ibca_lightning.report.svg_chart import Line, chart, ticks
 from ibca_lightning.use.predictor import load
 from tests import made_run
 from tests.command_line import contents, done, ibca

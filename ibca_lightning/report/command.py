@@ -13,9 +13,9 @@ from ibca_lightning.system.whole_files import write_whole
 from ibca_lightning.use.model_options import add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
-    from ibca_lightning.commands.report_page import Gallery
-    from ibca_lightning.commands.report_pictures import Source
-    from ibca_lightning.commands.report_run import Run
+    from ibca_lightning.report.page import Gallery
+    from ibca_lightning.report.pictures import Source
+    from ibca_lightning.report.run import Run
     from ibca_lightning.use.predictor import Predictor
 
 _EXACT = 0.01  # by which probabilities may differ from the tested ones without a word
@@ -32,8 +32,8 @@ def report(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.commands.report_page import GENERATOR, page
-    from ibca_lightning.commands.report_run import read_run
+    from ibca_lightning.report.page import GENERATOR, page
+    from ibca_lightning.report.run import read_run
     from ibca_lightning.system.html_page import refuse_other
 
     rename = hashed_names(options)
@@ -51,8 +51,8 @@ def report(arguments: list[str]) -> int:
 
 def _gallery(run: "Run", options: Namespace) -> "Gallery":
     """Choose pictures, and draw them as far as that is wanted and possible."""
-    from ibca_lightning.commands.report_page import Gallery
-    from ibca_lightning.commands.report_pictures import choose, draw, exhibit, of_the_run
+    from ibca_lightning.report.page import Gallery
+    from ibca_lightning.report.pictures import choose, draw, exhibit, of_the_run
 
     gallery, missing, largest = Gallery(), 0, 0.0
     predictor, sources = (None, {}) if options.no_images else _sources(run, options, gallery.notes)
@@ -88,7 +88,7 @@ def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predict
 
     What was asked for by an option must be there.
     """
-    from ibca_lightning.commands.report_pictures import from_data, from_files
+    from ibca_lightning.report.pictures import from_data, from_files
     from ibca_lightning.run.model_card import without_paths
     from ibca_lightning.run.tested_samples import ids_in_order
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ibca_lightning.commands import svg_chart
-from ibca_lightning.commands.report_charts import ranking_charts, reliability_charts, training_charts
-from ibca_lightning.commands.report_pictures import Exhibit
-from ibca_lightning.commands.report_run import Run, TestSet
 from ibca_lightning.metrics.confusions import Company, error_company
 from ibca_lightning.metrics.decision import FEW
 from ibca_lightning.metrics.operating_point import count
+from ibca_lightning.report import svg_chart
+from ibca_lightning.report.charts import ranking_charts, reliability_charts, training_charts
+from ibca_lightning.report.pictures import Exhibit
+from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.system import html_page
 from ibca_lightning.system.html_page import DASH, Cell, document, table
 

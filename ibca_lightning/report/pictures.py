@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.commands.report_run import Run, TestSet
 from ibca_lightning.data.pictures.drawing import full_scale, heat_map, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import mask_of
+from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import jpeg
 from ibca_lightning.use.predictor import Predictor

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ibca_lightning.commands.report_run import Run, TestSet
-from ibca_lightning.commands.svg_chart import COLOURS, Line, chart
 from ibca_lightning.metrics.curves import Curves, curves
 from ibca_lightning.metrics.operating_point import Floats
 from ibca_lightning.metrics.reliability import reliability_curves
+from ibca_lightning.report.run import Run, TestSet
+from ibca_lightning.report.svg_chart import COLOURS, Line, chart
 
 _POINTS = 40  # epochs up to which each is marked
 _HELD = ("mAP", "AUROC", "CF1", "OF1")  # validation figures in one chart

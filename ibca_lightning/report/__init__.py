@@ -1,0 +1,1 @@
+"""`ibca report`: a tested run as one HTML page."""
