@@ -60,7 +60,7 @@ exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a sig
 _LIGHTNING = ("fit", "validate", "test", "predict")
 # Each a function of the command's name in this module.
 _OWN = {
-    "check": "ibca_lightning.commands.check",
+    "check": "ibca_lightning.check.command",
     "compare": "ibca_lightning.compare.command",
     "tune": "ibca_lightning.commands.tune",
     "sweep": "ibca_lightning.commands.sweep",

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ibca_lightning.commands import check as check_module
-from ibca_lightning.data.content import content_hash, read_contents
-from ibca_lightning.data.findings import copies
+from ibca_lightning.check import command as check_module
+from ibca_lightning.check.content import content_hash, read_contents
+from ibca_lightning.check.findings import copies
 from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.datasets.chest_mnist import ChestMNIST
 from ibca_lightning.datasets.idrid import IDRiD
@@ -362,7 +362,7 @@ def test_wrong_options_write_nothing(planted: Tree, here: Path) -> None:
 
 
 def test_worker_processes_find_what_one_process_finds(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ibca_lightning.data.content._CHUNK", 4)
+    monkeypatch.setattr("ibca_lightning.check.content._CHUNK", 4)
     same_picture(("train", 0), ("test", 2))(planted)
     _, one = checked()
     _, two = checked("--num_workers", 2)

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ibca_lightning.check.content import read_contents
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.data.content import read_contents
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.loader import collate
 from ibca_lightning.data.pictures.augmentation import Augmenter

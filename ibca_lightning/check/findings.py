@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.content import Contents
+from ibca_lightning.check.content import Contents
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
 

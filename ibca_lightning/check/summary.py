@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ibca_lightning.data.content import Contents
-from ibca_lightning.data.findings import copies
+from ibca_lightning.check.content import Contents
+from ibca_lightning.check.findings import copies
 
 
 def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ibca_lightning.commands.check_card import class_rows, pairs, picture_lines, split_rows
-from ibca_lightning.data.content import Contents
+from ibca_lightning.check.card import class_rows, pairs, picture_lines, split_rows
+from ibca_lightning.check.content import Contents
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import document, jpeg, picture, table
 

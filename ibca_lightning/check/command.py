@@ -16,7 +16,7 @@ from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, require_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
-    from ibca_lightning.data.findings import Finding
+    from ibca_lightning.check.findings import Finding
 
 _MARK = "ibca check"
 _UNNAMED = "tables that cannot be read"
@@ -38,12 +38,12 @@ def check(arguments: list[str]) -> int:
     """
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.commands.check_card import print_card
-    from ibca_lightning.commands.check_page import page
-    from ibca_lightning.data.content import read_contents
+    from ibca_lightning.check.card import print_card
+    from ibca_lightning.check.content import read_contents
+    from ibca_lightning.check.findings import find, unread
+    from ibca_lightning.check.page import page
+    from ibca_lightning.check.summary import cooccurrence, summarise_split
     from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
-    from ibca_lightning.data.findings import find, unread
-    from ibca_lightning.data.summary import cooccurrence, summarise_split
     from ibca_lightning.datasets.joined import JoinedDataModule
     from ibca_lightning.run.experiment_data import named_experiment_data
 

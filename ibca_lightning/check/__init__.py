@@ -1,0 +1,1 @@
+"""`ibca check`: what is wrong with the data."""
