@@ -62,8 +62,8 @@ _LIGHTNING = ("fit", "validate", "test", "predict")
 _OWN = {
     "check": "ibca_lightning.check.command",
     "compare": "ibca_lightning.compare.command",
-    "tune": "ibca_lightning.commands.tune",
-    "sweep": "ibca_lightning.commands.sweep",
+    "tune": "ibca_lightning.search.tune",
+    "sweep": "ibca_lightning.search.sweep",
     "faithfulness": "ibca_lightning.use.faithfulness",
     "gallery": "ibca_lightning.use.gallery",
     "explain": "ibca_lightning.use.explain",

@@ -1,4 +1,4 @@
-"""A worker of `ibca_lightning.commands.jobs` without torch, for the tests of what holds for any worker."""
+"""A worker of `ibca_lightning.search.jobs` without torch, for the tests of what holds for any worker."""
 
 import os
 import signal

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import ibca_lightning.heads
-from ibca_lightning.commands.tune import read_space
+from ibca_lightning.search.tune import read_space
 from tests.command_line import done, rows
 from tests.data import (
     fake_chest_mnist,

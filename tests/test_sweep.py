@@ -13,9 +13,9 @@ import pytest
 import torch
 import yaml
 
-from ibca_lightning.commands import jobs
-from ibca_lightning.commands.jobs import Job, pending, seconds_of
-from ibca_lightning.commands.recipe import best_validation, config_value
+from ibca_lightning.search import jobs
+from ibca_lightning.search.jobs import Job, pending, seconds_of
+from ibca_lightning.search.recipe import best_validation, config_value
 from ibca_lightning.system.errors import InputError
 from tests import light_worker
 from tests.command_line import contents, done, ibca, rows, written
@@ -196,7 +196,7 @@ def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[
 
 def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Job] = []
-    monkeypatch.setattr("ibca_lightning.commands.sweep.run_jobs", lambda jobs, *_: seen.extend(jobs) or [])
+    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_: seen.extend(jobs) or [])
     (here / "heads").mkdir()
     shutil.copy(HEADS / "gap.yaml", here / "heads")
     written(here / "variants.yaml", {"plain": {}, "slow": {"model.optimizer.lr": 1e-5}})

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ibca_lightning.commands import jobs
-from ibca_lightning.commands.recipe import best_validation, config_value
-from ibca_lightning.commands.tune import draw, read_space
+from ibca_lightning.search import jobs
+from ibca_lightning.search.recipe import best_validation, config_value
+from ibca_lightning.search.tune import draw, read_space
 from ibca_lightning.system.errors import InputError
 from tests.command_line import contents, done, ibca, rows, written
 

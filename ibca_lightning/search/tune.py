@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ibca_lightning.commands.jobs import Job, run_jobs, seconds_of
-from ibca_lightning.commands.recipe import Recipe, best_validation, config_value, read_mapping, write_fragment
+from ibca_lightning.search.jobs import Job, run_jobs, seconds_of
+from ibca_lightning.search.recipe import Recipe, best_validation, config_value, read_mapping, write_fragment
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 

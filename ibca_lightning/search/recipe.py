@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ibca_lightning.commands.jobs import cores
 from ibca_lightning.run.config_files import check_config_files
+from ibca_lightning.search.jobs import cores
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.yaml_text import load

@@ -8,8 +8,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from ibca_lightning.commands.jobs import Job, run_jobs, seconds_of
-from ibca_lightning.commands.recipe import Recipe, best_validation, read_mapping, write_fragment
+from ibca_lightning.search.jobs import Job, run_jobs, seconds_of
+from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, write_fragment
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 

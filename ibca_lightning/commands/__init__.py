@@ -1,1 +1,0 @@
-"""The subcommands of `ibca`, each imported only when it is asked for."""

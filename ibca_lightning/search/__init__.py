@@ -1,0 +1,1 @@
+"""`ibca sweep` and `ibca tune`: many runs under one recipe."""
