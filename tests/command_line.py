@@ -39,7 +39,7 @@ def done(*arguments: object) -> Result:
 
 
 def experiment(root: Path, **data: Any) -> dict[str, Any]:
-    """The configuration of a small experiment on `tests/data/fake_csv.py`, as one would write it into a YAML."""
+    """The configuration of a small experiment on `tests/datasets/fake_csv.py`, as one would write it into a YAML."""
     return {
         "model": {
             "class_path": "MultiLabelModule",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import done, experiment, written
-from tests.data import fake_csv
+from tests.datasets import fake_csv
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.command_line import Result, ibca, written
-from tests.data import fake_idrid_tiles
+from tests.datasets import fake_idrid_tiles
 
 SIZE, LABELS, STRIDE = 64, 4, [8, 32]
 

@@ -11,7 +11,7 @@ import yaml
 import ibca_lightning.heads
 from ibca_lightning.search.tune import read_space
 from tests.command_line import done, rows
-from tests.data import (
+from tests.datasets import (
     fake_chest_mnist,
     fake_chest_xray14,
     fake_chexpert,

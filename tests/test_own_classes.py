@@ -16,7 +16,7 @@ from ibca_lightning import MultiLabelModule
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.heads import IBCAHead
 from tests.command_line import contents, done, experiment, rows, written
-from tests.data.pictures import draw
+from tests.data.drawn_pictures import draw
 
 OWN = Path(__file__).parent / "own"
 

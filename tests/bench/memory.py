@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.heads import IBCAHead
-from tests.data import fake_csv
+from tests.datasets import fake_csv
 from tests.training import module, trainer
 
 SHOWN = (2, 5, 10, 20, 30, 40, 50)

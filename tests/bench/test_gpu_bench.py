@@ -7,7 +7,7 @@ import torch
 
 from tests.bench import gpu, memory
 from tests.command_line import rows
-from tests.data import fake_csv, fake_idrid_tiles
+from tests.datasets import fake_csv, fake_idrid_tiles
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: torch.cuda.is_available() is false")
 SMALL = ["--device", "cpu", "--backbone", "test_resnet", "--channels", "16", "--size", "64", "--batch", "4",

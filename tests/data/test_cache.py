@@ -17,7 +17,7 @@ from ibca_lightning.data import CSVDataModule, cache, disk_cache
 from ibca_lightning.data.cache import Layout, MemoryCache, Signature
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.system.errors import InputError
-from tests.data import fake_csv
+from tests.datasets import fake_csv
 
 ROWS = 10  # of the training table
 ENTRY = 64

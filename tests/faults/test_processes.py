@@ -17,7 +17,7 @@ from ibca_lightning.run.run_folder import choose_run_dir, claim, release
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from tests.command_line import contents, done, experiment, ibca, rows, written
-from tests.data import fake_csv
+from tests.datasets import fake_csv
 
 REPOSITORY = Path(__file__).parents[2]
 

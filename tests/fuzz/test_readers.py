@@ -23,7 +23,7 @@ from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.model.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.system.errors import InputError, PictureError
-from tests.data.test_formats import dicom
+from tests.data.pictures.test_formats import dicom
 from tests.fuzz.mutation import SECONDS, fuzz
 from tests.training import module
 

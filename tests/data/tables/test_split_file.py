@@ -1,0 +1,128 @@
+"""A split written into the run folder, and read again."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibca_lightning.data import CSVDataModule, Endo
+from ibca_lightning.data.tables.split_file import write_splits
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.system.errors import InputError
+from tests.command_line import done, experiment, ibca, rows, written
+from tests.datasets import fake_csv, fake_endo
+
+
+def ids(tables: dict[str, Table]) -> dict[str, list[str]]:
+    return {split: [table.name(row) for row in range(len(table))] for split, table in tables.items()}
+
+
+def module(root: Path, **options: object) -> CSVDataModule:
+    given = {"train_csv": "all.csv", "group_column": "patient", "image_dir": "images", "test_fraction": 0.2}
+    return CSVDataModule(str(root), exclude_columns=["sex", "age"], **(given | options))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    fake_csv.write(tmp_path / "tree", rows=60)
+    return tmp_path / "tree"
+
+
+def test_a_run_writes_its_split_and_another_repeats_it_whatever_its_seed(tree: Path, here: Path) -> None:
+    data = {"train_csv": "all.csv", "val_csv": None, "test_csv": None, "split_seed": 3}
+    config = written(here / "e.yaml", experiment(tree, **data))
+    fast = ("--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1)
+    other_split = ("--data.split_seed", 4, "--data.val_fraction", 0.4)
+    done("fit", "--config", config, "--run_dir", "a", *fast)
+    done("fit", "--config", config, "--run_dir", "b", *other_split, *fast)
+    done("fit", "--config", config, "--run_dir", "c", *other_split, "--data.splits", "a/splits.csv", *fast)
+    first, other, again = (rows(Path(run) / "splits.csv") for run in "abc")
+    assert first == again
+    assert first != other
+    assert sorted(row["id"] for row in first) == sorted(row["image"] for row in rows(tree / "all.csv"))
+    splits_of = {group: {row["split"] for row in first if row["group"] == group} for group in ["0000", "0001"]}
+    assert all(len(splits) == 1 for splits in splits_of.values())
+    result = ibca("fit", "--config", config, "--run_dir", "a", "--ckpt_path", "a/checkpoints/last.ckpt",
+                  *other_split, "--trainer.max_epochs", 2, *fast)  # fmt: skip
+    assert result.code == 2
+    assert "the splits that this run began with" in result.errors[0]
+    done("fit", "--config", config, "--run_dir", "a", "--ckpt_path", "a/checkpoints/last.ckpt",
+         "--trainer.max_epochs", 2, *fast)  # fmt: skip
+
+
+def test_every_array_of_every_split_is_that_of_the_first_run(root: Path, tmp_path: Path) -> None:
+    first = module(root)
+    write_splits(tmp_path / "s.csv", first.split_tables())
+    for options in ({}, {"split_seed": 7}, {"test_fraction": 0.0}, {"test_fraction": 0.5, "val_fraction": 0.4}):
+        again = module(root, splits=str(tmp_path / "s.csv"), **options).split_tables()
+        assert list(again) == ["train", "val", "test"]
+        for split, table in first.split_tables().items():
+            for name in ("lines", "names", "labels", "groups"):
+                assert np.array_equal(getattr(table, name), getattr(again[split], name))
+
+
+def test_an_official_test_table_stays_what_it_is(tmp_path: Path) -> None:
+    fake_endo.write(tmp_path / "endo")
+    first = Endo(str(tmp_path / "endo"))
+    write_splits(tmp_path / "s.csv", first.split_tables())
+    again = Endo(str(tmp_path / "endo"), split_seed=9, splits=str(tmp_path / "s.csv"))
+    assert ids(again.split_tables()) == ids({split: first.table(split) for split in ("train", "val", "test")})
+    text = (tmp_path / "s.csv").read_text()
+    (tmp_path / "s.csv").write_text(text.replace(",test\n", ",val\n", 1).replace(",test\r\n", ",val\r\n", 1))
+    with pytest.raises(InputError, match=r"every row of .* in one of test"):
+        Endo(str(tmp_path / "endo"), splits=str(tmp_path / "s.csv")).split_tables()
+
+
+def edited(path: Path, change: object) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        table = list(csv.reader(file))
+    change(table)  # type: ignore[operator]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(table)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.pop(3), r"every row of .*all.csv in one of test, train, val in .* at .*all.csv, line \d+"),
+        (lambda table: table.append(["x.png", "0000", "train"]), r"rows of the tables only in .* at .*s.csv, line 62;"),
+        (lambda table: table.append([*table[1][:2], "val"]), r"once in .*, got another at .*line 2, .*line 62"),
+        (lambda table: table[1].__setitem__(1, "0009x"), r"the groups of .*line 2 \('0009x', now '000\d'\)"),
+        (lambda table: table[1].__setitem__(2, "holdout"), r"train, val or test in .*s.csv, line 2, got 'holdout'"),
+        (lambda table: table[0].__setitem__(0, "picture"), r"the columns id, group, split in"),
+        (lambda table: [row.__setitem__(2, "train") for row in table[1:]], r"rows of val in .*s.csv, got none"),
+    ],
+)  # fmt: skip
+def test_a_file_that_does_not_fit_is_refused_and_the_rows_are_named(
+    change: object, message: str, root: Path, tmp_path: Path
+) -> None:
+    write_splits(tmp_path / "s.csv", module(root).split_tables())
+    edited(tmp_path / "s.csv", change)
+    with pytest.raises(InputError, match=message):
+        module(root, splits=str(tmp_path / "s.csv")).split_tables()
+
+
+def test_a_file_that_cuts_a_group_is_a_leak(root: Path, tmp_path: Path) -> None:
+    write_splits(tmp_path / "s.csv", module(root).split_tables())
+
+    def move(table: list[list[str]]) -> None:
+        row = next(row for row in table if row[2] == "train")
+        row[2] = "val"
+
+    edited(tmp_path / "s.csv", move)
+    with pytest.raises(InputError, match="every group in one split only"):
+        module(root, splits=str(tmp_path / "s.csv")).split_tables()
+    with pytest.warns(UserWarning, match="every group in one split only"):
+        module(root, splits=str(tmp_path / "s.csv"), group_overlap="warn").split_tables()
+
+
+def test_a_row_more_in_the_table_is_named(root: Path, tmp_path: Path) -> None:
+    write_splits(tmp_path / "s.csv", module(root).split_tables())
+    last = rows(root / "all.csv")[-1]
+    shutil.copy(root / "images" / last["image"], root / "images" / "new.png")
+    with (root / "all.csv").open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(["new.png", *list(last.values())[1:]])
+    with pytest.raises(InputError, match=r"got another at .*all.csv, line 62"):
+        module(root, splits=str(tmp_path / "s.csv")).split_tables()

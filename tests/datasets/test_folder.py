@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ibca_lightning.data import CSVDataModule, PictureFolder
+from ibca_lightning.data.loader import make_loader
+from ibca_lightning.system.errors import InputError
+from tests.datasets import fake_csv
+
+
+@pytest.mark.parametrize("resize", ["stretch", "pad"])
+def test_it_reads_pictures_exactly_as_test_does(tmp_path: Path, resize: str) -> None:
+    fake_csv.write(tmp_path)
+    module = CSVDataModule(
+        str(tmp_path), val_csv="val.csv", test_csv="test.csv", image_dir="images", image_size=40, resize=resize
+    )
+    folder = PictureFolder(str(tmp_path / "images"), module.image_size, module.preprocessing)
+    read = {item["id"]: item["image"] for item in (folder[at] for at in range(len(folder)))}
+    assert list(read) == sorted(read)
+    assert len(read) == 60
+    test = module.test_sets()["test"]
+    for at in range(len(test)):
+        assert torch.equal(read[test[at]["id"]], test[at]["image"])
+
+
+def test_a_single_file_and_what_is_passed_over(tmp_path: Path) -> None:
+    picture = cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
+    (tmp_path / "sub").mkdir()
+    for name in ("a.PNG", "sub/b.png", ".hidden.png", "c.csv"):
+        (tmp_path / name).write_bytes(picture)
+    assert PictureFolder(str(tmp_path), 8, {"resize": "stretch"}).ids == ["a.PNG", "sub/b.png"]
+    single = PictureFolder(str(tmp_path / "c.csv"), 8, {"resize": "stretch"})
+    assert single[0]["id"] == "c.csv"
+    batch = next(iter(make_loader(PictureFolder(str(tmp_path), 8, {"resize": "stretch"}), 2, 0)))
+    assert batch["image"].shape == (2, 3, 8, 8)
+
+
+def test_no_picture_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least one picture"):
+        PictureFolder(str(tmp_path), 8, {"resize": "stretch"})
+    with pytest.raises(InputError, match="nothing there"):
+        PictureFolder(str(tmp_path / "none"), 8, {"resize": "stretch"})

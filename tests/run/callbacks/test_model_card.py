@@ -1,0 +1,121 @@
+"""`model_card.md`: the facts of fit and test, and nothing that tells of a patient or of this machine."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
+from tests.command_line import done, experiment, rows, written
+from tests.datasets import fake_csv
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run that was fitted and then tested, and its card before the test."""
+    root = tmp_path_factory.mktemp("jane doe")
+    fake_csv.write(root / "data", rows=25)
+    config = written(root / "small.yaml", experiment(root / "data"))
+    done("fit", "--config", config, "--run_dir", root / "run", f"--data.root={root / 'data'}")
+    before = (root / "run/checkpoints" / NAME).read_text()
+    done("test", "--config", root / "run/config.yaml", "--ckpt_path", root / "run/checkpoints/best.ckpt")
+    return root, before
+
+
+def table(card: str, heading: str) -> list[list[str]]:
+    """The table below a heading, without its rule."""
+    section = card.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    return [found[0], *found[2:]]
+
+
+def test_the_card_counts_the_data_and_gives_the_figures(run: tuple[Path, str]) -> None:
+    root, before = run
+    card = (root / "run/checkpoints" / NAME).read_text()
+    tables = {name: rows(root / "data" / f"{name}.csv") for name in ("train", "val", "test")}
+    classes = {row[0]: dict(zip(table(card, "Classes")[0], row, strict=True)) for row in table(card, "Classes")[1:]}
+    sets = {row[0]: row[1:] for row in table(card, "Data")[1:]}
+    assert list(sets) == ["train", "val", "test"]
+    for name, own in tables.items():
+        assert sets[name][0] == str(len(own))
+        assert sets[name][2] == str(sum(row[label] == "1" for row in own for label in "ABC"))
+        for label in "ABC":
+            assert classes[label][f"positives: {name}"] == str(sum(row[label] == "1" for row in own))
+    spec = read_checkpoint(root / "run/checkpoints/best.ckpt")["ibca"]
+    assert [float(classes[name]["threshold"]) for name in "ABC"] == pytest.approx(spec["thresholds"], abs=1e-3)
+    figures = json.loads((root / "run/test_metrics.json").read_text())
+    shown = {row[0]: dict(zip(table(card, "Figures")[0][1:], row[1:], strict=True)) for row in table(card, "Figures")}
+    expected = f"{figures['metrics']['mAP']:.4f}"
+    if figures["intervals"]["mAP"]:
+        expected += " ({:.4f} to {:.4f})".format(*figures["intervals"]["mAP"])
+    assert shown["mAP"]["test"] == expected
+    assert len(table(before, "Figures")[0]) == 2, "validation alone before the test"
+    assert "Not tested yet" in before
+    assert "Not tested yet" not in card
+    for text in (before, card):
+        assert "not a medical device" in text.lower()
+        assert "torch 2" in text
+
+
+def test_the_card_names_no_picture_no_group_and_no_place(run: tuple[Path, str]) -> None:
+    root, _ = run
+    card = (root / "run/checkpoints" / NAME).read_text()
+    for own in (row for name in ("train", "val", "test") for row in rows(root / "data" / f"{name}.csv")):
+        assert own["image"] not in card
+        # As a number of its own: the digits of a figure may hold any of them.
+        assert not re.search(rf"(?<![\d.]){re.escape(own['patient'])}(?!\d)", card)
+    assert "jane" not in card
+    assert str(root.parent) not in card
+    assert "ibca fit --config PATH.yaml --run_dir PATH --data.root=PATH" in card
+    assert "ibca test --config PATH.yaml --ckpt_path PATH.ckpt" in card
+
+
+def test_a_test_into_another_folder_leaves_the_card_of_the_run(run: tuple[Path, str]) -> None:
+    root, before = run
+    there = root / "run/checkpoints" / NAME
+    kept = there.read_bytes()
+    done(
+        "test", "--config", root / "run/config.yaml", "--ckpt_path", root / "run/checkpoints/last.ckpt",
+        "--run_dir", root / "other",
+    )  # fmt: skip
+    assert there.read_bytes() == kept
+    other = (root / "other" / NAME).read_text()
+    assert "Tested: last.ckpt" in other
+    assert table(other, "Data")[1] == table(before, "Data")[1], "what fit said is taken over"
+
+
+def facts(**model: Any) -> dict[str, Any]:
+    given = {
+        "backbone": "b", "image_size": 8, "class_names": ["a"], "thresholds": [0.5], "threshold_rule": "f1",
+        "calibration": None, "preprocessing": {}, "head": "H",
+    }  # fmt: skip
+    return {"model": given | model}
+
+
+def test_any_class_name_comes_back_and_breaks_no_table(tmp_path: Path) -> None:
+    name = "-->|<b>*_\n``"
+    card = render(facts(class_names=[name]))
+    assert card.count("-->") == 1
+    assert "<b>" not in card
+    assert len(table(card.replace(r"\|", ""), "Classes")[1]) == 2
+    (tmp_path / NAME).write_text(card)
+    assert read_facts(tmp_path / NAME) == facts(class_names=[name])
+    (tmp_path / NAME).write_text(card.replace("ibca-facts {", "ibca-facts {,"))
+    assert read_facts(tmp_path / NAME) == {} == read_facts(tmp_path / "none")
+
+
+def test_paths_of_the_command_are_hidden_and_the_rest_is_not() -> None:
+    for typed, shown in (
+        ("experiments/mured.yaml", "experiments/mured.yaml"),
+        ("/home/jane/my runs/x.yaml", "PATH.yaml"),
+        ("--data.root=~/data", "--data.root=PATH"),
+        ("--data.root=../jane/data", "--data.root=PATH"),
+        ('--data={"root": "/home/jane/d", "size": 3}', '--data={"root": "PATH", "size": 3}'),
+        (r"C:\Users\jane\x.ckpt", "PATH.ckpt"),
+        ("--model.optimizer.lr=1e-3", "--model.optimizer.lr=1e-3"),
+        ("--trainer.limit_val_batches=1/2", "--trainer.limit_val_batches=1/2"),
+    ):
+        assert without_paths([typed]) == shown

@@ -1,0 +1,255 @@
+"""`ibca sweep` and its worker processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from ibca_lightning.search import jobs
+from ibca_lightning.search.jobs import Job, pending, seconds_of
+from ibca_lightning.search.recipe import best_validation, config_value
+from ibca_lightning.system.errors import InputError
+from tests import light_worker
+from tests.command_line import contents, done, ibca, rows, written
+from tests.search.test_tune import small
+
+HEADS = Path(__file__).parents[2] / "experiments" / "heads"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A job whose fit and test are done."""
+    job = Job(tmp_path / "run", "job", {"fit": ["fit"], "test": ["test"]}, {"a": {"b": 1}, "c": [2]})
+    job.folder.mkdir()
+    record = {"settings": job.settings, "seconds": {"fit": 2.0, "test": 1.0}}
+    (job.folder / "job.json").write_text(json.dumps(record))
+    return job
+
+
+def test_what_is_done_is_known(job: Job, tmp_path: Path) -> None:
+    record = json.loads((job.folder / "job.json").read_text())
+    assert pending(job) == []
+    assert pending(Job(tmp_path / "new", "job", job.steps, job.settings)) == ["fit", "test"]
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "log.txt").touch()  # stopped before it was said what runs there
+    assert pending(Job(tmp_path / "begun", "job", job.steps, job.settings)) == ["fit", "test"]
+    (job.folder / "job.json").write_text(json.dumps(record | {"seconds": {"fit": 2.0}}))
+    assert pending(job) == ["test"], "fit is not repeated for it"
+    assert seconds_of(job.folder) == {"fit": 2.0}
+    (job.folder / "job.json").write_text(json.dumps(record | {"seconds": {}}))
+    assert pending(job) == ["fit", "test"]
+    (job.folder / "job.json").write_text(json.dumps(record | {"seconds": {}, "diverged": "error"}))
+    assert pending(job) == ["fit", "test"]
+    assert pending(Job(job.folder, "job", job.steps, job.settings, may_diverge=True)) == []
+
+
+def test_other_settings_are_refused_by_name_and_run_when_asked(job: Job) -> None:
+    other = Job(job.folder, "job", job.steps, {"a": {"b": 2}, "c": [2]})
+    with pytest.raises(InputError, match=r"others \(a.b: 1 then, 2 now\)"):
+        pending(other)
+    assert pending(other, again=True) == ["fit", "test"]
+
+
+def test_a_folder_of_somebody_else_is_refused(job: Job) -> None:
+    (job.folder / "job.json").unlink()
+    (job.folder / "thesis.tex").touch()
+    with pytest.raises(InputError, match="another folder or file"):
+        pending(job, again=True)
+
+
+def test_a_worker_that_dies_is_replaced_and_its_job_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_work", light_worker.work)
+    orders = ["work", "die", "work", "refuse", "work"]
+    made = [Job(tmp_path / f"{i}", f"job {i}", {"fit": [order]}, {}) for i, order in enumerate(orders)]
+    failed = jobs.run_jobs(made, 1, lambda job: f"{job.label} is done")
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "[1/5] job 0: job 0 is done, 1 s"
+    assert lines[1].startswith(f"[2/5] job 1: failed with exit code 137, {tmp_path / '1'}: its process died (SIGKILL")
+    assert lines[2] == "[3/5] job 2: job 2 is done, 1 s", "by another worker"
+    assert lines[3].startswith(f"[4/5] job 3: failed with exit code 3, {tmp_path / '3'}: by ")
+    assert lines[4] == "[5/5] job 4: job 4 is done, 1 s"
+    assert [(ended.job.label, ended.code) for ended in failed] == [("job 1", 137), ("job 3", 3)]
+    two = jobs.run_jobs([made[3], Job(tmp_path / "5", "job 5", {"fit": ["refuse"]}, {})], 2, str)
+    assert len({ended.error for ended in two}) == 2, "two processes at a time"
+
+
+def test_what_another_process_runs_or_has_done_since_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_work", light_worker.work)
+    first, held, meanwhile, free = (Job(tmp_path / f"{i}", f"job {i}", {"fit": ["work"]}, {}) for i in range(4))
+    half = Job(tmp_path / "half", "half", {"fit": ["refuse"], "test": ["work"]}, {})  # its fit would fail here
+
+    def another(job: Job, seconds: dict[str, float]) -> None:
+        job.folder.mkdir()
+        (job.folder / "job.json").write_text(json.dumps({"settings": {}, "seconds": seconds}))
+        (job.folder / "weights").touch()
+
+    def said(job: Job) -> str:
+        if job is first:  # while `free` runs, another process does the one behind it, and half of the next
+            another(meanwhile, {"fit": 1.0})
+            another(half, {"fit": 1.0})
+        return "done"
+
+    another(held, {})
+    hold = "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.flock(log, fcntl.LOCK_EX); print('held'); input()"
+    command = [sys.executable, "-u", "-c", hold, held.folder / "log.txt"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        failed = jobs.run_jobs([first, free, meanwhile, half, held], 1, said)
+        process.communicate("\n")
+    assert [(ended.job, ended.code) for ended in failed] == [(held, 2)]
+    assert "another sweep or search runs it now" in capfd.readouterr().err
+    assert (held.folder / "weights").exists()
+    assert (meanwhile.folder / "weights").exists()
+    assert (half.folder / "weights").exists()
+    assert jobs.run_jobs([held], 1, said) == []
+    assert not (held.folder / "weights").exists(), "its process has ended: what it left is begun anew"
+
+
+@pytest.mark.slow
+def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
+    config = small(here)
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    variants = {
+        "wrong": {"model.optimizer.lr": -1.0},
+        "also": {"model.optimizer.weight_decay": 0.1},
+    }
+    written(here / "variants.yaml", variants)
+    (here / "tuned/gap").mkdir(parents=True)
+    written(here / "tuned/gap/best.yaml", {"model": {"optimizer": {"lr": 0.02}}})
+    command = ("sweep", "--config", config, "--heads", "gap", "--variants", "variants.yaml", "--seeds", 3, "--output",
+               "out", "--processes", 1, "--tuned", "tuned", "--variants_of", "gap",
+               "--trainer.max_epochs", 1)  # fmt: skip
+    result = ibca(*command)
+    assert result.code == 1
+    lines = result.err.splitlines()
+    assert "[1/3] gap seed 3: val mAP 0." in lines[0]
+    assert "[2/3] wrong seed 3: failed with exit code 1, out/wrong-3: error: ValueError: Invalid learning" in lines[1]
+    assert "[3/3] also seed 3: val mAP 0." in lines[2]
+    assert "1 of 3 failed" in lines[3]
+    assert [row["name"] for row in rows(here / "out/sweep.csv")] == ["gap", "also"]
+    assert "| also | 1 | 0." in result.out
+
+    for name in ("gap", "also"):
+        run = here / "out" / f"{name}-3"
+        assert config_value(run, "seed_everything") == 3
+        assert config_value(run, "model.optimizer.lr") == 0.02
+        assert (run / "test_metrics.reversed.json").is_file()
+        assert not (run / "wandb").exists()
+    assert config_value(here / "out/also-3", "model.optimizer.weight_decay") == 0.1
+    # The second job of a worker, alone in a process that has run other things.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    done("fit", "--config", run / "config.yaml", "--run_dir", "alone")
+    torch.set_num_threads(threads)
+    assert best_validation(here / "alone") == best_validation(run)
+    ours, alone = (
+        torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+        for folder in (run, here / "alone")
+    )
+    assert all(torch.equal(ours[key], alone[key]) for key in ours)
+
+    written(here / "variants.yaml", {"also": variants["also"]})
+    before = contents(here / "out")
+    again = done(*command)
+    assert "2 of 2 were done before" in again.err
+    assert contents(here / "out") | {"sweep.csv": b""} == before | {"sweep.csv": b""}
+    written(here / "variants.yaml", {"also": {"model.optimizer.weight_decay": 0.2}})
+    refused = ibca(*command)
+    assert refused.code == 2
+    assert "weight_decay: 0.1 then, 0.2 now" in refused.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "--heads or --variants, got neither"),
+        (("--heads", "gap", "gapp"), "a head of"),
+        (("--heads", "gap", "--tuned", "nowhere"), "what ibca tune chose for gap"),
+        (("--heads", "gap", "--seed_everything=1"), "no --seed_everything"),
+        (("--heads", "gap", "--folds", "2", "--data.fold", "1"), "no --data.fold"),
+        (("--heads", "gap", "--folds", "1"), "--folds of at least 2"),
+        (("--heads", "gap", "--processes", "0"), "--processes of at least 1"),
+    ],
+)
+def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[str, ...], said: str) -> None:
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    result = ibca("sweep", "--config", small(here), "--output", "out", *more)
+    assert result.code == 2
+    assert said in result.errors[0]
+    assert not (here / "out").exists()
+
+
+def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_: seen.extend(jobs) or [])
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    written(here / "variants.yaml", {"plain": {}, "slow": {"model.optimizer.lr": 1e-5}})
+    done("sweep", "--config", small(here), "--variants", "variants.yaml", "--variants_of", "gap", "--seeds", 0, 1,
+         "--folds", 2, "--output", "out", "--data.batch_size", 4)  # fmt: skip
+    assert [str(job.folder) for job in seen] == [
+        f"out/{name}-{seed}/fold-{fold}" for seed in (0, 1) for fold in (0, 1) for name in ("plain", "slow")
+    ]
+    assert [list(job.steps) for job in seen] == [["fit"]] * 8
+    assert yaml.safe_load((here / "out/variants/slow.yaml").read_text()) == {"model": {"optimizer": {"lr": 1e-5}}}
+    assert seen[3].steps["fit"] == [
+        "fit", "--wandb=disabled", "--config", str(here / "small.yaml"), "--config", str(here / "heads/gap.yaml"),
+        "--config", "out/variants/slow.yaml", "--data.batch_size", "4", "--seed_everything=0", "--data.fold=1",
+        "--data.folds=2", "--trainer.enable_checkpointing=false", "--run_dir=out/slow-0/fold-1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_all_at_once(here: Path, sent: signal.Signals, code: int) -> None:
+    (here / "heads").mkdir()
+    shutil.copy(HEADS / "gap.yaml", here / "heads")
+    command = [sys.executable, "-m", "ibca_lightning.cli", "sweep", "--config", str(small(here)), "--heads", "gap",
+               "--output", "out", "--processes", "2"]  # fmt: skip
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    # A suite that runs in the background of a shell has Ctrl-C ignored, and would hand that down.
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while len(list(here.glob("out/*/job.json"))) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, sent) if sent is signal.SIGINT else process.send_signal(sent)
+    try:
+        _, error = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert process.returncode == code, error
+    assert "stopped by" in error
+    while _running(process.pid) and time.monotonic() < end:  # multiprocessing's own helper takes a moment
+        time.sleep(0.05)
+    assert not _running(process.pid)
+
+
+def _running(group: int) -> list[str]:
+    """Processes of a group that are no zombies."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, fields = path.read_text().partition(") ")
+        except OSError:
+            continue
+        state, _, its_group, *_ = fields.split()
+        if int(its_group) == group and state != "Z":
+            found.append(name)
+    return found

@@ -1,0 +1,246 @@
+"""`ibca explain`: the map in its place on the original picture, and nothing lost on the way."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ibca_lightning.data.pictures.drawing import Panel, explanation, share_on
+from ibca_lightning.metrics.localisation import pair_figures
+from ibca_lightning.model.checkpoint import CHECKPOINT_KEY, read_checkpoint
+from ibca_lightning.system.hashed_names import HashedNames
+from ibca_lightning.use.predictor import load
+from tests.command_line import contents, done, ibca, rows
+from tests.use.test_gallery import checkpoint, yellow
+
+NAMES = ["MA", "EX"]
+HEIGHT, WIDTH, GAP = 300, 600, 4  # of the picture: 32 of the square's 64 rows, 16 of padding above
+STRIP, BAR = 68, 48  # two lines and a bar of letters of double size
+
+
+def chosen(path: Path, thresholds: list[float]) -> Path:
+    """The same model, deciding otherwise."""
+    record = read_checkpoint(path)
+    record[CHECKPOINT_KEY]["thresholds"] = thresholds
+    torch.save(record, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that pads, which finds EX everywhere and MA nowhere, and two wide pictures with masks."""
+    root = tmp_path_factory.mktemp("explain")
+    chosen(checkpoint(root / "x.ckpt", 0, preprocessing={"resize": "pad"}), [1.0, 0.0])
+    for name in ("a", "deep/b"):
+        for kind in ("images", "masks"):
+            (root / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(len(name)).integers(0, 256, (10, 20, 3), dtype=np.uint8)
+        cv2.imwrite(
+            str(root / "images" / f"{name}.png"), cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
+        )
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[120:180, 200:320] = 2
+        cv2.imwrite(str(root / "masks" / f"{name}.png"), mask)
+    return root
+
+
+def explained(folder: Path, output: Path, *options: object) -> str:
+    images = () if "--images" in options else ("--images", folder / "images")
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", "--device", "cpu", *images, "--output", output)
+    return done(*given, *options).out
+
+
+def picture_of(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def test_the_map_lies_on_the_original_picture_where_the_model_looked(folder: Path, tmp_path: Path) -> None:
+    out = explained(folder, tmp_path, "--classes", "EX", "MA")
+    assert "explained 2 of 2" in out
+    assert sorted(contents(tmp_path)) == ["a.npz", "a.png", "deep/b.npz", "deep/b.png"]
+    for name in ("a", "deep/b"):
+        figure, original = picture_of(tmp_path / f"{name}.png"), picture_of(folder / "images" / f"{name}.png")
+        assert figure.shape == (STRIP + HEIGHT + BAR, 3 * WIDTH + 2 * GAP, 3)
+        assert np.array_equal(figure[STRIP : STRIP + HEIGHT, :WIDTH], original), "its own resolution"
+        raw = np.load(tmp_path / f"{name}.npz")
+        for column, label in ((1, 1), (2, 0)):
+            left = column * (WIDTH + GAP)
+            shown = figure[STRIP : STRIP + HEIGHT, left : left + WIDTH]
+            inside = raw["attention"][label][2:6]  # 16 of 64 rows above and below are padding
+            row, middle = np.unravel_index(inside.argmax(), inside.shape)
+            assert inside.max() > 2 * np.sort(inside.ravel())[-2], "or this test sees nothing"
+            # A cell of 8 x 8 of 64 is 75 x 75 pixels of the original.
+            at = 75 * row, 75 * middle
+            lit = yellow(shown)[at[0] : at[0] + 75, at[1] : at[1] + 75].mean()
+            others = cv2.resize(yellow(shown).astype(np.float32), (8, 4), interpolation=cv2.INTER_AREA)
+            assert lit == pytest.approx(others.max(), abs=0.5)
+
+
+def test_the_numbers_are_those_of_predict(folder: Path, tmp_path: Path) -> None:
+    explained(folder, tmp_path, "--images", folder / "images/a.png")
+    raw, expected = np.load(tmp_path / "a.npz"), load(folder / "x.ckpt", "cpu").predict(folder / "images/a.png")
+    assert raw["class_names"].tolist() == NAMES
+    assert np.array_equal(raw["probabilities"], expected.probabilities)
+    assert np.array_equal(raw["decisions"], expected.decisions)
+    assert np.array_equal(raw["attention"], expected.attention)
+    assert raw["thresholds"].tolist() == [1.0, 0.0]
+    assert raw["box"].tolist() == pytest.approx([-150, 0, 450, 600])
+    assert raw["size"].tolist() == [HEIGHT, WIDTH]
+
+
+def test_only_found_classes_are_drawn_and_lesions_outlined(folder: Path, tmp_path: Path) -> None:
+    explained(folder, tmp_path / "plain")
+    explained(folder, tmp_path / "masked", "--mask_dir", folder / "masks")
+    plain, masked = (picture_of(tmp_path / name / "a.png") for name in ("plain", "masked"))
+    assert plain.shape == (STRIP + HEIGHT + BAR, 2 * WIDTH + GAP, 3)
+    assert masked.shape[0] == plain.shape[0] + 32, "a third line: the share on the lesion"
+    changed = np.argwhere((plain[STRIP:] != masked[STRIP + 32 :]).any(-1)[:HEIGHT, WIDTH + GAP :])
+    assert changed.min(0) == pytest.approx([120, 200], abs=1.01)  # a line of two pixels
+    assert changed.max(0) == pytest.approx([179, 319], abs=1.01)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/a.png").write_bytes((folder / "masks/a.png").read_bytes())
+    result = ibca(
+        "explain", "--ckpt_path", folder / "x.ckpt", "--images", folder / "images", "--output", tmp_path / "part",
+        "--mask_dir", tmp_path / "one",
+    )  # fmt: skip
+    assert (result.code, "no mask of 1 pictures, deep/b.png first" in result.err) == (0, True), result.err
+    for path, same in (("a.png", "masked"), ("deep/b.png", "plain")):
+        assert np.array_equal(picture_of(tmp_path / "part" / path), picture_of(tmp_path / same / path))
+    none = chosen(checkpoint(tmp_path / "none.ckpt", 0), [1.0, 1.0])
+    done("explain", "--ckpt_path", none, "--images", folder / "images/a.png", "--output", tmp_path / "none")
+    assert picture_of(tmp_path / "none/a.png").shape == (STRIP + HEIGHT, WIDTH, 3)
+
+
+def test_the_share_on_the_lesion_is_the_energy_of_the_test() -> None:
+    generator = torch.Generator().manual_seed(0)
+    attention = torch.rand(1, 1, 5, 7, generator=generator)
+    attention /= attention.sum()
+    mask = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
+    mask[..., 20:31, 9:40] = True
+    expected = pair_figures(attention, mask, torch.ones(1, 1, dtype=torch.int8))["energy"]
+    assert share_on(attention[0, 0], mask[0, 0]) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_what_the_model_did_not_see_has_no_colour() -> None:
+    picture = np.full((400, 400, 3), 90, np.uint8)
+    panel = Panel(np.full((2, 2), 0.25, np.float32), ["a", ""])
+    figure = explanation(picture, [panel], ["t"], (0.25, 0.5, 0.75, 1.0))[34:434, 404:]
+    gray = (figure == 90).all(-1)
+    assert gray[:100].all()
+    assert gray[300:].all()
+    assert gray[:, :200].all()
+    assert not gray[100:300, 200:].any()
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [((20, 10), (256, 192)), ((3000, 1000), (500, 192)), ((400, 300), (400, 300))]
+)
+def test_large_pictures_are_shrunk_to_the_cap_and_small_ones_enlarged(
+    size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    figure = explanation(np.zeros((*size, 3), np.uint8), [], ["a very long name " * 9, ""], max_side=500)
+    assert figure.shape[:2] == (34 + shown[0], shown[1])
+
+
+@pytest.mark.parametrize(("classes", "columns", "rows"), [(4, 5, 1), (5, 3, 2), (8, 5, 2), (40, 7, 6)])
+def test_many_classes_stand_in_even_rows(classes: int, columns: int, rows: int) -> None:
+    panels = [Panel(np.full((2, 2), 0.25, np.float32), ["a"])] * classes
+    figure = explanation(np.zeros((256, 256, 3), np.uint8), panels, ["t"])
+    assert figure.shape == (rows * (34 + 256 + 24) + (rows - 1) * GAP, columns * (256 + GAP) - GAP, 3)
+    assert (figure[-200:, -256:] == 255).all() == (columns * rows > classes + 1)
+
+
+def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Path, tmp_path: Path) -> None:
+    images, output = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    good = (folder / "images/a.png").read_bytes()
+    (images / "1.png").write_bytes(good)
+    (images / "2.png").write_bytes(good[:99])
+    (images / "3.png").write_bytes(good)
+    (images / "3.bmp").write_bytes(good)  # of one stem: named with its ending
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", "--images", images, "--output", output)
+    result = ibca(*given)
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "2.png" in result.errors[0]
+    assert sorted(contents(output)) == sorted(
+        ["1.npz", "1.png", "3.bmp.npz", "3.bmp.png", "3.png.npz", "3.png.png", "failed.csv"]
+    )
+    assert [(row["id"], "truncated" in row["reason"]) for row in rows(output / "failed.csv")] == [("2.png", True)]
+    before = contents(output)
+    again = ibca(*given)
+    assert (again.code, "--overwrite" in again.errors[0]) == (2, True)
+    assert contents(output) == before
+    (images / "2.png").unlink()
+    done(*given, "--overwrite")
+    assert not (output / "failed.csv").exists()
+
+
+def test_a_pattern_is_expanded_and_pictures_are_never_written_over(folder: Path, tmp_path: Path) -> None:
+    explained(folder, tmp_path, "--images", folder / "images" / "**" / "[b]*.png")
+    assert sorted(contents(tmp_path)) == ["deep/b.npz", "deep/b.png"]
+    before = contents(folder)
+    for options in ((), ("--overwrite",)):
+        result = ibca(
+            "explain", "--ckpt_path", folder / "x.ckpt", "--images", folder / "images", "--output", folder / "images",
+            *options,
+        )  # fmt: skip
+        assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert contents(folder) == before
+
+
+def test_a_table_of_paths_is_explained_and_none_leaves_the_output(folder: Path, tmp_path: Path) -> None:
+    """With the masks found by the same path, which may be absolute or lead upwards."""
+    table, output = tmp_path / "list.csv", tmp_path / "out"
+    table.write_text(f"file\n{folder}/images/a.png\n../images/deep/b.png\n")
+    options = ("--image_column", "file", "--image_dir", folder / "masks", "--classes", "EX")
+    explained(folder, output, "--images", table, *options)
+    names = [f"{str(folder).lstrip('/')}/images/a", "images/deep/b"]
+    assert sorted(contents(output)) == sorted(f"{name}.{kind}" for name in names for kind in ("npz", "png"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.csv", "out"]
+    masks = tmp_path / "masks"
+    for name in names:
+        (masks / name).parent.mkdir(parents=True)
+        (masks / f"{name}.png").write_bytes((folder / "masks/a.png").read_bytes())
+    explained(folder, output, "--images", table, *options, "--mask_dir", masks, "--overwrite")
+    assert picture_of(output / f"{names[0]}.png").shape[0] == STRIP + 32 + HEIGHT + BAR, "the share on the lesion"
+    table.write_text(f"file\n../images/a.png\n{folder}/images/a.png\nimages/a.png\n")
+    result = ibca(
+        "explain", "--ckpt_path", folder / "x.ckpt", "--images", table, *options[:4], "--output", output, "--overwrite"
+    )
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "one picture for" in result.errors[0]
+
+
+def test_wrong_input_is_one_line(folder: Path, tmp_path: Path) -> None:
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", "--output", tmp_path / "out", "--images")
+    for arguments, words in (
+        ((folder / "images", "--classes", "XX"), "--classes among MA, EX"),
+        ((tmp_path / "*.png",), "that fits"),
+        ((tmp_path / "none",), "nothing there"),
+        ((folder / "images/a.png", folder / "masks/a.png"), "names that differ"),
+        ((folder / "images", "--max_side", 3), "--max_side"),
+        ((folder / "images/a.png", "--mask_dir", tmp_path), "masks with the names of these pictures"),
+    ):
+        result = ibca(*given, *arguments)
+        assert (result.code, len(result.errors)) == (2, 1), result.err
+        assert words in result.errors[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_hashed_where_asked(folder: Path, tmp_path: Path) -> None:
+    images, key, output = tmp_path / "images", tmp_path / "key", tmp_path / "out"
+    (images / "jane").mkdir(parents=True)
+    (images / "jane/1.png").write_bytes((folder / "images/a.png").read_bytes())
+    (images / "jane/2.png").write_bytes(b"junk")
+    key.write_bytes(b"0123456789abcdef")
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", "--images", images, "--output", output, "--device", "cpu")
+    result = ibca(*given, "--hash_names", "--hash_key", key)
+    good, bad = (HashedNames(b"0123456789abcdef")(f"jane/{at}.png") for at in (1, 2))
+    assert sorted(contents(output)) == sorted([f"{good}.png", f"{good}.npz", "failed.csv"])
+    (row,) = rows(output / "failed.csv")
+    assert row["id"] == bad
+    assert bad in row["reason"]
+    assert "jane" not in result.err + (output / "failed.csv").read_text()

@@ -1,0 +1,185 @@
+"""`ibca export`: a file that answers as its checkpoint does, where this package is not installed."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ibca_lightning
+from ibca_lightning.heads import GAPHead, Head, IBCAHead, MLDecoderHead
+from ibca_lightning.system.errors import DisagreementError
+from ibca_lightning.use import export as command
+from ibca_lightning.use.deployable import Deployed
+from ibca_lightning.use.export import _runner, compare
+from tests.command_line import done, ibca
+from tests.training import SIZE, Pictures, module, probabilities, save
+
+NAMES = ["Microaneurysm, é", "b"]
+CALIBRATION = {"kind": "platt", "scale": [2.0, 0.5], "offset": [0.1, -0.3]}
+OWN = Path(__file__).parents[1] / "own"
+
+
+def model(head: type[Head] = GAPHead) -> Any:
+    """A model whose logits spread, so that a lost step of the preprocessing shows."""
+    made = module(class_names=NAMES, head=head).eval()
+    made.head.set_progress(1.0)
+    made.thresholds = [0.5, 0.45]
+    made.points = replace(made.points, calibration=CALIBRATION)
+    return made
+
+
+def calibrated(plain: torch.Tensor) -> np.ndarray:
+    """By hand, from the plain sigmoid."""
+    logits = torch.logit(plain.double()) * torch.tensor([2.0, 0.5]) + torch.tensor([0.1, -0.3])
+    return (1 / (1 + (-logits).exp())).numpy()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    return Pictures(3, 2)
+
+
+@pytest.fixture(scope="module", params=[IBCAHead, GAPHead, MLDecoderHead], ids=lambda head: head.__name__)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("export")
+    made = model(request.param)
+    result = done("export", "--ckpt_path", save(made, folder / "x.ckpt"), "--output", folder / "model.onnx")
+    assert "agrees on 16 random pictures" in result.out
+    assert "ms a picture" in result.out
+    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "x.ckpt"]
+    return folder / "model.onnx", made
+
+
+def test_onnx_answers_as_the_model_for_a_batch_of_any_size(exported: tuple[Path, Any], pictures: Pictures) -> None:
+    import onnxruntime
+
+    path, made = exported
+    session = onnxruntime.InferenceSession(path)
+    expected = calibrated(probabilities(made, pictures))
+    assert np.ptp(expected) > 1e-3, "or this test sees little"
+    for rows in (slice(0, 1), slice(0, 3)):
+        images = pictures.image[rows]
+        found, decisions, attention = session.run(None, {"images": images.numpy()})
+        np.testing.assert_allclose(found, expected[rows], rtol=0, atol=1e-5)
+        assert decisions.tolist() == (expected[rows] > [[0.5, 0.45]]).tolist()
+        with torch.no_grad():
+            np.testing.assert_allclose(attention, made(images).attention.numpy(), rtol=0, atol=1e-5)
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["class_names"]) == NAMES
+    assert (json.loads(about["thresholds"]), json.loads(about["image_size"])) == ([0.5, 0.45], SIZE)
+    assert json.loads(about["preprocessing"]) == {"resize": "stretch"}
+
+
+def test_the_readme_runs_it_with_onnxruntime_and_numpy_alone(exported: tuple[Path, Any], pictures: Pictures) -> None:
+    path, made = exported
+    np.save(path.with_name("picture.npy"), pictures.image[0].permute(1, 2, 0).numpy())
+    script = "import sys, runpy\nfor name in ('torch', 'ibca_lightning', 'cv2', 'PIL'): sys.modules[name] = None\n"
+    told = subprocess.run(
+        [sys.executable, "-c", f"{script}runpy.run_path({str(OWN / 'run_onnx.py')!r})"],
+        cwd=path.parent, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    expected = calibrated(probabilities(made, pictures))[0].tolist()
+    with torch.no_grad():
+        attention = made(pictures.image[:1]).attention[0].flatten(1)
+    assert len(told) == len(NAMES)
+    for label, line in enumerate(told):
+        state, probability = line.removeprefix(f"{NAMES[label]}: ").split(" (")
+        assert float(probability.split(")")[0]) == pytest.approx(expected[label], abs=1e-4)
+        assert state == ("present" if expected[label] > [0.5, 0.45][label] else "absent")
+        row, column = (int(part.split()[-1]) for part in line.rsplit("looked at ")[1].split(","))
+        assert attention[label, 2 * row + column] == pytest.approx(attention[label].max().item(), abs=1e-6)
+
+
+def test_the_program_runs_on_torch_alone_and_real_pictures_are_compared_too(tmp_path: Path, pictures: Pictures) -> None:
+    import cv2
+
+    made = model()
+    (tmp_path / "images").mkdir()
+    for row, image in enumerate(pictures.image):
+        cv2.imwrite(str(tmp_path / "images" / f"{row}.png"), image.permute(1, 2, 0).numpy())
+    path = tmp_path / "model.pt2"
+    result = done(
+        "export", "--ckpt_path", save(made, tmp_path / "x.ckpt"), "--output", path, "--images", tmp_path / "images"
+    )
+    assert "agrees on 16 random and 3 given pictures" in result.out
+    torch.save(pictures.image, tmp_path / "images.pt")
+    script = (
+        "import sys, json, torch; sys.modules['ibca_lightning'] = sys.modules['timm'] = None\n"
+        "more = {'class_names': ''}\n"
+        "program = torch.export.load('model.pt2', extra_files=more)\n"
+        "print(json.dumps([program.module()(torch.load('images.pt'))[0].tolist(), json.loads(more['class_names'])]))"
+    )
+    told = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    found, names = json.loads(told.stdout)
+    np.testing.assert_allclose(found, calibrated(probabilities(made, pictures)), rtol=0, atol=1e-5)
+    assert names == NAMES
+
+
+def test_decisions_are_those_of_predict_next_to_a_threshold_too(tmp_path: Path, pictures: Pictures) -> None:
+    made = model()
+    near = ibca_lightning.load(save(made, tmp_path / "x.ckpt"), "cpu").forward(pictures.image[:1])[0][0].double()
+    for thresholds in (near, near - 1e-12, near + 1e-12):
+        made.thresholds = thresholds.tolist()
+        predictor = ibca_lightning.load(save(made, tmp_path / "x.ckpt"), "cpu")
+        decisions = Deployed(predictor)(pictures.image[:1])[1][0].tolist()
+        picture = pictures.image[0].permute(1, 2, 0).numpy()
+        assert decisions == predictor.predict(picture).decisions.tolist() == [bool((thresholds < near).all())] * 2
+
+
+def test_a_file_that_disagrees_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
+    answer = _runner(Deployed(ibca_lightning.load(save(model(), tmp_path / "x.ckpt"), "cpu")))
+    monkeypatch.setattr("ibca_lightning.use.deployable.program_of", lambda predictor: None)
+    monkeypatch.setattr(command, "_write_program", lambda program, spec, path: path.write_text("wrong"))
+    monkeypatch.setattr(
+        command, "_open_program", lambda path: lambda images: [a + 2e-4 * (a.dtype != bool) for a in answer(images)]
+    )
+    path = tmp_path / "model.pt2"
+    path.write_text("an earlier one")
+    result = ibca("export", "--ckpt_path", tmp_path / "x.ckpt", "--output", path, "--overwrite")
+    assert (result.code, len(result.errors)) == (1, 1), result.err
+    assert "probabilities differ from the checkpoint's by 0.0002" in result.errors[0]
+    assert path.read_text() == "an earlier one"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.pt2", "x.ckpt"]
+
+
+def test_what_counts_as_agreement() -> None:
+    one = [np.array([[0.2, 0.7]]), np.array([[False, True]]), np.full((1, 2, 2, 2), 0.25)]
+    assert compare(one, one, [0.5, 0.5]) == (0, 0)
+    assert compare(one, [one[0] + 9e-5, one[1], one[2]], [0.5, 0.5])[0] == pytest.approx(9e-5)
+    assert compare(one, [one[0], np.array([[True, True]]), one[2]], [0.2 + 1e-5, 0.5]) == (0, 0)  # at its threshold
+    for other, words in (
+        ([one[0] + 2e-4, one[1], one[2]], "probabilities differ"),
+        ([one[0] * np.nan, one[1], one[2]], "probabilities differ"),
+        ([one[0], one[1], one[2] + 2e-4], "attention differ"),
+        ([one[0], ~one[1], one[2]], "decides otherwise"),
+        ([one[0], one[1], one[2][:, :1]], "attention of shape"),
+    ):
+        with pytest.raises(DisagreementError, match=words):
+            compare(one, other, [0.5, 0.5])
+
+
+def test_wrong_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("export", "--ckpt_path", save(model(), tmp_path / "x.ckpt"), "--output")
+    (tmp_path / "old.onnx").write_text("an earlier one")
+    for arguments, words in (
+        ((tmp_path / "model.pt",), ".onnx or .pt2"),
+        ((tmp_path / "old.onnx",), "--overwrite"),
+        ((tmp_path / "x.ckpt/model.onnx",), "a file to write"),
+        ((tmp_path / "model.onnx", "--images", tmp_path / "none"), "nothing there"),
+        ((tmp_path / "model.onnx", "--batch_size", 0), "--batch_size"),
+    ):
+        result = ibca(*given, *arguments)
+        assert (result.code, len(result.errors)) == (2, 1), result.err
+        assert words in result.errors[0]
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    result = ibca(*given, tmp_path / "model.onnx")
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "ibca-lightning[export]" in result.errors[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.onnx", "x.ckpt"]
+    assert (tmp_path / "old.onnx").read_text() == "an earlier one"
