@@ -58,6 +58,7 @@ lint: $(DONE)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(DONE)  ## speed on this machine: pictures a second, share of the head, start-up times
 	$(BIN)/python -m tests.bench

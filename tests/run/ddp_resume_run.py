@@ -1,4 +1,4 @@
-"""One of the two processes of `test_resume.py`: python -m tests.run.ddp_resume_run CONFIG, in the folder of the runs."""
+"""One of two processes of `test_resume.py`: python -m tests.run.ddp_resume_run CONFIG, in the folder of the runs."""
 
 import os
 import signal

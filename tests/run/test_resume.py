@@ -210,7 +210,8 @@ def test_two_processes_of_which_one_is_asked_to_stop_go_on_as_if_it_had_not_been
     }  # fmt: skip
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.run.ddp_resume_run", str(config)], env=environment | {"LOCAL_RANK": str(rank)},
+            [sys.executable, "-m", "tests.run.ddp_resume_run", str(config)],
+            env=environment | {"LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         for rank in range(2)
