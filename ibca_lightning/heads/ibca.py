@@ -97,6 +97,19 @@ class IBCAHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import IBCAHead
+        >>> head = IBCAHead(channels=8, num_labels=3, width=16)
+        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
+        >>> output.logits.shape, output.attention.shape, list(output.losses)
+        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]), ['bottleneck', 'contrast'])
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
+        >>> head.set_progress(0.25)  # a quarter of training is done, and t rises over its first half
+        >>> head.schedule
+        tensor(0.5000)
     """
 
     def __init__(

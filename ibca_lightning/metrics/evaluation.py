@@ -215,7 +215,13 @@ def write_predictions(
 
 
 def prediction_columns(class_names: Sequence[str], labelled: bool = True, decided: bool = True) -> list[str]:
-    """The header of a table of predictions, with the columns of labels and of decisions where asked for."""
+    """The header of a table of predictions, with the columns of labels and of decisions where asked for.
+
+    Example:
+        >>> from ibca_lightning.metrics.evaluation import prediction_columns
+        >>> prediction_columns(["drusen"])
+        ['id', 'drusen', 'label:drusen', 'decision:drusen', 'threshold:drusen']
+    """
     known = [f"label:{name}" for name in class_names] if labelled else []
     return ["id", *class_names, *known, *(decision_columns(class_names) if decided else [])]
 
@@ -231,7 +237,13 @@ def decision_columns(class_names: Sequence[str]) -> list[str]:
 
 
 def decisions(row: Sequence[float], thresholds: Sequence[float]) -> list[str]:
-    """For each class 1 where its probability is above its threshold, else 0; then the thresholds."""
+    """For each class 1 where its probability is above its threshold, else 0; then the thresholds.
+
+    Example:
+        >>> from ibca_lightning.metrics.evaluation import decisions
+        >>> decisions([0.7, 0.3], thresholds=[0.5, 0.3])  # found is what lies above the threshold, not at it
+        ['1', '0', '0.5', '0.3']
+    """
     chosen = [str(int(value > threshold)) for value, threshold in zip(row, thresholds, strict=True)]
     return chosen + [repr(float(threshold)) for threshold in thresholds]
 

@@ -115,6 +115,21 @@ class MultiLabelModule(pl.LightningModule):
 
     Raises:
         InputError: When a value is out of its range, or a file does not fit.
+
+    Example:
+        >>> import torch
+        >>> from functools import partial
+        >>> from ibca_lightning import MultiLabelModule
+        >>> from ibca_lightning.heads import CSRAHead
+        >>> module = MultiLabelModule(
+        ...     2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False, feature_stride=16,
+        ...     head=partial(CSRAHead, temperature=2.0),
+        ... ).eval()
+        >>> output = module(torch.zeros(3, 3, 64, 64, dtype=torch.uint8))
+        >>> output.logits.shape, output.attention.shape  # 64 / 16 = 4 cells a side
+        (torch.Size([3, 2]), torch.Size([3, 2, 4, 4]))
+        >>> module.spec.head["init_args"]["temperature"]  # what a checkpoint will hold
+        2.0
     """
 
     def __init__(

@@ -80,6 +80,19 @@ def find_pictures(
 
     Raises:
         InputError: If there is no file for an id.
+
+    Example:
+        >>> import os, tempfile
+        >>> from ibca_lightning.data.tables.paths import absent, find_pictures
+        >>> from ibca_lightning.data.tables.sheet import Sheet
+        >>> sheet = Sheet("train.csv", ["id"], [["7"], ["8.jpg"]], lines=[2, 3])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("7.png", "8.jpg"):
+        ...         open(os.path.join(folder, name), "w").close()
+        ...     names = find_pictures(sheet, sheet.column("id"), folder)
+        ...     gone = absent(folder, [*names, "9.png"])
+        >>> names, gone  # the third of the files asked for is not there
+        (['7.png', '8.jpg'], [2])
     """
     entries: dict[str, str] = {}
     for part in below:
@@ -130,6 +143,14 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
 
     Raises:
         InputError: If the path is blank, holds `..`, or is absolute and outside the root.
+
+    Example:
+        >>> from ibca_lightning.data.tables.paths import inside
+        >>> inside("./train//a.png", root="data", folder="data", where="train.csv, line 2")
+        'train/a.png'
+        >>> inside("../a.png", root="data", folder="data", where="train.csv, line 3")
+        Traceback (most recent call last):
+        ibca_lightning...InputError: a path below data in train.csv, line 3, got '../a.png'; write a path without '..'
     """
     if _PLAIN.fullmatch(name):
         return name

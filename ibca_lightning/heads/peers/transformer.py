@@ -29,6 +29,14 @@ class MultiHeadAttention(nn.Module):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.peers.transformer import MultiHeadAttention
+        >>> tokens, places = torch.rand(2, 3, 8), torch.rand(2, 30, 8)
+        >>> answers, maps = MultiHeadAttention(width=8, num_heads=2)(tokens, places, places)
+        >>> answers.shape, maps.shape, torch.allclose(maps.sum(-1), torch.ones(2, 3))
+        (torch.Size([2, 3, 8]), torch.Size([2, 3, 30]), True)
     """
 
     def __init__(self, width: int, num_heads: int, dropout: float = 0.0, bias: bool = True) -> None:
