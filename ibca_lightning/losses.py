@@ -4,6 +4,8 @@ An unknown label (-1) carries no gradient, and each loss is the mean over the kn
 the number of classes nor the share of unknown labels changes its scale; of several processes' batches together
 (`processes`). A batch without a known label gives 0, not 0/0.
 Logits of any precision are read in float32.
+
+Shapes: B images, L labels, N rows of a split.
 """
 
 from collections.abc import Sequence
@@ -254,7 +256,11 @@ class MaskedBCE(Loss):
         self.pos_weight = balanced_pos_weight(labels, self.max_pos_weight)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """See `masked_bce`."""
+        """See `masked_bce`.
+
+        Raises:
+            InputError: The weights are to be balanced and no labels were seen, or the shapes do not agree.
+        """
         if self.balanced and self.pos_weight is None:
             raise InputError(
                 "pos_weight balanced in a run on a data module, whose training labels it is made of", "none",

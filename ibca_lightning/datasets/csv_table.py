@@ -135,7 +135,11 @@ class CSVDataModule(TableDataModule):
 
     @property
     def masks(self) -> MaskFolder | None:
-        """The folder of the masks and the bit of each label; None where there are none."""
+        """The folder of the masks and the bit of each label; None where there are none.
+
+        Raises:
+            InputError: If there are more than eight bits, one label has two, or the folder is not there.
+        """
         if self.mask_dir is None:
             return None
         order = self.own_names if self.mask_labels is None else self.mask_labels

@@ -151,6 +151,11 @@ def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> 
     `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`; where pictures belong to groups,
     `test_groups<suffix>.csv` (id, group); where there are masks, `test_localisation<suffix>.csv`: id, class and the
     localisation figures of each pair of a picture and a class that has a lesion in it.
+
+    Args:
+        folder: Of the run.
+        evaluation: Of one test set.
+        suffix: `.NAME` where there are several test sets.
     """
     write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
     write_predictions(
@@ -205,6 +210,14 @@ def write_predictions(
 
     That is `label:<class>` with labels, and `decision:<class>` and `threshold:<class>` with thresholds. Nine
     significant digits give back every float32 exactly, so figures recomputed from the file are the same.
+
+    Args:
+        path: The CSV file.
+        ids: N picture ids.
+        probabilities: (N, L) in [0, 1].
+        class_names: L names.
+        labels: (N, L) in {0, 1, -1}; None leaves their columns out.
+        thresholds: L of them; None leaves decisions out.
     """
     known = labels.tolist() if labels is not None else [[]] * len(ids)
     with _whole(path) as file:

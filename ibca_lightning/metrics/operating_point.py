@@ -58,7 +58,16 @@ def count(scores: Floats, labels: NDArray[np.int64], thresholds: Floats) -> Coun
 
 
 def ratio(numerator: Floats, denominator: Floats, otherwise: float = np.nan) -> Floats:
-    """Divide, with `otherwise` where the denominator is 0."""
+    """Divide without a warning.
+
+    Args:
+        numerator: Of any shape.
+        denominator: Of a shape that broadcasts with it.
+        otherwise: The result where the denominator is 0.
+
+    Returns:
+        Of their common shape.
+    """
     result = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), otherwise)
     np.divide(numerator, denominator, out=result, where=np.broadcast_to(denominator, result.shape) != 0)
     return result

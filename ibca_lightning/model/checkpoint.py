@@ -173,6 +173,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def head_spec(head: Head) -> dict[str, Any]:
     """The class path and the options that build this head again.
 
+    Args:
+        head: Built by calling its class.
+
+    Returns:
+        {"class_path": str, "init_args": dict}.
+
     Raises:
         InputError: When an option is not plain data, so that the checkpoint could not be loaded safely.
 
@@ -192,6 +198,14 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
     """Build the head that a record describes.
 
     Only a subclass of `Head` is called: a tampered record can make an installed module be imported, and no more.
+
+    Args:
+        spec: As `head_spec` returns it.
+        channels: C of the feature map.
+        num_labels: L.
+
+    Returns:
+        The head, with fresh weights.
 
     Raises:
         InputError: When the class cannot be found or is no head, or does not take the options.

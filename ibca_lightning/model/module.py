@@ -100,7 +100,8 @@ class MultiLabelModule(pl.LightningModule):
             checkpoints then use the average. None switches it off.
         early_stopping_patience: Stop after this many validations without a better mAP. None switches it off.
         init_from: An IBCA checkpoint to start from; its labels may differ, classes are matched by name.
-        preprocessing: Plain data from the data module that `predict` needs to read a picture as training did.
+        preprocessing: Plain data from the data module that `predict` needs to read a picture as training did, such as
+            `{"resize": "pad"}`; `load` refuses a checkpoint without it.
         thresholds: How each class's threshold is chosen on the validation set, and stored: `f1` for the best F1,
             `{sensitivity: 0.9}` or `{precision: 0.8}` for at least so much, `fixed` for 0.5.
         calibration: What is fitted to the validation logits and stored: `temperature`, one scale for all classes, or

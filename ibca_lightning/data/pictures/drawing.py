@@ -93,6 +93,9 @@ def class_panel(
         mask: (S, S) bool, the class's lesion on the square that the model sees; the title then says which share of the
             attention lies on the grid cells that it touches. None, or empty: no lesion is known.
         lesion: (h, w) bool, the same in the picture's own proportions, to be outlined; default `mask`.
+
+    Returns:
+        What `explanation` draws.
     """
     title = [name, f"p = {probability:.2f}, threshold {threshold:.2f}"]
     outline = None

@@ -135,6 +135,9 @@ def unpack(planes: Sequence[Bits], count: int) -> Tensor:
 
     Returns:
         (K, H, W) bool.
+
+    Raises:
+        ValueError: If there are fewer planes.
     """
     if len(planes) < math.ceil(count / 8):
         raise ValueError(f"expected {math.ceil(count / 8)} planes for {count} masks, got {len(planes)}")

@@ -172,6 +172,10 @@ class LabelPolicy:
             The U different ids in the order of their first row, and their labels (U, L). A class that no reader of a
             picture knows keeps the label of its first reader.
 
+        Raises:
+            ValueError: If `uncertain` is given by class and `class_names` are not L names.
+            InputError: If `uncertain` or `blank` names a class that is none of `class_names`.
+
         Example:
             >>> import numpy as np
             >>> from ibca_lightning.data.tables.label_policy import LabelPolicy

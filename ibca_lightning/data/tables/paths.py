@@ -32,6 +32,14 @@ def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
 
     Unpackers often double a folder (`images/images`): for each candidate that is tried first.
 
+    Args:
+        root: The folder of the data set.
+        candidates: Paths relative to it, in POSIX form, the best one first.
+        fix: What to do, for the message.
+
+    Returns:
+        The path, with the root before it.
+
     Raises:
         InputError: If none does, with `fix` as what to do.
     """
@@ -44,6 +52,14 @@ def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
 
 def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
     """Return those of some folders below a root that exist, relative to it, a doubled one before it.
+
+    Args:
+        root: The folder of the data set.
+        candidates: Folders relative to it, in POSIX form.
+        fix: What to do, for the message.
+
+    Returns:
+        One folder or more.
 
     Raises:
         InputError: If none does, with `fix` as what to do.
@@ -119,6 +135,9 @@ def missing(expected: Sequence[str], fix: str) -> InputError:
     Args:
         expected: Each of them, with file and line.
         fix: What to do.
+
+    Returns:
+        The error, to be raised.
     """
     more = f", as on {len(expected) - 1} further lines" if len(expected) > 1 else ""
     further = [InputError(each, "nothing there", fix) for each in expected[1:]]

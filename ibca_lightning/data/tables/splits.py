@@ -40,7 +40,7 @@ def split_groups(
         InputError: If there are fewer groups than parts.
 
     Example:
-        Six pictures of three patients, two of whom have the label: no patient is cut, and each part gets one of the two.
+        Six pictures of three patients, two of whom have the label: no patient is cut, and each part gets one of them.
 
         >>> import numpy as np
         >>> from ibca_lightning.data.tables.splits import split_groups

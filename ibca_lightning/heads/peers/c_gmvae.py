@@ -178,7 +178,16 @@ def _bounded(log_variance: Tensor) -> Tensor:
 
 
 def gaussian_log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log density of diagonal Gaussians: (..., D) each, broadcast, to (...)."""
+    """Log density of diagonal Gaussians.
+
+    Args:
+        z: Points (..., D).
+        mean: (..., D), and all three are broadcast.
+        log_variance: Logarithms of the variances (..., D).
+
+    Returns:
+        (...), the sum over D.
+    """
     squares = (z - mean).square() * (-log_variance).exp()
     return -0.5 * (log_variance + squares + math.log(2 * math.pi)).sum(-1)
 

@@ -37,9 +37,8 @@ class CSRAHead(Head):
         >>> from ibca_lightning.heads import CSRAHead
         >>> head = CSRAHead(channels=8, num_labels=3, temperature=0.0)  # attends to all places alike
         >>> output = head(torch.rand(2, 8, 2, 2))
-        >>> output.attention[0, 0]
-        tensor([[0.2500, 0.2500],
-                [0.2500, 0.2500]], grad_fn=<SelectBackward0>)
+        >>> output.attention[0, 0].tolist()
+        [[0.25, 0.25], [0.25, 0.25]]
         >>> torch.allclose(output.contribution.sum((2, 3)), output.logits)  # the logit has no bias
         True
     """
