@@ -4,6 +4,8 @@ An unknown label (-1) carries no gradient, and each loss is the mean over the kn
 the number of classes nor the share of unknown labels changes its scale; of several processes' batches together
 (`processes`). A batch without a known label gives 0, not 0/0.
 Logits of any precision are read in float32.
+
+Shapes: B images, L labels, N rows of a split.
 """
 
 from collections.abc import Sequence
@@ -29,6 +31,12 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import masked_mean
+        >>> masked_mean(torch.tensor([1.0, 3.0, 100.0]), torch.tensor([True, True, False]))
+        tensor(2.)
     """
     count = share(mask.sum())
     return torch.where(mask, values, 0.0).sum() / torch.where(count > 0, count, 1)
@@ -47,6 +55,17 @@ def masked_bce(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None)
 
     Raises:
         InputError: The shapes do not agree.
+
+    Example:
+        A logit of 0 is a probability of 0.5, which costs log 2 whatever the label; an unknown label costs nothing.
+
+        >>> import torch
+        >>> from ibca_lightning.losses import masked_bce
+        >>> logits, labels = torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1, 0, -1]])
+        >>> masked_bce(logits, labels)
+        tensor(0.6931)
+        >>> masked_bce(logits, labels, pos_weight=torch.tensor([3.0, 1.0, 1.0]))  # (3 log 2 + log 2) / 2
+        tensor(1.3863)
     """
     _same_shape(logits, labels)
     if pos_weight is not None and pos_weight.shape != logits.shape[-1:]:
@@ -78,6 +97,17 @@ def asymmetric_loss(
 
     Raises:
         InputError: The shapes do not agree.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import asymmetric_loss
+        >>> half = torch.zeros(1, 1)  # p = 0.5
+        >>> asymmetric_loss(half, torch.tensor([[1]]))  # (1 - 0.5) log 2
+        tensor(0.3466)
+        >>> asymmetric_loss(half, torch.tensor([[0]]))  # 0.45^4 times -log 0.55
+        tensor(0.0245)
+        >>> asymmetric_loss(torch.full((1, 1), -4.0), torch.tensor([[0]])).item()  # p = 0.018 is below the clip
+        0.0
     """
     _same_shape(logits, labels)
     logits = logits.float()
@@ -109,6 +139,14 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0, alpha: float 
 
     Raises:
         InputError: The shapes do not agree.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import focal_loss
+        >>> focal_loss(torch.zeros(1, 1), torch.tensor([[1]]))  # (1 - 0.5)^2 log 2
+        tensor(0.1733)
+        >>> focal_loss(torch.zeros(1, 1), torch.tensor([[1]]), gamma=0.0)  # log 2, the cross-entropy
+        tensor(0.6931)
     """
     _same_shape(logits, labels)
     signed = torch.where(labels == 1, logits.float(), -logits.float())
@@ -127,6 +165,13 @@ def balanced_pos_weight(labels: Tensor, most: float = 20.0) -> Tensor:
 
     Returns:
         (L,) float32; 1 for a class without a positive or without a negative, of which nothing can be said.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import balanced_pos_weight
+        >>> labels = torch.tensor([[1, 0], [0, 0], [0, 0], [-1, 0]])  # first class: one positive, two negatives
+        >>> balanced_pos_weight(labels)
+        tensor([2., 1.])
     """
     positives, negatives = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
     ratio = (negatives / positives.clamp(min=1)).clamp(1 / most, most)
@@ -142,7 +187,17 @@ def _same_shape(logits: Tensor, labels: Tensor) -> None:
 
 
 class Loss(nn.Module):
-    """Base of all classification losses; a loss of your own derives from it and implements `forward`."""
+    """Base of all classification losses; a loss of your own derives from it and implements `forward`.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import Loss, masked_mean
+        >>> class SquaredError(Loss):
+        ...     def forward(self, logits, labels):
+        ...         return masked_mean((logits.float().sigmoid() - labels).square(), labels >= 0)
+        >>> SquaredError()(torch.zeros(1, 2), torch.tensor([[1, -1]]))  # (0.5 - 1)^2
+        tensor(0.2500)
+    """
 
     @property
     def needs_labels(self) -> bool:
@@ -167,6 +222,14 @@ class MaskedBCE(Loss):
 
     Raises:
         InputError: The bound is below 1.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import MaskedBCE
+        >>> loss = MaskedBCE("balanced")
+        >>> loss.see_labels(torch.tensor([[1], [0], [0], [0]]))  # the training split; `ibca fit` shows it
+        >>> loss(torch.zeros(1, 1), torch.tensor([[1]]))  # 3 log 2
+        tensor(2.0794)
     """
 
     pos_weight: Tensor | None
@@ -193,7 +256,11 @@ class MaskedBCE(Loss):
         self.pos_weight = balanced_pos_weight(labels, self.max_pos_weight)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """See `masked_bce`."""
+        """See `masked_bce`.
+
+        Raises:
+            InputError: The weights are to be balanced and no labels were seen, or the shapes do not agree.
+        """
         if self.balanced and self.pos_weight is None:
             raise InputError(
                 "pos_weight balanced in a run on a data module, whose training labels it is made of", "none",
@@ -212,6 +279,13 @@ class AsymmetricLoss(Loss):
 
     Raises:
         InputError: A value is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import AsymmetricLoss
+        >>> plain = AsymmetricLoss(gamma_neg=0.0, gamma_pos=0.0, clip=0.0)
+        >>> plain(torch.zeros(1, 1), torch.tensor([[0]]))  # log 2, the cross-entropy
+        tensor(0.6931)
     """
 
     def __init__(self, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05) -> None:
@@ -235,6 +309,12 @@ class FocalLoss(Loss):
 
     Raises:
         InputError: A value is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.losses import FocalLoss
+        >>> FocalLoss(gamma=2.0, alpha=0.25)(torch.zeros(1, 1), torch.tensor([[0]]))  # 0.75 * 0.5^2 log 2
+        tensor(0.1300)
     """
 
     def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:

@@ -242,6 +242,9 @@ class TableDataModule(MultiLabelDataModule):
         cache_dir: Folder of `cache: disk`; None for `ibca_lightning` in the user's cache folder.
         common: The arguments of `MultiLabelDataModule`.
 
+    Raises:
+        InputError: If a value is out of its range, two of them exclude each other, or `label_space` cannot be read.
+
     Attributes:
         names: The classes of its tables.
         group_overlap: Whether a group, or a picture, in two splits is an `error` or a reason to `warn`.
@@ -327,6 +330,9 @@ class TableDataModule(MultiLabelDataModule):
 
         Args:
             name: `train`, `val` or `test`.
+
+        Returns:
+            Its rows, with the labels of `class_names`.
 
         Raises:
             InputError: If there is no such split.

@@ -80,10 +80,15 @@ class PictureDataset(Dataset[dict[str, Any]]):
 
 
 def check_proportions(image: tuple[int, ...], mask: tuple[int, ...], path: str) -> None:
-    """Refuse a mask (height, width) that is not of its picture (height, width).
+    """Refuse a mask that is not of its picture.
+
+    Args:
+        image: Height and width of the picture as decoded.
+        mask: Height and width of the mask.
+        path: Of the mask, for the message.
 
     Raises:
-        InputError: If their proportions differ by more than a pixel.
+        PictureError: If their proportions differ by more than a pixel.
     """
     # The picture may have been decoded at an eighth of its size, each side rounded up: so proportions, within a pixel.
     (height, width), (rows, columns) = image, mask

@@ -37,6 +37,12 @@ class EpochSampler(DistributedSampler[int]):
 
     Attributes:
         skip: Draws of this process that its next pass leaves out, to go on in the middle of an epoch.
+
+    Example:
+        >>> from ibca_lightning.data.sampling import EpochSampler
+        >>> first, second = (EpochSampler(range(6), seed=0, num_replicas=2, rank=rank) for rank in (0, 1))
+        >>> sorted([*first, *second])  # two processes: together every row once
+        [0, 1, 2, 3, 4, 5]
     """
 
     skip = 0
@@ -76,6 +82,15 @@ def class_balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
 
     Raises:
         InputError: If there is no row.
+
+    Example:
+        Two classes, one of them rare: each gets half of the draws, shared among its positives.
+
+        >>> import numpy as np
+        >>> from ibca_lightning.data.sampling import class_balanced_weights
+        >>> labels = np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.int8)
+        >>> class_balanced_weights(labels).tolist()
+        [0.125, 0.125, 0.125, 0.125, 0.5]
     """
     if not len(labels):
         raise InputError("rows to train on", "none", "check the training table")

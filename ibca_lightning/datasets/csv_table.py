@@ -50,6 +50,27 @@ class CSVDataModule(TableDataModule):
 
     Raises:
         InputError: If an argument is wrong; wrong files are reported when they are read.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import cv2
+        >>> import numpy as np
+        >>> from ibca_lightning.data import CSVDataModule
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rows = [(f"{i}.png", f"p{i // 2}", 62 + i, i % 2) for i in range(10)]  # two pictures of each patient
+        ...     with open(Path(folder, "train.csv"), "w") as table:
+        ...         for row in [("image", "patient", "age", "drusen"), *rows]:
+        ...             print(*row, sep=",", file=table)
+        ...     for name, *_ in rows:
+        ...         written = cv2.imwrite(str(Path(folder, name)), np.zeros((20, 30, 3), dtype=np.uint8))
+        ...     data = CSVDataModule(folder, group_column="patient", image_size=16)
+        ...     sizes = {name: len(table) for name, table in data.split_tables().items()}
+        ...     item = data.train_set()[0]
+        >>> data.class_names, sizes  # age is no label; one patient of five validates
+        (['drusen'], {'train': 8, 'val': 2})
+        >>> item["image"].shape, item["id"], item["group"]
+        (torch.Size([3, 16, 16]), '0.png', 'p0')
     """
 
     def __init__(
@@ -114,7 +135,11 @@ class CSVDataModule(TableDataModule):
 
     @property
     def masks(self) -> MaskFolder | None:
-        """The folder of the masks and the bit of each label; None where there are none."""
+        """The folder of the masks and the bit of each label; None where there are none.
+
+        Raises:
+            InputError: If there are more than eight bits, one label has two, or the folder is not there.
+        """
         if self.mask_dir is None:
             return None
         order = self.own_names if self.mask_labels is None else self.mask_labels

@@ -169,6 +169,9 @@ class SplitWriter:
         Args:
             arrays: For each file of the split (`stage0`, `label`, ...) the batch's rows.
             rows: For each row `id`, `group` and `subgroup`.
+
+        Raises:
+            ValueError: If an array is not of its file's shape.
         """
         for name, (path, shape, kind) in self._arrays.items():
             values = np.ascontiguousarray(arrays[name], dtype=kind)

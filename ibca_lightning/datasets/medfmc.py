@@ -47,6 +47,9 @@ class MedFMC(TableDataModule):
             name: Its file name.
             study: What the column `study_id` says; blank where there is none.
             where: File and line, for messages.
+
+        Returns:
+            The group.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement group")
 

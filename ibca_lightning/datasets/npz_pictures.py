@@ -68,6 +68,9 @@ def read_array(archive: str, name: str) -> NDArray[Any]:
         archive: The file.
         name: The array.
 
+    Returns:
+        The array, in memory.
+
     Raises:
         InputError: If the file is no npz archive or damaged, or has no such array.
     """

@@ -92,7 +92,11 @@ class PadChest(TableDataModule):
 
     @property
     def own_names(self) -> list[str]:
-        """The labels chosen; read from the table where `classes` was not given."""
+        """The labels chosen; read from the table where `classes` was not given.
+
+        Raises:
+            InputError: If the table cannot be read, or no label has `min_positives` pictures.
+        """
         if self.classes is None and self._frequent is None:
             sheet, positives = self._read_rows()
             self._frequent = sorted(
@@ -107,7 +111,11 @@ class PadChest(TableDataModule):
         return list(self.classes or self._frequent or [])
 
     def tables(self) -> Mapping[str, Table]:
-        """Read the table and split it by patient."""
+        """Read the table and split it by patient.
+
+        Raises:
+            InputError: If a row or a picture is wrong, or a label of `classes` is named by no row.
+        """
         names = self.own_names
         sheet, positives = self._read_rows()
         self._rows = None  # text of 160,000 rows, which every worker process would get a copy of

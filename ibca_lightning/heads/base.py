@@ -33,6 +33,17 @@ class Head(nn.Module):
     Args:
         channels: C of the feature map.
         num_labels: L.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import Head, HeadOutput
+        >>> class Brightest(Head):  # a logit is the largest value of one channel; every place is looked at alike
+        ...     def forward(self, features, labels=None):
+        ...         picked = features[:, : self.num_labels]
+        ...         return HeadOutput(picked.amax((2, 3)), torch.full_like(picked, 1 / picked[0, 0].numel()), {})
+        >>> output = Brightest(channels=4, num_labels=2)(torch.rand(5, 4, 3, 3))
+        >>> output.logits.shape, output.attention.shape
+        (torch.Size([5, 2]), torch.Size([5, 2, 3, 3]))
     """
 
     progress: Tensor

@@ -23,6 +23,13 @@ def unit_class_evidence(x_BCN: Tensor, weight_LC: Tensor) -> Tensor:
 
     Returns:
         (B, L, N).
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.class_evidence import unit_class_evidence
+        >>> place, weight = torch.tensor([[[1.0], [0.0]]]), torch.tensor([[3.0, 4.0]])
+        >>> unit_class_evidence(place, weight), unit_class_evidence(place, 10 * weight)  # the length of w says nothing
+        (tensor([[[0.6000]]]), tensor([[[0.6000]]]))
     """
     return positionwise(F.normalize(weight_LC, dim=-1), x_BCN)
 

@@ -24,6 +24,13 @@ def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: fl
 
     Returns:
         (B, N), maps that sum to 1.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.contrast import background_attention
+        >>> reference = torch.tensor([[[0.8, 0.2, 0.0], [0.0, 0.0, 1.0]]])  # two classes, three places
+        >>> background_attention(reference, torch.tensor([[1, 0]]), smoothing=0.0)  # the second class is absent
+        tensor([[0.0000, 0.4286, 0.5714]])
     """
     relative = reference_BLN / reference_BLN.amax(-1, keepdim=True)
     left = 1 - torch.where((labels_BL != 0)[:, :, None], relative, 0.0).amax(1)
@@ -59,6 +66,16 @@ def contrastive_loss(
     Returns:
         A scalar, mean over the present (picture, class) pairs whose class is present in another picture too (over their
         number, whatever they weigh); 0 with a gradient of zeros where there is none.
+
+    Example:
+        Two pictures of one class whose features agree, on backgrounds at a right angle: log(1 + exp(-1 / 0.2)).
+
+        >>> import torch
+        >>> from ibca_lightning.heads.contrast import contrastive_loss
+        >>> pooled = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
+        >>> background, present = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.ones(2, 1)
+        >>> contrastive_loss(pooled, pooled, None, background, present, weight_BL=present)
+        tensor(0.0067)
     """
     present_BL = labels_BL == 1
     anchor = F.normalize(anchor_BLC, dim=-1)

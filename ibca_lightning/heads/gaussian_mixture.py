@@ -17,7 +17,14 @@ LOG_STD_BOUND = 3.0  # standard deviations between 0.05 and 20
 
 
 def soft_clamp(x: Tensor, bound: float = LOG_STD_BOUND) -> Tensor:
-    """Bring x smoothly into (-bound, bound), with slope 1 at 0: a hard clamp would end the gradient."""
+    """Bring x smoothly into (-bound, bound), with slope 1 at 0: a hard clamp would end the gradient.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.gaussian_mixture import soft_clamp
+        >>> soft_clamp(torch.tensor([0.1, 3.0, 100.0]))
+        tensor([0.1000, 2.2848, 3.0000])
+    """
     return bound * torch.tanh(x / bound)
 
 
@@ -33,6 +40,13 @@ def gaussian_log_density(z_BDN: Tensor, mean_MD: Tensor, log_std_MD: Tensor) -> 
 
     Returns:
         (B, M, N). Memory: no (B, M, N, D) tensor is formed.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.gaussian_mixture import gaussian_log_density
+        >>> points = torch.tensor([[[0.0, 1.0]]])  # one picture, one dimension, two places
+        >>> gaussian_log_density(points, mean_MD=torch.zeros(1, 1), log_std_MD=torch.zeros(1, 1))
+        tensor([[[-0.9189, -1.4189]]])
     """
     precision = (-2 * log_std_MD).exp()
     terms = torch.cat([precision, -2 * mean_MD * precision], dim=1)  # (M, 2D)
@@ -50,6 +64,13 @@ def evidence_against_background(joint_BMN: Tensor, num_labels: int) -> Tensor:
 
     Returns:
         (B, L, N).
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.gaussian_mixture import evidence_against_background
+        >>> joint = torch.tensor([[[0.3], [0.1], [0.1]]]).log()  # at one place: a class, and two background components
+        >>> evidence_against_background(joint, num_labels=1)  # log(0.3 / (0.1 + 0.1))
+        tensor([[[0.4055]]])
     """
     return joint_BMN[:, :num_labels] - joint_BMN[:, num_labels:].logsumexp(1, keepdim=True)
 
@@ -66,6 +87,16 @@ def restricted_log_prior(joint_BMN: Tensor, log_weight_M: Tensor, labels_BL: Ten
 
     Returns:
         log p(z_n|y) (B, N).
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.gaussian_mixture import restricted_log_prior
+        >>> weight, density = torch.tensor([0.5, 0.5]), torch.tensor([0.8, 0.2])  # of a class, and of the background
+        >>> joint = (weight * density).log()[None, :, None]
+        >>> restricted_log_prior(joint, weight.log(), torch.tensor([[1]])).exp()  # present: the mean of both
+        tensor([[0.5000]])
+        >>> restricted_log_prior(joint, weight.log(), torch.tensor([[0]])).exp()  # absent: the background alone
+        tensor([[0.2000]])
     """
     classes_BL = labels_BL != 0
     background_BK = torch.ones_like(classes_BL[:, :1]).expand(-1, joint_BMN.shape[1] - classes_BL.shape[1])
@@ -115,6 +146,13 @@ class GaussianMixture(nn.Module):
             attention near uniform: means of 0.5 freeze the attention on random places.
         class_weights: Learn the classes' pi_l. Attention does not depend on them (softmax over positions), only the
             bottleneck does, so that without it they do not exist and count as 1.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.gaussian_mixture import GaussianMixture
+        >>> mixture = GaussianMixture(num_labels=3, background=2, latent=4)
+        >>> mixture.joint(torch.zeros(1, 4, 30)).shape  # each of 3 + 2 components, at each of 30 places
+        torch.Size([1, 5, 30])
     """
 
     class_log_weight: Tensor

@@ -57,9 +57,9 @@ class IBCAHead(Head):
        do(A = A_spurious), and from the picture's background. p_l, the probability that the head gives a present class
        just then, keeps back the classes that it does not find yet, whose evidence is no place to gather at.
        The gradient flows through A alone: what is pooled, S and p are only read. What it does is to gather the
-       attention on what the evidence favours: with other parts that is the cause more often (README, ablation), but a
-       mark that recurs as the cause does looks the same to it, and where the mark is the stronger evidence it can be
-       gathered instead.
+       attention on what the evidence favours: with other parts that is the cause more often (the ablation in
+       experiments/README.md), but a mark that recurs as the cause does looks the same to it, and where the mark is the
+       stronger evidence it can be gathered instead.
 
     **Assumption.** No loss here can tell a cause from a companion that is nearly always there: a mixture rightly takes
     a mark that comes with 95 % of the cases as evidence for them. What makes the cause identifiable is that it predicts
@@ -97,6 +97,19 @@ class IBCAHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import IBCAHead
+        >>> head = IBCAHead(channels=8, num_labels=3, width=16)
+        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
+        >>> output.logits.shape, output.attention.shape, list(output.losses)
+        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]), ['bottleneck', 'contrast'])
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
+        >>> head.set_progress(0.25)  # a quarter of training is done, and t rises over its first half
+        >>> head.schedule
+        tensor(0.5000)
     """
 
     def __init__(

@@ -18,6 +18,13 @@ def spurious_attention(attention_BLN: Tensor, reference_BLN: Tensor, smoothing: 
 
     Returns:
         (B, L, N), maps that sum to 1.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.intervention import spurious_attention
+        >>> attention, reference = torch.tensor([[[0.6, 0.3, 0.1]]]), torch.tensor([[[0.8, 0.2, 0.0]]])
+        >>> spurious_attention(attention, reference)  # of the first place, where the reference peaks, nothing is left
+        tensor([[[0.0010, 0.6912, 0.3078]]])
     """
     reference = reference_BLN.detach()
     kept = attention_BLN * (1 - reference / reference.amax(-1, keepdim=True))

@@ -1,4 +1,7 @@
-"""Batch normalisation that takes a batch of a single value."""
+"""Batch normalisation that takes a batch of a single value.
+
+Shapes: B images, C channels, H x W positions.
+"""
 
 from torch import Tensor, nn
 

@@ -33,6 +33,13 @@ def curves(scores: Floats, labels: NDArray[np.int64]) -> Curves | None:
 
     Returns:
         The curves; None without a positive or without a negative.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.metrics.curves import curves
+        >>> both = curves(np.array([0.9, 0.8, 0.8, 0.1]), np.array([1, 1, 0, 0]))
+        >>> both.thresholds.tolist(), both.recall.tolist(), both.alarms.tolist()  # the two of 0.8 are one threshold
+        ([0.9, 0.8, 0.1], [0.5, 1.0, 1.0], [0.0, 0.5, 1.0])
     """
     known = np.flatnonzero(labels >= 0)
     order = known[np.argsort(-scores[known], kind="stable")]

@@ -151,6 +151,11 @@ def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> 
     `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`; where pictures belong to groups,
     `test_groups<suffix>.csv` (id, group); where there are masks, `test_localisation<suffix>.csv`: id, class and the
     localisation figures of each pair of a picture and a class that has a lesion in it.
+
+    Args:
+        folder: Of the run.
+        evaluation: Of one test set.
+        suffix: `.NAME` where there are several test sets.
     """
     write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
     write_predictions(
@@ -205,6 +210,14 @@ def write_predictions(
 
     That is `label:<class>` with labels, and `decision:<class>` and `threshold:<class>` with thresholds. Nine
     significant digits give back every float32 exactly, so figures recomputed from the file are the same.
+
+    Args:
+        path: The CSV file.
+        ids: N picture ids.
+        probabilities: (N, L) in [0, 1].
+        class_names: L names.
+        labels: (N, L) in {0, 1, -1}; None leaves their columns out.
+        thresholds: L of them; None leaves decisions out.
     """
     known = labels.tolist() if labels is not None else [[]] * len(ids)
     with _whole(path) as file:
@@ -215,7 +228,13 @@ def write_predictions(
 
 
 def prediction_columns(class_names: Sequence[str], labelled: bool = True, decided: bool = True) -> list[str]:
-    """The header of a table of predictions, with the columns of labels and of decisions where asked for."""
+    """The header of a table of predictions, with the columns of labels and of decisions where asked for.
+
+    Example:
+        >>> from ibca_lightning.metrics.evaluation import prediction_columns
+        >>> prediction_columns(["drusen"])
+        ['id', 'drusen', 'label:drusen', 'decision:drusen', 'threshold:drusen']
+    """
     known = [f"label:{name}" for name in class_names] if labelled else []
     return ["id", *class_names, *known, *(decision_columns(class_names) if decided else [])]
 
@@ -231,7 +250,13 @@ def decision_columns(class_names: Sequence[str]) -> list[str]:
 
 
 def decisions(row: Sequence[float], thresholds: Sequence[float]) -> list[str]:
-    """For each class 1 where its probability is above its threshold, else 0; then the thresholds."""
+    """For each class 1 where its probability is above its threshold, else 0; then the thresholds.
+
+    Example:
+        >>> from ibca_lightning.metrics.evaluation import decisions
+        >>> decisions([0.7, 0.3], thresholds=[0.5, 0.3])  # found is what lies above the threshold, not at it
+        ['1', '0', '0.5', '0.3']
+    """
     chosen = [str(int(value > threshold)) for value, threshold in zip(row, thresholds, strict=True)]
     return chosen + [repr(float(threshold)) for threshold in thresholds]
 

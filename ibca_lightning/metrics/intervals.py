@@ -54,6 +54,21 @@ def bootstrap_intervals(
 
     Raises:
         InputError: As in `figures`, or there is not one group a sample.
+
+    Example:
+        Forty pictures of one class in the order of their scores; every fourth is on the wrong side of 0.5. Twenty
+        patients with two pictures each are fewer than forty independent pictures, and the interval says so.
+
+        >>> import torch
+        >>> from ibca_lightning.metrics.intervals import bootstrap_intervals
+        >>> probabilities = torch.linspace(0, 1, 40)[:, None]
+        >>> labels = (probabilities > 0.5).long()
+        >>> labels[::4] = 1 - labels[::4]
+        >>> alone = bootstrap_intervals(probabilities, labels)["AUROC"]
+        >>> patients = [str(i % 4 + 4 * (i // 8)) for i in range(40)]
+        >>> together = bootstrap_intervals(probabilities, labels, patients)["AUROC"]
+        >>> [round(bound, 1) for bound in alone], together[1] - together[0] > alone[1] - alone[0]
+        ([0.6, 0.9], True)
     """
     drawn = resampled_figures(probabilities, labels, groups, resamples, seed, pairs)
     return {name: _interval(values, level) for name, values in drawn.items()}
@@ -85,6 +100,15 @@ def paired_intervals(
     Returns:
         [low, high] of first - second for each figure that all of them have; None where it is undefined in every
         resample. Resamples in which a figure is undefined for a seed drawn are left out for it.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
+        >>> labels = torch.tensor([[1], [1], [0], [0]])
+        >>> good, bad = torch.tensor([[0.9], [0.8], [0.2], [0.1]]), torch.tensor([[0.1], [0.2], [0.8], [0.9]])
+        >>> ours, theirs = (resampled_figures(own, labels) for own in (good, bad))
+        >>> paired_intervals([ours], [theirs])["AUROC"]  # 1 - 0 in every resample
+        [1.0, 1.0]
     """
     names = [name for name in first[0] if all(name in drawn for drawn in (*first, *second))]
     if not names:
@@ -127,6 +151,13 @@ def resampled_figures(
 
     Raises:
         InputError: As `bootstrap_intervals`.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.intervals import resampled_figures
+        >>> drawn = resampled_figures(torch.tensor([[0.9], [0.1]]), torch.tensor([[1], [0]]), resamples=200)
+        >>> drawn["mAP"].shape  # NaN in the half of the resamples that draw one picture twice
+        (200,)
     """
     classes = class_figures is not None
     drawn = _resampled(probabilities, labels, groups, resamples, seed, pairs, None, classes=classes)

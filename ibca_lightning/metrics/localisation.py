@@ -66,6 +66,13 @@ def positive_share(contribution: Tensor) -> Tensor:
 
     Returns:
         (B, L, H, W) float32, the positive part scaled to sum 1; uniform where nothing is positive.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.localisation import positive_share
+        >>> positive_share(torch.tensor([[[[3.0, 1.0], [-5.0, 0.0]]]]))
+        tensor([[[[0.7500, 0.2500],
+                  [0.0000, 0.0000]]]])
     """
     positive = contribution.detach().float().clamp(min=0)
     total = positive.sum(dim=(-2, -1), keepdim=True)
@@ -89,6 +96,16 @@ def pair_figures(attention: Tensor, mask: Tensor, labels: Tensor) -> dict[str, T
         `pixel_AP`, the AP of the bilinearly upsampled map against the mask's pixels;
         `other_energy`, the share on cells touched by the masks of other labels and not by the label's own; 0 where
         there are none, and such a pair counts in the mean (unlike an empty region's in `region_energy`).
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.localisation import pair_figures
+        >>> attention = torch.tensor([[[[0.7, 0.1], [0.1, 0.1]]]])
+        >>> mask = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+        >>> mask[..., 0, 0] = True  # one pixel, in the first of the four cells
+        >>> found = pair_figures(attention, mask, labels=torch.tensor([[1]]))
+        >>> {name: round(found[name].item(), 2) for name in ("energy", "uniform", "pointing")}
+        {'energy': 0.7, 'uniform': 0.25, 'pointing': 1.0}
     """
     attention, mask = attention.detach().float(), mask.to(attention.device)
     touched = _touched(mask, attention.shape[-2:])
@@ -138,6 +155,14 @@ def summarise(pairs: Mapping[str, Tensor], class_names: Sequence[str]) -> dict[s
         pixel_AP, the same of the contribution (contribution_energy, contribution_gain, ...) where given, and every
         other figure given, averaged over all pairs; each a float or None.
         `per_class`: the same for each name, and `pairs`, their number. `pairs`: int.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.localisation import summarise
+        >>> pairs = {"energy": torch.tensor([[0.7], [0.5]]), "uniform": torch.tensor([[0.25], [0.15]])}
+        >>> found = summarise(pairs, ["drusen"])
+        >>> {name: round(value, 2) for name, value in found["metrics"].items()}  # 3 times uniform attention
+        {'attention_energy': 0.6, 'attention_gain': 3.0}
     """
     columns = {name: values.detach().cpu().double().numpy() for name, values in pairs.items()}
     numbers = [

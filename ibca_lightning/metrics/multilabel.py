@@ -60,6 +60,22 @@ def figures(
     Raises:
         InputError: Shapes do not match, a probability lies outside [0, 1] or is not finite, or a label is none of
             {0, 1, -1}.
+
+    Example:
+        Four pictures, two classes. Of `drusen` the positives stand first and third by score: AP is (1/1 + 2/3) / 2, and
+        three of the four pairs of a positive and a negative are in order. `scar` has no positive, and so no figure.
+
+        >>> import torch
+        >>> from ibca_lightning.metrics.multilabel import figures
+        >>> probabilities = torch.tensor([[0.9, 0.2], [0.8, 0.1], [0.3, 0.7], [0.1, 0.4]])
+        >>> labels = torch.tensor([[1, 0], [0, 0], [1, -1], [0, 0]])
+        >>> result = figures(probabilities, labels, ["drusen", "scar"])
+        >>> round(result["metrics"]["mAP"], 3), round(result["metrics"]["AUROC"], 3), result["defined_classes"]
+        (0.833, 0.75, 1)
+        >>> result["per_class"]["drusen"]["precision"], result["per_class"]["drusen"]["recall"]  # at 0.5
+        (0.5, 0.5)
+        >>> result["per_class"]["scar"]["AP"], result["per_class"]["scar"]["unknown"]
+        (None, 1)
     """
     scores, target = checked_arrays(probabilities, labels)
     if len(class_names) != scores.shape[1]:
@@ -127,6 +143,14 @@ def by_subgroup(
 
     Raises:
         InputError: A column has not one value a sample, or as in `figures`.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.multilabel import by_subgroup
+        >>> probabilities, labels = torch.tensor([[0.9], [0.1], [0.2], [0.7]]), torch.tensor([[1], [0], [1], [0]])
+        >>> result = by_subgroup(probabilities, labels, ["drusen"], {"site": ["A", "A", "B", "B"]})
+        >>> {site: found["metrics"]["AUROC"] for site, found in result["site"].items()}  # it fails at site B
+        {'A': 1.0, 'B': 0.0}
     """
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for column, values in subgroups.items():

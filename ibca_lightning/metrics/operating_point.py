@@ -43,6 +43,13 @@ def count(scores: Floats, labels: NDArray[np.int64], thresholds: Floats) -> Coun
 
     Returns:
         Counts of shape (L,).
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.metrics.operating_point import count
+        >>> counts = count(np.array([[0.9], [0.8], [0.5], [0.7]]), np.array([[1], [0], [1], [-1]]), np.array([0.5]))
+        >>> [int(total[0]) for total in counts]  # one hit of two decisions; two positives, one negative
+        [1, 2, 2, 1]
     """
     predicted = scores > thresholds
     positive, negative = labels == 1, labels == 0
@@ -51,7 +58,16 @@ def count(scores: Floats, labels: NDArray[np.int64], thresholds: Floats) -> Coun
 
 
 def ratio(numerator: Floats, denominator: Floats, otherwise: float = np.nan) -> Floats:
-    """Divide, with `otherwise` where the denominator is 0."""
+    """Divide without a warning.
+
+    Args:
+        numerator: Of any shape.
+        denominator: Of a shape that broadcasts with it.
+        otherwise: The result where the denominator is 0.
+
+    Returns:
+        Of their common shape.
+    """
     result = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), otherwise)
     np.divide(numerator, denominator, out=result, where=np.broadcast_to(denominator, result.shape) != 0)
     return result
@@ -102,6 +118,14 @@ def overall_figures(counts: Counts) -> dict[str, Floats]:
 
     Returns:
         Arrays (...,), NaN where undefined.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.metrics.operating_point import Counts, overall_figures
+        >>> hits, predicted, positives, negatives = np.array([[9.0, 0.0], [9.0, 2.0], [10.0, 1.0], [90.0, 99.0]])
+        >>> found = overall_figures(Counts(hits, predicted, positives, negatives))
+        >>> {name: round(float(found[name]), 2) for name in ("CP", "OP")}  # the mean of 1 and 0; 9 of 11 decisions
+        {'CP': 0.5, 'OP': 0.82}
     """
     per_class = per_class_figures(counts)
     class_precision = class_mean(per_class["precision"], counts.defined)

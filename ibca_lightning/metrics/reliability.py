@@ -78,6 +78,14 @@ def reliability_curves(scores: Floats, labels: NDArray[np.int64], class_names: S
         `bins`: their number; bin i reaches from i / bins up to (i + 1) / bins. `curve`, and `per_class` by name:
         {"count": known labels in each bin, "probability": their mean probability, "frequency": the share of positives},
         None where a bin is empty.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.metrics.reliability import reliability_curves
+        >>> scores, labels = np.array([[0.95], [0.95], [0.95], [0.95]]), np.array([[1], [1], [0], [-1]])
+        >>> curve = reliability_curves(scores, labels, ["drusen"])["curve"]
+        >>> curve["count"][-1], round(curve["probability"][-1], 2), round(curve["frequency"][-1], 2)  # too sure
+        (3, 0.95, 0.67)
     """
     known = labels >= 0
     return {

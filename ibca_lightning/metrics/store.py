@@ -36,6 +36,16 @@ class EvaluationStore(Metric):
     The states stay on the CPU: 100,000 samples of 20 classes are 10 MB that a device need not hold. `compute` gathers
     them itself, as objects: it must be called on every process, works with gloo and nccl, with a process that saw no
     sample, and where only some samples have masks.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.store import EvaluationStore
+        >>> store = EvaluationStore()
+        >>> store.update(torch.tensor([1, 0]), torch.tensor([[2.0], [-1.0]]), torch.tensor([[1], [0]]))
+        >>> store.update(torch.tensor([1]), torch.tensor([[2.0]]), torch.tensor([[1]]))  # a sampler repeated picture 1
+        >>> stored = store.compute()
+        >>> stored.index.tolist(), stored.logits.tolist()
+        ([0, 1], [[-1.0], [2.0]])
     """
 
     full_state_update = False

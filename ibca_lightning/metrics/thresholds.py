@@ -52,6 +52,15 @@ def choose_thresholds(probabilities: Tensor, labels: Tensor, rule: ThresholdRule
 
     Raises:
         InputError: As in `figures`, or there is no such rule.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.metrics.thresholds import choose_thresholds
+        >>> probabilities, labels = torch.tensor([[0.9], [0.8], [0.3], [0.1]]), torch.tensor([[1], [0], [1], [0]])
+        >>> [round(t, 3) for t in choose_thresholds(probabilities, labels, "f1")]  # both positives and one other
+        [0.2]
+        >>> [round(t, 3) for t in choose_thresholds(probabilities, labels, {"precision": 0.9})]  # finds one of them
+        [0.85]
     """
     require_rule(rule)
     scores, target = checked_arrays(probabilities, labels)

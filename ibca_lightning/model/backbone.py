@@ -54,6 +54,14 @@ class Backbone(nn.Module):
 
     Raises:
         InputError: The name is unknown, the model gives no map at that size or stride, or the weights cannot be had.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.model.backbone import Backbone
+        >>> backbone = Backbone("test_resnet", pretrained=False, feature_stride=[16, 32], image_size=64).eval()
+        >>> images = torch.zeros(1, 3, 64, 64)
+        >>> [tuple(stage.shape[-2:]) for stage in backbone.stages(images)], tuple(backbone(images).shape[-2:])
+        ([(4, 4), (2, 2)], (4, 4))
     """
 
     mean: tuple[float, ...]

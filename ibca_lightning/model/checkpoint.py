@@ -140,6 +140,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         InputError: When the file is missing, unreadable, or no IBCA checkpoint.
+
+    Example:
+        >>> from ibca_lightning.model.checkpoint import read_checkpoint
+        >>> read_checkpoint("runs/none/best.ckpt")
+        Traceback (most recent call last):
+        ibca_lightning...InputError: a checkpoint file at runs/none/best.ckpt, got none; give RUN/checkpoints/best.ckpt
     """
     if not Path(path).is_file():
         raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
@@ -167,8 +173,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def head_spec(head: Head) -> dict[str, Any]:
     """The class path and the options that build this head again.
 
+    Args:
+        head: Built by calling its class.
+
+    Returns:
+        {"class_path": str, "init_args": dict}.
+
     Raises:
         InputError: When an option is not plain data, so that the checkpoint could not be loaded safely.
+
+    Example:
+        >>> from ibca_lightning.model.checkpoint import build_head, head_spec
+        >>> from ibca_lightning.heads import GAPHead
+        >>> spec = head_spec(GAPHead(channels=8, num_labels=3, width=4))
+        >>> spec["init_args"], type(build_head(spec, channels=8, num_labels=5)).__name__
+        ({'width': 4}, 'GAPHead')
     """
     cls = type(head)
     _require_plain(head.options, f"{cls.__name__} option")
@@ -179,6 +198,14 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
     """Build the head that a record describes.
 
     Only a subclass of `Head` is called: a tampered record can make an installed module be imported, and no more.
+
+    Args:
+        spec: As `head_spec` returns it.
+        channels: C of the feature map.
+        num_labels: L.
+
+    Returns:
+        The head, with fresh weights.
 
     Raises:
         InputError: When the class cannot be found or is no head, or does not take the options.
@@ -207,6 +234,17 @@ def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
 
     Raises:
         InputError: Names the first setting that differs.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from ibca_lightning.model.checkpoint import ModelSpec, require_same_model
+        >>> head = {"class_path": "ibca_lightning.heads.GAPHead", "init_args": {}}
+        >>> half = [0.5, 0.5, 0.5]
+        >>> spec = ModelSpec("resnet18", 32, 384, half, half, head, ["drusen", "scar"], thresholds=[0.5, 0.4])
+        >>> require_same_model(spec, replace(spec, thresholds=[0.5, 0.5]))  # thresholds are no part of the model
+        >>> require_same_model(spec, replace(spec, backbone="resnet50"))
+        Traceback (most recent call last):
+        ibca_lightning...InputError: the checkpoint's backbone resnet18, got resnet50 from the configuration; use ...
     """
     for name in ("class_names", "backbone", "feature_stride", "normalise_features", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)

@@ -73,6 +73,13 @@ def first_non_finite_weight(state: Mapping[str, Tensor], parameters: Collection[
 
     Returns:
         Its name; None where all are finite.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.model.divergence import first_non_finite_weight
+        >>> state = {"head.weight": torch.ones(2), "head.bias": torch.tensor([0.0, float("nan")])}
+        >>> first_non_finite_weight(state, parameters=state)
+        'head.bias'
     """
     looked_at = ((name, value) for name, value in state.items() if name in parameters or ".running_" in name)
     return next((name for name, value in looked_at if not value.isfinite().all()), None)

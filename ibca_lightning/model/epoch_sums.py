@@ -21,7 +21,18 @@ class Part(NamedTuple):
 
 
 class EpochSums:
-    """Sums over the samples of an epoch, of this process while they grow and of all processes when they are saved."""
+    """Sums over the samples of an epoch, of this process while they grow and of all processes when they are saved.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.model.epoch_sums import EpochSums
+        >>> before, after = EpochSums(), EpochSums()
+        >>> _ = before.add("loss", torch.tensor(2.0), samples=8)  # the run stops in the middle of an epoch,
+        >>> after.load_state_dict(before.state_dict(), processes=1)  # is taken up,
+        >>> _ = after.add("loss", torch.tensor(1.0), samples=8)  # and sees the rest
+        >>> after.state_dict()  # 2 * 8 + 1 * 8, over 16 samples
+        {'loss': [24.0, 16.0]}
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}

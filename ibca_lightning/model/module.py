@@ -100,7 +100,8 @@ class MultiLabelModule(pl.LightningModule):
             checkpoints then use the average. None switches it off.
         early_stopping_patience: Stop after this many validations without a better mAP. None switches it off.
         init_from: An IBCA checkpoint to start from; its labels may differ, classes are matched by name.
-        preprocessing: Plain data from the data module that `predict` needs to read a picture as training did.
+        preprocessing: Plain data from the data module that `predict` needs to read a picture as training did, such as
+            `{"resize": "pad"}`; `load` refuses a checkpoint without it.
         thresholds: How each class's threshold is chosen on the validation set, and stored: `f1` for the best F1,
             `{sensitivity: 0.9}` or `{precision: 0.8}` for at least so much, `fixed` for 0.5.
         calibration: What is fitted to the validation logits and stored: `temperature`, one scale for all classes, or
@@ -115,6 +116,21 @@ class MultiLabelModule(pl.LightningModule):
 
     Raises:
         InputError: When a value is out of its range, or a file does not fit.
+
+    Example:
+        >>> import torch
+        >>> from functools import partial
+        >>> from ibca_lightning import MultiLabelModule
+        >>> from ibca_lightning.heads import CSRAHead
+        >>> module = MultiLabelModule(
+        ...     2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False, feature_stride=16,
+        ...     head=partial(CSRAHead, temperature=2.0),
+        ... ).eval()
+        >>> output = module(torch.zeros(3, 3, 64, 64, dtype=torch.uint8))
+        >>> output.logits.shape, output.attention.shape  # 64 / 16 = 4 cells a side
+        (torch.Size([3, 2]), torch.Size([3, 2, 4, 4]))
+        >>> module.spec.head["init_args"]["temperature"]  # what a checkpoint will hold
+        2.0
     """
 
     def __init__(

@@ -21,6 +21,13 @@ def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, 
 
     Returns:
         Non-empty groups with the keys `params`, `part` and, for undecayed ones, `weight_decay: 0`.
+
+    Example:
+        >>> from torch import nn
+        >>> from ibca_lightning.model.optimisation import parameter_groups
+        >>> groups = parameter_groups(nn.Conv2d(3, 8, 1, bias=False), nn.Linear(8, 2))
+        >>> [(group["part"], group.get("weight_decay")) for group in groups]  # the bias is not decayed
+        [('backbone', None), ('head', None), ('head', 0.0)]
     """
     groups: list[dict[str, Any]] = []
     for part, modules in (("backbone", (backbone,)), ("head", others)):
@@ -40,6 +47,18 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int) -> 
 
     Returns:
         A scheduler whose state needs no pickled function: rebuilt from the same arguments on resume.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.model.optimisation import warmup_cosine
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> scheduler, rates = warmup_cosine(optimizer, total_steps=5, warmup_steps=1), []
+        >>> for _ in range(6):
+        ...     rates.append(round(scheduler.get_last_lr()[0], 2))
+        ...     optimizer.step()
+        ...     scheduler.step()
+        >>> rates
+        [0.5, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
 
     def factor(step: int) -> float:

@@ -41,7 +41,13 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def without_paths(arguments: Sequence[str]) -> str:
-    """A command line in which paths that lead outside of the folder it was typed in are `PATH`, the suffix kept."""
+    """A command line in which paths that lead outside of the folder it was typed in are `PATH`, the suffix kept.
+
+    Example:
+        >>> from ibca_lightning.run.model_card import without_paths
+        >>> without_paths(["ibca", "fit", "--config", "/home/ann/clinic/endo.yaml", "--data.root=/data/patients"])
+        'ibca fit --config PATH.yaml --data.root=PATH'
+    """
     return " ".join(_hidden(argument) for argument in arguments)
 
 

@@ -26,6 +26,13 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
 
     Returns:
         A path; by default `runs/<experiment>/<time>`.
+
+    Example:
+        >>> from ibca_lightning.run.run_folder import choose_run_dir
+        >>> choose_run_dir("runs/mine", ckpt_path=None, config={})
+        'runs/mine'
+        >>> choose_run_dir(None, ckpt_path="runs/mine/checkpoints/best.ckpt", config={})  # beside its model
+        'runs/mine'
     """
     if asked:
         return asked
@@ -38,7 +45,13 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
 
 
 def run_of(ckpt_path: str) -> Path:
-    """The run folder of a checkpoint: where `checkpoints/` lies, or else the folder of the file."""
+    """The run folder of a checkpoint: where `checkpoints/` lies, or else the folder of the file.
+
+    Example:
+        >>> from ibca_lightning.run.run_folder import run_of
+        >>> run_of("runs/mine/checkpoints/best.ckpt").name, run_of("handed_on/best.ckpt").name
+        ('mine', 'handed_on')
+    """
     folder = Path(ckpt_path).resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
 
@@ -48,6 +61,17 @@ def refuse_taken(run_dir: str) -> None:
 
     Raises:
         InputError: Where there is one.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from ibca_lightning.run.run_folder import refuse_taken
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     refuse_taken(folder)  # an empty one is welcome
+        ...     Path(folder, "metrics.csv").touch()
+        ...     refuse_taken(folder)
+        Traceback (most recent call last):
+        ibca_lightning...InputError: --run_dir ... without a run, got metrics.csv of an earlier one; give ...
     """
     path = Path(run_dir)
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]

@@ -15,6 +15,12 @@ class InputError(Exception):
         got: What came instead.
         fix: What the user can do about it.
         further: What else is wrong in the same way, for `ibca check`, which lists everything.
+
+    Example:
+        >>> from ibca_lightning.system.errors import InputError
+        >>> raise InputError("labels in {0, 1, -1}", 2, "mark unknown labels with -1")
+        Traceback (most recent call last):
+        ibca_lightning...InputError: labels in {0, 1, -1}, got 2; mark unknown labels with -1
     """
 
     def __init__(self, expected: str, got: object = None, fix: str = "", further: Sequence["InputError"] = ()) -> None:

@@ -21,6 +21,12 @@ class HashedNames:
 
     Args:
         key: Secret.
+
+    Example:
+        >>> from ibca_lightning.system.hashed_names import HashedNames
+        >>> hashed = HashedNames(b"a secret of this clinic")
+        >>> hashed("patient_0012.png") == hashed("patient_0012.png"), len(hashed("patient_0012.png"))
+        (True, 16)
     """
 
     def __init__(self, key: bytes) -> None:

@@ -8,6 +8,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     Args:
         error: Of torch, numpy or Python.
+
+    Returns:
+        Whether one of them says so.
     """
     cause: BaseException | None = error
     while cause is not None:

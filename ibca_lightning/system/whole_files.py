@@ -23,6 +23,19 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
 
     Raises:
         OSError: When it cannot be written there; an earlier file is then as it was.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from ibca_lightning.system.whole_files import whole
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "figures.json")
+        ...     with whole(path) as part:
+        ...         _ = part.write_text("{}")
+        ...         path.exists()  # not before it is whole
+        ...     path.read_text()
+        False
+        '{}'
     """
     path = Path(path)
     part = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # threads may write one file at the same time

@@ -21,6 +21,23 @@ class Ensemble:
 
     Raises:
         InputError: When the classes differ, or there is no such number of views.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning import MultiLabelModule
+        >>> from ibca_lightning.use.ensemble import Ensemble
+        >>> from ibca_lightning.use.predictor import Predictor
+        >>> def trained():  # as `load` gives it
+        ...     module = MultiLabelModule(
+        ...         1, ["drusen"], image_size=32, backbone="test_resnet", pretrained=False,
+        ...         preprocessing={"resize": "pad"},
+        ...     )
+        ...     return Predictor({"ibca": module.spec.as_dict(), "state_dict": module.state_dict()}, device="cpu")
+        >>> first, second = trained(), trained()
+        >>> images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+        >>> both = Ensemble({"first": first, "second": second}).probabilities([images])
+        >>> torch.allclose(both, (first.forward(images)[0] + second.forward(images)[0]) / 2)
+        True
     """
 
     def __init__(self, models: dict[str, Predictor], views: int = 1) -> None:

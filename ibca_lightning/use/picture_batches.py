@@ -64,6 +64,9 @@ def readings_loader(readings: Readings, batch_size: int, num_workers: int) -> Da
         readings: The pictures.
         batch_size: Pictures in a batch.
         num_workers: Worker processes; 0 reads in this process.
+
+    Returns:
+        The loader; a picture that cannot be read is named in its batch and has no row in it.
     """
     return DataLoader(
         readings,  # type: ignore[arg-type]  # the collation makes batches of another type

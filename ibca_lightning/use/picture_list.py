@@ -38,6 +38,17 @@ def list_pictures(images: Sequence[str], column: str = "image", image_dir: str |
 
     Raises:
         InputError: If one of `images` names no picture, or two pictures have one id.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from ibca_lightning.use.picture_list import list_pictures
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("left/1.png", "left/notes.txt", "right/1.png"):
+        ...         Path(folder, name).parent.mkdir(exist_ok=True)
+        ...         Path(folder, name).touch()
+        ...     list(list_pictures([folder]).files)
+        ['left/1.png', 'right/1.png']
     """
     found = PictureList()
     for entry in images:

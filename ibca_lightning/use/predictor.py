@@ -187,5 +187,27 @@ def load(path: str | Path, device: str | None = None) -> Predictor:
 
     Raises:
         InputError: When the file is missing or no IBCA checkpoint.
+
+    Example:
+        A model that is not trained, saved and loaded without a YAML:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import torch
+        >>> from ibca_lightning import MultiLabelModule, load
+        >>> module = MultiLabelModule(
+        ...     2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False,
+        ...     preprocessing={"resize": "pad"},
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "best.ckpt")
+        ...     torch.save({"ibca": module.spec.as_dict(), "state_dict": module.state_dict()}, path)
+        ...     predictor = load(path, device="cpu")
+        >>> result = predictor.predict(np.zeros((100, 120, 3), dtype=np.uint8))  # or a file, or a PIL image
+        >>> result.names, result.probabilities.shape, result.attention.shape  # attention on a grid of 2 x 2 cells
+        (['drusen', 'scar'], (2,), (2, 2, 2))
+        >>> result.attention.sum((1, 2)).round(4).tolist()
+        [1.0, 1.0]
     """
     return Predictor(read_checkpoint(path), device, path)

@@ -27,6 +27,13 @@ def eight_bit(pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
 
     Raises:
         PictureError: If the numbers are of another type: where white is in a floating-point picture is anybody's guess.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.data.pictures.bit_depth import eight_bit
+        >>> radiograph = np.array([0, 2048, 4095], dtype=np.uint16)  # 12 bits in a file of 16
+        >>> eight_bit(radiograph, "a.png").tolist()
+        [0, 128, 255]
     """
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)

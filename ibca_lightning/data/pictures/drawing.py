@@ -93,6 +93,9 @@ def class_panel(
         mask: (S, S) bool, the class's lesion on the square that the model sees; the title then says which share of the
             attention lies on the grid cells that it touches. None, or empty: no lesion is known.
         lesion: (h, w) bool, the same in the picture's own proportions, to be outlined; default `mask`.
+
+    Returns:
+        What `explanation` draws.
     """
     title = [name, f"p = {probability:.2f}, threshold {threshold:.2f}"]
     outline = None
@@ -175,6 +178,14 @@ def full_scale(attention: np.ndarray) -> float:
 
     It is the map's own maximum, or four times uniform attention where that is more: a map that is nearly uniform must
     look like nothing, not like full attention everywhere.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.data.pictures.drawing import full_scale
+        >>> full_scale(np.full((2, 2), 0.25))  # uniform: a quarter of the scale, so that it looks like nothing
+        1.0
+        >>> full_scale(np.array([[1.0] + [0.0] * 9]))  # one cell of ten has it all
+        1.0
     """
     return max(float(attention.max()), 4 * float(attention.mean()), 1e-12)
 
@@ -230,7 +241,16 @@ def _outline(panel: np.ndarray, mask: np.ndarray, thickness: int = 1) -> None:
 
 
 def share_on(attention: Tensor, mask: Tensor) -> float:
-    """The share of an attention map (H, W) on those of its cells that a mask (S, S) touches."""
+    """The share of an attention map (H, W) on those of its cells that a mask (S, S) touches.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.data.pictures.drawing import share_on
+        >>> mask = torch.zeros(4, 4, dtype=torch.bool)
+        >>> mask[3, 0] = True  # in the third of the four cells
+        >>> round(share_on(torch.tensor([[0.1, 0.1], [0.6, 0.2]]), mask), 2)
+        0.6
+    """
     cells = torch.nn.functional.adaptive_max_pool2d(mask[None, None].float(), attention.shape)[0, 0]
     return float((attention * cells).sum() / attention.sum())
 

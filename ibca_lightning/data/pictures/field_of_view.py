@@ -27,6 +27,16 @@ def field_of_view(image: NDArray[np.uint8]) -> Box | None:
         Top, left, bottom and right in fractions of the height and the width, so that the box holds for a mask of
         another size; None where no disc can be told: corners as bright as the middle, or a region that is too small,
         too ragged or away from the middle.
+
+    Example:
+        >>> import cv2
+        >>> import numpy as np
+        >>> from ibca_lightning.data.pictures.field_of_view import cut, field_of_view
+        >>> photograph = np.zeros((100, 200, 3), dtype=np.uint8)
+        >>> _ = cv2.circle(photograph, (100, 50), 40, (180, 90, 60), thickness=-1)
+        >>> box = field_of_view(photograph)
+        >>> [round(edge, 1) for edge in box], cut(photograph, box).shape  # top, left, bottom, right
+        ([0.1, 0.3, 0.9, 0.7], (81, 81, 3))
     """
     step = max(1, min(image.shape[:2]) // _SIDE)
     bright = image[::step, ::step].max(axis=2)

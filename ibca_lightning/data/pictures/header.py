@@ -11,6 +11,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def check_size(height: int, width: int, path: str) -> None:
     """Refuse a picture with more than `MAX_PIXELS` pixels, or none.
 
+    Args:
+        height: In pixels.
+        width: In pixels.
+        path: The file, for the message.
+
     Raises:
         PictureError: If it is such a one.
     """

@@ -80,6 +80,14 @@ def resize_bits(bits: Bits, height: int, width: int) -> Bits:
 
     Returns:
         (height, width) uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.data.pictures.masks import resize_bits
+        >>> mask = np.zeros((4, 4), dtype=np.uint8)
+        >>> mask[3, 0] = 1
+        >>> resize_bits(mask, 2, 2).tolist()  # the one pixel of the lesion is still there
+        [[0, 0], [1, 0]]
     """
     for axis, size in ((0, height), (1, width)):
         length = bits.shape[axis]
@@ -98,6 +106,16 @@ def pack(masks: NDArray[np.bool_]) -> list[Bits]:
 
     Returns:
         ceil(K / 8) planes (H, W) uint8, bit i % 8 of plane i // 8 for mask i.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.data.pictures.masks import pack, unpack
+        >>> masks = np.array([[[True, False]], [[True, True]]])  # two lesions on a picture of 1 x 2 pixels
+        >>> planes = pack(masks)
+        >>> planes[0].tolist()  # 1 for the first, 2 for the second
+        [[3, 2]]
+        >>> bool((unpack(planes, 2).numpy() == masks).all())
+        True
     """
     planes = []
     for at in range(0, len(masks), 8):
@@ -117,6 +135,9 @@ def unpack(planes: Sequence[Bits], count: int) -> Tensor:
 
     Returns:
         (K, H, W) bool.
+
+    Raises:
+        ValueError: If there are fewer planes.
     """
     if len(planes) < math.ceil(count / 8):
         raise ValueError(f"expected {math.ceil(count / 8)} planes for {count} masks, got {len(planes)}")

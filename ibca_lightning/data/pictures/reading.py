@@ -61,7 +61,20 @@ def read_image(path: str, target: int | None = None) -> Pixels:
 
 
 def decode_image(data: Pixels, path: str, target: int | None = None) -> Pixels:
-    """Decode the bytes of a file as `read_image` does."""
+    """Decode the bytes of a file as `read_image` does.
+
+    Args:
+        data: The bytes, (N,) uint8.
+        path: The file, for messages.
+        target: The short side that is needed, in pixels; None decodes in full.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        PictureError: If they are truncated, damaged, too large or no picture.
+        InputError: If a package that they need is not installed.
+    """
     view = data.data
     if data[:4].tobytes() == b"PK\3\4":
         return eight_bit(read_array(data, path), path)
@@ -73,11 +86,14 @@ def decode_image(data: Pixels, path: str, target: int | None = None) -> Pixels:
 
 
 def reduction(data: Pixels, target: int | None) -> int:
-    """Return by how much `decode_image` reduces a picture, 1, 2, 4 or 8.
+    """Say by how much `decode_image` reduces a picture.
 
     Args:
         data: The bytes of the file.
-        target: The short side that is needed, in pixels.
+        target: The short side that is needed, in pixels; None: all of it.
+
+    Returns:
+        1, 2, 4 or 8, by which both sides are divided.
     """
     if target is None or data[:2].tobytes() != b"\xff\xd8":
         return 1

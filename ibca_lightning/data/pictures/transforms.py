@@ -39,6 +39,17 @@ class Transform:
         resize: `stretch` to the square, or keep the proportions and `pad` with black, the picture in the middle.
         augmentation: What follows; None for evaluation.
         crop: `field_of_view` cuts the box round the lit disc out first, where there is one.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.data.pictures.transforms import Transform
+        >>> picture = np.full((100, 200, 3), 255, dtype=np.uint8)
+        >>> padded = Transform(image_size=8, resize="pad")
+        >>> image, _ = padded(picture)
+        >>> image.shape, image[0, :, 0].tolist()  # twice as wide as high: black above and below
+        (torch.Size([3, 8, 8]), [0, 0, 255, 255, 255, 255, 0, 0])
+        >>> padded.placement(picture)  # the square reaches half a picture beyond the top and the bottom
+        (-0.5, 0.0, 1.5, 1.0)
     """
 
     def __init__(

@@ -16,6 +16,12 @@ def turned(images: Tensor, view: int) -> Tensor:
 
     Returns:
         (..., S, S).
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.data.pictures.views import turned
+        >>> [turned(torch.tensor([[1, 2], [3, 4]]), view).tolist() for view in (0, 1, 2)]  # as it is, turned, mirrored
+        [[[1, 2], [3, 4]], [[4, 3], [2, 1]], [[2, 1], [4, 3]]]
     """
     turns, mirrored = VIEWS[view]
     images = images.rot90(turns, (-2, -1)) if turns else images

@@ -42,6 +42,16 @@ class LabelPolicy:
 
     Raises:
         InputError: If a value is none of these.
+
+    Example:
+        CheXpert's U-Ones: an uncertain label is positive in training, and stays unknown where figures are computed.
+
+        >>> from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
+        >>> from ibca_lightning.data.tables.sheet import Sheet
+        >>> sheet = Sheet("train.csv", ["edema"], [["1"], ["-1"], [""]], lines=[2, 3, 4])
+        >>> labels = LabelPolicy(uncertain="one", blank="zero").cells(sheet, ["edema"])
+        >>> settled(labels, training=True).ravel().tolist(), settled(labels, training=False).ravel().tolist()
+        ([1, 1, 0], [1, -1, 0])
     """
 
     uncertain: Unknown | dict[str, Unknown] | None = None
@@ -118,6 +128,14 @@ class LabelPolicy:
 
         Raises:
             InputError: If a name is not known, or a cell is no list.
+
+        Example:
+            >>> from ibca_lightning.data.tables.label_policy import LabelPolicy
+            >>> cells = ["Mass|Nodule", "no finding", ""]
+            >>> LabelPolicy().lists(
+            ...     cells, ["mass", "nodule"], where=lambda row: f"line {row + 2}", separator="|", none=["No Finding"]
+            ... ).tolist()
+            [[1, 1], [0, 0], [-1, -1]]
         """
         at = {_plain(name): index for index, name in enumerate(class_names)}
         known: dict[str, int | None] = {_plain(name): None for name in none} | dict(at)
@@ -153,6 +171,21 @@ class LabelPolicy:
         Returns:
             The U different ids in the order of their first row, and their labels (U, L). A class that no reader of a
             picture knows keeps the label of its first reader.
+
+        Raises:
+            ValueError: If `uncertain` is given by class and `class_names` are not L names.
+            InputError: If `uncertain` or `blank` names a class that is none of `class_names`.
+
+        Example:
+            >>> import numpy as np
+            >>> from ibca_lightning.data.tables.label_policy import LabelPolicy
+            >>> readers = np.array([[1], [1], [0], [1], [0]], dtype=np.int8)  # three of a.png, two of b.png
+            >>> ids = ["a.png", "a.png", "a.png", "b.png", "b.png"]
+            >>> for rule in ("majority", "any", "all"):
+            ...     rule, LabelPolicy(readers=rule).vote(readers, ids)[1].ravel().tolist()
+            ('majority', [1, -1])
+            ('any', [1, 1])
+            ('all', [0, 0])
         """
         first: dict[str, int] = {}
         picture = np.array([first.setdefault(name, len(first)) for name in ids], dtype=np.intp)

@@ -105,6 +105,14 @@ def match(names: Sequence[str], own: Sequence[str], aliases: Mapping[str, str] |
 
     Raises:
         InputError: If no class is found, several classes of the data set mean the same one, or an alias names no class.
+
+    Example:
+        >>> from ibca_lightning.data.tables.label_space import match
+        >>> space = match(["Effusion", "Mass"], own=["Pleural_Effusion", "Fracture"])
+        >>> space.sources, space.absent
+        ((0, None), ['Mass'])
+        >>> space.summary(["Pleural_Effusion", "Fracture"]).partition(";")[0]
+        'label space: 1 of 2 classes are in the data'
     """
     aliases = aliases or {}
     for theirs, ours in aliases.items():
@@ -140,7 +148,14 @@ def match(names: Sequence[str], own: Sequence[str], aliases: Mapping[str, str] |
 
 
 def union(spaces: Sequence[Sequence[str]]) -> list[str]:
-    """Return every class of several data sets once, under the name of the first set that has it, in order."""
+    """Return every class of several data sets once, under the name of the first set that has it, in order.
+
+    Example:
+        >>> from ibca_lightning.data.tables.label_space import intersection, union
+        >>> sets = [["DR", "MH"], ["diabetic retinopathy", "glaucoma"]]
+        >>> union(sets), intersection(sets)
+        (['DR', 'MH', 'glaucoma'], ['DR'])
+    """
     names: dict[str, str] = {}
     for own in spaces:
         for name in own:

@@ -22,6 +22,11 @@ def parse_label(text: str) -> int | None:
 
     Returns:
         0, 1 or -1 (unknown), or None where the text is no label.
+
+    Example:
+        >>> from ibca_lightning.data.tables.labels import parse_label
+        >>> [parse_label(text) for text in ("1", "0.0", "-1", "", "NaN", "yes")]
+        [1, 0, -1, -1, -1, None]
     """
     value = _COMMON.get(text)
     if value is not None:
@@ -57,6 +62,14 @@ def find_label_columns(sheet: Sheet, others: Sequence[str]) -> tuple[list[str], 
 
     Raises:
         InputError: If most values of a column are 0, 1, -1 or blank and some are not, or no column is a label.
+
+    Example:
+        >>> from ibca_lightning.data.tables.labels import find_label_columns
+        >>> from ibca_lightning.data.tables.sheet import Sheet
+        >>> rows = [["a.png", "63", "1", "0"], ["b.png", "58", "0", "0"], ["c.png", "71", "", "0"]]
+        >>> sheet = Sheet("train.csv", ["image", "age", "drusen", "scar"], rows, lines=[2, 3, 4])
+        >>> find_label_columns(sheet, others=["image"])  # no scar was ever seen: a label, perhaps, but not to learn
+        (['drusen'], ['scar'])
     """
     labels, constant = [], []
     for name in sheet.header:
@@ -94,6 +107,16 @@ def read_labels(sheet: Sheet, class_names: Sequence[str]) -> NDArray[np.int8]:
 
     Raises:
         InputError: If a column is absent or a value is no label.
+
+    Example:
+        >>> from ibca_lightning.data.tables.labels import read_labels
+        >>> from ibca_lightning.data.tables.sheet import Sheet
+        >>> sheet = Sheet("train.csv", ["image", "drusen"], [["a.png", "1"], ["b.png", ""]], lines=[2, 3])
+        >>> read_labels(sheet, ["drusen"]).tolist()  # a blank is unknown
+        [[1], [-1]]
+        >>> read_labels(Sheet("train.csv", ["drusen"], [["2"]], lines=[7]), ["drusen"])
+        Traceback (most recent call last):
+        ibca_lightning...InputError: 0, 1, -1 or blank in column 'drusen' of train.csv, line 7, got '2'; correct ...
     """
     require_columns(sheet, class_names)
     labels = np.empty((len(sheet), len(class_names)), dtype=np.int8)

@@ -32,6 +32,14 @@ def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
 
     Unpackers often double a folder (`images/images`): for each candidate that is tried first.
 
+    Args:
+        root: The folder of the data set.
+        candidates: Paths relative to it, in POSIX form, the best one first.
+        fix: What to do, for the message.
+
+    Returns:
+        The path, with the root before it.
+
     Raises:
         InputError: If none does, with `fix` as what to do.
     """
@@ -44,6 +52,14 @@ def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
 
 def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
     """Return those of some folders below a root that exist, relative to it, a doubled one before it.
+
+    Args:
+        root: The folder of the data set.
+        candidates: Folders relative to it, in POSIX form.
+        fix: What to do, for the message.
+
+    Returns:
+        One folder or more.
 
     Raises:
         InputError: If none does, with `fix` as what to do.
@@ -80,6 +96,19 @@ def find_pictures(
 
     Raises:
         InputError: If there is no file for an id.
+
+    Example:
+        >>> import os, tempfile
+        >>> from ibca_lightning.data.tables.paths import absent, find_pictures
+        >>> from ibca_lightning.data.tables.sheet import Sheet
+        >>> sheet = Sheet("train.csv", ["id"], [["7"], ["8.jpg"]], lines=[2, 3])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("7.png", "8.jpg"):
+        ...         open(os.path.join(folder, name), "w").close()
+        ...     names = find_pictures(sheet, sheet.column("id"), folder)
+        ...     gone = absent(folder, [*names, "9.png"])
+        >>> names, gone  # the third of the files asked for is not there
+        (['7.png', '8.jpg'], [2])
     """
     entries: dict[str, str] = {}
     for part in below:
@@ -106,6 +135,9 @@ def missing(expected: Sequence[str], fix: str) -> InputError:
     Args:
         expected: Each of them, with file and line.
         fix: What to do.
+
+    Returns:
+        The error, to be raised.
     """
     more = f", as on {len(expected) - 1} further lines" if len(expected) > 1 else ""
     further = [InputError(each, "nothing there", fix) for each in expected[1:]]
@@ -130,6 +162,14 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
 
     Raises:
         InputError: If the path is blank, holds `..`, or is absolute and outside the root.
+
+    Example:
+        >>> from ibca_lightning.data.tables.paths import inside
+        >>> inside("./train//a.png", root="data", folder="data", where="train.csv, line 2")
+        'train/a.png'
+        >>> inside("../a.png", root="data", folder="data", where="train.csv, line 3")
+        Traceback (most recent call last):
+        ibca_lightning...InputError: a path below data in train.csv, line 3, got '../a.png'; write a path without '..'
     """
     if _PLAIN.fullmatch(name):
         return name

@@ -20,6 +20,12 @@ class Sheet:
         header: Column names; at most one is blank (an index written by pandas).
         rows: The values of each row, as long as the header.
         lines: The line in the file, counted from 1, on which each row begins.
+
+    Example:
+        >>> from ibca_lightning.data.tables.sheet import Sheet
+        >>> sheet = Sheet("train.csv", ["image", "patient"], [["a.png", "0012"], ["b.png", "0013"]], lines=[2, 4])
+        >>> sheet.column("patient"), sheet.take([1]).where(0)
+        (['0012', '0013'], 'train.csv, line 4')
     """
 
     file: str
@@ -71,6 +77,18 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
     Raises:
         InputError: If the file is missing, empty, binary, has a header only, a column twice, or a row that is too
             long or too short.
+
+    Example:
+        >>> import os, tempfile
+        >>> from ibca_lightning.data.tables.sheet import read_sheet
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "train.csv")
+        ...     with open(path, "w") as file:
+        ...         for line in ("image;drusen", "", "a.png;1", "b.png;0"):  # semicolons, and a blank line
+        ...             print(line, file=file)
+        ...     sheet = read_sheet(path)
+        >>> sheet.header, sheet.rows, sheet.lines
+        (['image', 'drusen'], [('a.png', '1'), ('b.png', '0')], [3, 4])
     """
     text = _read_text(path)
     first = text.lstrip("\r\n").partition("\n")[0]

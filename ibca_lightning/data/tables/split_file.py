@@ -37,6 +37,23 @@ def write_splits(path: str | os.PathLike[str], tables: Mapping[str, Table]) -> N
 
     Raises:
         InputError: If the file holds other splits: a run that goes on must not validate on what it has trained on.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from ibca_lightning.data.tables.split_file import write_splits
+        >>> from ibca_lightning.data.tables.table import Table, encode
+        >>> labels = np.zeros((1, 1), dtype=np.int8)
+        >>> train, val = (
+        ...     Table("t.csv", "pictures", np.array([at]), encode([f"{at}.png"]), labels, encode([f"p{at}"]))
+        ...     for at in (2, 3)
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "splits.csv")
+        ...     write_splits(path, {"train": train, "val": val})
+        ...     path.read_text().split()
+        ['id,group,split', '2.png,p2,train', '3.png,p3,val']
     """
     rows = [COLUMNS, *split_rows(tables)]
     if os.path.exists(path):

@@ -38,6 +38,19 @@ def split_groups(
 
     Raises:
         InputError: If there are fewer groups than parts.
+
+    Example:
+        Six pictures of three patients, two of whom have the label: no patient is cut, and each part gets one of them.
+
+        >>> import numpy as np
+        >>> from ibca_lightning.data.tables.splits import split_groups
+        >>> patients = np.array([b"p1", b"p1", b"p1", b"p2", b"p3", b"p3"])
+        >>> labels = np.array([[1], [0], [0], [0], [1], [0]], dtype=np.int8)
+        >>> train, val = split_groups(patients, labels, [0.6, 0.4], seed=0)
+        >>> {str(name) for name in patients[train]} & {str(name) for name in patients[val]}
+        set()
+        >>> int(labels[train].sum()), int(labels[val].sum())
+        (1, 1)
     """
     names, code = np.unique(groups, return_inverse=True)
     if len(names) < len(fractions):
@@ -81,6 +94,16 @@ def split_fold(
 
     Raises:
         InputError: If there is no such fold, or there are fewer groups than folds.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.data.tables.splits import split_fold
+        >>> patients, labels = np.array([b"p1", b"p2", b"p3", b"p4"]), np.array([[1], [1], [0], [0]], dtype=np.int8)
+        >>> turns = [split_fold(patients, labels, fold, folds=2, seed=0) for fold in (0, 1)]
+        >>> [sorted(int(row) for part in turn for row in part) for turn in turns]  # each turn has every row
+        [[0, 1, 2, 3], [0, 1, 2, 3]]
+        >>> bool((turns[0][1] == turns[1][0]).all())  # what validates in one turn of two trains in the other
+        True
     """
     if folds < 2:
         raise InputError("data.folds of 2 or more", folds, "correct the value")
@@ -124,6 +147,14 @@ def keep_share(groups: NDArray[np.bytes_], labels: NDArray[np.int8], fraction: f
 
     Raises:
         InputError: If the fraction is out of range, or there is one group only.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibca_lightning.data.tables.splits import keep_share
+        >>> patients, labels = np.array([b"p1", b"p1", b"p2", b"p2"]), np.array([[1], [0], [1], [0]], dtype=np.int8)
+        >>> rows = keep_share(patients, labels, fraction=0.5, seed=0)
+        >>> len(rows), len(set(patients[rows]))  # both pictures of one patient
+        (2, 1)
     """
     if not 0 < fraction <= 1:
         raise InputError("data.train_fraction above 0 and up to 1", fraction, "correct the value")

@@ -158,6 +158,7 @@ def build_table(
 
     Raises:
         InputError: With file and line, where a row is wrong.
+        ValueError: If `labels` are not (N, L).
     """
     labels = read_labels(sheet, class_names) if labels is None else labels
     if labels.shape != (len(sheet), len(class_names)):

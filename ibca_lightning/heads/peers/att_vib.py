@@ -47,6 +47,16 @@ class AttVIBHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import AttVIBHead
+        >>> head = AttVIBHead(channels=8, num_labels=3, latent=4)
+        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
+        >>> output.logits.shape, list(output.losses)
+        (torch.Size([2, 3]), ['bottleneck'])
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
     """
 
     def __init__(self, channels: int, num_labels: int, latent: int = 256, beta: float = 0.01, width: int = 0) -> None:

@@ -66,6 +66,16 @@ class CGMVAEHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import CGMVAEHead
+        >>> head = CGMVAEHead(channels=8, num_labels=3, latent=4, embedding=16)
+        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
+        >>> output.logits.shape, sorted(output.losses)
+        (torch.Size([2, 3]), ['contrast', 'kl', 'label', 'sample'])
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
     """
 
     def __init__(
@@ -168,7 +178,16 @@ def _bounded(log_variance: Tensor) -> Tensor:
 
 
 def gaussian_log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log density of diagonal Gaussians: (..., D) each, broadcast, to (...)."""
+    """Log density of diagonal Gaussians.
+
+    Args:
+        z: Points (..., D).
+        mean: (..., D), and all three are broadcast.
+        log_variance: Logarithms of the variances (..., D).
+
+    Returns:
+        (...), the sum over D.
+    """
     squares = (z - mean).square() * (-log_variance).exp()
     return -0.5 * (log_variance + squares + math.log(2 * math.pi)).sum(-1)
 

@@ -54,6 +54,16 @@ class CTranHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import CTranHead
+        >>> head = CTranHead(channels=8, num_labels=3, width=16)
+        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
+        >>> output.logits.shape, list(output.losses)
+        (torch.Size([2, 3]), ['label_mask'])
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
     """
 
     def __init__(

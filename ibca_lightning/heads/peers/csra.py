@@ -31,6 +31,16 @@ class CSRAHead(Head):
 
     Raises:
         InputError: `width` is negative.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import CSRAHead
+        >>> head = CSRAHead(channels=8, num_labels=3, temperature=0.0)  # attends to all places alike
+        >>> output = head(torch.rand(2, 8, 2, 2))
+        >>> output.attention[0, 0].tolist()
+        [[0.25, 0.25], [0.25, 0.25]]
+        >>> torch.allclose(output.contribution.sum((2, 3)), output.logits)  # the logit has no bias
+        True
     """
 
     def __init__(

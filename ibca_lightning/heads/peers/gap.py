@@ -24,6 +24,18 @@ class GAPHead(Head):
 
     Raises:
         InputError: `width` is negative.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import GAPHead
+        >>> head = GAPHead(channels=8, num_labels=3)
+        >>> output = head(torch.rand(2, 8, 6, 5))  # the maps of two pictures
+        >>> output.logits.shape, output.attention.shape
+        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]))
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
+        >>> torch.allclose(output.contribution.sum((2, 3)) + head.linear.bias, output.logits, atol=1e-4)
+        True
     """
 
     def __init__(self, channels: int, num_labels: int, width: int = 0) -> None:

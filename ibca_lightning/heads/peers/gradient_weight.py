@@ -19,6 +19,15 @@ def weigh_gradient(logits: Tensor, weight: Tensor) -> Tensor:
 
     Returns:
         (B, L), bit for bit the logits.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.peers.gradient_weight import weigh_gradient
+        >>> logits = torch.tensor([[1.0, 2.0]], requires_grad=True)
+        >>> weighed = weigh_gradient(logits, torch.tensor([[1.0, 0.5]]))
+        >>> weighed.sum().backward()
+        >>> weighed.tolist(), logits.grad.tolist()
+        ([[1.0, 2.0]], [[1.0, 0.5]])
     """
     constant = logits.detach()
     return constant + weight.detach().to(logits.dtype) * (logits - constant)

@@ -50,6 +50,15 @@ class IDAHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import IDAHead
+        >>> output = IDAHead(channels=8, num_labels=3, num_heads=2, width=0)(torch.rand(2, 8, 6, 5))
+        >>> output.logits.shape, output.contribution is None
+        (torch.Size([2, 3]), True)
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
     """
 
     def __init__(

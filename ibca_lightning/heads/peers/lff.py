@@ -53,6 +53,16 @@ class LfFHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import LfFHead
+        >>> head, maps = LfFHead(channels=8, num_labels=3), torch.rand(2, 8, 6, 5)
+        >>> output = head(maps, labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
+        >>> output.logits.shape, list(output.losses)
+        (torch.Size([2, 3]), ['biased'])
+        >>> torch.equal(output.logits, head.debiased(maps).logits)  # labels change gradients, never logits
+        True
     """
 
     def __init__(self, channels: int, num_labels: int, q: float = 0.7, width: int = 0) -> None:
@@ -87,6 +97,15 @@ class ShareOfLargest(nn.Module):
     Args:
         num_labels: L.
         decay: In [0, 1]; of the largest, each time that its class and value are in a batch.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.peers.lff import ShareOfLargest
+        >>> share = ShareOfLargest(num_labels=1)  # below: two losses of positives, then one of a negative
+        >>> share(torch.tensor([[2.0], [1.0], [3.0]]), torch.tensor([[1], [1], [0]]))
+        tensor([[1.0000],
+                [0.5000],
+                [1.0000]])
     """
 
     largest: Tensor
@@ -140,5 +159,11 @@ def generalised_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tenso
 
     Returns:
         (B, L), one term a label; those of unknown labels are to be left out.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.peers.lff import generalised_cross_entropy
+        >>> generalised_cross_entropy(torch.tensor([[0.0]]), torch.tensor([[1]]), q=1.0)  # 1 - p, and p = 0.5
+        tensor([[0.5000]])
     """
     return -torch.expm1(q * log_probability_of_truth(logits, labels)) / q

@@ -26,6 +26,15 @@ class MILAttentionHead(Head):
 
     Raises:
         InputError: `width` is negative.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import MILAttentionHead
+        >>> output = MILAttentionHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5))
+        >>> output.logits.shape, output.attention.shape
+        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]))
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
     """
 
     def __init__(self, channels: int, num_labels: int, init_std: float = 0.02, width: int = 0) -> None:

@@ -41,6 +41,16 @@ class MLDecoderHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import MLDecoderHead
+        >>> output = MLDecoderHead(channels=8, num_labels=4, width=16, groups=2)(torch.rand(2, 8, 6, 5))
+        >>> output.logits.shape, output.attention.shape
+        (torch.Size([2, 4]), torch.Size([2, 4, 6, 5]))
+        >>> maps = output.attention
+        >>> torch.equal(maps[:, 0], maps[:, 1]), torch.equal(maps[:, 1], maps[:, 2])  # groups: labels 0, 1 and 2, 3
+        (True, False)
     """
 
     queries: Tensor

@@ -1,4 +1,7 @@
-"""A learnt projection of the feature map in front of a head that has none of its own in its paper."""
+"""A learnt projection of the feature map in front of a head that has none of its own in its paper.
+
+Shapes: B images, C channels, H x W positions: (B, C, H, W) to (B, width, H, W).
+"""
 
 from torch import nn
 

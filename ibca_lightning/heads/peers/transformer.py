@@ -29,6 +29,14 @@ class MultiHeadAttention(nn.Module):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads.peers.transformer import MultiHeadAttention
+        >>> tokens, places = torch.rand(2, 3, 8), torch.rand(2, 30, 8)
+        >>> answers, maps = MultiHeadAttention(width=8, num_heads=2)(tokens, places, places)
+        >>> answers.shape, maps.shape, torch.allclose(maps.sum(-1), torch.ones(2, 3))
+        (torch.Size([2, 3, 8]), torch.Size([2, 3, 30]), True)
     """
 
     def __init__(self, width: int, num_heads: int, dropout: float = 0.0, bias: bool = True) -> None:
@@ -116,7 +124,17 @@ class ReadBlock(nn.Module):
     def forward(
         self, x_BTC: Tensor, key_BNC: Tensor, value_BNC: Tensor, query_BTC: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Read; `query_BTC` asks in the place of x, where given. Returns the new x and the maps (B, T, N)."""
+        """Read once.
+
+        Args:
+            x_BTC: The tokens, to which the answers are added.
+            key_BNC: What they are compared with.
+            value_BNC: What is averaged.
+            query_BTC: What asks; None: the tokens themselves.
+
+        Returns:
+            The new tokens (B, T, C), and the maps (B, T, N), float32, each sums to 1.
+        """
         answer_BTC, attention_BTN = self.attention(x_BTC if query_BTC is None else query_BTC, key_BNC, value_BNC)
         return self.add(x_BTC, answer_BTC), attention_BTN
 
@@ -140,7 +158,15 @@ class MixBlock(nn.Module):
         self.add = _AddAndFeed(width, ffn, dropout)
 
     def forward(self, x_BNC: Tensor, query_BNC: Tensor | None = None) -> Tensor:
-        """Mix; `query_BNC` asks and is compared with in the place of x, where given. Returns the new x."""
+        """Mix once.
+
+        Args:
+            x_BNC: The tokens, which are averaged and to which the answers are added.
+            query_BNC: What asks and is compared with; None: the tokens themselves.
+
+        Returns:
+            The new tokens (B, N, C).
+        """
         answer_BNC = self.attention.mix(x_BNC if query_BNC is None else query_BNC, x_BNC)
         mixed_BNC: Tensor = self.add(x_BNC, answer_BNC)
         return mixed_BNC
@@ -174,6 +200,12 @@ def dropout_layer(share: float) -> nn.Dropout:
 
 def feed_forward(width: int, hidden: int, dropout: float, activation: nn.Module) -> nn.Sequential:
     """Two linear layers with an activation and dropout between them.
+
+    Args:
+        width: C, of what comes and goes.
+        hidden: Channels >= 1 between the layers.
+        dropout: In [0, 1).
+        activation: Behind the first layer.
 
     Raises:
         InputError: There are no hidden channels, or the dropout is out of its range.

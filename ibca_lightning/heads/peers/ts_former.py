@@ -46,6 +46,15 @@ class TSFormerHead(Head):
 
     Raises:
         InputError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from ibca_lightning.heads import TSFormerHead
+        >>> output = TSFormerHead(channels=8, num_labels=3, width=16)(torch.rand(2, 8, 6, 5))
+        >>> output.logits.shape, output.attention.shape
+        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]))
+        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
+        True
     """
 
     def __init__(
