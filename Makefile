@@ -59,9 +59,9 @@ lint: $(DONE)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Off line. A warning, such as a link that leads nowhere, is an error.
+# Off line. A warning, such as a link that leads nowhere, is an error (with --quiet it would not be).
 docs: $(DONE)  ## a site of the pages and the reference of all classes, in .docs/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .docs/mkdocs.yml
 	@echo "open .docs/site/index.html"
 
 bench: $(DONE)  ## speed on this machine: pictures a second, share of the head, start-up times

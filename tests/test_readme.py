@@ -1,4 +1,4 @@
-"""README.md is one page, every room has one, every link leads somewhere, and the code they show is what the suite runs."""
+"""README.md is one page, every room has one, every link leads somewhere, and the code they show is tested."""
 
 import re
 from pathlib import Path
