@@ -16,7 +16,7 @@ FOLDS ?=
 OPTIONS ?=
 RECIPE = --config $(EXPERIMENT) $(if $(MAPS),--data.root $(MAPS)) $(OPTIONS)
 
-.PHONY: help install demo tune compare test lint bench bench-gpu
+.PHONY: help install demo tune compare test lint docs bench bench-gpu
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -59,6 +59,11 @@ lint: $(DONE)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Off line. A warning, such as a link that leads nowhere, is an error (with --quiet it would not be).
+docs: $(DONE)  ## a site of the pages and the reference of all classes, in .docs/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .docs/mkdocs.yml
+	@echo "open .docs/site/index.html"
 
 bench: $(DONE)  ## speed on this machine: pictures a second, share of the head, start-up times
 	$(BIN)/python -m tests.bench
