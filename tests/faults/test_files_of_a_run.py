@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.metrics import evaluation
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
+from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.prediction_files import PredictionFiles
 from tests.command_line import contents, done, experiment, ibca, refused, rows, written
@@ -159,7 +159,7 @@ class Refusing:
 @pytest.fixture(params=REFUSALS)
 def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], str]:
     def apply(room: int) -> str:
-        whole_text = evaluation._whole
+        whole_text = whole_file.whole_text
         number = REFUSALS[request.param]
 
         class Opened:
@@ -172,7 +172,7 @@ def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             def __exit__(self, *error: Any) -> Any:
                 return self.inner.__exit__(*error)
 
-        monkeypatch.setattr(evaluation, "_whole", Opened)
+        monkeypatch.setattr(whole_file, "whole_text", Opened)
         return os.strerror(number)
 
     return apply

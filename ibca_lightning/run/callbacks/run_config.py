@@ -8,7 +8,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.whole_files import write_text
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -33,8 +33,7 @@ class SaveRunConfig(SaveConfigCallback):
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(yaml.safe_load(text))
         if stage == "fit" and not self.path.exists():
-            with whole(self.path) as part:
-                part.write_text(text, encoding="utf-8")
+            write_text(self.path, text)
 
 
 def resolved_yaml(parser: LightningArgumentParser, config: Any) -> str:
