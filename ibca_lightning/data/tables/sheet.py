@@ -1,4 +1,7 @@
-"""A CSV file as text: header, rows, and the line each row stands on."""
+"""A CSV file as text: header, rows, and the line each row stands on.
+
+Our own on purpose: pandas takes `NA` or `007` for something else, and cannot say "line 12".
+"""
 
 import csv
 import gzip
