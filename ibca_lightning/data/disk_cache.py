@@ -1,6 +1,6 @@
 """Pictures as they are before augmentation, kept in a file that processes, runs and data sets share.
 
-Our own on purpose: it finds a picture by content, outlives a killed writer and is read as fast as memory (tests/bench).
+Our own on purpose: it finds a picture by its content, and a writer that is killed does it no harm.
 """
 
 import fcntl

@@ -1,6 +1,6 @@
 """A CSV file as text: header, rows, and the line each row stands on.
 
-Our own on purpose: pandas takes `NA` or `007` for something else, and cannot say "line 12".
+Our own on purpose: every cell stays the text it is (`007`, `NA`), and an error can say "line 12".
 """
 
 import csv
