@@ -8,8 +8,9 @@ import torch
 import yaml
 
 from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.evaluation import SampleFacts, evaluate, write_evaluation
+from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
 from ibca_lightning.metrics.store import Stored
+from ibca_lightning.run.result_files import write_evaluation
 from tests.use.test_gallery import checkpoint
 
 EVIL = '<b>&"\'</td><script>document.title="evil"</script>'

@@ -6,7 +6,6 @@ what is asked for by `--reference`, `--without` and `--cost` is computed. With o
 adds the AP of each class as `AP/<class>`, a table with one row a method stands first.
 """
 
-import csv
 import json
 import statistics
 import sys
@@ -24,7 +23,7 @@ from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
-from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.system.yaml_text import load
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
@@ -72,14 +71,9 @@ def compare(arguments: list[str]) -> int:
         folder = Path(options.output)
         write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
         for name, lines in files.items():
-            write_whole(folder / name, partial(_write_csv, lines))
+            write_whole(folder / name, partial(write_csv, rows=lines))
     write_out(text)
     return 0
-
-
-def _write_csv(lines: list[list[Any]], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def _runs_below(folder: Path) -> list[Path]:

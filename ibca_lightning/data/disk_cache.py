@@ -1,13 +1,16 @@
-"""Pictures as they are before augmentation, kept in a file that processes, runs and data sets share."""
+"""Pictures as they are before augmentation, kept in a file that processes, runs and data sets share.
+
+Our own on purpose: it finds a picture by its content, and a writer that is killed does it no harm.
+"""
 
 import fcntl
 import hashlib
 import mmap
 import os
 import shutil
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -30,6 +33,7 @@ _ENTRY = np.dtype(
         ("check", "<u8"),
     ]
 )
+_BLOCK = 1 << 18  # entries that are read at once
 _SALT = np.uint64(0x9E3779B97F4A7C15)  # an entry of zeros, as a crash of the machine may leave it, is no entry
 
 
@@ -71,9 +75,7 @@ class DiskCache:
         self.folder = os.path.join(folder, "-".join([f"{layout.image_size}px", *steps, *masks, version]))
         self.layout = layout
         digests = b"".join(hashlib.blake2b(path, digest_size=8).digest() for path in paths)
-        ids = np.frombuffer(digests, dtype="<u8")
-        self._files, self._order = ids, np.argsort(ids, kind="stable")
-        self._ids = ids[self._order]
+        self._ids, self._number = np.unique(np.frombuffer(digests, dtype="<u8"), return_inverse=True)
         self._opened: _Opened | None = None
         try:
             os.makedirs(self.folder, exist_ok=True)
@@ -85,7 +87,7 @@ class DiskCache:
                 error.strerror or error,
                 "set data.cache_dir, or cache: none",
             ) from None
-        needed = int((opened.slot < 0).sum()) * layout.bytes
+        needed = int((opened.entries < 0).sum()) * layout.bytes
         if needed > free:
             raise InputError(
                 f"{needed / 1e9:.1f} GB of free space for the cache in {self.folder}",
@@ -102,10 +104,10 @@ class DiskCache:
         before = Signature.of(files)
         if before is None:
             return make()
-        opened = self._open()
-        record = opened.read(row, before)
+        opened, number = self._open(), int(self._number[row])
+        record = opened.read(number, before)
         if record is None and opened.refresh():
-            record = opened.read(row, before)
+            record = opened.read(number, before)
         if record is not None:
             return self.layout.unpack(record)
         content = _content(files)
@@ -118,7 +120,7 @@ class DiskCache:
             new = self.layout.pack(prepared)
         # A file that changed while it was read is not kept.
         if Signature.of(files) == before and (new is not None or before.settled):
-            self._keep(opened, self._files[row], before, content, new)
+            self._keep(opened, self._ids[number], before, content, new)
         return prepared
 
     def _keep(
@@ -132,17 +134,16 @@ class DiskCache:
         try:
             with opened.locked():
                 opened.refresh()
-                entry = np.zeros(1, dtype=_ENTRY)
-                entry["files"], entry["content"] = files, content
-                entry["signature"] = signature.words if signature.settled else 0
                 found = opened.find(content)  # another process may have been faster
                 if found is not None:
-                    entry["slot"], entry["sum"] = found[0], _sum(found[1])
+                    slot, total = found[0]["slot"], found[0]["sum"]
                 elif record is not None:
-                    entry["slot"], entry["sum"] = opened.slots, _sum(record)
-                    opened.write(opened.slots, record)
+                    slot, total = opened.slots, _sum(record)
+                    opened.write(slot, record)
                 else:
                     return
+                words = signature.words if signature.settled else (0, 0)
+                entry = np.array([(files, words, content, slot, total, 0)], dtype=_ENTRY)
                 entry["check"] = _check(entry)
                 opened.append(entry)
                 opened.refresh()
@@ -156,7 +157,7 @@ class DiskCache:
     def _open(self) -> "_Opened":
         # Each process opens the files for itself: locks and positions belong to what was opened.
         if self._opened is None or self._opened.process != os.getpid():
-            self._opened = _Opened(self.folder, self.layout.bytes, self._ids, self._order)
+            self._opened = _Opened(self.folder, self.layout.bytes, self._ids)
         return self._opened
 
     def __getstate__(self) -> dict[str, Any]:
@@ -164,29 +165,33 @@ class DiskCache:
 
 
 class _Opened:
-    """The files as one process has them open, and what it has read of the index.
+    """The files as one process has them open, and where in the index it finds what.
+
+    Of the index 12 bytes an entry are held, sorted by content in runs of falling length that grow together, so that a
+    content among millions is found in microseconds.
+
+    Args:
+        folder: Of the two files.
+        size: Bytes of a slot.
+        ids: (N,) uint64, sorted, the hashes of the files whose pictures are wanted.
 
     Attributes:
         process: The process.
-        slot: (N,) int64, the slot of each row, -1 where there is none.
+        entries: (N,) int64, the last entry of each of these files, -1 where there is none.
         slots: Number of slots in use.
     """
 
-    def __init__(self, folder: str, size: int, ids: NDArray[np.uint64], order: NDArray[np.intp]) -> None:
+    def __init__(self, folder: str, size: int, ids: NDArray[np.uint64]) -> None:
         self.process = os.getpid()
-        self._size, self._ids, self._order = size, ids, order
+        self._size, self._ids = size, ids
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         self._index = os.open(os.path.join(folder, "index.bin"), flags, 0o666)
         self._pictures = os.open(os.path.join(folder, "pictures.bin"), flags, 0o666)
         self._map: mmap.mmap | None = None
         self._seen = 0  # entries of the index
+        self._runs: list[tuple[NDArray[np.uint64], NDArray[np.uint32]]] = []  # first words of contents, and entries
         self.slots = 0
-        self.slot = np.full(len(ids), -1, dtype=np.int64)
-        self._signature = np.zeros((len(ids), 2), dtype=np.uint64)
-        self._sum = np.zeros(len(ids), dtype=np.uint64)
-        # Of all entries, first word of the content, slot and sum.
-        self._contents, self._places, self._sums = array("Q"), array("Q"), array("Q")
-        self._second = array("Q")
+        self.entries = np.full(len(ids), -1, dtype=np.int64)
         self.refresh()
 
     def __del__(self) -> None:
@@ -196,56 +201,59 @@ class _Opened:
 
     def refresh(self) -> bool:
         """Read what was appended to the index since the last time; return whether there was anything."""
-        whole = os.fstat(self._index).st_size // _ENTRY.itemsize
-        if whole <= self._seen:
-            return False
-        data = os.pread(self._index, (whole - self._seen) * _ENTRY.itemsize, self._seen * _ENTRY.itemsize)
-        entries = np.frombuffer(data[: len(data) // _ENTRY.itemsize * _ENTRY.itemsize], dtype=_ENTRY)
-        self._seen += len(entries)
-        entries = entries[_check(entries) == entries["check"]]
-        if len(entries):
+        before = self._seen
+        while len(entries := self._read(self._seen, _BLOCK)):
+            numbers = np.arange(self._seen, self._seen + len(entries))
+            self._seen += len(entries)
+            whole = _check(entries) == entries["check"]
+            entries, numbers = entries[whole], numbers[whole]
+            if not len(entries):
+                continue
             self.slots = max(self.slots, int(entries["slot"].max()) + 1)
-        for column, values in (
-            (self._contents, entries["content"][:, 0]),
-            (self._second, entries["content"][:, 1]),
-            (self._places, entries["slot"]),
-            (self._sums, entries["sum"]),
-        ):
-            column.frombytes(np.ascontiguousarray(values).tobytes())
-        if not len(self._ids):
-            return True
-        at = np.minimum(np.searchsorted(self._ids, entries["files"]), len(self._ids) - 1)
-        mine = self._ids[at] == entries["files"]
-        rows = self._order[at[mine]]
-        # In order, so that the last entry of a row stays.
-        self.slot[rows] = entries["slot"][mine]
-        self._signature[rows] = entries["signature"][mine]
-        self._sum[rows] = entries["sum"][mine]
-        return True
+            words, places = entries["content"][:, 0], numbers.astype(np.uint32)
+            while self._runs and len(self._runs[-1][0]) <= 2 * len(words):
+                earlier = self._runs.pop()
+                words, places = np.concatenate([earlier[0], words]), np.concatenate([earlier[1], places])
+            order = np.argsort(words, kind="stable")  # of one content the newest stays last
+            self._runs.append((words[order], places[order]))
+            if len(self._ids):
+                at = np.minimum(np.searchsorted(self._ids, entries["files"]), len(self._ids) - 1)
+                mine = self._ids[at] == entries["files"]
+                self.entries[at[mine]] = numbers[mine]  # in order, so that the last one stays
+        return self._seen > before
 
-    def read(self, row: int, signature: Signature) -> NDArray[np.uint8] | None:
-        """Return the record of a row, if its files are as they were."""
-        if self.slot[row] < 0 or not np.array_equal(self._signature[row], signature.words):
+    def read(self, number: int, signature: Signature) -> NDArray[np.uint8] | None:
+        """Return the record of the files at a place of `ids`, if they are as they were."""
+        if self.entries[number] < 0:
             return None
-        return self._record(int(self.slot[row]), int(self._sum[row]))
+        entry = self._read(int(self.entries[number]), 1)
+        return self._record(entry[0]) if np.array_equal(entry["signature"][0], signature.words) else None
 
-    def find(self, content: NDArray[np.uint64]) -> tuple[int, NDArray[np.uint8]] | None:
-        """Return slot and record of a content, the newest first."""
-        for at in np.flatnonzero(np.frombuffer(self._contents, np.uint64) == content[0])[::-1]:
-            record = self._record(self._places[at], self._sums[at])
-            if self._second[at] == int(content[1]) and record is not None:
-                return self._places[at], record
+    def find(self, content: NDArray[np.uint64]) -> tuple[np.void, NDArray[np.uint8]] | None:
+        """Return entry and record of a content, the newest first."""
+        for words, places in reversed(self._runs):
+            same = slice(np.searchsorted(words, content[0], "left"), np.searchsorted(words, content[0], "right"))
+            for place in places[same][::-1]:
+                entry = self._read(int(place), 1)[0]
+                record = self._record(entry)
+                if entry["content"][1] == content[1] and record is not None:
+                    return entry, record
         return None
 
-    def _record(self, slot: int, total: int) -> NDArray[np.uint8] | None:
-        end = (slot + 1) * self._size
+    def _read(self, at: int, count: int) -> NDArray[Any]:
+        """Whole entries of the index from one on, as many as there are up to a count."""
+        data = os.pread(self._index, count * _ENTRY.itemsize, at * _ENTRY.itemsize)
+        return np.frombuffer(data, _ENTRY, len(data) // _ENTRY.itemsize)
+
+    def _record(self, entry: np.void) -> NDArray[np.uint8] | None:
+        start, end = (int(entry["slot"] + step) * self._size for step in (0, 1))
         if self._map is None or end > len(self._map):
             length = os.fstat(self._pictures).st_size
             if end > length:
                 return None
             self._map = mmap.mmap(self._pictures, length, access=mmap.ACCESS_READ)
-        record = np.frombuffer(self._map, np.uint8, self._size, slot * self._size)
-        return record if int(_sum(record)) == total else None
+        record = np.frombuffer(self._map, np.uint8, self._size, start)
+        return record if _sum(record) == entry["sum"] else None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -268,18 +276,13 @@ class _Opened:
 
 
 def _write_all(file: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, at)
-        view, at = view[written:], at + written
+    while data:
+        written = os.pwrite(file, data, at)
+        data, at = data[written:], at + written
 
 
 def _content(files: Sequence[str]) -> NDArray[np.uint64]:
-    parts = []
-    for file in files:
-        with open(file, "rb") as opened:
-            parts.append(hashed(opened.read()).tobytes())
-    return hashed(b"".join(parts))
+    return hashed(b"".join(hashed(Path(file).read_bytes()).tobytes() for file in files))
 
 
 def _sum(record: NDArray[np.uint8]) -> np.uint64:

@@ -1,4 +1,7 @@
-"""A DataLoader that lets the user's errors through."""
+"""A DataLoader that lets the user's errors through.
+
+Our own on purpose: that of torch wraps an error of a worker in a traceback, and cannot pass a broken picture over.
+"""
 
 import logging
 import random

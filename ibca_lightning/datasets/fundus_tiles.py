@@ -1,11 +1,9 @@
 """Cuts fundus photographs and their lesion masks into square tiles, and writes them as a table, pictures and masks."""
 
-import csv
 import os
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.pictures.masks import Bits, pack, resize_bits
 from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import whole_folder, write_csv
 
 # Where the field of view of IDRiD's camera lies, in parts of the width of a photograph: 275 to 3692 of 4288 pixels.
 _CENTRE, _WIDTH = 1984 / 4288, 3417 / 4288
@@ -122,36 +121,27 @@ def write_tiles(
     """
     if os.path.isdir(folder):
         return
-    part = f"{folder}.{uuid.uuid4().hex}.part"
     try:
-        for kind in ("images", "masks"):
-            os.makedirs(os.path.join(part, kind))
-        for split, photographs in splits.items():
-            with open(os.path.join(part, f"{split}.csv"), "w", newline="", encoding="utf-8") as file:
-                table = csv.writer(file)
-                table.writerow(["image", "source", *mask_names])
+        with whole_folder(folder) as part:
+            for kind in ("images", "masks"):
+                (part / kind).mkdir()
+            for split, photographs in splits.items():
+                rows: list[list[object]] = [["image", "source", *mask_names]]
                 for photograph in photographs:
                     for each in cut(photograph, tile, pixels):
                         _write(each, part)
-                        table.writerow([f"{each.name}.jpg", photograph.name, *map(int, each.labels)])
-        try:
-            os.rename(part, folder)
-        except OSError:
-            if not os.path.isdir(folder):  # otherwise another process was faster
-                raise
+                        rows.append([f"{each.name}.jpg", photograph.name, *map(int, each.labels)])
+                write_csv(part / f"{split}.csv", rows)
     except OSError as error:
         raise InputError(
             f"a folder that tiles can be written to at {folder}", error.strerror or error, "set data.tiles_dir"
         ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
-def _write(tile: Tile, folder: str) -> None:
+def _write(tile: Tile, folder: Path) -> None:
     image = cv2.cvtColor(tile.image, cv2.COLOR_RGB2BGR)
     for name, pixels, options in (
         (f"images/{tile.name}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]),
         (f"masks/{tile.name}.png", tile.bits, []),
     ):
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(cv2.imencode(os.path.splitext(name)[1], pixels, options)[1].tobytes())
+        (folder / name).write_bytes(cv2.imencode(os.path.splitext(name)[1], pixels, options)[1].tobytes())

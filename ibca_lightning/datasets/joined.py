@@ -57,7 +57,7 @@ class JoinedDataModule(MultiLabelDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """The classes of `label_space`; the sets are read with them from then on."""
+        """The classes of `label_space`."""
         if self._classes is None:
             spaces = [[s.label_aliases.get(name, name) for name in s.own_names] for s in self.sets.values()]
             if self.label_space == "union":
@@ -66,8 +66,6 @@ class JoinedDataModule(MultiLabelDataModule):
                 self._classes = intersection(spaces)
             else:
                 self._classes = list(self.label_space or [])
-            for each in self.sets.values():
-                each.label_space = list(self._classes)
         return list(self._classes)
 
     @property
@@ -115,8 +113,8 @@ class JoinedDataModule(MultiLabelDataModule):
         return {f".{name}": each.split_tables() for name, each in self._ready().items()}
 
     def _ready(self) -> dict[str, TableDataModule]:
-        _ = self.class_names
         for each in self.sets.values():
+            each.label_space = self.class_names
             each.trainer, each.augment = self.trainer, self.augment  # ibca check switches it off
         return self.sets
 

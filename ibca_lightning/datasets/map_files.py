@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ibca_lightning import __version__
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import write_json
 
 FORMAT = 1
 _RECORD = "maps.json"
@@ -119,7 +120,6 @@ def start_record(folder: str, record: MapsRecord) -> None:
         InputError: If the folder holds maps of another model, other data or other options.
     """
     path = Path(folder) / _RECORD
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         theirs, ours = (json.loads(json.dumps(asdict(each))) for each in (read_record(folder), record))
         for name in ours:
@@ -129,9 +129,7 @@ def start_record(folder: str, record: MapsRecord) -> None:
                     "give another --output, or the options they were written with",
                 )  # fmt: skip
         return
-    temporary = path.with_name(f".{_RECORD}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_json(path, asdict(record))
 
 
 def _short(value: object) -> str:

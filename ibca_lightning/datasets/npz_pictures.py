@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import uuid
 import zipfile
 import zlib
 from typing import Any
@@ -16,6 +15,7 @@ from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import whole
 
 
 class ArrayDataset(Dataset[dict[str, Any]]):
@@ -118,21 +118,15 @@ def unpack(archive: str, name: str, folder: str) -> str:
 
 
 def _write(packed: Any, path: str) -> None:
-    part = f"{path}.{uuid.uuid4().hex}.part"
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(part, "wb") as whole:
-            shutil.copyfileobj(packed, whole, 1 << 20)
-        os.replace(part, path)
+        with whole(path) as part, part.open("wb") as file:
+            shutil.copyfileobj(packed, file, 1 << 20)
     except OSError as error:
         raise InputError(
             f"a folder that unpacked pictures can be written to, for {path}",
             error.strerror or error,
             "make room, or set data.unpack_dir",
         ) from None
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
 
 
 def _damaged(archive: str, error: Exception) -> InputError:

@@ -33,7 +33,6 @@ class ODIR5K(TableDataModule):
     is a patient, with the labels N to O, as the challenge scores; the picture shows both eyes side by side, left first,
     which is the simplest of the ways to join them in use, and lets a heat map show which eye counts. These pictures
     are written once, below `pairs_dir`. They are twice as wide as high: `image_size: 512` or more, or `resize: pad`.
-    The challenge's score is `ibca_lightning.metrics.odir.odir_score`.
 
     Labels: N normal, D diabetes, G glaucoma, C cataract, A age-related macular degeneration, H hypertension, M myopia,
     O other.

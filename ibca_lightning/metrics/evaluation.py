@@ -1,15 +1,9 @@
-"""From gathered probabilities to the run's figures and files (`test_metrics.json`, `test_predictions.csv`)."""
+"""From gathered probabilities to the figures of a run (the content of `test_metrics.json`)."""
 
-import csv
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -20,7 +14,6 @@ from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import by_subgroup, calibration_figures, figures
 from ibca_lightning.metrics.store import Stored
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.whole_files import whole
 
 
 @dataclass
@@ -143,125 +136,3 @@ def evaluate(
                     )
     ids = [row[0] for row in rows]
     return Evaluation(name, result, ids, probabilities, labels, list(class_names), groups, stored.pairs)
-
-
-def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> None:
-    """Write what a test leaves, each file whole or not at all.
-
-    `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`; where pictures belong to groups,
-    `test_groups<suffix>.csv` (id, group); where there are masks, `test_localisation<suffix>.csv`: id, class and the
-    localisation figures of each pair of a picture and a class that has a lesion in it.
-
-    Args:
-        folder: Of the run.
-        evaluation: Of one test set.
-        suffix: `.NAME` where there are several test sets.
-    """
-    write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
-    write_predictions(
-        folder / f"test_predictions{suffix}.csv",
-        evaluation.ids,
-        evaluation.probabilities,
-        evaluation.class_names,
-        evaluation.labels,
-    )
-    groups, localisation = folder / f"test_groups{suffix}.csv", folder / f"test_localisation{suffix}.csv"
-    if evaluation.groups != evaluation.ids:
-        with _whole(groups) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([("id", "group"), *zip(evaluation.ids, evaluation.groups, strict=True)])
-    else:
-        groups.unlink(missing_ok=True)  # of an earlier test on other data
-    if evaluation.pairs:
-        _write_localisation(localisation, evaluation)
-    else:
-        localisation.unlink(missing_ok=True)
-
-
-def _write_localisation(path: Path, evaluation: Evaluation) -> None:
-    """One row a pair: every figure as `localisation.pair_figures` defines it; attention_gain is energy over uniform."""
-    columns = {name: values.double().tolist() for name, values in evaluation.pairs.items()}
-    with _whole(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "class", *columns])
-        for i, picture in enumerate(evaluation.ids):
-            for c, name in enumerate(evaluation.class_names):
-                cells = [values[i][c] for values in columns.values()]
-                if not all(map(math.isnan, cells)):
-                    writer.writerow([picture, name, *("" if math.isnan(cell) else f"{cell:.9g}" for cell in cells)])
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write plain data as JSON, whole or not at all; NaN is an error, for JSON has none."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with _whole(path) as file:
-        file.write(text + "\n")
-
-
-def write_predictions(
-    path: Path,
-    ids: Sequence[str],
-    probabilities: Tensor,
-    class_names: Sequence[str],
-    labels: Tensor | None = None,
-    thresholds: Sequence[float] | None = None,
-) -> None:
-    """Write one row a picture: `id`, a probability a class, then what else is given.
-
-    That is `label:<class>` with labels, and `decision:<class>` and `threshold:<class>` with thresholds. Nine
-    significant digits give back every float32 exactly, so figures recomputed from the file are the same.
-
-    Args:
-        path: The CSV file.
-        ids: N picture ids.
-        probabilities: (N, L) in [0, 1].
-        class_names: L names.
-        labels: (N, L) in {0, 1, -1}; None leaves their columns out.
-        thresholds: L of them; None leaves decisions out.
-    """
-    known = labels.tolist() if labels is not None else [[]] * len(ids)
-    with _whole(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(prediction_columns(class_names, labels is not None, bool(thresholds)))
-        for picture, row, label_row in zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True):
-            writer.writerow([picture, *digits(row), *label_row, *(decisions(row, thresholds) if thresholds else [])])
-
-
-def prediction_columns(class_names: Sequence[str], labelled: bool = True, decided: bool = True) -> list[str]:
-    """The header of a table of predictions, with the columns of labels and of decisions where asked for.
-
-    Example:
-        >>> from ibca_lightning.metrics.evaluation import prediction_columns
-        >>> prediction_columns(["drusen"])
-        ['id', 'drusen', 'label:drusen', 'decision:drusen', 'threshold:drusen']
-    """
-    known = [f"label:{name}" for name in class_names] if labelled else []
-    return ["id", *class_names, *known, *(decision_columns(class_names) if decided else [])]
-
-
-def digits(row: Sequence[float]) -> list[str]:
-    """Probabilities with the nine significant digits that give back every float32."""
-    return [f"{value:.9g}" for value in row]
-
-
-def decision_columns(class_names: Sequence[str]) -> list[str]:
-    """The header of what `decisions` gives."""
-    return [f"{what}:{name}" for what in ("decision", "threshold") for name in class_names]
-
-
-def decisions(row: Sequence[float], thresholds: Sequence[float]) -> list[str]:
-    """For each class 1 where its probability is above its threshold, else 0; then the thresholds.
-
-    Example:
-        >>> from ibca_lightning.metrics.evaluation import decisions
-        >>> decisions([0.7, 0.3], thresholds=[0.5, 0.3])  # found is what lies above the threshold, not at it
-        ['1', '0', '0.5', '0.3']
-    """
-    chosen = [str(int(value > threshold)) for value, threshold in zip(row, thresholds, strict=True)]
-    return chosen + [repr(float(threshold)) for threshold in thresholds]
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        yield file

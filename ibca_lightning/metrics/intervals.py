@@ -2,7 +2,8 @@
 
 Pictures of one patient are not independent: whole groups are drawn with replacement (Field and Welsh, JRSS B 2007), a
 sample then weighs as often as its group was drawn. Each class is sorted once; the resamples, as columns of weights,
-share the sorting, so that a thousand of them cost seconds.
+share the sorting, so that a thousand of them cost seconds. Our own on purpose: a library's
+bootstrap draws rows, not groups, and computes every figure anew for each resample.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

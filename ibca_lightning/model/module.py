@@ -21,8 +21,9 @@ from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.calibration import Calibration, calibrated, fit_calibration
+from ibca_lightning.metrics.columns import prediction_columns
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
-from ibca_lightning.metrics.evaluation import Evaluation, SampleFacts, evaluate, prediction_columns
+from ibca_lightning.metrics.evaluation import Evaluation, SampleFacts, evaluate
 from ibca_lightning.metrics.localisation import output_figures
 from ibca_lightning.metrics.store import EvaluationStore, Stored
 from ibca_lightning.metrics.thresholds import ThresholdRule, choose_thresholds, require_rule

@@ -16,6 +16,7 @@ from ibca_lightning.run.model_card import NAME, read_facts, without_paths
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.yaml_text import load
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -113,7 +114,7 @@ def read_run(folder: Path) -> Run:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:

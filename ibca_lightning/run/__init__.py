@@ -1,1 +1,1 @@
-"""A run: fit, validate and test through the Lightning CLI, its folder, loggers and callbacks."""
+"""Training and testing: what goes round a model in a run folder."""

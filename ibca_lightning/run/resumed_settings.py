@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from yaml import YAMLError
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.yaml_text import load
 
 _KEPT = {
     "model.optimizer": "the optimiser's state",
@@ -36,7 +37,10 @@ def changed_settings(run_dir: str, text: str) -> str | None:
     saved = Path(run_dir) / "config.yaml"
     if not saved.is_file():
         return None
-    before, now = (dict(_flat(yaml.safe_load(source))) for source in (saved.read_text(encoding="utf-8"), text))
+    try:
+        before, now = (dict(_flat(load(source))) for source in (saved.read_text(encoding="utf-8"), text))
+    except (OSError, ValueError, YAMLError) as error:
+        raise InputError(f"the configuration of a run in {saved}", type(error).__name__, "restore it") from error
     changed = []
     for key in dict.fromkeys([*before, *now]):
         old, new = (str(values.get(key, "unset")) for values in (before, now))

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.whole_files import write_text
 
 
 def wandb_mode(asked: str) -> str:
@@ -86,8 +86,7 @@ def _run_id(run_dir: str, goes_on: bool) -> str:
     if goes_on and path.is_file():
         return path.read_text(encoding="utf-8").strip()
     run_id = uuid.uuid4().hex[:8]
-    with whole(path) as part:
-        part.write_text(run_id, encoding="utf-8")
+    write_text(path, run_id)
     return run_id
 
 

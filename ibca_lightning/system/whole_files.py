@@ -1,11 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all: every file that a program reads later goes through here."""
 
+import csv
+import json
 import os
 import re
+import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
 from ibca_lightning.system.errors import InputError
 
@@ -37,8 +41,7 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
         False
         '{}'
     """
-    path = Path(path)
-    part = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # threads may write one file at the same time
+    path, part = Path(path), _part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -52,12 +55,67 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
             part.unlink()
 
 
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a folder likewise; where it is made meanwhile by another process, that one stays.
+
+    Args:
+        path: The folder, which is not there yet.
+
+    Yields:
+        A folder to write in.
+
+    Raises:
+        OSError: When it cannot be written there.
+    """
+    path, part = Path(path), _part(path)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        try:
+            part.rename(path)
+        except OSError:
+            if not path.is_dir():  # otherwise another process was faster
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def whole_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """Write UTF-8 text as `whole` does, line ends as they are given."""
+    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        yield file
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text, whole or not at all."""
+    with whole_text(path) as file:
+        file.write(text)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write plain data as JSON, whole or not at all; NaN is an error, for JSON has none."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as CSV, whole or not at all."""
+    with whole_text(path) as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
 def remove_parts(folder: str | os.PathLike[str]) -> None:
     """Remove what `whole` leaves in a folder when its process is killed; nobody else may be writing there."""
     for part in Path(folder).glob(".*"):
         if re.fullmatch(r"\.[0-9a-f]{8}\..+", part.name):
             with suppress(OSError):
                 part.unlink()
+
+
+def _part(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # threads may write one file at the same time
 
 
 def _sync(path: Path) -> None:

@@ -21,14 +21,11 @@ def compose(text: str) -> yaml.Node | None:
     Raises:
         yaml.YAMLError: When it is no YAML, holds a value or tag that YAML's plain data has not, or is too large.
     """
-    loader = _ShallowLoader(text)
+    loader = _MeasuringLoader(text)
     try:
-        node = loader.get_single_node()
+        return loader.get_single_node()
     finally:
         loader.dispose()
-    if node is not None:
-        _measure(node, {})
-    return node
 
 
 def construct(node: yaml.Node | None) -> Any:
@@ -54,37 +51,32 @@ def load(text: str) -> Any:
     return construct(compose(text))
 
 
-class _ShallowLoader(yaml.SafeLoader):
-    """Stops at once where it becomes too deep: PyYAML takes seconds for a thousand brackets."""
+class _MeasuringLoader(yaml.SafeLoader):
+    """Stops at once where it becomes too deep or too large: PyYAML takes seconds for a thousand brackets."""
 
-    _depth = 0
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._measured: dict[int, tuple[int, int]] = {}  # nodes and depth of each node, every alias written out
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node and those in it."""
+        alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
+        if node is None or alias:
+            if node is not None and id(node) not in self._measured:
+                raise YAMLTooLargeError("an anchor that holds itself")
+            return node
+        items = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = [self._measured[id(part)] for item in items for part in (item if isinstance(item, tuple) else (item,))]
+        size, depth = 1 + sum(size for size, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+        if size > MAX_NODES:
+            raise YAMLTooLargeError(f"more than {MAX_NODES} values with its anchors written out")
+        if depth > MAX_DEPTH:
+            raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
+        self._measured[id(node)] = size, depth
         return node
-
-
-def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """The number of nodes with every alias written out, and their depth; `known` by identity, (0, 0) while measured."""
-    if (measured := known.get(id(node))) is not None:
-        if measured == (0, 0):
-            raise YAMLTooLargeError("an anchor that holds itself")
-        return measured
-    known[id(node)] = (0, 0)
-    size, depth = 1, 0
-    if isinstance(node, yaml.CollectionNode):
-        for item in node.value:
-            for part in item if isinstance(item, tuple) else (item,):
-                more, below = _measure(part, known)
-                size, depth = size + more, max(depth, below)
-                if size > MAX_NODES:
-                    raise YAMLTooLargeError(f"more than {MAX_NODES} values with its anchors written out")
-    if depth >= MAX_DEPTH:
-        raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
-    known[id(node)] = (size, depth + 1)
-    return known[id(node)]

@@ -1,6 +1,5 @@
 """`ibca explain`: where a model looked, drawn over each picture, and the same as numbers."""
 
-import csv
 import os
 import sys
 from argparse import Namespace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder
-from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.use.model_options import CHECKPOINT, add_device, add_images, listed, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -159,12 +158,7 @@ def _write_failed(path: Path, failed: list[tuple[str, str]]) -> None:
     if not failed:
         path.unlink(missing_ok=True)
         return
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([("id", "reason"), *failed])
-
-    write_whole(path, write)
+    write_whole(path, lambda file: write_csv(file, [("id", "reason"), *failed]))
 
 
 def _parse(arguments: list[str]) -> Namespace:

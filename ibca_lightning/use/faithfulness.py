@@ -34,9 +34,9 @@ def faithfulness(arguments: list[str]) -> int:
     """
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.metrics.evaluation import write_json
     from ibca_lightning.run.experiment_data import experiment_data
     from ibca_lightning.run.run_folder import run_of
+    from ibca_lightning.system.whole_files import write_json
 
     predictor = opened(options.ckpt_path, options.device)
     name, loader = _test_loader(experiment_data(experiment), options.test_set, predictor.spec.class_names)

@@ -24,7 +24,7 @@ def predict_pictures(arguments: list[str]) -> int:
     from rich.progress import track
 
     from ibca_lightning import __version__
-    from ibca_lightning.metrics.evaluation import decisions, digits, prediction_columns
+    from ibca_lightning.metrics.columns import decisions, digits, prediction_columns
     from ibca_lightning.use.ensemble import Ensemble
     from ibca_lightning.use.picture_batches import Readings, readings_loader
     from ibca_lightning.use.prediction_files import PredictionFiles, fingerprint

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from ibca_lightning.metrics.evaluation import write_json
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.whole_files import write_json
 
 RECORD = "predict.json"
 

@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 
 from ibca_lightning.check.content import read_contents
-from ibca_lightning.data import CSVDataModule
+from ibca_lightning.data import CSVDataModule, disk_cache
+from ibca_lightning.data.cache import Layout
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.loader import collate
 from ibca_lightning.data.pictures.augmentation import Augmenter
@@ -153,6 +154,33 @@ def caching(folder: Path) -> None:
         for kind in ("memory", "disk"):
             ratio = t["none"] / t[kind]
             line(f"  cached epoch ({kind}) over uncached", f"{ratio:.1f}", ">= 8", ratio >= 8)
+
+
+def finding(folder: Path) -> None:
+    """Print what a new picture costs a disk cache that holds many already: start, memory, and a miss."""
+    layout, steps = Layout(2, 0), {"resize": "stretch"}
+    names = [str(folder / f"new_{at}") for at in range(100)]
+    made = np.zeros((2, 2, 3), np.uint8), []
+    for rows in (10_000, 100_000, 1_000_000, 3_500_000):
+        where = str(folder / f"cache_{rows}")
+        ids = [name.encode() for name in names]
+        index = Path(disk_cache.DiskCache(where, layout, steps, ids).folder) / "index.bin"
+        entries, rng = np.zeros(10_000, disk_cache._ENTRY), np.random.default_rng(0)
+        with index.open("ab") as file:
+            for _ in range(rows // len(entries)):
+                entries["content"] = rng.integers(1, 2**62, (len(entries), 2))
+                entries["check"] = disk_cache._check(entries)
+                file.write(entries.tobytes())
+        for at, name in enumerate(names):
+            Path(name).write_text(f"{rows} {at}")
+        before, start = anonymous(os.getpid()), time.process_time()
+        cache = disk_cache.DiskCache(where, layout, steps, ids)
+        opened, held = time.process_time() - start, anonymous(os.getpid()) - before
+        start = time.process_time()
+        for at, name in enumerate(names):
+            cache.fetch(at, [name], lambda: made)
+        missed = (time.process_time() - start) / len(names)
+        line(f"disk cache of {rows} pictures: s to open, MB, ms a miss", f"{opened:.2f} {held:.0f} {1000 * missed:.2f}")
 
 
 def _epoch(dataset: PictureDataset) -> None:
@@ -285,6 +313,7 @@ def main() -> None:
                     Image.fromarray(photograph(side, at)).save(folder / f"{side}_{at}.jpg", quality=90)
             decoding(folder)
             caching(folder)
+            finding(folder)
             augmentations()
             checking(folder)
             waiting(folder)

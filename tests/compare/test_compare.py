@@ -9,10 +9,11 @@ import torch
 
 from ibca_lightning.cli import main
 from ibca_lightning.compare.command import _method
-from ibca_lightning.metrics.evaluation import Evaluation, write_evaluation
+from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.run.result_files import write_evaluation
 from tests.command_line import done, ibca
 
 

@@ -214,6 +214,33 @@ def test_a_damaged_cache_is_made_again_where_it_is_damaged(root: Path, tmp_path:
     assert fresh(root, tmp_path / "c") == (0, expected)
 
 
+def test_each_of_many_contents_is_found_without_a_look_at_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_cache, "_BLOCK", 7)
+    files = [tmp_path / f"{at}" for at in range(100)]
+
+    def cache_of(files: list[Path]) -> disk_cache.DiskCache:
+        paths = [str(file).encode() for file in files]
+        return disk_cache.DiskCache(str(tmp_path / "c"), Layout(2, 0), {"resize": "stretch"}, paths)
+
+    def value(held: disk_cache.DiskCache, at: int, file: Path) -> int:
+        return int(held.fetch(at, [str(file)], lambda: (np.full((2, 2, 3), at, np.uint8), []))[0].max())
+
+    filled = cache_of(files)
+    for at, file in enumerate(files):
+        file.write_bytes(b"%d" % at)
+        assert value(filled, at, file) == at
+    copies = [file.rename(file.with_name(f"copy of {file.name}")) for file in files]
+    reads: list[bytes] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *where: reads.append(pread(*where)) or reads[-1])
+    for held in (filled, cache_of(copies)):  # that which wrote it, and that which reads it in blocks
+        reads.clear()
+        assert [value(held, 99 - at, copy) for at, copy in enumerate(copies)] == list(range(100))
+        assert len(b"".join(reads)) < 64 * 100 * 20  # a look through the index for each would be 64 * 100 * 100
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_kept(root: Path, tmp_path: Path) -> None:
     held = disk_cache.DiskCache(str(tmp_path / "c"), Layout(2, 0), {"resize": "stretch"}, [b"x"])
     file = tmp_path / "x"

@@ -64,6 +64,13 @@ def test_the_union_trains_on_all_rows_and_what_a_set_does_not_have_is_unknown(tr
     assert torch.equal(items[len(one) + 3]["image"], plain[3]["image"])
 
 
+def test_to_ask_for_the_classes_changes_no_set(trees: tuple[Path, Path]) -> None:
+    data = joined(trees)
+    assert data.class_names == ["A", "B", "Effusion", "D"]
+    assert all(each.label_space is None for each in data.sets.values())
+    assert data.sets["CSVDataModule"].class_names == ["A", "B", "Effusion"]
+
+
 def test_each_test_set_stays_by_itself(trees: tuple[Path, Path]) -> None:
     data = joined(trees, label_space="intersection")
     data.setup("test")

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.metrics import evaluation
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
+from ibca_lightning.run.resumed_settings import changed_settings
+from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.prediction_files import PredictionFiles
 from tests.command_line import contents, done, experiment, ibca, refused, rows, written
@@ -51,6 +52,13 @@ def test_a_bomb_is_refused_by_every_reader_of_yaml(tree: Path, here: Path) -> No
     options = ("--config", "e.yaml", "--output", "new")
     assert "more than 100000 values" in ibca("tune", *options, "--space", "bomb.yaml", "--trials", 1).errors[0]
     assert "more than 100000 values" in ibca("sweep", *options, "--variants", "bomb.yaml", "--seeds", 0).errors[0]
+
+
+@pytest.mark.parametrize("text", [BOMB, "a: ["])
+def test_a_run_is_not_resumed_beside_a_configuration_that_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"the configuration of a run in .*config\.yaml, got .*; restore it"):
+        changed_settings(str(tmp_path), "a: 1\n")
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
@@ -159,7 +167,7 @@ class Refusing:
 @pytest.fixture(params=REFUSALS)
 def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], str]:
     def apply(room: int) -> str:
-        whole_text = evaluation._whole
+        whole_text = whole_file.whole_text
         number = REFUSALS[request.param]
 
         class Opened:
@@ -172,7 +180,7 @@ def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             def __exit__(self, *error: Any) -> Any:
                 return self.inner.__exit__(*error)
 
-        monkeypatch.setattr(evaluation, "_whole", Opened)
+        monkeypatch.setattr(whole_file, "whole_text", Opened)
         return os.strerror(number)
 
     return apply

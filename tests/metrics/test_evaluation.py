@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from ibca_lightning.metrics.columns import decision_columns
 from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.evaluation import (
-    SampleFacts,
-    decision_columns,
-    evaluate,
-    write_evaluation,
-    write_predictions,
-)
+from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.store import Stored
 from ibca_lightning.run.callbacks.results import WriteResults
+from ibca_lightning.run.result_files import write_evaluation, write_predictions
 from tests.training import Data, Pictures, module, trainer
 
 NAMES = ["opacité", 'a "quoted", one', "C"]

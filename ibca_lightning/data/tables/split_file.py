@@ -1,6 +1,5 @@
 """A split as a file, `id,group,split`: written into the run folder, and read again to repeat it on the same table."""
 
-import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table, decode, joined
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import write_csv
 
 COLUMNS = ("id", "group", "split")
 _SPLITS = ("train", "val", "test")
@@ -64,10 +64,7 @@ def write_splits(path: str | os.PathLike[str], tables: Mapping[str, Table]) -> N
                 f"give --data.splits {path} with the tables as they were, or start a new run",
             )  # fmt: skip
         return
-    temporary = f"{os.fspath(path)}.{os.getpid()}"
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    os.replace(temporary, path)
+    write_csv(path, rows)
 
 
 def apply_splits(path: str, tables: Mapping[str, Table]) -> dict[str, Table]:

@@ -1,4 +1,7 @@
-"""Seeded splits by group, stratified by label; and the check that no group stands in two splits."""
+"""Seeded splits by group, stratified by label; and the check that no group stands in two splits.
+
+Our own on purpose: scikit-learn spreads one label at a time over groups, not many labels with unknown ones.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

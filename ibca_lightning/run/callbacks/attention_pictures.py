@@ -20,6 +20,7 @@ from PIL import Image
 from ibca_lightning.data.pictures.drawing import class_panel, explanation
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
+from ibca_lightning.system.whole_files import whole
 
 log = logging.getLogger(__name__)
 
@@ -145,9 +146,9 @@ class AttentionPictures(Callback):
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._chosen or not isinstance(pl_module, MultiLabelModule):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         for name, chosen in self._chosen.items():
-            Image.fromarray(_draw(chosen, pl_module)).save(self.folder / f"{name}.png")
+            with whole(self.folder / f"{name}.png") as part:
+                Image.fromarray(_draw(chosen, pl_module)).save(part)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
                 for number, (name, chosen) in enumerate(self._chosen.items()):

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.whole_files import whole_text
 
 
 class RunCSVLogger(CSVLogger):
@@ -91,7 +91,7 @@ class _KeepingWriter(ExperimentWriter):
             return list(reader.fieldnames or []), list(reader)
 
     def _write(self, names: list[str], rows: list[dict[str, str]]) -> None:
-        with whole(self.metrics_file_path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        with whole_text(self.metrics_file_path) as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(rows)

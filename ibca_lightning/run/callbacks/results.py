@@ -8,8 +8,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 
-from ibca_lightning.metrics.evaluation import Evaluation, write_evaluation, write_predictions
+from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.model.module import MultiLabelModule
+from ibca_lightning.run.result_files import write_evaluation, write_predictions
 
 
 class WriteResults(Callback):

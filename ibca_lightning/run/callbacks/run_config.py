@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import yaml
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.whole_files import write_text
+from ibca_lightning.system.yaml_text import load
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -31,10 +31,9 @@ class SaveRunConfig(SaveConfigCallback):
         text = resolved_yaml(self.parser, self.config)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_hyperparams(yaml.safe_load(text))
+                logger.log_hyperparams(load(text))
         if stage == "fit" and not self.path.exists():
-            with whole(self.path) as part:
-                part.write_text(text, encoding="utf-8")
+            write_text(self.path, text)
 
 
 def resolved_yaml(parser: LightningArgumentParser, config: Any) -> str:

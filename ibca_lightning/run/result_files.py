@@ -1,0 +1,72 @@
+"""What a test and a prediction leave in a run folder: `test_metrics.json`, `test_predictions.csv` and their kin."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ibca_lightning.metrics.columns import decisions, digits, prediction_columns
+from ibca_lightning.metrics.evaluation import Evaluation
+from ibca_lightning.system.whole_files import write_csv, write_json
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> None:
+    """Write what a test leaves, each file whole or not at all.
+
+    `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`; where pictures belong to groups,
+    `test_groups<suffix>.csv` (id, group); where there are masks, `test_localisation<suffix>.csv`: id, class and the
+    localisation figures of each pair of a picture and a class that has a lesion in it.
+    """
+    write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
+    write_predictions(
+        folder / f"test_predictions{suffix}.csv",
+        evaluation.ids,
+        evaluation.probabilities,
+        evaluation.class_names,
+        evaluation.labels,
+    )
+    groups, localisation = folder / f"test_groups{suffix}.csv", folder / f"test_localisation{suffix}.csv"
+    if evaluation.groups != evaluation.ids:
+        write_csv(groups, [("id", "group"), *zip(evaluation.ids, evaluation.groups, strict=True)])
+    else:
+        groups.unlink(missing_ok=True)  # of an earlier test on other data
+    if evaluation.pairs:
+        write_csv(localisation, _pairs(evaluation))
+    else:
+        localisation.unlink(missing_ok=True)
+
+
+def write_predictions(
+    path: Path,
+    ids: Sequence[str],
+    probabilities: Tensor,
+    class_names: Sequence[str],
+    labels: Tensor | None = None,
+    thresholds: Sequence[float] | None = None,
+) -> None:
+    """Write one row a picture: `id`, a probability a class, then what else is given.
+
+    That is `label:<class>` with labels, and `decision:<class>` and `threshold:<class>` with thresholds. Nine
+    significant digits give back every float32 exactly, so figures recomputed from the file are the same.
+    """
+    known = labels.tolist() if labels is not None else [[]] * len(ids)
+
+    def rows() -> Iterator[list[object]]:
+        yield [*prediction_columns(class_names, labels is not None, bool(thresholds))]
+        for picture, row, own in zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True):
+            yield [picture, *digits(row), *own, *(decisions(row, thresholds) if thresholds else [])]
+
+    write_csv(path, rows())
+
+
+def _pairs(evaluation: Evaluation) -> Iterator[list[str]]:
+    """One row a pair: every figure as `localisation.pair_figures` defines it; attention_gain is energy over uniform."""
+    columns = {name: values.double().tolist() for name, values in evaluation.pairs.items()}
+    yield ["id", "class", *columns]
+    for i, picture in enumerate(evaluation.ids):
+        for c, name in enumerate(evaluation.class_names):
+            cells = [values[i][c] for values in columns.values()]
+            if not all(map(math.isnan, cells)):
+                yield [picture, name, *("" if math.isnan(cell) else f"{cell:.9g}" for cell in cells)]
