@@ -15,6 +15,8 @@ def test_spurious_attention_by_hand() -> None:
     # 0.5 * 0, 0.3 * 0.75, 0.2 * 1
     expected = torch.tensor([[[0.0, 0.225, 0.2]]]) / 0.425
     torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.0), expected)
+    smoothed = torch.tensor([[[0.1, 0.325, 0.3]]]) / 0.725  # a uniform map of mass 0.3 more
+    torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.3), smoothed)
 
 
 def test_spurious_attention_of_a_flat_or_certain_reference_is_uniform() -> None:
