@@ -3,12 +3,17 @@
 import contextlib
 import csv
 import io
+import os
+import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 import yaml
 
 from ibca_lightning.cli import main
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 class Result(NamedTuple):
@@ -64,6 +69,15 @@ def written(path: Path, config: dict[str, Any]) -> Path:
     return path
 
 
+def of_two_processes() -> dict[str, str]:
+    """The environment in which two processes find each other, at a port that is free now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    more = {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return os.environ | {"PYTHONPATH": str(REPOSITORY)} | more
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
@@ -73,6 +87,24 @@ def rows(path: Path) -> list[dict[str, str]]:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes, to see whether anything changed."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def near(one: Any, two: Any, tolerance: float = 1e-6, where: str = "") -> None:
+    """Figures of the same pictures, computed twice: as JSON, or as rows of a CSV file; equal but for the last digits.
+
+    In another batch, or with another number of threads, sums run in another order and a sigmoid takes another path: the
+    vector units' and the one for the rest of a row differ by 6e-8 near 0.5. Steps of training add such up.
+    """
+    if isinstance(one, dict):
+        assert list(one) == list(two), where
+        for key in one:
+            near(one[key], two[key], tolerance, f"{where}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(two), where
+        for at, (first, second) in enumerate(zip(one, two, strict=True)):
+            near(first, second, tolerance, f"{where}.{at}")
+    elif one != two:
+        assert float(one) == pytest.approx(float(two), rel=tolerance, abs=tolerance), where
 
 
 def refused(*arguments: object, names: tuple[str, ...] = ()) -> Result:

@@ -1,9 +1,14 @@
 """What several test files share: a small data set, and a run trained on it once."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# One thread, before anything loads torch, also in what the tests start: pytest alone is then what `make test` is. On
+# pictures this small a second thread gains little; on a busy machine its spinning makes the suite four times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.command_line import done, experiment, written
 from tests.datasets import fake_csv

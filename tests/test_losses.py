@@ -79,6 +79,11 @@ def test_without_focusing_all_are_bce() -> None:
     torch.testing.assert_close(MaskedBCE([1.0, 1.0, 1.0])(random_logits(), LABELS), expected)
 
 
+def test_a_negative_just_above_the_clip_has_its_small_cost() -> None:
+    loss = asymmetric_loss(torch.tensor([[logit(0.051)]]), torch.tensor([[0]]), gamma_neg=0.5, clip=0.05)
+    assert loss.item() == pytest.approx(0.001**0.5 * -math.log(1 - 0.001), rel=1e-3)
+
+
 def test_equal_focusing_without_clip_is_focal() -> None:
     expected = focal_loss(random_logits(), LABELS, gamma=1.5)
     torch.testing.assert_close(asymmetric_loss(random_logits(), LABELS, 1.5, 1.5, 0), expected)

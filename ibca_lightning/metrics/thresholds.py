@@ -130,7 +130,7 @@ def _at_precision(wanted: float) -> Callable[[_Candidates], float]:
 def _between(low: float, high: float) -> float:
     """Return a threshold t, low <= t < high, midway as far as the precision goes."""
     middle = low + (high - low) / 2
-    for threshold in (float(np.float32(middle)), middle):
+    for threshold in (float(np.float32(middle)), float(np.float32(low)), middle):
         if low <= threshold < high:
             return threshold
     return low

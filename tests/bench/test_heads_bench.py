@@ -39,7 +39,7 @@ def test_a_head_that_takes_too_long_to_predict_is_not_trained() -> None:
     features, labels = torch.rand(2, 4, 3, 3), torch.zeros(2, 3)
     cut = bench.time_head(Slow(4, 3), features, labels, too_long=0.01)
     assert cut.train is None
-    assert cut.predict == pytest.approx(0.02, abs=0.015)
+    assert 0.02 <= cut.predict < 0.08, "of one call, not of all"
     whole = bench.time_head(Slow(4, 3), features, labels)
     assert whole.train is not None
     assert whole.train >= 0.02

@@ -55,6 +55,20 @@ def test_ranks_share_one_sequence_and_no_draw_goes_to_two(ranks: int) -> None:
     assert woven[: len(LABELS)] == list(sampler())
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_pass_goes_on_where_it_was_left_and_the_next_is_whole(ranks: int) -> None:
+    def drawn(one: EpochSampler) -> list[tuple[int, int]]:
+        return [(int(draw), draw.seed) for draw in one]
+
+    for rank in range(ranks):
+        whole, other = (EpochSampler(range(20), 0, ranks, rank) for _ in range(2))  # type: ignore[arg-type]
+        first, second = drawn(whole), drawn(whole)
+        other.skip = 2
+        assert drawn(other) == first[2:]
+        assert drawn(other) == second
+        assert not {seed for _, seed in first} & {seed for _, seed in second}, "augmented alike in each epoch"
+
+
 def test_epochs_and_seeds_differ_and_are_repeated() -> None:
     def drawn(seed: int, epoch: int) -> list[int]:
         one = sampler(seed=seed)

@@ -215,6 +215,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "one group": ("image,a,p\n0.png,0,x\n1.png,1,x\n", {"group_column": "p"}, r"at least 2 groups.*got 1"),
     "fraction": (GOOD, {"val_fraction": 0.0}, r"data\.val_fraction above 0 and below 1, got 0\.0"),
     "fractions": (GOOD, {"val_fraction": 0.6, "test_fraction": 0.5}, r"leave something to train on"),
+    "halves": (GOOD, {"val_fraction": 0.5, "test_fraction": 0.5}, r"leave something to train on"),
 }
 
 

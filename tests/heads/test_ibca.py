@@ -243,7 +243,7 @@ def test_alignment_moves_attention_gradually() -> None:
     assert distances[0] < 1e-5
     assert distances == sorted(distances)
     assert distances[2] < distances[3]
-    torch.testing.assert_close(maps[3], maps[4], rtol=0, atol=0)  # t has reached 1
+    torch.testing.assert_close(maps[3], maps[4])  # t has reached 1
 
 
 def test_contrast_rises_with_the_schedule_and_the_bottleneck_does_not() -> None:
@@ -352,8 +352,8 @@ def test_the_bottleneck_takes_a_sample_and_the_attention_the_mean() -> None:
     first, second = head(features(), labels()), head(features(), labels())
     assert first.losses["bottleneck"] != second.losses["bottleneck"]
     for output in (second, head.eval()(features())):
-        torch.testing.assert_close(output.logits, first.logits, rtol=0, atol=0)
-        torch.testing.assert_close(output.attention, first.attention, rtol=0, atol=0)
+        torch.testing.assert_close(output.logits, first.logits)
+        torch.testing.assert_close(output.attention, first.attention)
 
 
 # --- what it learns ---------------------------------------------------------------------------------------------------

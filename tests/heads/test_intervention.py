@@ -15,6 +15,8 @@ def test_spurious_attention_by_hand() -> None:
     # 0.5 * 0, 0.3 * 0.75, 0.2 * 1
     expected = torch.tensor([[[0.0, 0.225, 0.2]]]) / 0.425
     torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.0), expected)
+    smoothed = torch.tensor([[[0.1, 0.325, 0.3]]]) / 0.725  # a uniform map of mass 0.3 more
+    torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.3), smoothed)
 
 
 def test_spurious_attention_of_a_flat_or_certain_reference_is_uniform() -> None:
@@ -35,9 +37,9 @@ def test_background_attention_by_hand() -> None:
 @pytest.mark.parametrize("intervention", [True, False])
 def test_contrast_is_that_of_a_naive_loop(intervention: bool) -> None:
     torch.manual_seed(0)
-    B, L, C, temperature = 4, 3, 6, 0.3
+    B, L, C, temperature = 4, 4, 6, 0.3
     anchor, reference, spurious, background = (torch.randn(s) for s in ((B, L, C), (B, L, C), (B, L, C), (B, C)))
-    labels = torch.tensor([[1, 0, 1], [1, 1, -1], [1, 0, 0], [0, 0, 1]])
+    labels = torch.tensor([[1, 0, 1, 0], [1, 1, -1, -1], [1, 0, 0, 0], [0, 0, 1, 0]])
     weight = torch.rand(B, L)
 
     def unit(x: torch.Tensor) -> torch.Tensor:
@@ -57,7 +59,7 @@ def test_contrast_is_that_of_a_naive_loop(intervention: bool) -> None:
             candidates = [torch.stack(others).sum(0), *negatives]
             scores = torch.stack([unit(anchor[b, l]) @ unit(x) for x in candidates]) / temperature
             terms.append(-scores.log_softmax(0)[0] * weight[b, l])
-    assert len(terms) == 5  # three of class 0, none of class 1 (alone), two of class 2
+    assert len(terms) == 5  # three of class 0, none of class 1 (alone), two of class 2, class 3 is nowhere
     shown = spurious if intervention else None
     got = contrastive_loss(anchor, reference, shown, background, labels, weight, temperature)
     torch.testing.assert_close(got, torch.stack(terms).mean())

@@ -87,7 +87,7 @@ def test_classes_without_a_positive_or_a_negative_stay_as_they_are():
     record = fit_calibration(logits, labels, "platt")
     assert (record["scale"][0], record["offset"][0], record["scale"][2]) == (1, 0, 1)
     alone = fit_calibration(logits[:, [1]], labels[:, [1]], "temperature")
-    assert fit_calibration(logits, labels, "temperature")["scale"] == [alone["scale"][0]] * 3
+    assert fit_calibration(logits, labels, "temperature")["scale"] == pytest.approx([alone["scale"][0]] * 3)
     assert fit_calibration(logits, torch.zeros(50, 3), "temperature")["scale"] == [1, 1, 1]
     assert fit_calibration(logits, labels, "none") is None
 

@@ -53,8 +53,11 @@ def test_undefined_classes_keep_one_half():
     assert choose_thresholds(torch.zeros(0, 2), torch.zeros(0, 2), "f1") == [0.5, 0.5]
 
 
-def test_neighbouring_floats_are_separated_in_float32_too():
+@pytest.mark.parametrize("steps", [0, 1])  # midway is rounded to the even one of the two, which is low or high
+def test_neighbouring_floats_are_separated_in_float32_too(steps):
     low = torch.tensor(0.6)
+    for _ in range(steps):
+        low = torch.nextafter(low, torch.tensor(1.0))
     high = torch.nextafter(low, torch.tensor(1.0))
     [threshold] = choose_thresholds(torch.stack([low, high])[:, None], torch.tensor([[0], [1]]), "f1")
     assert (high > torch.tensor(threshold)).item()
@@ -90,6 +93,13 @@ def test_a_wanted_sensitivity_or_precision_is_reached_at_the_least_cost(name):
             reached = [(s, -c) for s, p, c in candidates if p >= min(wanted, max(p for _, p, _ in candidates)) - 1e-9]
             assert (sensitivity, -chosen) == max(reached), "the most positives, and of equals the fewest alarms"
             assert precision >= wanted - 1e-9 or precision == max(p for _, p, _ in candidates)
+
+
+def test_a_sensitivity_is_reached_where_its_product_is_rounded_up():
+    assert 0.07 * 100 > 7
+    scores = torch.linspace(0.9, 0.1, 101)[:, None]
+    [threshold] = choose_thresholds(scores, (torch.arange(101) < 100).long()[:, None], {"sensitivity": 0.07})
+    assert (scores > threshold).sum() == 7
 
 
 def test_fixed_is_one_half_and_other_rules_are_refused():

@@ -183,6 +183,7 @@ def test_deterministic_runs_are_equal_to_the_bit_and_another_seed_is_another_run
             states[name] = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     finally:
         torch.use_deterministic_algorithms(False)
+    # To the bit, as `--deterministic` promises of one machine: the same batches on the same number of threads.
     assert all(torch.equal(value, states["two"][name]) for name, value in states["one"].items())
     assert not torch.equal(states["one"]["head.bias"], states["other"]["head.bias"])
     assert "deterministic: true" in (tmp_path / "one" / "config.yaml").read_text()

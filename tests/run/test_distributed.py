@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from ibca_lightning.model.checkpoint import read_checkpoint
-from tests.command_line import done, experiment, rows, written
+from tests.command_line import done, experiment, near, of_two_processes, rows, written
 from tests.datasets.fake_csv import write
 from tests.run.ddp_run import main
 
@@ -18,13 +17,9 @@ from tests.run.ddp_run import main
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     one, two = (tmp_path_factory.mktemp(f"of_{processes}") for processes in (1, 2))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "tests.run.ddp_run", str(two), "2"]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=of_two_processes(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         main(one, 1)
         output = process.communicate(timeout=900)[0]
@@ -36,23 +31,11 @@ def runs(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["gap", "ibca"])
 def test_thirteen_samples_are_tested_and_predicted_as_by_one_process(head, runs):
-    def near(one, two):
-        assert type(one) is type(two)
-        if isinstance(one, dict):
-            assert list(one) == list(two)
-            for key in one:
-                near(one[key], two[key])
-        else:
-            assert one == two or one == pytest.approx(two, abs=1e-6)
-
     near(*(json.loads((folder / head / "test_metrics.json").read_text()) for folder in runs))
     for file in ("test_predictions.csv", "predictions.csv"):
-        rows = [[line.split(",") for line in (folder / head / file).read_text().splitlines()] for folder in runs]
-        assert [len(table) for table in rows] == [14, 14]
-        for one, two in zip(*rows, strict=True):
-            assert one[0] == two[0]
-            if one[0] != "id":
-                assert [float(v) for v in one[1:]] == pytest.approx([float(v) for v in two[1:]], abs=1e-6)
+        one, two = (rows(folder / head / file) for folder in runs)
+        assert len(one) == 13
+        near(one, two)
 
 
 @pytest.mark.slow

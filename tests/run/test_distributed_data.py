@@ -1,8 +1,6 @@
 """Two real processes with two workers each: which rows they get, with bad pictures, balanced, over epochs and seeds."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -11,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.command_line import rows
+from tests.command_line import of_two_processes, rows
 from tests.datasets.fake_csv import write
 
 BAD = {"train": 4, "val": 1}
@@ -26,12 +24,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     write(tree, rows=60)
     for split, row in BAD.items():
         (tree / "images" / rows(tree / f"{split}.csv")[row]["image"]).write_bytes(b"junk")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "tests.run.ddp_data_run", str(tree), str(folder)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    result = subprocess.run(command, env=of_two_processes(), capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "1 of 35 pictures could not be used in this epoch" in result.stderr + result.stdout
     return tree, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]

@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.sampling import EpochSampler
@@ -21,9 +21,7 @@ from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.system.errors import InputError
-from tests.command_line import contents, done, experiment, ibca, rows, written
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.command_line import REPOSITORY, contents, done, experiment, ibca, of_two_processes, rows, written
 
 
 class Killed(BaseException):
@@ -48,7 +46,10 @@ def same(one: Any, two: Any, where: str = "") -> None:
 
 
 def same_run(one: Path, two: Path) -> None:
-    """Checkpoints equal to the bit, and the same rows of figures."""
+    """Checkpoints equal to the bit, and the same rows of figures.
+
+    It is promised of a resumed run, and holds: the same batches, in the same order, on the same number of threads.
+    """
     for name in ("last", "best"):
         first, second = (read_checkpoint(run / f"checkpoints/{name}.ckpt") for run in (one, two))
         for key in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "ibca"):
@@ -202,12 +203,7 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
 @pytest.mark.slow
 def test_two_processes_of_which_one_is_asked_to_stop_go_on_as_if_it_had_not_been(tree: Path, here: Path) -> None:
     config = configured(tree, here / "e.yaml", HARD)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)
-    }  # fmt: skip
+    environment = of_two_processes()
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.run.ddp_resume_run", str(config)],
@@ -351,15 +347,27 @@ def test_the_wandb_run_is_taken_up(tree: Path, here: Path) -> None:
     assert set(ids) == {(here / "run/wandb/fit_id").read_text()}
 
 
+class WaitsToBeKilled(Callback):
+    """Keeps a run from ending before the test has seen it begin."""
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if "WAIT_TO_BE_KILLED" in os.environ and trainer.global_step == 10:
+            signal.pause()
+
+
 @pytest.mark.slow
 def test_kill_9_within_an_epoch(tree: Path, here: Path) -> None:
-    options = {"data.num_workers": 2, "data.batch_size": 2, "model.ema_decay": 0.9}
+    waits = [{"class_path": "tests.run.test_resume.WaitsToBeKilled"}]
+    options = {"data.num_workers": 2, "data.batch_size": 2, "model.ema_decay": 0.9, "trainer.callbacks": waits}
     config = configured(tree, here / "e.yaml", options)
     saving = ("--save_every_n_steps", "1")
     process = subprocess.Popen(
         [sys.executable, "-m", "ibca_lightning.cli", "fit", "--config", str(config), "--run_dir", "run", *saving],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        # As many threads as go on with it here: another number adds up in another order.
+        env=os.environ | {
+            "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(REPOSITORY), "WAIT_TO_BE_KILLED": "1"
+        },
     )  # fmt: skip
     try:
         while not (here / "run/checkpoints/last.ckpt").exists():
@@ -368,7 +376,7 @@ def test_kill_9_within_an_epoch(tree: Path, here: Path) -> None:
     finally:
         process.kill()
         process.communicate()
-    assert read_checkpoint(here / "run/checkpoints/last.ckpt")["global_step"] < 21, "it was killed too late"
+    assert read_checkpoint(here / "run/checkpoints/last.ckpt")["global_step"] <= 10
     done("fit", "--config", config, "--run_dir", "whole", *saving)
     done("fit", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/last.ckpt")
     same_run(here / "whole", here / "run")

@@ -1,7 +1,6 @@
 """The scripts of `experiments/cluster`."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,25 +8,18 @@ from pathlib import Path
 import pytest
 
 from ibca_lightning.model.checkpoint import read_checkpoint
-from tests.command_line import experiment, rows, written
+from tests.command_line import REPOSITORY, experiment, of_two_processes, rows, written
 
-REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = REPOSITORY / "experiments" / "cluster"
 
 
 @pytest.mark.slow
 def test_two_nodes_train_one_run(tree: Path, here: Path) -> None:
     config = written(here / "e.yaml", experiment(tree, batch_size=2))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     command = [SCRIPTS / "two_nodes.sh", "--config", config, "--save_every_n_steps", "2"]
     result = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=500,
-        env=os.environ | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY),
-            "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-        },
+        env=of_two_processes() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     (run,) = (here / "runs/e").iterdir()  # chosen once, whatever second each node starts in

@@ -251,4 +251,6 @@ def test_a_search_with_the_real_fit(here: Path) -> None:
     done("fit", "--config", "small.yaml", "--config", "out/best.yaml", "--run_dir", "again", "--wandb", "disabled",
          "--data.batch_size", 4)  # fmt: skip
     best = max(table, key=lambda row: float(row["score"]))
-    assert best_validation(here / "again")["mAP"] == float(best["score"]), "alone as in a worker"
+    # Of the ranks of 16 pictures: whatever is left of an earlier trial in the worker moves it by far more.
+    alone = best_validation(here / "again")["mAP"]
+    assert alone == pytest.approx(float(best["score"]), abs=1e-6), "alone as in a worker"

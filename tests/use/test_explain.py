@@ -83,9 +83,9 @@ def test_the_numbers_are_those_of_predict(folder: Path, tmp_path: Path) -> None:
     explained(folder, tmp_path, "--images", folder / "images/a.png")
     raw, expected = np.load(tmp_path / "a.npz"), load(folder / "x.ckpt", "cpu").predict(folder / "images/a.png")
     assert raw["class_names"].tolist() == NAMES
-    assert np.array_equal(raw["probabilities"], expected.probabilities)
+    assert raw["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     assert np.array_equal(raw["decisions"], expected.decisions)
-    assert np.array_equal(raw["attention"], expected.attention)
+    assert raw["attention"] == pytest.approx(expected.attention, abs=1e-6)
     assert raw["thresholds"].tolist() == [1.0, 0.0]
     assert raw["box"].tolist() == pytest.approx([-150, 0, 450, 600])
     assert raw["size"].tolist() == [HEIGHT, WIDTH]
@@ -108,7 +108,8 @@ def test_only_found_classes_are_drawn_and_lesions_outlined(folder: Path, tmp_pat
     )  # fmt: skip
     assert (result.code, "no mask of 1 pictures, deep/b.png first" in result.err) == (0, True), result.err
     for path, same in (("a.png", "masked"), ("deep/b.png", "plain")):
-        assert np.array_equal(picture_of(tmp_path / "part" / path), picture_of(tmp_path / same / path))
+        one, two = (picture_of(tmp_path / name / path) for name in ("part", same))
+        assert np.abs(one - two).max() <= 1, "a colour may be rounded the other way where the batch is another"
     none = chosen(checkpoint(tmp_path / "none.ckpt", 0), [1.0, 1.0])
     done("explain", "--ckpt_path", none, "--images", folder / "images/a.png", "--output", tmp_path / "none")
     assert picture_of(tmp_path / "none/a.png").shape == (STRIP + HEIGHT, WIDTH, 3)

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ibca_lightning.data.tables.splits import keep_share, split_fold, split_groups
+from ibca_lightning.data.tables.splits import check_overlap, keep_share, split_fold, split_groups
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 
@@ -59,6 +59,7 @@ def test_every_group_validates_in_exactly_one_fold() -> None:
     folds = [split_fold(names, labels, fold, 5, seed=3) for fold in range(5)]
     for train, val in folds:
         assert sorted([*train.tolist(), *val.tolist()]) == list(range(len(names)))
+        assert train.tolist() == sorted(train.tolist())
         assert not set(names[train].tolist()) & set(names[val].tolist())
         share = (labels[val] == 1).sum(0) / (labels == 1).sum(0)
         assert (np.abs(share[:4] - 0.2) < 0.1).all(), share
@@ -82,6 +83,24 @@ def test_a_share_is_whole_groups_and_seeded() -> None:
     for fraction in (0, -1, 1.1):
         with pytest.raises(InputError, match=r"data.train_fraction above 0 and up to 1"):
             keep_share(names, labels, fraction, 0)
+
+
+@pytest.mark.parametrize("pair", [("train", "val"), ("train", "test"), ("val", "test")])
+@pytest.mark.parametrize("what", ["picture", "group"])
+def test_what_stands_in_any_two_splits_is_named(pair: tuple[str, str], what: str) -> None:
+    tables = {}
+    for split in ("train", "val", "test"):
+        pictures, groups = ([f"{kind} of {split}", f"other {kind} of {split}"] for kind in ("picture", "group"))
+        if split in pair:
+            (pictures if what == "picture" else groups)[1] = "shared"
+        lines, labels = np.array([2, 3], np.int32), np.zeros((2, 1), np.int8)
+        tables[split] = Table(f"{split}.csv", "images", lines, encode(pictures), labels, encode(groups), {})
+    one, two = pair
+    message = rf"every {what} in one split only, got 'shared' in {one} \({one}.csv, .*3\) and in {two} \({two}.csv"
+    with pytest.raises(InputError, match=message):
+        check_overlap(tables, "error")
+    with pytest.warns(UserWarning, match=message):
+        check_overlap(tables, "warn")
 
 
 def test_many_single_rows_are_split_exactly() -> None:

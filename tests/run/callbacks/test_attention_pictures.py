@@ -150,5 +150,7 @@ def test_no_name_stands_in_a_picture_that_is_sent(tmp_path):
         drawn.append([np.asarray(Image.open(tmp_path / str(number) / "attention" / name)) for name in
                       names(tmp_path / str(number))])  # fmt: skip
     assert sent[0].keys() == sent[1].keys()
-    assert all(np.array_equal(picture, sent[1][key]) for key, picture in sent[0].items())
+    for key, picture in sent[0].items():
+        # Two runs: a colour may be rounded apart.
+        assert np.abs(np.asarray(picture, int) - sent[1][key]).max() <= 1, key
     assert not all(np.array_equal(*pair) for pair in zip(*drawn, strict=True)), "those on disk bear theirs"
