@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.public_names import with_public_names
 
 _KEPT = {
     "model.optimizer": "the optimiser's state",
@@ -36,7 +37,8 @@ def changed_settings(run_dir: str, text: str) -> str | None:
     saved = Path(run_dir) / "config.yaml"
     if not saved.is_file():
         return None
-    before, now = (dict(_flat(yaml.safe_load(source))) for source in (saved.read_text(encoding="utf-8"), text))
+    texts = (saved.read_text(encoding="utf-8"), text)
+    before, now = (dict(_flat(with_public_names(yaml.safe_load(source)))) for source in texts)
     changed = []
     for key in dict.fromkeys([*before, *now]):
         old, new = (str(values.get(key, "unset")) for values in (before, now))
