@@ -88,7 +88,7 @@ class Network(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is not compiled, as torch has it for every module: it would run the original's layers."""
-        state: Any = super().__getstate__()
+        state: Any = super().__getstate__()  # type: ignore[no-untyped-call]
         return {**state, "_compiled_stages": None}
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:

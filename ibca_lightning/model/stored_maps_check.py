@@ -1,5 +1,7 @@
 """Refuses stored maps of another backbone before they are trained or tested on."""
 
+from typing import Any
+
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
@@ -11,7 +13,7 @@ class StoredMapsCheck(Callback):
     Not in `setup`: a checkpoint brings its weights after that.
     """
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Check, before the first step.
 
         Raises:
@@ -23,7 +25,7 @@ class StoredMapsCheck(Callback):
 
     on_test_start = on_predict_start = on_fit_start
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Check, if nobody has."""
         if trainer.state.fn != TrainerFn.FITTING:
             self.on_fit_start(trainer, pl_module)
