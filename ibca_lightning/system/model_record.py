@@ -61,6 +61,7 @@ def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, 
         )
     if not isinstance(names := record.get("class_names"), list):
         raise InputError(
-            f"{path} with a sound class_names in its model record", repr(names), "use the file as it was written"
-        )
+            f"{path} with a {'sound class_names in its' if 'class_names' in record else 'complete'} model record",
+            repr(names), "use the file as it was written",
+        )  # fmt: skip
     return record
