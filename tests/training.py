@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.heads import GAPHead
-from ibca_lightning.model.checkpoint import CHECKPOINT_KEY
 from ibca_lightning.model.module import MultiLabelModule
+from ibca_lightning.system.model_record import CHECKPOINT_KEY
 
 SIZE = 64
 

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ibca_lightning.metrics.calibration import Calibration, calibrated, fit_calibration
+from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Floats
 from ibca_lightning.system.errors import InputError
@@ -134,3 +136,18 @@ def _between(low: float, high: float) -> float:
         if low <= threshold < high:
             return threshold
     return low
+
+
+def choose_points(logits: Tensor, labels: Tensor, calibration: Calibration, rule: ThresholdRule) -> OperatingPoints:
+    """Choose calibration and thresholds.
+
+    Args:
+        logits: (N, L) of the whole validation set, so that every process chooses the same.
+        labels: (N, L) in {0, 1, -1}.
+        calibration: What to fit.
+        rule: How to choose each threshold.
+    """
+    fitted = fit_calibration(logits, labels, calibration)
+    thresholds = choose_thresholds(calibrated(logits, fitted), labels, rule)
+    positives = [] if rule == "fixed" else (labels == 1).sum(0).tolist()
+    return OperatingPoints(thresholds, fitted, positives)

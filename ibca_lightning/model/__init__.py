@@ -1,1 +1,1 @@
-"""The model: a backbone, a head and the LightningModule that trains them; checkpoints."""
+"""The model: the network, the Lightning module that trains it, and the checkpoint that describes it."""

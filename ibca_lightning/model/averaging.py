@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights."""
+"""Exponential moving average of the weights: Lightning's own, which we only tell when not to swap them."""
 
 from typing import Any
 

@@ -4,7 +4,8 @@ import importlib
 import inspect
 import logging
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
+from ibca_lightning.system.public_names import public_name, with_public_names
 
-CHECKPOINT_KEY = "ibca"
-FORMAT = 1
 _LARGEST_SIDE = 2**16  # pixels; a size beyond is damage
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
@@ -72,6 +73,17 @@ class ModelSpec:
         """The plain data that goes into the checkpoint."""
         return asdict(self)
 
+    def module_options(self) -> dict[str, Any]:
+        """The options of a `MultiLabelModule` that build this model again, without fetching weights."""
+        same = ("class_names", "backbone", "feature_stride", "normalise_features", "image_size", "preprocessing")
+        return {name: getattr(self, name) for name in same} | {
+            "num_labels": len(self.class_names),
+            "pretrained": False,
+            "head": partial(build_head, self.head),
+            "thresholds": self.threshold_rule,
+            "calibration": (self.calibration or {}).get("kind", "none"),
+        }
+
     @classmethod
     def from_checkpoint(cls, checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> "ModelSpec":
         """Read the record.
@@ -79,24 +91,13 @@ class ModelSpec:
         Raises:
             InputError: When the checkpoint has none, or one of another format.
         """
-        record = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
-        if not isinstance(record, dict):
-            raise InputError(
-                f"{path} to be a checkpoint written by `ibca fit`", "none", "give RUN/checkpoints/best.ckpt"
-            )
-        if record.get("format") != FORMAT:
-            raise InputError(
-                f"{path} in checkpoint format {FORMAT}",
-                f"format {record.get('format')} (ibca {record.get('version')})",
-                "use the version of ibca that wrote it",
-            )
         try:
-            spec = cls(**record)
+            spec = cls(**model_record(checkpoint, path))
         except TypeError as error:
             raise InputError(f"{path} with a complete model record", error, "use the file as it was written") from error
         spec._require_sound(path)
         require_calibration(spec.calibration, len(spec.class_names), path)
-        return spec
+        return replace(spec, head=with_public_names(spec.head))  # its module may have moved since
 
     def _require_sound(self, path: str | Path) -> None:
         """Refuse a record that somebody or something changed, where it would end in a traceback or a wrong figure."""
@@ -147,19 +148,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         Traceback (most recent call last):
         ibca_lightning...InputError: a checkpoint file at runs/none/best.ckpt, got none; give RUN/checkpoints/best.ckpt
     """
-    if not Path(path).is_file():
-        raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
+    checkpoint = load_plain(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         with zipfile.ZipFile(path) as archive:  # torch itself takes flipped bits for weights
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(damaged)
-    except Exception as error:  # torch raises a dozen kinds for junk, all of which mean the same to the user
-        raise InputError(
-            f"{path} to be a checkpoint of tensors and plain data", f"an unreadable file ({type(error).__name__})",
-            "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it",
-        ) from error  # fmt: skip
+    except Exception as error:
+        raise unreadable(path, error) from error
     ModelSpec.from_checkpoint(checkpoint, path)
     assert isinstance(checkpoint, dict)
     weights = checkpoint.get("state_dict")
@@ -191,7 +187,7 @@ def head_spec(head: Head) -> dict[str, Any]:
     """
     cls = type(head)
     _require_plain(head.options, f"{cls.__name__} option")
-    return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": head.options}
+    return {"class_path": public_name(f"{cls.__module__}.{cls.__qualname__}"), "init_args": head.options}
 
 
 def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:

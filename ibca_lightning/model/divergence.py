@@ -3,8 +3,11 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+
+from ibca_lightning.system.errors import NonFiniteError
 
 _NAMED = 16
 
@@ -83,6 +86,21 @@ def first_non_finite_weight(state: Mapping[str, Tensor], parameters: Collection[
     """
     looked_at = ((name, value) for name, value in state.items() if name in parameters or ".running_" in name)
     return next((name for name, value in looked_at if not value.isfinite().all()), None)
+
+
+def diverged(what: str, trainer: pl.Trainer, ids: Collection[str] = ()) -> NonFiniteError:
+    """Say where a run stopped being finite.
+
+    Args:
+        what: That was expected, and what came.
+        trainer: Of the run.
+        ids: Of the pictures of the step.
+    """
+    pictures = f" (pictures {listed(ids)})" if ids else ""
+    return NonFiniteError(
+        f"{what} at epoch {trainer.current_epoch}, step {trainer.global_step}{pictures}; lower the learning rate, or "
+        "use full precision"
+    )
 
 
 def listed(ids: Iterable[str]) -> str:

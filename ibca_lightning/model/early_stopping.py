@@ -1,4 +1,4 @@
-"""Early stopping of a run that may be taken up again."""
+"""Early stopping of a run that may be taken up again: Lightning's own keeps the count, but not the decision."""
 
 from typing import Any
 

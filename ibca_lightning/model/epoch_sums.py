@@ -58,7 +58,8 @@ class EpochSums:
         earlier = self._earlier.pop(name, None)
         for part in (earlier, Part(mean.detach(), samples)):
             if part is not None:
-                self._sums[name] = self._sums.get(name, 0.0) + part.mean.to(mean.device) * part.samples
+                # As float32 at least: a bfloat16 has 8 bits, and would lose what a batch adds to a long epoch.
+                self._sums[name] = self._sums.get(name, 0.0) + part.mean.to(mean.device).float() * part.samples
                 self._samples[name] = self._samples.get(name, 0) + part.samples
         return earlier
 
@@ -71,10 +72,16 @@ class EpochSums:
             torch.distributed.all_reduce(totals)
         return dict(zip(self._sums, totals.tolist(), strict=True))
 
-    def load_state_dict(self, state: Mapping[str, list[float]], processes: int) -> None:
-        """Take up an epoch, each process an equal part of it."""
+    def load_state_dict(self, state: Mapping[str, list[float]], processes: int, rank: int) -> None:
+        """Take up an epoch.
+
+        Args:
+            state: From `state_dict`.
+            processes: Each takes an equal part; the first ones a sample more where they do not divide.
+            rank: Of this process among them.
+        """
         self.clear()
         self._earlier = {
-            name: Part(torch.tensor(total / samples), round(samples / processes))
+            name: Part(torch.tensor(total / samples), (int(samples) + processes - 1 - rank) // processes)
             for name, (total, samples) in state.items()
         }

@@ -2,35 +2,30 @@
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, Self
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
-from ibca_lightning.heads.map_norm import MapBatchNorm
 from ibca_lightning.losses import Loss, MaskedBCE
-from ibca_lightning.metrics.calibration import Calibration, calibrated, fit_calibration
-from ibca_lightning.metrics.columns import prediction_columns
+from ibca_lightning.metrics.calibration import Calibration, calibrated
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
-from ibca_lightning.metrics.evaluation import Evaluation, SampleFacts, evaluate
-from ibca_lightning.metrics.localisation import output_figures
-from ibca_lightning.metrics.store import EvaluationStore, Stored
-from ibca_lightning.metrics.thresholds import ThresholdRule, choose_thresholds, require_rule
+from ibca_lightning.metrics.evaluation import Evaluation, evaluate
+from ibca_lightning.metrics.thresholds import ThresholdRule, choose_points
 from ibca_lightning.model.averaging import AveragedWeights
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import (
-    CHECKPOINT_KEY,
     ModelSpec,
     head_spec,
     initialise_from,
@@ -38,17 +33,25 @@ from ibca_lightning.model.checkpoint import (
     require_fitting_weights,
     require_same_model,
 )
-from ibca_lightning.model.compilation import require_backend
 from ibca_lightning.model.divergence import (
+    diverged,
     first_non_finite_gradient,
     first_non_finite_layer,
     first_non_finite_weight,
-    listed,
 )
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
-from ibca_lightning.model.optimisation import parameter_groups, warmup_cosine
-from ibca_lightning.system.errors import InputError, NonFiniteError
+from ibca_lightning.model.gathered import Gathered, logged_figures
+from ibca_lightning.model.module_options import (
+    require_class_names,
+    require_decision_options,
+    require_training_options,
+)
+from ibca_lightning.model.network import Network
+from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
+from ibca_lightning.model.stored_maps_check import StoredMapsCheck
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.model_record import CHECKPOINT_KEY
 
 log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]
@@ -56,15 +59,7 @@ MONITOR = "val/monitor"
 _TRAINING_KEY = "ibca_training"  # what a checkpoint holds to go on from
 
 
-@dataclass
-class _Gathered:
-    """What one evaluation set has shown so far, on this process."""
-
-    store: EvaluationStore = field(default_factory=EvaluationStore)
-    facts: SampleFacts = field(default_factory=SampleFacts)
-
-
-class MultiLabelModule(pl.LightningModule):
+class MultiLabelModule(Network, pl.LightningModule):
     """Trains, validates and tests any backbone with any head.
 
     `num_labels`, `class_names`, `image_size` and `preprocessing` come from the data module (the command line links
@@ -162,39 +157,12 @@ class MultiLabelModule(pl.LightningModule):
         compile: bool = False,  # noqa: A002 - torch's name
         compile_backend: str = "inductor",
     ) -> None:
-        super().__init__()
-        _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
-        _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
-        twice = [name for name, number in Counter(prediction_columns(class_names)).items() if number > 1]
-        _require(
-            not twice, "class names beside which no other column of predictions.csv is called the same", twice[:1],
-            "rename that class",
-        )  # fmt: skip
-        _require(callable(head), "model.head as a class of heads", head, "name one, such as IBCAHead, or leave it out")
-        _require(callable(optimizer), "model.optimizer as a class", optimizer, "name one, such as torch.optim.AdamW")
-        _require(
-            learning_rate is None or learning_rate > 0, "model.learning_rate above 0", learning_rate, "or leave it out"
+        require_class_names(class_names, num_labels)
+        require_training_options(
+            head, optimizer, learning_rate, warmup_fraction, backbone_lr_scale, ema_decay, early_stopping_patience
         )
-        _require(0 <= warmup_fraction < 1, "model.warmup_fraction in [0, 1)", warmup_fraction, "try 0.05")
-        _require(
-            backbone_lr_scale > 0, "model.backbone_lr_scale above 0", backbone_lr_scale, "or freeze_backbone: true"
-        )
-        _require(ema_decay is None or 0 < ema_decay < 1, "model.ema_decay in (0, 1)", ema_decay, "try 0.999, or null")
-        _require(
-            early_stopping_patience is None or early_stopping_patience >= 1,
-            "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
-        )  # fmt: skip
-        require_rule(thresholds)
-        _require(
-            calibration in get_args(Calibration),
-            "model.calibration none, temperature or platt",
-            calibration,
-            "choose one",
-        )
-        self.class_names, self.preprocessing = [str(name) for name in class_names], dict(preprocessing or {})
-        self.image_size = int(image_size)
-        self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
-        self.backbone = Backbone(
+        require_decision_options(thresholds, calibration)
+        of_images = Backbone(
             backbone,
             pretrained=pretrained and init_from is None,
             checkpoint_path=None if init_from else checkpoint_path,
@@ -202,18 +170,12 @@ class MultiLabelModule(pl.LightningModule):
             freeze=freeze_backbone,
             image_size=image_size,
         )
-        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.backbone.to(memory_format=self._memory_format)
+        super().__init__(num_labels, of_images, head, normalise_features, channels_last)
+        self.class_names, self.preprocessing = [str(name) for name in class_names], dict(preprocessing or {})
+        self.image_size = int(image_size)
+        self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.normalise_features = normalise_features
-        channels = self.backbone.channels
-        self.feature_norm = MapBatchNorm(channels, affine=False) if normalise_features else nn.Identity()
-        self.head = head(channels, num_labels)
         self.loss: Loss = loss if loss is not None else MaskedBCE()
-        self.register_buffer("_mean", torch.empty(1, 3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.empty(1, 3, 1, 1), persistent=False)
-        self._mean: Tensor
-        self._std: Tensor
-        self.set_normalisation(self.backbone.mean, self.backbone.std)
         self._optimizer, self._scheduler, self.learning_rate = optimizer, scheduler, learning_rate
         self.backbone_lr_scale, self.warmup_fraction = backbone_lr_scale, warmup_fraction
         self.ema_decay, self.early_stopping_patience = ema_decay, early_stopping_patience
@@ -222,46 +184,14 @@ class MultiLabelModule(pl.LightningModule):
         self.points = OperatingPoints([0.5] * num_labels)
         self.backbone_name = backbone
         self.evaluations: dict[str, Evaluation] = {}
-        self._gathered: dict[str, _Gathered] = {}
+        self._gathered: dict[str, Gathered] = {}
         self._seed: int | None = None
         self._epoch_sums = EpochSums()
         self._ids: list[str] = []  # of the pictures since the last step
         if init_from is not None:
             initialise_from(self, read_checkpoint(init_from), init_from)
-        self._compiled_stages: Callable[[Tensor], list[Tensor]] | None = None
         if compile:
-            require_backend(compile_backend)
-            self.head.compile(backend=compile_backend)
-            self._compiled_stages = torch.compile(self.backbone.stages, backend=compile_backend)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy is not compiled, as torch has it for every module: it would run the original's layers."""
-        state: dict[str, Any] = super().__getstate__()
-        return state | {"_compiled_stages": None}
-
-    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalise with these means and standard deviations per channel, on a scale of [0, 1]."""
-        self._mean.copy_(torch.tensor(mean).view(1, 3, 1, 1) * 255)
-        self._std.copy_(torch.tensor(std).view(1, 3, 1, 1) * 255)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """All that is needed to build this model again, as plain data."""
-        return ModelSpec(
-            backbone=self.backbone_name,
-            feature_stride=self.feature_stride,
-            normalise_features=self.normalise_features,
-            image_size=self.image_size,
-            mean=list(self.backbone.mean),
-            std=list(self.backbone.std),
-            head=head_spec(self.head),
-            class_names=self.class_names,
-            thresholds=list(self.points.thresholds),
-            calibration=self.points.calibration,
-            threshold_rule=self.threshold_rule,
-            threshold_positives=list(self.points.positives),
-            preprocessing=self.preprocessing,
-        )
+            self.compile_parts(compile_backend)
 
     def setup(self, stage: str) -> None:
         """Show the loss the labels of the training split, where it wants them; validation takes the same loss."""
@@ -270,30 +200,6 @@ class MultiLabelModule(pl.LightningModule):
             labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
             if labels is not None:
                 self.loss.see_labels(torch.from_numpy(labels()).to(self.device))
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> HeadOutput:
-        """Classify pictures.
-
-        Args:
-            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
-            labels: (B, L) in {0, 1, -1}; in training only, for the head's own losses.
-
-        Returns:
-            Logits (B, L), attention (B, L, H, W) and the head's weighted losses.
-        """
-        return self._classify(self.stages(images), labels)
-
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Return the backbone's maps of pictures, each at its own resolution: what `ibca maps` stores.
-
-        Args:
-            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
-
-        Returns:
-            One (B, C_i, H_i, W_i) for each stride, finest first.
-        """
-        normalised = ((images - self._mean) / self._std).contiguous(memory_format=self._memory_format)
-        return (self._compiled_stages or self.backbone.stages)(normalised)
 
     def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
         """Classify a batch of pictures, or of the maps that `stages` would return for them."""
@@ -305,14 +211,7 @@ class MultiLabelModule(pl.LightningModule):
                 "model.freeze_backbone true, as the data are stored maps that no gradient passes", "false",
                 "freeze it, or train on pictures",
             )  # fmt: skip
-        device = self._mean.device.type
-        # Stored as float16. The head is to see the type that the backbone would give it here.
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._mean.dtype
-        return self._classify([stage.to(dtype) for stage in batch["features"]], labels)
-
-    def _classify(self, stages: Sequence[Tensor], labels: Tensor | None) -> HeadOutput:
-        output: HeadOutput = self.head(self.feature_norm(self.backbone.combine(stages)), labels)
-        return output
+        return self.classify_stored(batch["features"], labels)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -323,14 +222,14 @@ class MultiLabelModule(pl.LightningModule):
         self.head.set_progress(self.global_step / max(self._total_steps - 1, 1))
         labels: Tensor = batch["label"]
         self._ids += batch["id"]
-        output = self._training_outputs(batch, labels)
+        output = self._outputs(batch, labels)
         parts = {"classification": self.loss(output.logits, labels)}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
             where = first_non_finite_layer(self, lambda: self._outputs(batch, labels))
-            raise self._diverged(f"a finite training loss, got {values} {where},", batch["id"])
+            raise diverged(f"a finite training loss, got {values} {where},", self.trainer, batch["id"])
         self._log_loss("train/loss", loss, len(labels), on_step=True)
         for name, part in parts.items():
             self._log_loss(f"train/{name}", part, len(labels))
@@ -344,18 +243,6 @@ class MultiLabelModule(pl.LightningModule):
             record(name, earlier.mean.to(value.device), batch_size=earlier.samples)
         record(name, value, batch_size=samples)
 
-    def _training_outputs(self, batch: Batch, labels: Tensor) -> HeadOutput:
-        try:
-            return self._outputs(batch, labels)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise InputError(
-                "more than one value a channel for the batch statistics (BatchNorm) of the backbone",
-                f"a batch of {len(labels)} with a map of one cell",
-                "raise data.batch_size or data.image_size, or give model.freeze_backbone true",
-            ) from error
-
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Stop on a gradient that is not finite, before it can spoil the weights; float16's own scaling skips it."""
         ids, self._ids = self._ids, []
@@ -363,19 +250,11 @@ class MultiLabelModule(pl.LightningModule):
             return
         name = first_non_finite_gradient(self.named_parameters())
         if name is not None:
-            raise self._diverged(f"finite gradients, got NaN or infinity in that of {name}", ids)
-
-    def _diverged(self, what: str, ids: Sequence[str] = ()) -> NonFiniteError:
-        pictures = f" (pictures {listed(ids)})" if ids else ""
-        return NonFiniteError(
-            f"{what} at epoch {self.current_epoch}, step {self.global_step}{pictures}; lower the learning rate, or use "
-            "full precision"
-        )
+            raise diverged(f"finite gradients, got NaN or infinity in that of {name}", self.trainer, ids)
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
         _ = self.spec
-        self._check_maps()
         if self._seed is None:
             self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
 
@@ -397,12 +276,6 @@ class MultiLabelModule(pl.LightningModule):
         place = (self._seed or 0, self.global_rank, self.current_epoch, batch_idx)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
-    def _check_maps(self) -> None:
-        """Refuse maps of another backbone. Not in `setup`: a checkpoint brings its weights after that."""
-        require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
-        if require is not None:
-            require(self.backbone_name, self.feature_stride, self.backbone.fingerprint())
-
     @property
     def _total_steps(self) -> float:
         """Optimiser steps of the whole run; infinity where neither epochs nor steps bound it."""
@@ -412,25 +285,18 @@ class MultiLabelModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over parameter groups (no decay on vectors), the backbone's rate scaled, warm-up + cosine."""
         optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss))
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate or group["lr"]
-            if group.get("part") == "backbone":
-                group["lr"] *= self.backbone_lr_scale
-        if self._scheduler is None:
-            total = self._total_steps
-            if math.isinf(total):  # there is no end to decay to
-                return optimizer
-            default = warmup_cosine(optimizer, int(total), round(total * self.warmup_fraction))
-            return [optimizer], [{"scheduler": default, "interval": "step"}]
-        scheduler = self._scheduler(optimizer)
-        monitor = getattr(scheduler, "monitor", None)  # Lightning's own ReduceLROnPlateau names what it watches
-        if monitor is None:
-            monitor = "val/loss" if getattr(scheduler, "mode", "max") == "min" else MONITOR
-        return [optimizer], [{"scheduler": scheduler, "interval": "epoch", "monitor": monitor}]
+        set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
+        if self._scheduler is not None:
+            return [optimizer], [by_epoch(self._scheduler(optimizer), score=MONITOR, loss="val/loss")]
+        total = self._total_steps
+        if math.isinf(total):  # there is no end to decay to
+            return optimizer
+        default = warmup_cosine(optimizer, int(total), round(total * self.warmup_fraction))
+        return [optimizer], [{"scheduler": default, "interval": "step"}]
 
     def configure_callbacks(self) -> list[Callback]:
         """EMA and early stopping are part of the recipe, so they work from a notebook too."""
-        callbacks: list[Callback] = []
+        callbacks: list[Callback] = [StoredMapsCheck()]
         if not self._fitting:
             return callbacks
         if self.ema_decay is not None:
@@ -443,30 +309,15 @@ class MultiLabelModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Gather one batch for the figures; returns what the picture callback draws."""
-        output = self._gather(f"val:{dataloader_idx}", batch)
-        return {"probabilities": self._probabilities(output), "attention": output.attention}
+        return self._gather(f"val:{dataloader_idx}", batch)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Gather one batch for the figures; returns what the picture callback draws."""
-        output = self._gather(f"test:{dataloader_idx}", batch)
-        return {"probabilities": self._probabilities(output), "attention": output.attention}
+        return self._gather(f"test:{dataloader_idx}", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Ids and probabilities (B, L)."""
         return {"id": list(batch["id"]), "probabilities": self._probabilities(self._outputs(batch))}
-
-    def on_validation_start(self) -> None:
-        """Check stored maps, if nobody has."""
-        if not self._fitting:
-            self._check_maps()
-
-    def on_test_start(self) -> None:
-        """Check stored maps."""
-        self._check_maps()
-
-    def on_predict_start(self) -> None:
-        """Check stored maps."""
-        self._check_maps()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
@@ -518,13 +369,6 @@ class MultiLabelModule(pl.LightningModule):
     def thresholds(self, values: Sequence[float]) -> None:
         self.points = replace(self.points, thresholds=list(values))
 
-    def _choose_points(self, stored: Stored) -> None:
-        """Calibration and thresholds from validation data, the same on every process."""
-        calibration = fit_calibration(stored.logits, stored.labels, self.calibration_kind)
-        thresholds = choose_thresholds(calibrated(stored.logits, calibration), stored.labels, self.threshold_rule)
-        positives = [] if self.threshold_rule == "fixed" else (stored.labels == 1).sum(0).tolist()
-        self.points = OperatingPoints(thresholds, calibration, positives)
-
     def _probabilities(self, output: HeadOutput) -> Tensor:
         """Calibrated, but not while fitting: the calibration is about to be fitted to these very data."""
         return calibrated(output.logits, None if self._fitting else self.points.calibration)
@@ -533,19 +377,11 @@ class MultiLabelModule(pl.LightningModule):
     def _fitting(self) -> bool:
         return self.trainer.state.fn == TrainerFn.FITTING
 
-    def _gather(self, key: str, batch: Batch) -> HeadOutput:
+    def _gather(self, key: str, batch: Batch) -> dict[str, Tensor]:
         output = self._outputs(batch)
-        gathered = self._gathered.setdefault(key, _Gathered())
-        labels, attention = batch["label"], output.attention.float()
-        pairs: dict[str, Tensor] = {}
-        if "mask" in batch:
-            regions = {name: batch[f"{name}_mask"] for name in ("spurious", "noise") if f"{name}_mask" in batch}
-            # The pixel figures take milliseconds a pair: while fitting, the attention's alone.
-            contribution = None if self._fitting else output.contribution
-            pairs = output_figures(attention, contribution, batch["mask"], labels, regions)
-        gathered.store.update(batch["index"], output.logits, labels, pairs)
-        gathered.facts.update(batch)
-        return output
+        # The pixel figures of the contribution take milliseconds a pair: not while fitting.
+        self._gathered.setdefault(key, Gathered()).update(batch, output, contribution=not self._fitting)
+        return {"probabilities": self._probabilities(output), "attention": output.attention}
 
     def _evaluate(self, name: str, key: str, intervals: bool = False) -> Evaluation:
         gathered = self._gathered[key]
@@ -555,34 +391,66 @@ class MultiLabelModule(pl.LightningModule):
         evaluation = evaluate(name, stored, facts, self.class_names, points, intervals=intervals)
         self.evaluations[name] = evaluation
         if self._fitting:
-            self._choose_points(stored)
+            self.points = choose_points(stored.logits, stored.labels, self.calibration_kind, self.threshold_rule)
         return evaluation
 
     def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
         # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
         record = partial(self.log, sync_dist=True)
-        for name, value in evaluation.figures["metrics"].items():
-            if value is not None:
-                record(f"{prefix}/{name}", value, prog_bar=prefix == "val" and name == "mAP")
-        for class_name, figures in evaluation.figures["per_class"].items():
-            if figures.get("AP") is not None:
-                record(f"{prefix}_AP/{class_name}", figures["AP"])
-        for name, value in evaluation.figures["tuned"].items():
-            if value is not None:
-                record(f"{prefix}_tuned/{name}", value)
-        for column, groups in evaluation.figures.get("subgroups", {}).items():
-            for group, figures in groups.items():
-                for name, value in figures["metrics"].items():
-                    if value is not None:
-                        record(f"{prefix}_{column}/{group}/{name}", value)
+        for name, value in logged_figures(prefix, evaluation):
+            record(name, value, prog_bar=name == "val/mAP")
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> ModelSpec:
+        """All that is needed to build this model again, as plain data."""
+        return ModelSpec(
+            backbone=self.backbone_name,
+            feature_stride=self.feature_stride,
+            normalise_features=self.normalise_features,
+            image_size=self.image_size,
+            mean=list(self.backbone.mean),
+            std=list(self.backbone.std),
+            head=head_spec(self.head),
+            class_names=self.class_names,
+            thresholds=list(self.points.thresholds),
+            calibration=self.points.calibration,
+            threshold_rule=self.threshold_rule,
+            threshold_positives=list(self.points.positives),
+            preprocessing=self.preprocessing,
+        )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: str | torch.device | None = None, **options: Any
+    ) -> Self:
+        """Build the module that a checkpoint describes, with its weights, calibration and thresholds.
+
+        Args:
+            checkpoint_path: A `.ckpt` file written by `ibca fit`.
+            map_location: Where the module is to be; default the CPU.
+            **options: Of the module, for what a checkpoint does not hold: loss, optimiser, learning rate. Lightning's
+                `hparams_file`, `strict` and `weights_only` change nothing: all that is needed is in the checkpoint,
+                every weight must fit, and no file runs code.
+
+        Raises:
+            InputError: When the file is missing or no IBCA checkpoint, or does not fit the options.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        spec = ModelSpec.from_checkpoint(checkpoint, checkpoint_path)
+        for needless in ("hparams_file", "strict", "weights_only"):
+            options.pop(needless, None)
+        module = cls(**(spec.module_options() | options))
+        module.take_weights(checkpoint, checkpoint_path)
+        module.points = spec.points
+        return module.to(map_location or "cpu")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
         name = first_non_finite_weight(checkpoint["state_dict"], {name for name, _ in self.named_parameters()})
         if name is not None:
-            raise self._diverged(f"finite weights, got NaN or infinity in {name}")
+            raise diverged(f"finite weights, got NaN or infinity in {name}", self.trainer)
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
         checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
 
@@ -600,9 +468,4 @@ class MultiLabelModule(pl.LightningModule):
         training = checkpoint.get(_TRAINING_KEY)
         if training is not None and self._fitting:
             self._seed = training["seed"]
-            self._epoch_sums.load_state_dict(training["sums"], self.trainer.world_size)
-
-
-def _require(condition: bool, expected: str, got: object, fix: str) -> None:
-    if not condition:
-        raise InputError(expected, got, fix)
+            self._epoch_sums.load_state_dict(training["sums"], self.trainer.world_size, self.global_rank)

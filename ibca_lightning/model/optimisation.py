@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 
 def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, Any]]:
@@ -35,6 +35,37 @@ def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, 
         groups.append({"params": [p for p in parameters if p.ndim > 1], "part": part})
         groups.append({"params": [p for p in parameters if p.ndim <= 1], "part": part, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
+
+
+def set_rates(optimizer: Optimizer, rate: float | None, backbone_scale: float) -> None:
+    """Give every group of `parameter_groups` its learning rate.
+
+    Args:
+        optimizer: Over these groups.
+        rate: In place of the optimiser's own; None keeps that.
+        backbone_scale: The backbone's rate as a multiple of it.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate or group["lr"]
+        if group.get("part") == "backbone":
+            group["lr"] *= backbone_scale
+
+
+def by_epoch(scheduler: LRScheduler | ReduceLROnPlateau, score: str, loss: str) -> dict[str, Any]:
+    """Tell Lightning to step a scheduler once an epoch.
+
+    Args:
+        scheduler: Of the user's.
+        score: The figure that a plateau scheduler of mode max watches.
+        loss: The one that a plateau scheduler of mode min watches.
+
+    Returns:
+        What `configure_optimizers` gives to Lightning.
+    """
+    monitor = getattr(scheduler, "monitor", None)  # Lightning's own ReduceLROnPlateau names what it watches
+    if monitor is None:
+        monitor = loss if getattr(scheduler, "mode", "max") == "min" else score
+    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int) -> LambdaLR:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jsonargparse import _typehints
+from jsonargparse import _typehints, get_loader, set_loader
 from jsonargparse._util import import_object
+from yaml import YAMLError
 
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import Loss
+from ibca_lightning.system.public_names import with_public_names
 
 _NAME = "discard_init_args_on_class_path_change"
 
@@ -36,6 +38,17 @@ def own_options() -> Iterator[None]:
         yield
     finally:
         setattr(_typehints, _NAME, kept)
+
+
+@contextmanager
+def public_class_paths() -> Iterator[None]:
+    """While parsing, read every class path of this package as its public name: old files name modules that moved."""
+    load = get_loader("yaml")
+    set_loader("yaml", lambda text: with_public_names(load(text)), (YAMLError,))
+    try:
+        yield
+    finally:
+        set_loader("yaml", load, (YAMLError,))
 
 
 def _replaced(before: str, now: str) -> bool:

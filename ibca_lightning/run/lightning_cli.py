@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_only
 
-import ibca_lightning.datasets  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
+import ibca_lightning.datasets
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
@@ -37,7 +37,7 @@ from ibca_lightning.run.callbacks.run_config import SaveRunConfig, resolved_yaml
 from ibca_lightning.run.callbacks.splits import WriteSplits
 from ibca_lightning.run.callbacks.stop_signals import StopSignals
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
-from ibca_lightning.run.class_options import own_options
+from ibca_lightning.run.class_options import own_options, public_class_paths
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.run.finders import find_batch_size, find_learning_rate, require_finding
@@ -71,6 +71,8 @@ _NOISE = (
     ".*Using `DistributedSampler` with the dataloaders.*",  # what it pads a set with is dropped again, by index
     ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
 )
+# jsonargparse finds a class by its short name once it has been imported.
+DATA_MODULES = tuple(getattr(ibca_lightning.data, name) for name in ibca_lightning.data.__all__)
 _LINKS = ("num_labels", "class_names", "image_size", "preprocessing")
 _CLI = TypeVar("_CLI", bound="IBCACLI")
 
@@ -169,7 +171,7 @@ class IBCACLI(LightningCLI):
         # What `build` put in front, the default model, was not typed.
         self._typed = ["ibca", *args[:1], *args[3:]] if isinstance(args, list) else sys.argv
         try:
-            with own_options():
+            with own_options(), public_class_paths():
                 self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error

@@ -7,6 +7,7 @@ from typing import Any
 from yaml import YAMLError
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.public_names import with_public_names
 from ibca_lightning.system.yaml_text import load
 
 _KEPT = {
@@ -38,7 +39,8 @@ def changed_settings(run_dir: str, text: str) -> str | None:
     if not saved.is_file():
         return None
     try:
-        before, now = (dict(_flat(load(source))) for source in (saved.read_text(encoding="utf-8"), text))
+        texts = (saved.read_text(encoding="utf-8"), text)
+        before, now = (dict(_flat(with_public_names(load(source)))) for source in texts)
     except (OSError, ValueError, YAMLError) as error:
         raise InputError(f"the configuration of a run in {saved}", type(error).__name__, "restore it") from error
     changed = []

@@ -1,7 +1,6 @@
 """A trained model from its checkpoint alone: `ibca_lightning.load(CKPT)`."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import MaskFolder, read_mask
 from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.metrics.calibration import calibrated
-from ibca_lightning.model.checkpoint import ModelSpec, build_head, read_checkpoint
-from ibca_lightning.model.module import MultiLabelModule
+from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
+from ibca_lightning.model.network import load_network
 from ibca_lightning.system.errors import InputError, NonFiniteError
 
 
@@ -75,28 +74,7 @@ class Predictor:
             raise InputError(
                 "a device of this machine, such as cpu or cuda:0", device, "choose another --device, or leave it out"
             ) from error  # fmt: skip
-        self.model = MultiLabelModule(
-            len(spec.class_names),
-            spec.class_names,
-            image_size=spec.image_size,
-            backbone=spec.backbone,
-            pretrained=False,
-            feature_stride=spec.feature_stride,
-            normalise_features=spec.normalise_features,
-            head=partial(build_head, spec.head),
-            preprocessing=spec.preprocessing,
-        )
-        own = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("loss.")}
-        try:
-            self.model.load_state_dict(own)
-        except RuntimeError as error:
-            raise InputError(
-                f"{path} to hold the weights of the model it describes", str(error).splitlines()[-1].strip(),
-                "use the checkpoint as it was written, with the version of timm it was trained with",
-            ) from error  # fmt: skip
-        self.model.set_normalisation(spec.mean, spec.std)
-        self.model.points = spec.points
-        self.model.eval().to(self.device)
+        self.model = load_network(checkpoint, path).to(self.device)
         self._transform = evaluation_transform(spec.image_size, spec.preprocessing)
 
     @torch.inference_mode()

@@ -42,7 +42,7 @@ def test_it_loads_without_code_and_describes_the_model_in_plain_data(ibca_checkp
     spec = ModelSpec.from_checkpoint({"ibca": record})
     assert (spec.backbone, spec.image_size, spec.class_names) == ("test_resnet", 64, ["a", "b", "c"])
     assert spec.preprocessing == {"resize": "stretch"}
-    assert spec.head["class_path"] == "ibca_lightning.heads.ibca.IBCAHead"
+    assert spec.head["class_path"] == "ibca_lightning.heads.IBCAHead"
     assert SMALL.items() <= spec.head["init_args"].items()
     assert len(spec.thresholds) == 3
     rebuilt = build_head(spec.head, 96, 3)
@@ -154,7 +154,7 @@ def test_no_other_class_than_a_head_is_built():
         with pytest.raises(InputError, match=message):
             build_head({"class_path": class_path, "init_args": {}}, 4, 2)
     with pytest.raises(InputError, match="take the options"):
-        build_head({"class_path": "ibca_lightning.heads.peers.gap.GAPHead", "init_args": {"no": 1}}, 4, 2)
+        build_head({"class_path": "ibca_lightning.heads.GAPHead", "init_args": {"no": 1}}, 4, 2)
 
 
 # --- starting from it ---------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from PIL import Image
 
 from ibca_lightning.data.pictures.drawing import Panel, explanation, share_on
 from ibca_lightning.metrics.localisation import pair_figures
-from ibca_lightning.model.checkpoint import CHECKPOINT_KEY, read_checkpoint
+from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.hashed_names import HashedNames
+from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from ibca_lightning.use.predictor import load
 from tests.command_line import contents, done, ibca, rows
 from tests.use.test_gallery import checkpoint, yellow

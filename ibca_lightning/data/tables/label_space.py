@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.model_record import load_plain, model_record
 
 # Names of one finding in the sets that we read. Only what means the same is here: `Nodule/Mass` (VinDr-CXR) is neither
 # a nodule nor a mass, `Lung Lesion` (CheXpert) is more than both, `hiatal hernia` (PadChest) is less than a hernia, and
@@ -217,16 +218,12 @@ def _read(path: str) -> list[str]:
             "data.label_space as a list of class names, a checkpoint, or a file with a name a line",
             f"no file at {path}", "correct the path, or write [NAME, NAME]",
         )  # fmt: skip
+    if os.path.splitext(path)[1] == ".ckpt":
+        return [str(name) for name in model_record(load_plain(path, mmap=True), path)["class_names"]]
     try:
-        if os.path.splitext(path)[1] == ".ckpt":
-            import torch
-
-            # Memory-mapped: a few names are wanted of a large file.
-            record = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["ibca"]
-            return [str(name) for name in record["class_names"]]
         with open(path, encoding="utf-8") as file:
             return [line.strip() for line in file if line.strip()]
-    except Exception as error:  # torch raises a dozen kinds for junk
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"class names in {path}", f"{type(error).__name__}", "give RUN/checkpoints/best.ckpt, or a text file"
         ) from error

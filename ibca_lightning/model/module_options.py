@@ -1,0 +1,69 @@
+"""What the options of `MultiLabelModule` must be, each refused in one line."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+from ibca_lightning.metrics.calibration import Calibration
+from ibca_lightning.metrics.columns import prediction_columns
+from ibca_lightning.metrics.thresholds import ThresholdRule, require_rule
+from ibca_lightning.system.errors import InputError
+
+
+def require_class_names(class_names: Sequence[str], num_labels: int) -> None:
+    """Refuse names that are not one a label, or that a column of predictions.csv has already.
+
+    Raises:
+        InputError: Says which.
+    """
+    _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
+    _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
+    twice = [name for name, number in Counter(prediction_columns(class_names)).items() if number > 1]
+    _require(
+        not twice, "class names beside which no other column of predictions.csv is called the same", twice[:1],
+        "rename that class",
+    )  # fmt: skip
+
+
+def require_training_options(
+    head: object,
+    optimizer: object,
+    learning_rate: float | None,
+    warmup_fraction: float,
+    backbone_lr_scale: float,
+    ema_decay: float | None,
+    early_stopping_patience: int | None,
+) -> None:
+    """Refuse what is out of its range.
+
+    Raises:
+        InputError: Says what.
+    """
+    _require(callable(head), "model.head as a class of heads", head, "name one, such as IBCAHead, or leave it out")
+    _require(callable(optimizer), "model.optimizer as a class", optimizer, "name one, such as torch.optim.AdamW")
+    _require(
+        learning_rate is None or learning_rate > 0, "model.learning_rate above 0", learning_rate, "or leave it out"
+    )
+    _require(0 <= warmup_fraction < 1, "model.warmup_fraction in [0, 1)", warmup_fraction, "try 0.05")
+    _require(backbone_lr_scale > 0, "model.backbone_lr_scale above 0", backbone_lr_scale, "or freeze_backbone: true")
+    _require(ema_decay is None or 0 < ema_decay < 1, "model.ema_decay in (0, 1)", ema_decay, "try 0.999, or null")
+    _require(
+        early_stopping_patience is None or early_stopping_patience >= 1,
+        "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
+    )  # fmt: skip
+
+
+def require_decision_options(thresholds: ThresholdRule, calibration: Calibration) -> None:
+    """Refuse a rule or a calibration that there is not.
+
+    Raises:
+        InputError: Names those there are.
+    """
+    require_rule(thresholds)
+    known = get_args(Calibration)
+    _require(calibration in known, "model.calibration none, temperature or platt", calibration, "choose one")
+
+
+def _require(condition: bool, expected: str, got: object, fix: str) -> None:
+    if not condition:
+        raise InputError(expected, got, fix)

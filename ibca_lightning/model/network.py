@@ -1,0 +1,169 @@
+"""The network: normalisation, backbone and head as a plain nn.Module, from uint8 pictures to logits and attention."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ibca_lightning.heads import Head, HeadOutput
+from ibca_lightning.heads.map_norm import MapBatchNorm
+from ibca_lightning.model.backbone import Backbone
+from ibca_lightning.model.checkpoint import ModelSpec, build_head
+from ibca_lightning.model.compilation import require_backend
+from ibca_lightning.system.errors import InputError
+
+
+class Network(nn.Module):
+    """What predicts. `MultiLabelModule` is a network that can also be trained; a checkpoint's weights fit both.
+
+    Pictures arrive as uint8 and are normalised here, on the device. Weights are called `backbone.*`, `feature_norm.*`
+    and `head.*`, in every checkpoint.
+
+    Args:
+        num_labels: L, the number of classes.
+        backbone: With its own mean and std, which pictures are normalised with.
+        head: Called with (channels, num_labels).
+        normalise_features: Whether the channels of the feature map are normalised before the head.
+        channels_last: Keep the backbone's weights and maps in NHWC order.
+    """
+
+    backbone: Backbone
+    feature_norm: nn.Module
+    head: Head
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self,
+        num_labels: int,
+        backbone: Backbone,
+        head: Callable[[int, int], Head],
+        normalise_features: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.backbone = backbone.to(memory_format=self._memory_format)
+        self.feature_norm = MapBatchNorm(backbone.channels, affine=False) if normalise_features else nn.Identity()
+        self.head = head(backbone.channels, num_labels)
+        self.register_buffer("_mean", torch.empty(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.empty(1, 3, 1, 1), persistent=False)
+        self.set_normalisation(backbone.mean, backbone.std)
+        self._compiled_stages: Callable[[Tensor], list[Tensor]] | None = None
+
+    def take_weights(self, checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> None:
+        """Load the weights of a checkpoint, without those of its loss, and its normalisation of pictures.
+
+        Args:
+            checkpoint: From `read_checkpoint`.
+            path: For messages.
+
+        Raises:
+            InputError: When they do not fit.
+        """
+        spec = ModelSpec.from_checkpoint(checkpoint, path)
+        weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("loss.")}
+        weights |= {name: value for name, value in self.state_dict().items() if name.startswith("loss.")}
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path} to hold the weights of the model it describes", str(error).splitlines()[-1].strip(),
+                "use the checkpoint as it was written, with the version of timm it was trained with",
+            ) from error  # fmt: skip
+        self.set_normalisation(spec.mean, spec.std)
+
+    def compile_parts(self, backend: str) -> None:
+        """`torch.compile` backbone and head, each by itself; the weights keep their names.
+
+        Raises:
+            InputError: When the backend cannot work here.
+        """
+        require_backend(backend)
+        self.head.compile(backend=backend)
+        self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is not compiled, as torch has it for every module: it would run the original's layers."""
+        state: Any = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "_compiled_stages": None}
+
+    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise with these means and standard deviations per channel, on a scale of [0, 1]."""
+        self._mean.copy_(torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self._std.copy_(torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> HeadOutput:
+        """Classify pictures.
+
+        Args:
+            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+            labels: (B, L) in {0, 1, -1}; in training only, for the head's own losses.
+
+        Returns:
+            Logits (B, L), attention (B, L, H, W) and the head's weighted losses.
+        """
+        return self.classify(self.stages(images), labels)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Return the backbone's maps of pictures, each at its own resolution: what `ibca maps` stores.
+
+        Args:
+            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+
+        Returns:
+            One (B, C_i, H_i, W_i) for each stride, finest first.
+
+        Raises:
+            InputError: When a batch is too small for the backbone's BatchNorm in training.
+        """
+        normalised = ((images - self._mean) / self._std).contiguous(memory_format=self._memory_format)
+        try:
+            return (self._compiled_stages or self.backbone.stages)(normalised)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                "more than one value a channel for the batch statistics (BatchNorm) of the backbone",
+                f"a batch of {len(images)} with a map of one cell",
+                "raise data.batch_size or data.image_size, or give model.freeze_backbone true",
+            ) from error
+
+    def classify(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
+        """Classify maps, as `stages` returns them.
+
+        Args:
+            stages: One (B, C_i, H_i, W_i) for each stride.
+            labels: (B, L) in {0, 1, -1}; in training only.
+
+        Returns:
+            As `forward`.
+        """
+        output: HeadOutput = self.head(self.feature_norm(self.backbone.combine(stages)), labels)
+        return output
+
+    def classify_stored(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
+        """Classify maps from a file, where they are float16, as the type that the backbone would give here."""
+        device = self._mean.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._mean.dtype
+        return self.classify([stage.to(dtype) for stage in stages], labels)
+
+
+def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
+    """Build the network that a checkpoint describes, with its weights, in evaluation mode.
+
+    Args:
+        checkpoint: From `read_checkpoint`.
+        path: For messages.
+
+    Raises:
+        InputError: When the weights do not fit the model that the checkpoint describes.
+    """
+    spec = ModelSpec.from_checkpoint(checkpoint, path)
+    backbone = Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
+    network = Network(len(spec.class_names), backbone, partial(build_head, spec.head), spec.normalise_features)
+    network.take_weights(checkpoint, path)
+    return network.eval()

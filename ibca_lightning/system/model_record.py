@@ -1,0 +1,67 @@
+"""The record of a model in a checkpoint: plain data under one key, read without running code that the file may hold."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ibca_lightning.system.errors import InputError
+
+CHECKPOINT_KEY = "ibca"
+FORMAT = 1
+
+
+def load_plain(path: str | Path, mmap: bool = False) -> Any:
+    """Load a checkpoint of tensors and plain data.
+
+    Args:
+        path: A `.ckpt` file.
+        mmap: Leave the weights in the file until they are used, where only the record is wanted.
+
+    Returns:
+        What it holds, tensors on the CPU.
+
+    Raises:
+        InputError: When the file is missing, or cannot be read.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # torch raises a dozen kinds for junk, all of which mean the same to the user
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str | Path, error: Exception) -> InputError:
+    """Say that a file is no checkpoint."""
+    return InputError(
+        f"{path} to be a checkpoint of tensors and plain data", f"an unreadable file ({type(error).__name__})",
+        "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it",
+    )  # fmt: skip
+
+
+def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, Any]:
+    """Return what a checkpoint says of its model.
+
+    Args:
+        checkpoint: From `load_plain`.
+        path: For messages.
+
+    Raises:
+        InputError: When the checkpoint has no record, one of another format, or one without classes.
+    """
+    record = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
+    if not isinstance(record, dict):
+        raise InputError(f"{path} to be a checkpoint written by `ibca fit`", "none", "give RUN/checkpoints/best.ckpt")
+    if record.get("format") != FORMAT:
+        raise InputError(
+            f"{path} in checkpoint format {FORMAT}",
+            f"format {record.get('format')} (ibca {record.get('version')})",
+            "use the version of ibca that wrote it",
+        )
+    if not isinstance(names := record.get("class_names"), list):
+        raise InputError(
+            f"{path} with a {'sound class_names in its' if 'class_names' in record else 'complete'} model record",
+            repr(names), "use the file as it was written",
+        )  # fmt: skip
+    return record
