@@ -37,7 +37,7 @@ def checkpoint(here: Path) -> Path:
 
 
 def test_its_checkpoint_is_loaded_and_its_head_has_the_public_name(checkpoint: Path) -> None:
-    assert SAVED["ibca"]["head"]["class_path"] == "ibca_lightning.heads.peers.csra.CSRAHead"
+    assert SAVED["ibca"]["head"]["class_path"] == "ibca_lightning.heads.csra.CSRAHead"
     predictor = ibca_lightning.load(checkpoint, "cpu")
     assert isinstance(predictor.model.head, CSRAHead)
     assert predictor.spec.head["class_path"] == "ibca_lightning.heads.CSRAHead"
@@ -60,7 +60,7 @@ def test_its_configuration_tests_it_and_is_printed_with_public_names(checkpoint:
 
 
 def test_a_class_may_be_given_by_its_old_path_on_the_command_line(checkpoint: Path) -> None:
-    named = ("--model.head", "ibca_lightning.heads.peers.gap.GAPHead", "--data.batch_size", "4")
+    named = ("--model.head", "ibca_lightning.heads.gap.GAPHead", "--data.batch_size", "4")
     whole = yaml.safe_load(done("fit", "--config", BEFORE / "config.yaml", *named, "--print_config").out)
     assert whole["model"]["init_args"]["head"]["class_path"] == "ibca_lightning.heads.GAPHead"
 

@@ -16,9 +16,9 @@ from ibca_lightning import __version__
 from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
-from ibca_lightning.system.public_names import public_name, with_public_names
 
 _LARGEST_SIDE = 2**16  # pixels; a size beyond is damage
 _PLAIN = (str, int, float, bool, type(None))

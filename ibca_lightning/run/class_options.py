@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import Loss
-from ibca_lightning.system.public_names import with_public_names
+from ibca_lightning.model.public_names import with_public_names
 
 _NAME = "discard_init_args_on_class_path_change"
 

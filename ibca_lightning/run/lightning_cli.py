@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_only
 
-import ibca_lightning.datasets
+import ibca_lightning.datasets  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
@@ -71,8 +71,6 @@ _NOISE = (
     ".*Using `DistributedSampler` with the dataloaders.*",  # what it pads a set with is dropped again, by index
     ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
 )
-# jsonargparse finds a class by its short name once it has been imported.
-DATA_MODULES = tuple(getattr(ibca_lightning.data, name) for name in ibca_lightning.data.__all__)
 _LINKS = ("num_labels", "class_names", "image_size", "preprocessing")
 _CLI = TypeVar("_CLI", bound="IBCACLI")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from yaml import YAMLError
 
+from ibca_lightning.model.public_names import with_public_names
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.public_names import with_public_names
 from ibca_lightning.system.yaml_text import load
 
 _KEPT = {

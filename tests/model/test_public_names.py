@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ibca_lightning.system.public_names import public_name, with_public_names
+from ibca_lightning.model.public_names import public_name, with_public_names
 
 BEFORE = Path(__file__).parents[1] / "before"
 PATHS: dict[str, str] = json.loads((BEFORE / "paths.json").read_text())
