@@ -118,10 +118,7 @@ def create_run_dir(run_dir: str) -> set[str] | None:
     Raises:
         InputError: When it cannot be made.
     """
-    if Path(run_dir).is_dir():
-        before = set(os.listdir(run_dir))
-    else:
-        before = None
+    before = set(os.listdir(run_dir)) if Path(run_dir).is_dir() else None
     _make(run_dir)
     return before
 

@@ -2,6 +2,6 @@
 
 list.py   `ibca list`: recipes, heads, losses, data sets and backbones, one line each
 
-To add a name to the list, add the thing: a recipe is a YAML in `experiments/` whose first line says what it is, a head, a
-loss or a data set is a class whose docstring's first line does, with one line in the table of short names.
+To add a name to the list, add the thing: a recipe is a YAML in `experiments/` whose first paragraph says what it is; a
+head, a loss or a data set is a file whose docstring's first line does, with one line in the table of short names.
 """
