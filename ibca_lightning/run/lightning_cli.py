@@ -303,7 +303,7 @@ def require_data(config: Any) -> None:
         InputError: Where there are none.
     """
     if config.data is None:
-        raise InputError("--data or a --config with a `data:` section", "none", "see experiments/*.yaml")
+        raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
 
 
 def run_lightning(arguments: list[str]) -> int:

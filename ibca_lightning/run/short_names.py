@@ -90,7 +90,8 @@ def near_class(kind: str, wanted: str, more: tuple[str, ...] = ()) -> str | None
         None where nothing is near: `NoHead` shares four letters with every head, and is near none.
     """
     table = NAMES.get(kind, {})
-    names = [*table, *(path.rpartition(".")[2] for path in table.values()), *more]
+    names = [*(path.rpartition(".")[2] for path in table.values()), *more, *table]
+    names = names if wanted.islower() else names[::-1]  # chexprt is answered with chexpert, CheXprt with CheXpert
     by_end = {name.rpartition(".")[2].lower(): name for name in names}
     last = wanted.rpartition(".")[2].lower()
     for near in get_close_matches(last, by_end, n=3):

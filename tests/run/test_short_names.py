@@ -46,7 +46,7 @@ def test_what_is_near() -> None:
     near = [near_class("model.head", name) for name in ("csr", "ibac", "GAPHed", "gap_head", "ml-decoder")]
     assert near == ["csra", "ibca", "GAPHead", "GAPHead", "ml_decoder"]
     assert [near_class("model.head", name) for name in ("NoHead", "Head", "nope")] == [None] * 3
-    assert near_class("data", "MuRed") == "MuReD"
+    assert [near_class("data", name) for name in ("MuRed", "murd")] == ["MuReD", "mured"]
 
 
 def test_short_names_in_a_file_and_on_the_command_line(tree: Path, here: Path) -> None:
@@ -114,6 +114,12 @@ def test_every_command_knows_recipes(command: str, here: Path) -> None:
     more = {"fit": [], "check": [], "maps": ["--output", "new"], "tune": ["--output", "new", "--trials", 1],
             "sweep": ["--output", "new", "--heads", "gap"]}  # fmt: skip
     refused(command, "--config", "endos", *more[command], names=("endos", "did you mean endo?"))
+
+
+def test_a_configuration_of_before_the_finders_went_still_runs(tree: Path, here: Path) -> None:
+    written(here / "e.yaml", experiment(tree) | {"find_lr": False, "find_batch_size": False})
+    assert "find_" not in done("fit", "--config", "e.yaml", "--print_config").out
+    assert refused("fit", "--config", "e.yaml", "--find_lr", "true", names=("find_lr",))
 
 
 def test_the_data_are_looked_at_before_anything_dear(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
