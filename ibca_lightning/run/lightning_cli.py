@@ -174,7 +174,8 @@ class IBCACLI(LightningCLI):
         self._typed = ["ibca", *args[:1], *args[3:]] if isinstance(args, list) else sys.argv
         try:
             with class_rules():
-                self.config = parser.parse_args(args)  # type: ignore[arg-type]
+                # Here, so that the model card has the names as they were typed.
+                self.config = parser.parse_args(with_recipe_files(args) if isinstance(args, list) else args)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
         seed = self.config[self.config["subcommand"]].seed_everything
@@ -330,8 +331,7 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
         The command line, when it has run.
     """
     _quieten()
-    arguments = with_recipe_files(arguments)
-    check_config_files(arguments)
+    check_config_files(with_recipe_files(arguments))
     keep_freed_memory()
     # An abbreviated key would be taken for another, longer one when options are added.
     strict = {"exit_on_error": False, "allow_abbrev": False}
