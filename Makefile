@@ -42,7 +42,7 @@ demo: $(DONE)  ## train IBCA on synthetic pictures, test it on three sets, print
 # split, the data's own). It is for tune alone: compare then trains and tests on the data's own split.
 tune: $(DONE)  ## search every head's options, choice by validation: make tune EXPERIMENT=... MAPS=... HEADS="gap ibca"
 	@for head in $(HEADS); do echo "== $$head"; \
-	$(BIN)/ibca tune $(RECIPE) --config experiments/heads/$$head.yaml --space experiments/spaces/$$head.yaml \
+	$(BIN)/ibca tune $(RECIPE) --head $$head \
 	--trials $(TRIALS) $(if $(FOLDS),--folds $(FOLDS)) --output $(OUT)/tune/$$head || exit; done
 
 # Goes on where it was stopped; SEEDS a head, everything below OUT.

@@ -19,11 +19,13 @@ HELP = f"""ibca {__version__}: multi-label recognition of medical images with IB
 usage: ibca COMMAND [OPTIONS]
 
 commands:
-  fit       train:     ibca fit --config experiments/scm.yaml
+  fit       train:     ibca fit --config scm
   validate  figures on the validation set:
                        ibca validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   test      figures on the test set(s), written into the run folder:
                        ibca test --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  list      names of recipes, heads, losses, data sets and backbones:
+                       ibca list [recipes|heads|losses|datasets|backbones]
   predict   probabilities for pictures, without YAML:
                        ibca predict --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
             or for the test set of a configuration:
@@ -36,7 +38,7 @@ commands:
             deletion and insertion curves of the attention on a sample of the test set:
                        ibca faithfulness --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   tune      random search over options of fit, choice by validation:
-                       ibca tune --config EXPERIMENT --space FILE --trials N --output DIR
+                       ibca tune --config EXPERIMENT --head HEAD --trials N --output DIR
   sweep     fit and test heads x seeds, as many at a time as there are cores:
                        ibca sweep --config EXPERIMENT --heads gap csra ibca --seeds 0 1 2 --output DIR
   gallery   heat maps of several models on the same pictures, side by side in one figure:
@@ -48,7 +50,7 @@ commands:
   export    the model as one file that runs without ibca (ONNX, or torch.export), checked against the checkpoint:
                        ibca export --ckpt_path RUN/checkpoints/best.ckpt --output model.onnx
   maps      maps of a frozen backbone, stored once for many heads and seeds:
-                       ibca maps --config experiments/idrid_tiles.yaml --output DIR
+                       ibca maps --config idrid_tiles --output DIR
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -71,7 +73,7 @@ _OWN = {
     "export": "ibca_lightning.use.export",
     "maps": "ibca_lightning.maps.command",
 }
-COMMANDS = (*_LIGHTNING, *_OWN)
+COMMANDS = (*_LIGHTNING, *_OWN, "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,6 +112,10 @@ def _run(arguments: list[str]) -> int:
     # A class of the user's own lies in a file of the folder they start from; installed packages come first.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    if command == "list":
+        from ibca_lightning.start.list import list_names
+
+        return list_names(arguments[1:])
     if command in _OWN:
         return int(getattr(import_module(_OWN[command]), command)(arguments[1:]))
     if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):

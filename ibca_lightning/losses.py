@@ -213,7 +213,7 @@ class Loss(nn.Module):
 
 
 class MaskedBCE(Loss):
-    """`masked_bce` as a module.
+    """Binary cross-entropy over the known labels: `masked_bce` as a module.
 
     Args:
         pos_weight: One factor a label for the positives' term, from the training split; `balanced` for negatives over
@@ -270,7 +270,7 @@ class MaskedBCE(Loss):
 
 
 class AsymmetricLoss(Loss):
-    """`asymmetric_loss` as a module.
+    """Asymmetric loss (Ridnik et al., ICCV 2021): `asymmetric_loss` as a module.
 
     Args:
         gamma_neg: Focusing of the negatives, >= 0.
@@ -301,7 +301,7 @@ class AsymmetricLoss(Loss):
 
 
 class FocalLoss(Loss):
-    """`focal_loss` as a module.
+    """Focal loss (Lin et al., ICCV 2017): `focal_loss` as a module.
 
     Args:
         gamma: Focusing, >= 0.

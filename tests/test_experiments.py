@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
 
 import pytest
 import yaml
 
-import ibca_lightning.heads
-from ibca_lightning.search.tune import read_space
+from ibca_lightning.run.shipped import SPACES, recipes
+from ibca_lightning.run.short_names import NAMES
+from ibca_lightning.search.tune import checked_space
 from tests.command_line import done, rows
 from tests.datasets import (
     fake_chest_mnist,
@@ -29,8 +30,7 @@ from tests.datasets import (
 )
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-HEADS = sorted(path.stem for path in (FOLDER / "heads").glob("*.yaml"))
+EXPERIMENTS = list(recipes())
 SMALL = (
     "--model.backbone=test_resnet", "--model.pretrained=false", "--data.image_size=64", "--data.batch_size=8",
     "--data.num_workers=0", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--wandb=disabled",
@@ -96,33 +96,19 @@ def test_experiment_fits_and_tests(name: str, here: Path) -> None:
     assert {path.name for path in here.iterdir()} <= {"data", "run"}
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_head_fragment_sets_the_head_and_nothing_else(name: str) -> None:
-    fragment: dict[str, Any] = yaml.safe_load((FOLDER / "heads" / f"{name}.yaml").read_text())
-    assert fragment.keys() == {"model"}
-    assert fragment["model"].keys() == {"class_path", "init_args"}
-    assert fragment["model"]["class_path"] == "MultiLabelModule"
-    assert fragment["model"]["init_args"].keys() == {"head"}
+def test_every_head_has_a_space_of_its_own_options() -> None:
+    spaces = yaml.safe_load((FOLDER / SPACES).read_text())
+    assert spaces.keys() == NAMES["model.head"].keys()
+    for name, space in spaces.items():
+        options = [key.removeprefix("model.head.") for key in checked_space(space, name) if key != "model.optimizer.lr"]
+        assert len(options) <= 3, "few enough for the trials that every head gets"
+        assert set(options) <= set(resolve_name(NAMES["model.head"][name])(8, 2).options)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("spaces/*.yaml")), ids=lambda path: path.stem)
-def test_a_space_belongs_to_a_head_and_searches_its_options(path: Path) -> None:
-    fragment = yaml.safe_load((FOLDER / "heads" / path.name).read_text())
-    head = getattr(ibca_lightning.heads, fragment["model"]["init_args"]["head"]["class_path"])
-    options = [key.removeprefix("model.head.") for key in read_space(str(path)) if key != "model.optimizer.lr"]
-    assert len(options) <= 3, "few enough for the trials that every head gets"
-    assert set(options) <= set(head(8, 2).options)
-    assert f"--space experiments/spaces/{path.name}" in path.read_text()
-
-
-@pytest.mark.parametrize("path", sorted({*FOLDER.glob("*.yaml"), *FOLDER.glob("heads/*.yaml")}), ids=lambda p: p.stem)
-def test_header_says_how_to_launch(path: Path) -> None:
-    lines = path.read_text().splitlines()
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_header_says_how_to_launch(name: str) -> None:
+    lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
     header = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
     text = "\n".join(header)
-    assert "ibca fit --config experiments/" in text
-    if path.parent == FOLDER:
-        assert f"experiments/{path.name}" in text
-        assert "Override:" in text
-    else:
-        assert f"experiments/heads/{path.name}" in text
+    assert f"ibca fit --config experiments/{name}.yaml" in text
+    assert "Override:" in text

@@ -132,6 +132,9 @@ class MultiLabelDataModule(LightningDataModule):
         """Return the transform of validation and test."""
         return evaluation_transform(self.image_size, self.preprocessing)
 
+    def read_tables(self) -> None:
+        """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
+
     def setup(self, stage: str | None = None) -> None:
         """Make the data sets that a stage needs, so that wrong data stop a run before it starts.
 
@@ -358,6 +361,10 @@ class TableDataModule(MultiLabelDataModule):
             paths = (f"{folders}{decode(name)}".encode() for name in table.names)
             return DiskCache(self.cache_dir or default_folder(), layout, self.preprocessing, paths)
         return None
+
+    def read_tables(self) -> None:
+        """Read the tables, which stay read."""
+        self.split_tables()
 
     def split_tables(self) -> Mapping[str, Table]:
         """Return all tables by split: `tables` with `splits` or `fold`, `labels` and `label_space`; read once.

@@ -92,6 +92,11 @@ class JoinedDataModule(MultiLabelDataModule):
         for each in self.sets.values():
             each.prepare_data()
 
+    def read_tables(self) -> None:
+        """Read the tables of each set."""
+        for each in self._ready().values():
+            each.read_tables()
+
     def training_labels(self) -> NDArray[np.int8]:
         """Return the labels (N, L) of all training sets, in {0, 1, -1}."""
         return np.concatenate([each.training_labels() for each in self._ready().values()])

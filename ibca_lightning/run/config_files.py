@@ -11,7 +11,7 @@ from ibca_lightning.system.yaml_text import YAMLTooLargeError, compose, construc
 
 _SECTIONS = ("model", "data", "trainer")
 _WANTED = "a YAML file with the keys model, data and trainer"
-_EXAMPLES = "see experiments/*.yaml"
+_EXAMPLES = "see ibca list recipes"
 
 
 def check_config_files(arguments: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def check_config_files(arguments: Sequence[str]) -> None:
             if not equals:
                 path = arguments[at + 1] if at + 1 < len(arguments) else ""
             if not path or path.startswith("--"):
-                raise InputError("a YAML file behind --config", "none", "give a file such as experiments/mured.yaml")
+                raise InputError("a YAML file behind --config", "none", "give a file, or a name of ibca list recipes")
             _check(path)
 
 

@@ -17,7 +17,7 @@ class _DataCLI(IBCACLI):
     def before_instantiate_classes(self) -> None:
         """Ask for data; nothing is written, so there is no run folder to choose."""
         if self.config[self.subcommand].data is None:
-            raise InputError("--data or a --config with a `data:` section", "none", "see experiments/*.yaml")
+            raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
 
     def instantiate_classes(self) -> None:
         """Build the data module; the model would be built for nothing."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
-from argparse import ArgumentError
+from argparse import SUPPRESS, ArgumentError
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_only
 
-import ibca_lightning.datasets  # noqa: F401 - jsonargparse finds a class by its short name once it has been imported
+from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
@@ -36,11 +36,11 @@ from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.run.callbacks.run_config import SaveRunConfig, resolved_yaml
 from ibca_lightning.run.callbacks.splits import WriteSplits
 from ibca_lightning.run.callbacks.stop_signals import StopSignals
+from ibca_lightning.run.callbacks.tensorboard import RunTensorBoardLogger
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
-from ibca_lightning.run.class_options import own_options, public_class_paths
+from ibca_lightning.run.class_options import class_rules
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.config_files import check_config_files
-from ibca_lightning.run.finders import find_batch_size, find_learning_rate, require_finding
 from ibca_lightning.run.parser_messages import one_line
 from ibca_lightning.run.resumed_settings import changed_settings
 from ibca_lightning.run.run_folder import (
@@ -53,9 +53,11 @@ from ibca_lightning.run.run_folder import (
     remove_unstarted,
     run_of,
 )
+from ibca_lightning.run.shipped import with_recipe_files
 from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import require_folder
 from ibca_lightning.system.output import write_err
 
 _NOISE = (
@@ -71,7 +73,6 @@ _NOISE = (
     ".*Using `DistributedSampler` with the dataloaders.*",  # what it pads a set with is dropped again, by index
     ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
 )
-_LINKS = ("num_labels", "class_names", "image_size", "preprocessing")
 _CLI = TypeVar("_CLI", bound="IBCACLI")
 
 
@@ -126,12 +127,17 @@ class IBCACLI(LightningCLI):
     def _finish(self, error: Exception | None, wrong_input: bool = False) -> None:
         trainer = getattr(self, "trainer", None)
         # A second run in this process would go on in the first one's wandb run.
-        for logger in trainer.loggers if trainer else ():
-            if isinstance(logger, WandbLogger) and logger._experiment is not None:
+        wandb_loggers = [logger for logger in (trainer.loggers if trainer else ()) if isinstance(logger, WandbLogger)]
+        for logger in wandb_loggers:
+            if logger._experiment is not None:
                 logger.experiment.finish(exit_code=int(error is not None))
         trained = trainer is not None and trainer.global_step > 0
         if error is not None and hasattr(self, "_before") and (wrong_input or not trained):
             remove_unstarted(self.run_dir, self._before)
+        folder = os.path.join(getattr(self, "run_dir", ""), "wandb")
+        if any(logger._offline for logger in wandb_loggers) and os.path.isdir(folder):
+            written = f"{shlex.quote(folder)}/offline-run-*"
+            _say(f"wandb ran off line; to sync, attention pictures included: wandb sync {written}")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's own options and link the model to the data."""
@@ -156,12 +162,10 @@ class IBCACLI(LightningCLI):
             "--deterministic", action=ActionYesNo(no_prefix="no_"), nargs="?", default=False,
             help="Two runs on one machine give equal weights to the bit (trainer.deterministic); slower on a GPU.",
         )  # fmt: skip
-        for name, what in (("batch_size", "the largest batch size that fits a GPU"), ("lr", "a learning rate")):
-            parser.add_argument(
-                f"--find_{name}", type=bool, default=False,
-                help=f"fit: find {what}, train with it and save it in config.yaml.",
-            )  # fmt: skip
-        for name in _LINKS:
+        for name in ("find_batch_size", "find_lr"):  # options that are gone: a config.yaml of before says false
+            parser.add_argument(f"--{name}", type=Literal[False], default=SUPPRESS, help=SUPPRESS)
+        parser.link_arguments("data", "model.init_args.num_labels", _seen_labels, apply_on="instantiate")
+        for name in ("class_names", "image_size", "preprocessing"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -169,8 +173,9 @@ class IBCACLI(LightningCLI):
         # What `build` put in front, the default model, was not typed.
         self._typed = ["ibca", *args[:1], *args[3:]] if isinstance(args, list) else sys.argv
         try:
-            with own_options(), public_class_paths():
-                self.config = parser.parse_args(args)  # type: ignore[arg-type]
+            with class_rules():
+                # Here, so that the model card has the names as they were typed.
+                self.config = parser.parse_args(with_recipe_files(args) if isinstance(args, list) else args)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
         seed = self.config[self.config["subcommand"]].seed_everything
@@ -199,6 +204,7 @@ class IBCACLI(LightningCLI):
         fit = self.subcommand == "fit"
         self.run_dir = choose_run_dir(config.run_dir, checkpoint, config, fit)
         self._goes_on = bool(checkpoint) and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
+        require_folder(self.run_dir, "--run_dir")  # before the data are read, and weights fetched
         if fit and not self._goes_on:
             refuse_taken(self.run_dir)
         note = changed_settings(self.run_dir, given) if fit and self._goes_on else None
@@ -235,8 +241,8 @@ class IBCACLI(LightningCLI):
             kwargs["enable_checkpointing"] = False
         elif trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
             callbacks += _checkpoints(self.run_dir, config.save_every_n_steps)
-        if trainer.logger in (None, True):
-            kwargs["logger"] = self._loggers(config)
+        if trainer.logger is not False:
+            kwargs["logger"] = [*self._loggers(config), *_given_loggers(trainer.logger, self.run_dir)] or False
         self.save_config_kwargs = {"run_dir": self.run_dir}
         self.trainer_defaults["callbacks"] = callbacks
         try:
@@ -250,13 +256,13 @@ class IBCACLI(LightningCLI):
             raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
         return built
 
-    def _loggers(self, config: Any) -> list[Logger] | bool:
+    def _loggers(self, config: Any) -> list[Logger]:
         loggers: list[Logger] = [RunCSVLogger(self.run_dir)] if self.subcommand == "fit" else []
         mode = wandb_mode(config.wandb)
         if self.subcommand in ("fit", "test") and mode != "disabled":
             goes_on = self._goes_on and self.subcommand == "fit"  # a test is a wandb run of its own
             loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand, goes_on))
-        return loggers or False
+        return loggers
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -266,34 +272,6 @@ class IBCACLI(LightningCLI):
         if subcommand == "predict":
             kwargs["return_predictions"] = False  # they are written as they come
         return kwargs
-
-    def before_fit(self) -> None:
-        """Find what is to be found, and say once how to sync what wandb writes off line."""
-        self._find()
-        self._say_how_to_sync()
-
-    def _find(self) -> None:
-        """Put what was found into model and data, and into the configuration that is about to be saved."""
-        config = self.config[self.subcommand]
-        require_finding(self.trainer, config)
-        options = {**config.trainer, "deterministic": config.deterministic or config.trainer.deterministic}
-        if config.find_batch_size:
-            size = find_batch_size(self.model, self.datamodule, options)
-            self.datamodule.batch_size = config.data.init_args.batch_size = size
-            config.find_batch_size = False
-            _say(f"found data.batch_size {size}, the largest power of two that fits; the learning rate stays")
-        if config.find_lr:
-            rate = find_learning_rate(self.model, self.datamodule, options)
-            self.model.learning_rate = config.model.init_args.learning_rate = rate
-            config.find_lr = False
-            _say(f"found model.learning_rate {rate:g}")
-
-    def _say_how_to_sync(self) -> None:
-        if any(isinstance(logger, WandbLogger) and logger._offline for logger in self.trainer.loggers):
-            folder = shlex.quote(os.path.join(self.run_dir, "wandb"))
-            _say(f"wandb runs off line; to sync, attention pictures included: wandb sync {folder}/offline-run-*")
-
-    before_test = _say_how_to_sync
 
     def after_fit(self) -> None:
         """Close with a table of the last validation, the best score, and where everything lies."""
@@ -326,7 +304,7 @@ def require_data(config: Any) -> None:
         InputError: Where there are none.
     """
     if config.data is None:
-        raise InputError("--data or a --config with a `data:` section", "none", "see experiments/*.yaml")
+        raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
 
 
 def run_lightning(arguments: list[str]) -> int:
@@ -353,7 +331,7 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
         The command line, when it has run.
     """
     _quieten()
-    check_config_files(arguments)
+    check_config_files(with_recipe_files(arguments))
     keep_freed_memory()
     # An abbreviated key would be taken for another, longer one when options are added.
     strict = {"exit_on_error": False, "allow_abbrev": False}
@@ -376,6 +354,26 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
 def _checkpoints(run_dir: str, every_n_steps: int | None) -> list[Callback]:
     folder = os.path.join(run_dir, "checkpoints")
     return [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, every_n_steps)]
+
+
+def _seen_labels(data: Any) -> int:
+    """The number of labels, for the model, of data whose tables have been read.
+
+    The model is built behind this, with weights to fetch, and the run folder and wandb behind the model: what is wrong
+    with the tables is to be said before. By the first process alone: some data are unpacked when they are first read.
+    """
+    if isinstance(data, MultiLabelDataModule) and process_rank() == 0:
+        data.read_tables()
+    return int(data.num_labels)
+
+
+def _given_loggers(given: Any, run_dir: str) -> list[Logger]:
+    """The loggers that the user named, beside those of every run."""
+    loggers: list[Logger] = [] if given in (None, True) else list(given) if isinstance(given, list) else [given]
+    for logger in loggers:
+        if isinstance(logger, RunTensorBoardLogger):
+            logger.run_dir = run_dir
+    return loggers
 
 
 def _has_gpu(trainer: pl.Trainer) -> bool:

@@ -8,7 +8,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from pkgutil import resolve_name
 
+from ibca_lightning.run.short_names import NAMES, near_class
 from ibca_lightning.system.errors import InputError
 
 _Rule = Callable[[str], InputError | None]
@@ -22,8 +24,11 @@ _KINDS = {
     "model.scheduler": "torch.optim.lr_scheduler.LRScheduler",
     "data": "LightningDataModule",
     "data.augment": "list of albumentations",
+    "trainer.logger": "Logger",
 }
 """What a key takes a class of."""
+# What the data, the backbone or the model give.
+_NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "preprocessing"}
 
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
@@ -120,31 +125,40 @@ def _unknown_option(message: str) -> InputError | None:
 
 def _known(section: str) -> set[str]:
     """Names of the options that a section may have, for a suggestion."""
+    import torch
     from lightning.pytorch import Trainer
 
-    from ibca_lightning import datasets as data
-    from ibca_lightning import heads
+    from ibca_lightning.data import LabelPolicy
     from ibca_lightning.model.module import MultiLabelModule
 
+    section = section.replace("init_args.", "").removesuffix(".init_args")
     if section == "":
         return {"model", "data", "trainer", "run_dir", "wandb", "wandb_project", "log_images", "config", "ckpt_path",
-                "save_every_n_steps", "seed_everything", "deterministic", "find_batch_size", "find_lr"}  # fmt: skip
+                "save_every_n_steps", "seed_everything", "deterministic"}  # fmt: skip
     classes: dict[str, Iterable[object]] = {
         "trainer": [Trainer],
         "model": [MultiLabelModule],
-        "data": [getattr(data, name) for name in data.__all__],
-        "data.labels": [data.LabelPolicy],
-        "model.head": [getattr(heads, name) for name in heads.__all__],
-        "model.loss": _losses(),
+        "data.labels": [LabelPolicy],
+        "model.optimizer": vars(torch.optim).values(),
+        "model.scheduler": vars(torch.optim.lr_scheduler).values(),
     }
-    found = {name for cls in classes.get(section, ()) if inspect.isclass(cls) for name in _parameters(cls)}
-    return found | ({"class_path", "init_args"} if section in _KINDS else set())
+    given = classes.get(section) or [resolve_name(path) for path in NAMES.get(section, {}).values()]
+    of_torch = section in ("model.optimizer", "model.scheduler")
+    found = {
+        name
+        for cls in given
+        if inspect.isclass(cls) and (not of_torch or cls.__module__.startswith("torch.optim."))
+        for name in _parameters(cls)
+    }
+    return (found - _NO_OPTIONS) | ({"class_path", "init_args"} if section in _KINDS else set())
 
 
 def _parameters(cls: type) -> Iterable[str]:
     for base in cls.__mro__:  # a class with **options passes them on to its base
-        if "__init__" in vars(base):
-            yield from inspect.signature(vars(base)["__init__"]).parameters
+        if "__init__" in vars(base) and base is not object:
+            for parameter in inspect.signature(vars(base)["__init__"]).parameters.values():
+                if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    yield parameter.name
 
 
 def _unknown_class(message: str) -> InputError | None:
@@ -161,32 +175,23 @@ def _unknown_class(message: str) -> InputError | None:
     found = next((match for pattern in patterns if (match := re.search(pattern, message))), None)
     if found is None:
         return None
-    wanted, key = found[1] or _value(message), _key(message)
-    near = _near(wanted.rpartition(".")[2], _classes(key))
+    return _no_class(_key(message), found[1] or _value(message))
+
+
+def _no_class(key: str, wanted: str) -> InputError:
+    near = near_class(key, wanted, _more_classes(key))
     kind = f" ({_KINDS[key]})" if key in _KINDS else ""
     hint = f"did you mean {near}?" if near else "give one of ibca_lightning, or module.Class of a file of your own"
     return InputError(f"a class for {key}{kind}", wanted, hint)
 
 
-def _classes(key: str) -> list[str]:
+def _more_classes(key: str) -> tuple[str, ...]:
+    """Names of classes that have no short one."""
     import torch
 
-    from ibca_lightning import datasets as data
-    from ibca_lightning import heads
-
-    return {
-        "model": ["MultiLabelModule"],
-        "data": [name for name in data.__all__ if name != "PictureFolder"],
-        "model.head": list(heads.__all__),
-        "model.loss": [cls.__name__ for cls in _losses()],
-        "model.optimizer": [f"torch.optim.{name}" for name in vars(torch.optim) if name[0].isupper()],
-    }.get(key, [])
-
-
-def _losses() -> list[type]:
-    from ibca_lightning import losses
-
-    return [cls for cls in vars(losses).values() if inspect.isclass(cls) and issubclass(cls, losses.Loss)]
+    if key == "model.optimizer":
+        return tuple(f"torch.optim.{name}" for name in vars(torch.optim) if name[0].isupper())
+    return ("MultiLabelModule",) if key == "model" else ()
 
 
 def _near(wanted: str, known: Iterable[str]) -> str | None:
@@ -211,7 +216,9 @@ def _required(message: str, arguments: Sequence[str]) -> InputError | None:
 def _wrong_type(message: str) -> InputError | None:
     literal = re.search(r"Expected a (?:typing\.)?Literal\[(.+?)\]", message)
     kinds = [kind for kind in re.findall(r"Expected a <class '(?:\w+\.)*(\w+)'>", message) if kind != "NoneType"]
-    value = _value(message)
+    value, key = _value(message), _key(message).removesuffix(".class_path")
+    if key in NAMES and kinds and re.fullmatch(r"[A-Za-z][\w.]*", value):  # a union with a class among other things
+        return _no_class(key, value)
     if literal:
         # Of a list of classes the reason is the class that cannot be made.
         inner = _unknown_class(message) if value[:1] in "[{" else None

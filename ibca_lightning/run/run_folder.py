@@ -140,14 +140,9 @@ def create_run_dir(run_dir: str) -> set[str] | None:
         The names it already holds; None where it is new.
 
     Raises:
-        InputError: When it cannot be made or written to.
+        InputError: When it cannot be made.
     """
-    if Path(run_dir).is_dir():
-        before = set(os.listdir(run_dir))
-    elif Path(run_dir).exists():
-        raise InputError(f"--run_dir {run_dir} to be a folder", "a file", "give another --run_dir")
-    else:
-        before = None
+    before = set(os.listdir(run_dir)) if Path(run_dir).is_dir() else None
     _make(run_dir)
     return before
 
@@ -182,8 +177,6 @@ def _make(run_dir: str) -> None:
         raise InputError(
             f"a folder to write at --run_dir {run_dir}", error.strerror, "give another --run_dir"
         ) from error
-    if not os.access(run_dir, os.W_OK):
-        raise InputError(f"a folder to write at --run_dir {run_dir}", "a read-only one", "give another --run_dir")
 
 
 def experiment_name(config: Any) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from ibca_lightning.run.config_files import check_config_files
+from ibca_lightning.run.shipped import recipe_file
+from ibca_lightning.run.short_names import near_class, short_name
 from ibca_lightning.search.jobs import cores
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
@@ -23,7 +25,7 @@ class Recipe:
     """An experiment.
 
     Attributes:
-        configs: YAML files; a later one overrides an earlier one.
+        configs: YAML files, and heads as options `--model.head=NAME`; a later one overrides an earlier one.
         overrides: Options of `ibca fit`, which override the files.
     """
 
@@ -55,7 +57,7 @@ class Recipe:
             raise InputError("options that start with --", overrides[0], f"see {parser.prog} --help")
         if options.processes < 1:
             raise InputError("--processes of at least 1", options.processes, "give another number")
-        recipe = cls(options.config, overrides)
+        recipe = cls([recipe_file(path) for path in options.config], overrides)
         recipe.refuse("run_dir", "ckpt_path")
         check_config_files(recipe.arguments())
         return options, recipe
@@ -75,15 +77,52 @@ class Recipe:
         """The same with further YAML files behind its own; overrides still win."""
         return Recipe([*self.configs, *map(str, files)], self.overrides)
 
+    def with_head(self, head: str) -> "Recipe":
+        """The same with another head.
+
+        Args:
+            head: A short name, a dotted class path, or a YAML file of one's own that sets the head.
+
+        Raises:
+            InputError: It is none of them.
+        """
+        if head.endswith((".yaml", ".yml")):
+            check_config_files(["fit", "--config", head])
+            return self.with_files(Path(head))
+        if "." not in head and short_name("model.head", head) is None:
+            near = near_class("model.head", head)
+            known = f"did you mean {near}?" if near else "see ibca list heads"
+            raise InputError("a head's short name, dotted class path or YAML file", head, known)
+        return Recipe([*self.configs, f"--model.head={head}"], self.overrides)
+
+    def head(self) -> str:
+        """The head that the files name last, as it is written there; IBCA, the default, where none does."""
+        named = "ibca"
+        for given in self.configs:
+            option, _, value = given.partition("=")
+            model = {"head": value} if option == "--model.head" else _content(given).get("model")
+            model = (model.get("init_args") or model) if isinstance(model, dict) else {}
+            head = model.get("head") if isinstance(model, dict) else None
+            head = head.get("class_path") if isinstance(head, dict) else head
+            named = str(head) if head else named
+        return named
+
     def arguments(self, *more: str) -> list[str]:
         """The command line of `ibca fit`. wandb is off unless a file or an override says otherwise."""
-        files = [part for path in self.configs for part in ("--config", path)]
+        files = [part for given in self.configs for part in ([given] if _is_option(given) else ["--config", given])]
         return ["fit", "--wandb=disabled", *files, *self.overrides, *more]
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: the content of the files, comments aside, and the overrides."""
-        contents = [load(Path(path).read_text(encoding="utf-8")) for path in self.configs]
-        return {"configs": contents, "overrides": self.overrides}
+        return {"configs": [_content(given) for given in self.configs], "overrides": self.overrides}
+
+
+def _is_option(given: str) -> bool:
+    return given.startswith("--")  # which no file behind --config does
+
+
+def _content(given: str) -> Any:
+    return given if _is_option(given) else load(Path(given).read_text(encoding="utf-8"))
 
 
 def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> None:

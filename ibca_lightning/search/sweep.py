@@ -30,7 +30,7 @@ def sweep(arguments: list[str]) -> int:
         "ibca sweep --config EXPERIMENT --heads HEAD ... --seeds 0 1 2 --output DIR [options of ibca fit]",
         "Fit and test heads x seeds under one recipe. What is left out here is for ibca fit.",
     )
-    parser.add_argument("--heads", nargs="+", default=[], help="Names of YAML files in heads/ beside the experiment.")
+    parser.add_argument("--heads", nargs="+", default=[], help="Names (ibca list heads), class paths, or YAML files.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="Default 0 1 2 3 4.")
     parser.add_argument("--tuned", help="Folder with HEAD/best.yaml of ibca tune for every head.")
     parser.add_argument("--variants", help="YAML for ablations: NAME: {dotted key of ibca fit: value, ...}.")
@@ -41,9 +41,9 @@ def sweep(arguments: list[str]) -> int:
     options, recipe = Recipe.parsed(parser, arguments)
     if options.folds is not None and options.folds < 2:
         raise InputError("--folds of at least 2", options.folds, "give another number")
-    recipe.refuse("seed_everything", *(("data.fold", "data.folds") if options.folds else ()))
+    recipe.refuse("seed_everything", "model.head", *(("data.fold", "data.folds") if options.folds else ()))
     output = Path(options.output)
-    recipes = {head: _of_head(recipe, head, options.tuned) for head in options.heads}
+    recipes = {_name(head): _of_head(recipe, head, options.tuned) for head in options.heads}
     recipes |= _variants(recipe, options.variants, options.variants_of, options.tuned, output)
     if not recipes:
         raise InputError("--heads or --variants", "neither", "name heads, such as --heads gap csra ibca")
@@ -68,17 +68,18 @@ _Row = tuple[str, int, int | None, dict[str, float], dict[str, float]]
 
 
 def _of_head(recipe: Recipe, head: str, tuned: str | None) -> Recipe:
-    """The recipe with a head's fragment, and what tuning chose for it."""
-    folder = Path(recipe.configs[0]).parent / "heads"
-    files = [folder / f"{head}.yaml"]
-    if not files[0].is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
-        raise InputError(f"a head of {folder} ({known})", head, "correct --heads, or write that file")
-    if tuned:
-        files.append(Path(tuned) / head / "best.yaml")
-        if not files[1].is_file():
-            raise InputError(f"what ibca tune chose for {head} at {files[1]}", "no file", "tune it, or no --tuned")
-    return recipe.with_files(*files)
+    """The recipe with a head, and what tuning chose for it."""
+    recipe, name = recipe.with_head(head), _name(head)
+    if not tuned:
+        return recipe
+    file = Path(tuned) / name / "best.yaml"
+    if not file.is_file():
+        raise InputError(f"what ibca tune chose for {name} at {file}", "no file", "tune it, or no --tuned")
+    return recipe.with_files(file)
+
+
+def _name(head: str) -> str:
+    return Path(head).stem if head.endswith((".yaml", ".yml")) else head
 
 
 def _variants(recipe: Recipe, path: str | None, head: str, tuned: str | None, output: Path) -> dict[str, Recipe]:

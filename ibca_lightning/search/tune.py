@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ibca_lightning.run.shipped import SPACES, experiments
+from ibca_lightning.run.short_names import short_name
 from ibca_lightning.search.jobs import Job, run_jobs, seconds_of
 from ibca_lightning.search.recipe import Recipe, best_validation, config_value, read_mapping, write_fragment
 from ibca_lightning.system.errors import InputError
@@ -35,10 +37,11 @@ def tune(arguments: list[str]) -> int:
     """
     parser = OptionParser(
         "ibca tune",
-        "ibca tune --config EXPERIMENT --space FILE --trials N --output DIR [options of ibca fit]",
+        "ibca tune --config EXPERIMENT --head HEAD --trials N --output DIR [options of ibca fit]",
         "Random search over options of ibca fit; choice by the best validation mAP. What is left out here is for fit.",
     )
-    parser.add_argument("--space", required=True, help=f"YAML of dotted keys of ibca fit: {_EXAMPLE}.")
+    parser.add_argument("--head", help="Name (ibca list heads), class path or YAML file; default: the experiment's.")
+    parser.add_argument("--space", help=f"YAML of dotted keys of ibca fit: {_EXAMPLE}; default: that of the head.")
     parser.add_argument("--trials", type=int, required=True, help="Trials in all; the first has the defaults.")
     parser.add_argument("--seed", type=int, default=0, help="Of the draws (default 0).")
     parser.add_argument("--folds", type=int, help="Score: the mean over folds 0 to FOLDS - 1 of data.fold.")
@@ -47,7 +50,10 @@ def tune(arguments: list[str]) -> int:
         given = getattr(options, name)
         if given is not None and given < least:
             raise InputError(f"--{name} of at least {least}", given, "give another number")
-    space, output = read_space(options.space), Path(options.output)
+    recipe = recipe.with_head(options.head) if options.head else recipe
+    space, output = _space(options.space, recipe.head()), Path(options.output)
+    if any(given.partition("=")[0] == "--model.head" for given in recipe.overrides):  # it would come behind the values
+        raise InputError("the head of ibca tune at --head", "--model.head", "give --head HEAD")
     recipe.refuse(*space, *(("data.fold", "data.folds") if options.folds else ()))
     settings = {"space": space, "seed": options.seed, "folds": options.folds} | recipe.settings()
     _refuse_changed(output / "tune.json", settings)
@@ -72,6 +78,18 @@ def tune(arguments: list[str]) -> int:
     return int(bool(failed))
 
 
+def _space(path: str | None, head: str) -> dict[str, dict[str, list[Any]]]:
+    """The space of a file, or the shipped one of a head."""
+    if path is not None:
+        return read_space(path)
+    shipped = experiments() / SPACES
+    name = short_name("model.head", head)
+    spaces = read_mapping(str(shipped), "search spaces", f"HEAD: {{{_EXAMPLE}}}")
+    if name not in spaces:
+        raise InputError(f"a head with a search space ({', '.join(spaces)})", head, f"give --space FILE of {_EXAMPLE}")
+    return checked_space(spaces[name], f"{shipped}, {name}")
+
+
 def read_space(path: str) -> dict[str, dict[str, list[Any]]]:
     """Read the space of the search.
 
@@ -85,7 +103,11 @@ def read_space(path: str) -> dict[str, dict[str, list[Any]]]:
     Raises:
         InputError: Names the key that is wrong.
     """
-    space = read_mapping(path, "a search space", _EXAMPLE)
+    return checked_space(read_mapping(path, "a search space", _EXAMPLE), path)
+
+
+def checked_space(space: dict[str, Any], path: str) -> dict[str, dict[str, list[Any]]]:
+    """The rules of a space with numbers as numbers; see `read_space`."""
     for key, rule in space.items():
         kind = next(iter(rule)) if isinstance(rule, dict) and len(rule) == 1 else None
         if kind not in _KINDS:

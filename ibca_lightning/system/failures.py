@@ -116,6 +116,5 @@ def _too_large(error: Exception) -> InputError:
         "enough memory for a batch",
         first if len(first) <= 200 else first[:197] + "...",
         "lower --data.batch_size (--trainer.accumulate_grad_batches makes up for it in the step) or --data.image_size, "
-        "or give --trainer.precision bf16-mixed; --batch_size where a command has it; fit --find_batch_size true "
-        "looks for the largest on a GPU",
+        "or give --trainer.precision bf16-mixed; --batch_size where a command has it",
     )

@@ -43,8 +43,12 @@ def class_indices(asked: Sequence[str] | None, names: Sequence[str]) -> list[int
     return [names.index(name) for name in asked or names]
 
 
-def require_folder(path: str) -> None:
-    """Refuse an `--output` that is no folder to write in and cannot become one, before the work for it is done.
+def require_folder(path: str, option: str = "--output") -> None:
+    """Refuse what is no folder to write in and cannot become one, before the work for it is done.
+
+    Args:
+        path: The folder.
+        option: What it was given with.
 
     Raises:
         InputError: When it is such.
@@ -54,6 +58,6 @@ def require_folder(path: str) -> None:
         place = place.parent
     if not place.is_dir():
         got = "a file" if place == Path(path) else f"a file at {place}"
-        raise InputError(f"--output {path} to be a folder", got, "give another one")
+        raise InputError(f"{option} {path} to be a folder", got, "give another one")
     if not os.access(place, os.W_OK):
-        raise InputError(f"--output {path} to be a folder to write in", f"{place}, read-only", "give another one")
+        raise InputError(f"{option} {path} to be a folder to write in", f"{place}, read-only", "give another one")

@@ -11,10 +11,10 @@ from jsonargparse import _typehints
 import ibca_lightning.heads
 from ibca_lightning.losses import AsymmetricLoss
 from ibca_lightning.run import class_options
+from ibca_lightning.run.short_names import NAMES
 from tests.command_line import done
 
 FOLDER = Path(__file__).parents[2] / "experiments"
-HEADS = sorted((FOLDER / "heads").glob("*.yaml"))
 
 
 def resolved(*arguments: object) -> dict[str, Any]:
@@ -29,17 +29,16 @@ def defaults(head: str) -> dict[str, Any]:
     return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
 
 
-@pytest.mark.parametrize("fragment", HEADS, ids=lambda path: path.stem)
-def test_a_fragment_builds_the_head_with_its_own_defaults(fragment: Path) -> None:
-    head = resolved("--config", fragment)["head"]
+@pytest.mark.parametrize("name", NAMES["model.head"])
+def test_a_short_name_builds_the_head_with_its_own_defaults(name: str) -> None:
+    head = resolved(f"--model.head={name}")["head"]
+    assert head["class_path"] == NAMES["model.head"][name]
     assert head["init_args"] == defaults(head["class_path"].rpartition(".")[2])
 
 
 def test_options_stay_with_their_class_however_it_is_named() -> None:
-    ours = ("--config", FOLDER / "heads" / "ibca.yaml")
-    assert resolved("--model.head.latent=5", *ours)["head"]["init_args"]["latent"] == 5
-    named = "--model.head=ibca_lightning.heads.IBCAHead"
-    assert resolved("--model.head.latent=5", named)["head"]["init_args"]["latent"] == 5
+    for named in ("--model.head=ibca", "--model.head=ibca_lightning.heads.IBCAHead"):
+        assert resolved("--model.head.latent=5", named)["head"]["init_args"]["latent"] == 5
     there_and_back = resolved("--model.head.latent=5", "--model.head=AttVIBHead", "--model.head=IBCAHead")["head"]
     assert there_and_back["init_args"] == defaults("IBCAHead")
     options = resolved("--model.head=MLDecoderHead", "--model.head.ffn=33")["head"]["init_args"]
@@ -65,7 +64,7 @@ def test_an_optimiser_keeps_the_rate_of_the_recipe() -> None:
 
 
 def test_the_parser_is_left_as_it_was() -> None:
-    before = getattr(_typehints, class_options._NAME)
-    with pytest.raises(ValueError, match="stop"), class_options.own_options():
+    before = dict(vars(_typehints))
+    with pytest.raises(ValueError, match="stop"), class_options.class_rules():
         raise ValueError("stop")
-    assert getattr(_typehints, class_options._NAME) is before
+    assert vars(_typehints) == before

@@ -18,7 +18,6 @@ from tests.command_line import contents, done, experiment, ibca, near, rows, wri
 from tests.metrics.test_multilabel import plain_metrics
 
 REPOSITORY = Path(__file__).parents[2]
-HEADS = REPOSITORY / "experiments" / "heads"
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_everything_but_the_data_has_a_default(config: Path, here: Path) -> None
 
 
 def test_default_run_folder_is_named_after_experiment_and_time(config: Path, here: Path) -> None:
-    done("fit", "--config", config, "--config", HEADS / "gap.yaml")
+    done("fit", "--config", config, "--model.head", "gap")
     (folder,) = (here / "runs" / "experiment").iterdir()
     time.strptime(folder.name, "%Y-%m-%d_%H-%M-%S")
     assert (folder / "config.yaml").is_file()
@@ -141,7 +140,8 @@ def test_checkpoint_outside_a_run_starts_a_folder_of_its_own(run: Path, config: 
 
 @pytest.mark.parametrize("head", ["gap", "ibca"])
 def test_second_config_changes_the_head(head: str, config: Path, here: Path) -> None:
-    done("fit", "--config", config, "--config", HEADS / f"{head}.yaml", "--run_dir", "a")
+    (here / "head.yaml").write_text(f"model: {{init_args: {{head: {head}}}}}")
+    done("fit", "--config", config, "--config", "head.yaml", "--run_dir", "a")
     chosen = options(here / "a")["model"]["init_args"]["head"]["class_path"]
     assert chosen.rpartition(".")[2] == f"{head.upper()}Head"
     done("test", "--config", "a/config.yaml", "--ckpt_path", "a/checkpoints/best.ckpt")

@@ -114,6 +114,20 @@ def test_failed_start_leaves_what_the_folder_held(broken: Path) -> None:
 OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown backbone": (("--model.backbone", "resnet5o"), ("'resnet5o'", "resnet50")),
     "unknown head": (("--model.head", "GAPHed"), ("model.head", "GAPHed", "did you mean GAPHead?")),
+    "unknown short name": (("--model.head", "csr"), ("model.head", "got csr;", "did you mean csra?")),
+    "unknown short loss": (("--model.loss", "als"), ("model.loss", "did you mean asl?")),
+    "unknown short data": (("--data", "chexprt"), ("data", "did you mean chexpert?")),
+    "unknown logger": (("--trainer.logger", "tensorbord"), ("trainer.logger", "did you mean tensorboard?")),
+    "no such recipe": (("--config", "murde"), ("--config", "murde", "did you mean mured?", "ibca list recipes")),
+    "nothing near": (("--model.head", "NoHead"), ("model.head", "got NoHead; give one of")),
+    "no loss near": (("--model.loss", "NoLoss"), ("model.loss", "got NoLoss; give one of")),
+    "option of a head": (("--model.head.init_args.widht", "3"), ("model.head.init_args.widht", "did you mean width?")),
+    "option of a loss": (
+        ("--model.loss", "asl", "--model.loss.gama_neg", "3"), ("model.loss.gama_neg", "did you mean gamma_neg?"),
+    ),
+    "option of an optimizer": (("--model.optimizer.init_args.wieght_decay", "0"), ("did you mean weight_decay?",)),
+    "option of data": (("--data.init_args.batchsize", "3"), ("data.batchsize", "did you mean batch_size?")),
+    "option that is gone": (("--find_lr", "true"), ("find_lr",)),
     "head of another kind": (("--model.head", "torch.nn.Linear"), ("model.head (Head)", "torch.nn.Linear")),
     "no head": (("--model.head", "null"), ("model.head", "None", "IBCAHead")),
     "no optimizer": (("--model.optimizer", "null"), ("model.optimizer", "None")),
@@ -379,8 +393,6 @@ def test_every_command(
 ) -> None:
     shutil.copy(run / "checkpoints/best.ckpt", "best.ckpt")
     shutil.copytree(run, "run")
-    Path("heads").mkdir()
-    Path("heads/gap.yaml").write_text("model: {init_args: {head: GAPHead}}\n")
     Path("space.yaml").write_text("model.warmup_fraction: {choice: [0.1, 0.2]}\n")
     Path("pictures").mkdir()
     shutil.copy(next((tree / "images").rglob("*.png")), "pictures/a.png")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +19,6 @@ from ibca_lightning.system.errors import InputError
 from tests import light_worker
 from tests.command_line import contents, done, ibca, rows, written
 from tests.search.test_tune import small
-
-HEADS = Path(__file__).parents[2] / "experiments" / "heads"
 
 
 @pytest.fixture
@@ -121,8 +118,6 @@ def test_what_another_process_runs_or_has_done_since_is_left_alone(
 @pytest.mark.slow
 def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
     config = small(here)
-    (here / "heads").mkdir()
-    shutil.copy(HEADS / "gap.yaml", here / "heads")
     variants = {
         "wrong": {"model.optimizer.lr": -1.0},
         "also": {"model.optimizer.weight_decay": 0.1},
@@ -177,8 +172,10 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (("--heads", "csrra"), "got csrra; did you mean csra?"),
+        (("--heads", "gap", "--model.head", "csra"), "no --model.head"),
         ((), "--heads or --variants, got neither"),
-        (("--heads", "gap", "gapp"), "a head of"),
+        (("--heads", "gap", "gapp"), "a head's short name"),
         (("--heads", "gap", "--tuned", "nowhere"), "what ibca tune chose for gap"),
         (("--heads", "gap", "--seed_everything=1"), "no --seed_everything"),
         (("--heads", "gap", "--folds", "2", "--data.fold", "1"), "no --data.fold"),
@@ -187,8 +184,6 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[str, ...], said: str) -> None:
-    (here / "heads").mkdir()
-    shutil.copy(HEADS / "gap.yaml", here / "heads")
     result = ibca("sweep", "--config", small(here), "--output", "out", *more)
     assert result.code == 2
     assert said in result.errors[0]
@@ -198,8 +193,6 @@ def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[
 def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Job] = []
     monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_: seen.extend(jobs) or [])
-    (here / "heads").mkdir()
-    shutil.copy(HEADS / "gap.yaml", here / "heads")
     written(here / "variants.yaml", {"plain": {}, "slow": {"model.optimizer.lr": 1e-5}})
     done("sweep", "--config", small(here), "--variants", "variants.yaml", "--variants_of", "gap", "--seeds", 0, 1,
          "--folds", 2, "--output", "out", "--data.batch_size", 4)  # fmt: skip
@@ -209,7 +202,7 @@ def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pyte
     assert [list(job.steps) for job in seen] == [["fit"]] * 8
     assert yaml.safe_load((here / "out/variants/slow.yaml").read_text()) == {"model": {"optimizer": {"lr": 1e-5}}}
     assert seen[3].steps["fit"] == [
-        "fit", "--wandb=disabled", "--config", str(here / "small.yaml"), "--config", str(here / "heads/gap.yaml"),
+        "fit", "--wandb=disabled", "--config", str(here / "small.yaml"), "--model.head=gap",
         "--config", "out/variants/slow.yaml", "--data.batch_size", "4", "--seed_everything=0", "--data.fold=1",
         "--data.folds=2", "--trainer.enable_checkpointing=false", "--run_dir=out/slow-0/fold-1",
     ]  # fmt: skip
@@ -217,8 +210,6 @@ def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_all_at_once(here: Path, sent: signal.Signals, code: int) -> None:
-    (here / "heads").mkdir()
-    shutil.copy(HEADS / "gap.yaml", here / "heads")
     command = [sys.executable, "-m", "ibca_lightning.cli", "sweep", "--config", str(small(here)), "--heads", "gap",
                "--output", "out", "--processes", "2", "--trainer.max_epochs", "100000"]  # fmt: skip
     paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])

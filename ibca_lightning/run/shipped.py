@@ -1,0 +1,68 @@
+"""Recipes by name: `--config endo` is `experiments/endo.yaml`, which comes with the package."""
+
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+from ibca_lightning.system.errors import InputError
+
+SPACES = "spaces.yaml"
+_PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def experiments() -> Path:
+    """The folder of the shipped experiments: in the package, or beside it where `ibca` runs from its repository."""
+    inside = _PACKAGE / "experiments"
+    return inside if inside.is_dir() else _PACKAGE.parent / "experiments"
+
+
+def recipes() -> dict[str, Path]:
+    """The shipped recipes by name, in the order of the alphabet."""
+    return {path.stem: path for path in sorted(experiments().glob("*.yaml")) if path.name != SPACES}
+
+
+def recipe_file(given: str) -> str:
+    """The file that a `--config` names.
+
+    Args:
+        given: A path, which wins, or the name of a recipe.
+
+    Returns:
+        The path of a recipe that is so named; everything else as it was given.
+
+    Raises:
+        InputError: It looks like a name, and there is no such recipe.
+    """
+    if not given or Path(given).exists() or Path(given).name != given or Path(given).suffix:
+        return given
+    known = recipes()
+    if given in known:
+        return str(known[given])
+    near = get_close_matches(given, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list recipes")
+
+
+def with_recipe_files(arguments: list[str]) -> list[str]:
+    """The same command line with a file behind every `--config`.
+
+    Args:
+        arguments: Options of a command.
+
+    Returns:
+        A new list.
+
+    Raises:
+        InputError: As `recipe_file`.
+    """
+    result = list(arguments)
+    for at, argument in enumerate(arguments):
+        name, equals, path = argument.partition("=")
+        if name not in ("--config", "-c"):
+            continue
+        if equals:
+            result[at] = f"{name}={recipe_file(path)}"
+        elif at + 1 < len(arguments) and not arguments[at + 1].startswith("-"):
+            result[at + 1] = recipe_file(arguments[at + 1])
+    return result

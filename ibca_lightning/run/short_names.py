@@ -1,0 +1,106 @@
+"""Short names of heads, losses, data sets and loggers: the one table that the command line and every YAML read.
+
+A class of your own needs no line here: its dotted class path works everywhere. One that comes with `ibca` gets its line
+below, by the public name that a checkpoint and `config.yaml` hold; a test says which is missing.
+"""
+
+from difflib import SequenceMatcher, get_close_matches
+
+NAMES: dict[str, dict[str, str]] = {
+    "model.head": {
+        "gap": "ibca_lightning.heads.GAPHead",
+        "csra": "ibca_lightning.heads.CSRAHead",
+        "mil_attention": "ibca_lightning.heads.MILAttentionHead",
+        "att_vib": "ibca_lightning.heads.AttVIBHead",
+        "c_gmvae": "ibca_lightning.heads.CGMVAEHead",
+        "cal": "ibca_lightning.heads.CALHead",
+        "caam": "ibca_lightning.heads.CaaMHead",
+        "ida": "ibca_lightning.heads.IDAHead",
+        "query2label": "ibca_lightning.heads.Query2LabelHead",
+        "ml_decoder": "ibca_lightning.heads.MLDecoderHead",
+        "c_tran": "ibca_lightning.heads.CTranHead",
+        "ts_former": "ibca_lightning.heads.TSFormerHead",
+        "lff": "ibca_lightning.heads.LfFHead",
+        "ibca": "ibca_lightning.heads.IBCAHead",
+    },
+    "model.loss": {
+        "bce": "ibca_lightning.losses.MaskedBCE",
+        "asl": "ibca_lightning.losses.AsymmetricLoss",
+        "focal": "ibca_lightning.losses.FocalLoss",
+    },
+    "data": {
+        "chest_mnist": "ibca_lightning.data.ChestMNIST",
+        "chest_xray14": "ibca_lightning.data.ChestXray14",
+        "chexpert": "ibca_lightning.data.CheXpert",
+        "csv": "ibca_lightning.data.CSVDataModule",
+        "derm7pt": "ibca_lightning.data.Derm7pt",
+        "endo": "ibca_lightning.data.Endo",
+        "frozen_maps": "ibca_lightning.data.FrozenMaps",
+        "galar": "ibca_lightning.data.Galar",
+        "idrid": "ibca_lightning.data.IDRiD",
+        "joined": "ibca_lightning.data.JoinedDataModule",
+        "medfm_chestdr": "ibca_lightning.data.MedFMChestDR",
+        "mured": "ibca_lightning.data.MuReD",
+        "odir5k": "ibca_lightning.data.ODIR5K",
+        "padchest": "ibca_lightning.data.PadChest",
+        "rfmid": "ibca_lightning.data.RFMiD",
+        "scm": "ibca_lightning.data.SCMDataModule",
+        "vindr_cxr": "ibca_lightning.data.VinDrCXR",
+    },
+    "trainer.logger": {
+        "tensorboard": "ibca_lightning.run.callbacks.tensorboard.RunTensorBoardLogger",
+    },
+}
+"""By the option that takes them, in the order in which they are listed."""
+_SUFFIXES = ("head", "loss", "datamodule", "logger")  # what every class of a kind ends in tells nothing
+
+
+def class_paths(name: str) -> list[str]:
+    """The classes of a short or class name, of whatever kind: a name may stand for one in each."""
+    return [
+        path for table in NAMES.values() for short, path in table.items() if name in (short, path.rpartition(".")[2])
+    ]
+
+
+def short_name(kind: str, name: str) -> str | None:
+    """The short name of a class.
+
+    Args:
+        kind: A key of `NAMES`.
+        name: A short name, a class name or a dotted class path.
+
+    Returns:
+        None where the class has none: it is the user's own.
+    """
+    table = NAMES[kind]
+    if name in table:
+        return name
+    last = name.rpartition(".")[2]
+    whole = (short for short, path in table.items() if path == name or ("." not in name and path.endswith(f".{last}")))
+    return next(whole, None)
+
+
+def near_class(kind: str, wanted: str, more: tuple[str, ...] = ()) -> str | None:
+    """The short or class name that was probably meant.
+
+    Args:
+        kind: A key of `NAMES`, or another one, which has no names but `more`.
+        wanted: What was given.
+        more: Further names.
+
+    Returns:
+        None where nothing is near: `NoHead` shares four letters with every head, and is near none.
+    """
+    table = NAMES.get(kind, {})
+    names = [*(path.rpartition(".")[2] for path in table.values()), *more, *table]
+    names = names if wanted.islower() else names[::-1]  # chexprt is answered with chexpert, CheXprt with CheXpert
+    by_end = {name.rpartition(".")[2].lower(): name for name in names}
+    last = wanted.rpartition(".")[2].lower()
+    for near in get_close_matches(last, by_end, n=3):
+        if SequenceMatcher(None, _stem(last), _stem(near)).ratio() >= 0.5 and by_end[near] != wanted:
+            return by_end[near]
+    return None
+
+
+def _stem(name: str) -> str:
+    return next((name.removesuffix(end) for end in _SUFFIXES if name.endswith(end) and name != end), name)

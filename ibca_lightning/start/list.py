@@ -1,0 +1,101 @@
+"""`ibca list`: what can be named on the command line, one line each. Nothing but `backbones` needs torch."""
+
+import itertools
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+import ibca_lightning
+from ibca_lightning.run.shipped import recipes
+from ibca_lightning.run.short_names import NAMES
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.output import write_out
+
+_CLASS = re.compile(r'^class (\w+)\(.*:\n +"""(.+)$', re.M)
+
+
+def list_names(arguments: list[str]) -> int:
+    """Print the names of one kind, or of every kind but the backbones.
+
+    Args:
+        arguments: Options behind `ibca list`.
+
+    Returns:
+        0; every failure is an exception.
+
+    Raises:
+        InputError: There is no such kind, or no backbone of that pattern.
+    """
+    kinds: Mapping[str, Callable[[], Mapping[str, str]]] = {
+        "recipes": _recipes,
+        "heads": lambda: _classes("model.head"),
+        "losses": lambda: _classes("model.loss"),
+        "datasets": lambda: _classes("data"),
+    }
+    known = [*kinds, "backbones"]
+    parser = OptionParser("ibca list", "ibca list [KIND]", "Names that other commands take, one line each.")
+    parser.add_argument("kind", nargs="?", help=f"One of {', '.join(known)}; default: all but backbones.")
+    parser.add_argument("pattern", nargs="?", help="Of backbones, such as 'resnet*' (default: those with weights).")
+    options = parser.parse_args(arguments)
+    if options.kind not in (None, *known):
+        near = get_close_matches(options.kind, known, n=1)
+        raise InputError(f"one of {', '.join(known)}", options.kind, f"try ibca list {near[0] if near else ''}".strip())
+    if options.pattern is not None and options.kind != "backbones":
+        raise InputError("a pattern behind ibca list backbones", f"one behind {options.kind}", "leave it out")
+    if options.kind == "backbones":
+        write_out("".join(f"{name}\n" for name in _backbones(options.pattern)))
+        return 0
+    width = shutil.get_terminal_size().columns - 20
+    for kind, named in kinds.items():
+        if options.kind in (None, kind):
+            title = f"{kind} ({_USES[kind]})\n" if options.kind is None else ""
+            rows = [(name, textwrap.shorten(what, width, placeholder=" ...")) for name, what in named().items()]
+            write_out(title + "".join(f"  {name:<17} {what}\n" for name, what in rows))
+    return 0
+
+
+_USES = {
+    "recipes": "ibca fit --config NAME --data.root DIR",
+    "heads": "--model.head NAME",
+    "losses": "--model.loss NAME",
+    "datasets": "--data NAME --data.root DIR",
+}
+
+
+def _recipes() -> dict[str, str]:
+    return {name: _header(path) for name, path in recipes().items()}
+
+
+def _header(path: Path) -> str:
+    """The first paragraph of a YAML's header, without the dot at its end."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    paragraph = itertools.takewhile(lambda line: line.startswith("# "), lines)
+    return " ".join(line.removeprefix("# ") for line in paragraph).removesuffix(".")
+
+
+def _classes(kind: str) -> dict[str, str]:
+    """What the classes of a kind are: the first line of a file's docstring, read as text, which takes no import.
+
+    Where one file has several of them, the first line of a class's own.
+    """
+    wanted = {path.rpartition(".")[2]: name for name, path in NAMES[kind].items()}
+    found: dict[str, str] = {}
+    for file in Path(ibca_lightning.__file__).parent.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        own = {name: line for name, line in _CLASS.findall(text) if name in wanted}
+        first = text.partition("\n")[0]
+        found |= {wanted[name]: (first if len(own) == 1 else line).strip('".') for name, line in own.items()}
+    return {name: found[name] for name in NAMES[kind]}
+
+
+def _backbones(pattern: str | None) -> list[str]:
+    import timm
+
+    names: list[str] = timm.list_models(pattern or "", pretrained=pattern is None)
+    if not names:
+        raise InputError("a pattern of timm's models", pattern, "try 'resnet*', or see ibca list backbones")
+    return names
