@@ -5,13 +5,11 @@ Our own on purpose: that of torch wraps an error of a worker in a traceback, and
 
 import logging
 import random
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from lightning.fabric.utilities.seed import pl_worker_init_function
@@ -19,6 +17,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from ibca_lightning.data.sampling import Draw, EpochSampler
+from ibca_lightning.data.worker import quiet_worker
 from ibca_lightning.system.errors import InputError, PictureError
 
 OnBadImage = Literal["error", "skip"]
@@ -243,7 +242,4 @@ class WorkerInit:
     def __call__(self, worker: int) -> None:
         """Run in the worker process."""
         pl_worker_init_function(worker, self.rank)
-        cv2.setNumThreads(0)  # the workers already fill the cores
-        # A terminal, SLURM and `timeout` signal whole groups: the main process decides, and may still need a batch.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, signal.SIG_IGN)
+        quiet_worker(worker)

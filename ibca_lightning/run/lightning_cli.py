@@ -25,6 +25,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
+from ibca_lightning.model.public_names import with_public_names
 from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
 from ibca_lightning.run.callbacks.attention_pictures import AttentionPictures
 from ibca_lightning.run.callbacks.last_checkpoint import LastCheckpoint
@@ -174,8 +175,9 @@ class IBCACLI(LightningCLI):
         self._typed = ["ibca", *args[:1], *args[3:]] if isinstance(args, list) else sys.argv
         try:
             with class_rules():
-                # Here, so that the model card has the names as they were typed.
-                self.config = parser.parse_args(with_recipe_files(args) if isinstance(args, list) else args)  # type: ignore[arg-type]
+                # Resolved only here, so that the model card has the names as they were typed.
+                given = with_public_names(with_recipe_files(args)) if isinstance(args, list) else args
+                self.config = parser.parse_args(given)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
         seed = self.config[self.config["subcommand"]].seed_everything

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ibca_lightning.data.loader import WorkerInit
 from ibca_lightning.data.pictures.transforms import Transform
+from ibca_lightning.data.worker import quiet_worker
 from ibca_lightning.system.errors import PictureError
 
 
@@ -74,7 +74,7 @@ def readings_loader(readings: Readings, batch_size: int, num_workers: int) -> Da
         num_workers=num_workers,
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=WorkerInit(0),
+        worker_init_fn=quiet_worker,
     )
 
 
