@@ -29,12 +29,12 @@ class Panel:
     """One picture of an exhibit.
 
     Attributes:
-        data: JPEG.
+        uri: A JPEG, from `html_page.jpeg`.
         title: Such as the class.
         lines: Below it, as plain text.
     """
 
-    data: bytes
+    uri: str
     title: str
     lines: list[str]
 
@@ -203,8 +203,8 @@ def from_data(dataset: Any, ids: list[str]) -> Source:
     return find
 
 
-def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, bytes]]:
-    """The pictures that fit and test drew, test pictures first: file name without ending, and JPEG."""
+def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, str]]:
+    """The pictures that fit and test drew, test pictures first: file name without ending, and picture."""
     files = sorted(run.folder.glob("attention/*.png"), key=lambda file: (not file.name.startswith("test_"), file.name))
     found = []
     for file in files[:limit]:
