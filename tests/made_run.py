@@ -10,7 +10,7 @@ import yaml
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import SampleFacts, evaluate, write_evaluation
 from ibca_lightning.metrics.store import Stored
-from tests.use.test_gallery import checkpoint
+from tests.training import checkpoint
 
 EVIL = '<b>&"\'</td><script>document.title="evil"</script>'
 NAMES = [EVIL, "EX", "HE", "never"]

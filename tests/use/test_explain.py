@@ -14,7 +14,7 @@ from ibca_lightning.model.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from ibca_lightning.system.hashed_names import HashedNames
 from ibca_lightning.use.predictor import load
 from tests.command_line import contents, done, ibca, rows
-from tests.use.test_gallery import checkpoint, yellow
+from tests.training import checkpoint
 
 NAMES = ["MA", "EX"]
 HEIGHT, WIDTH, GAP = 300, 600, 4  # of the picture: 32 of the square's 64 rows, 16 of padding above
