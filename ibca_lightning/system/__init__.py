@@ -1,1 +1,1 @@
-"""What stands below everything: errors, whole files and locks, processes, options of the command line."""
+"""What every other room stands on: errors, whole files and locks, processes, options, the terminal."""

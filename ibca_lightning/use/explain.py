@@ -362,9 +362,7 @@ def _parse(arguments: list[str]) -> Namespace:
         help=f"Larger pictures are drawn with this longer side, in pixels (default {MAX_SIDE}).",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="Replace earlier files of the same names.")
-    parser.add_argument(
-        "--sheet", help=f"PNG file for the figures of all pictures, at most {_SHEET}, below each other."
-    )
+    parser.add_argument("--sheet", help=f"A PNG file for all figures below each other, at most {_SHEET}.")
     parser.add_argument("--batch_size", type=int, default=8, help="Pictures a step, held in memory (default 8).")
     add_hash_options(parser)
     add_device(parser)
