@@ -36,7 +36,7 @@ def terminal_table(
             break
         room -= 1 + widths[at]
         shown.append(at)
-    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)  # the box has a space between columns
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)  # the box has a space between columns
     for at in sorted(shown):
         side = "right" if at else "left"
         table.add_column(Text(header[at]), justify=side, no_wrap=not at, min_width=widths[at])  # type: ignore[arg-type]
