@@ -41,9 +41,8 @@ commands:
                        ibca tune --config EXPERIMENT --head HEAD --trials N --output DIR
   sweep     fit and test heads x seeds, as many at a time as there are cores:
                        ibca sweep --config EXPERIMENT --heads gap csra ibca --seeds 0 1 2 --output DIR
-  gallery   heat maps of several models on the same pictures, side by side in one figure:
-                       ibca gallery --ckpt_paths CKPT CKPT --names IBCA GAP --images FILE ... --output FIGURE.png
-  explain   where the model looked: each picture with a heat map for each class it finds, as PNG and NPZ:
+  explain   where the model looked: each picture with a heat map for each class it finds, as PNG and NPZ; of several
+            models side by side:
                        ibca explain --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
   report    a tested run as one HTML page: figures, curves, errors, training, best and worst pictures:
                        ibca report RUN
@@ -67,7 +66,6 @@ _OWN = {
     "tune": "ibca_lightning.search.tune",
     "sweep": "ibca_lightning.search.sweep",
     "faithfulness": "ibca_lightning.use.faithfulness",
-    "gallery": "ibca_lightning.use.gallery",
     "explain": "ibca_lightning.use.explain",
     "report": "ibca_lightning.report.command",
     "export": "ibca_lightning.use.export",

@@ -11,7 +11,7 @@ from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
 from ibca_lightning.metrics.store import Stored
 from ibca_lightning.run.result_files import write_evaluation
-from tests.use.test_gallery import checkpoint
+from tests.training import checkpoint
 
 EVIL = '<b>&"\'</td><script>document.title="evil"</script>'
 NAMES = [EVIL, "EX", "HE", "never"]

@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "predict, pictures": ("predict", *IMAGES, "--ckpt_path", "evil.ckpt"),
     "predict, several": ("predict", *IMAGES, "--ckpt_path", "good.ckpt", "evil.ckpt"),
     "explain": ("explain", *IMAGES, "--ckpt_path", "evil.ckpt"),
-    "gallery": ("gallery", *IMAGES[:3], "new.png", "--ckpt_paths", "good.ckpt", "evil.ckpt"),
+    "explain, several": ("explain", *IMAGES, "--ckpt_path", "good.ckpt", "evil.ckpt"),
     "export": ("export", "--ckpt_path", "evil.ckpt", "--output", "new.pt2"),
     "faithfulness": ("faithfulness", *DATA, "--ckpt_path", "evil.ckpt", "--output", "new"),
     "compare": ("compare", "tested", "--cost"),

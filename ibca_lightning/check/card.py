@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from ibca_lightning.system.output import write_out
+from ibca_lightning.system.terminal_table import terminal_table
 
 _PAIRS = 5
 
@@ -20,8 +22,8 @@ def print_card(result: Mapping[str, Any]) -> None:
     if not result["splits"]:
         console.print("the tables could not be read")
         return
-    console.print(_grid(split_rows(result)))
-    console.print(_grid(class_rows(result)))
+    for rows in (split_rows(result), class_rows(result)):
+        write_out(terminal_table(rows, "check.json"))
     console.print(f"together in train: {', '.join(pairs(result)) or 'no two classes'}")
     for line in picture_lines(result):
         console.print(line, soft_wrap=True)
@@ -74,12 +76,3 @@ def picture_lines(result: Mapping[str, Any]) -> list[str]:
         least, median, most = pictures["short_side"]
         lines.append(f"{split}: {modes}; short side {least} to {most}, median {median}; commonest sizes {sizes}")
     return lines
-
-
-def _grid(rows: list[list[str]]) -> Table:
-    table = Table()
-    for at, name in enumerate(rows[0]):
-        table.add_column(name, justify="right" if at else "left")
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table

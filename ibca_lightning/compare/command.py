@@ -7,6 +7,7 @@ adds the AP of each class as `AP/<class>`, a table with one row a method stands 
 """
 
 import json
+import os
 import statistics
 import sys
 from argparse import Namespace
@@ -23,10 +24,13 @@ from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
+from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.system.yaml_text import load
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
+_COLUMNS = 8  # of a table on the terminal; the files have all
+_WANTED = ("mAP", "AUROC", "CF1", "OF1", "ECE", "attention_gain")  # first of them
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,32 @@ def compare(arguments: list[str]) -> int:
     options = _parse(arguments)
     runs = [run for folder in options.runs for run in _runs_below(Path(folder))]
     rows = [row for run in runs for row in read_run(run, per_class=options.per_class)]
-    text = markdown(rows, options.figures)  # refuses unknown figures before anything is computed
+    by_run = table_rows(rows, options.figures)  # refuses unknown figures before anything is computed
     files = {"compare.csv": list(table(rows))}
+    by_method: list[tuple[list[list[str]], str]] = []
     if options.reference or options.without or options.cost or options.per_class:
         by_method, files["methods.csv"] = _methods(rows, options)
-        text = f"{by_method}\n{text}"
     if options.output:
         folder = Path(options.output)
+        parts = [methods.markdown(own) + (f"\n{said}" if said else "") for own, said in by_method]
+        text = "\n".join([*parts, methods.markdown(by_run, names=2)])
         write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
         for name, lines in files.items():
             write_whole(folder / name, partial(write_csv, rows=lines))
-    write_out(text)
+    where = f"{Path(options.output) / 'compare.md'}" if options.output else "compare.md, which --output DIR writes"
+    start = os.path.commonpath([os.path.dirname(os.path.abspath(run)) for run in runs])
+    short = [[os.path.relpath(name, start) if name in map(str, runs) else name, *cells] for name, *cells in by_run]
+    shown = [_shown(own, options, where) + said for own, said in [*by_method, (short, "")]]
+    write_out("\n".join(shown))
     return 0
+
+
+def _shown(rows: list[list[str]], options: Namespace, where: str) -> str:
+    """A table on the terminal: first what was asked for."""
+    asked = [name for name in rows[0] if name.endswith(methods.DIFFERENCE) or name in methods.COSTS or "\\" in name]
+    plain = [[cell.replace("**", "") for cell in row] for row in rows]
+    wanted = ("set", "seeds", *asked, *(options.figures or ()), *_WANTED)
+    return terminal_table(plain, where, wanted=wanted, most=_COLUMNS)
 
 
 def _runs_below(folder: Path) -> list[Path]:
@@ -86,8 +104,10 @@ def _runs_below(folder: Path) -> list[Path]:
     return tested or [folder]
 
 
-def _methods(rows: list[Row], options: Namespace) -> tuple[str, list[list[Any]]]:
-    """One table a test set, methods as rows, and the rows of the CSV."""
+def _methods(
+    rows: list[Row], options: Namespace
+) -> tuple[list[tuple[list[list[str]], str]], list[list[Any]]]:  # fmt: skip
+    """One table a test set, methods as rows, with what is to be said of it; and the rows of the CSV."""
     all_methods: list[methods.Method] = []
     for (_, test_set), group in _groups(rows).items():
         runs = [Path(row.run) for row in group]
@@ -97,12 +117,12 @@ def _methods(rows: list[Row], options: Namespace) -> tuple[str, list[list[Any]]]
     if options.cost:
         methods.add_costs(all_methods)
     methods.add_drops(all_methods)
-    texts = []
+    tables = []
     for test_set in dict.fromkeys(method.test_set for method in all_methods):
         own = [method for method in all_methods if method.test_set == test_set]
         groups = methods.add_samples(own, options.reference, options.without or [], per_class=options.per_class)
-        texts.append(methods.markdown(own, options.figures, options.differences, groups))
-    return "\n".join(texts), list(methods.table(all_methods))
+        tables.append((methods.table_rows(own, options.figures, options.differences), methods.note(own, groups)))
+    return tables, list(methods.table(all_methods))
 
 
 def read_run(run: Path, *, per_class: bool = False) -> list[Row]:
@@ -133,15 +153,15 @@ def read_run(run: Path, *, per_class: bool = False) -> list[Row]:
     return rows
 
 
-def markdown(rows: list[Row], names: list[str] | None = None) -> str:
-    """A Markdown table: each run with its intervals, and behind the seeds of one method their mean and deviation.
+def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str]]:
+    """A table for people: each run with its intervals, and behind the seeds of one method their mean and deviation.
 
     Args:
         rows: From `read_run`.
         names: Figures to show; None shows all.
 
     Returns:
-        Lines that end with a line break.
+        Its rows, the header first.
 
     Raises:
         InputError: When no run has a figure of that name.
@@ -153,15 +173,15 @@ def markdown(rows: list[Row], names: list[str] | None = None) -> str:
             to_do = "add --per_class" if of_class else "correct --figures"
             raise InputError(f"a figure of the runs ({', '.join(known)})", name, to_do)
     shown = names or known
-    lines = ["| run | set | " + " | ".join(map(methods.cell, shown)) + " |", "|---|---|" + "---:|" * len(shown)]
+    lines = [["run", "set", *shown]]
     for (_, test_set), group in _groups(rows).items():
         for row in group:
             cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
-            lines.append(f"| {methods.cell(row.run)} | {test_set} | " + " | ".join(cells) + " |")
+            lines.append([row.run, test_set, *cells])
         if len(group) > 1:
             cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
-            lines.append(f"| **mean ± sd of these {len(group)} seeds** | {test_set} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            lines.append([f"**mean ± sd of these {len(group)} seeds**", test_set, *cells])
+    return lines
 
 
 def table(rows: list[Row]) -> Iterator[list[Any]]:

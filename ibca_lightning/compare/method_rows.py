@@ -18,6 +18,7 @@ from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
 DROP = "mAP_drop"
+DIFFERENCE, COSTS = ": difference [95 %]", ("head parameters", "head ms/picture")  # columns
 _LESS_IS_BETTER = ("spurious_energy", "noise_energy", "other_energy", "deletion", "ECE", "class_ECE", DROP)
 
 
@@ -150,43 +151,50 @@ def add_costs(methods: Sequence[Method]) -> None:
         method.parameters, method.milliseconds = known[run]
 
 
-def markdown(methods: Sequence[Method], shown: Sequence[str] | None, compared: Sequence[str], groups: int) -> str:
-    """The table of one test set.
+def table_rows(
+    methods: Sequence[Method], shown: Sequence[str] | None, compared: Sequence[str]
+) -> list[list[str]]:  # fmt: skip
+    """The table of one test set for people, its header first; the best mean of each figure is bold.
 
     Args:
         methods: On that set.
         shown: Figures; None shows all.
         compared: Figures whose differences are shown.
-        groups: That were resampled.
-
-    Returns:
-        Lines that end with a line break; the best mean of each figure is bold.
     """
     known = list(dict.fromkeys(name for method in methods for name in method.figures))
     # What was computed because it was asked for, or because there are several sets, is not in any run's figures.
     names = [n for n in known if shown is None or n in shown or n == DROP or n.startswith("mAP\\")]
     compared = [name for name in compared if any(name in method.differences for method in methods)]
     cost = any(method.parameters is not None for method in methods)
-    columns = [
-        "seeds", *map(cell, names), *(f"{cell(name)}: difference [95 %]" for name in compared),
-        *(["head parameters", "head ms/picture"] if cost else []),
-    ]  # fmt: skip
-    lines = [f"| {methods[0].test_set} | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    differences = [f"{name}{DIFFERENCE}" for name in compared]
+    rows = [[methods[0].test_set, "seeds", *names, *differences, *(COSTS if cost else ())]]
     best = {name: _best(methods, name) for name in names}
     for method in methods:
-        cells = [str(len(method.runs))]
+        cells = [method.name, str(len(method.runs))]
         for name in names:
             mean, deviation = method.mean(name), method.deviation(name)
             text = "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
             cells.append(f"**{text}**" if mean is not None and mean == best[name] and len(methods) > 1 else text)
         cells += [_difference(method, name) for name in compared]
-        if cost:
-            cells += [f"{method.parameters:,}", f"{method.milliseconds:.3f}"]
-        lines.append(f"| {method.name} | " + " | ".join(cells) + " |")
-    if compared:
-        note = f"Difference to the method named, paired bootstrap over {groups} groups, {RESAMPLES} resamples"
-        single = "" if all(len(method.runs) > 1 for method in methods) else " (a single one shows no spread)"
-        lines += ["", f"{note}; training seeds drawn with replacement in each resample{single}."]
+        rows.append([*cells, *((f"{method.parameters:,}", f"{method.milliseconds:.3f}") if cost else ())])
+    return rows
+
+
+def note(methods: Sequence[Method], groups: int) -> str:
+    """What the differences are, in a line; blank where there are none. `groups`: that were resampled."""
+    if not any(method.differences for method in methods):
+        return ""
+    single = "" if all(len(method.runs) > 1 for method in methods) else " (a single one shows no spread)"
+    return (
+        f"Difference to the method named, paired bootstrap over {groups} groups, {RESAMPLES} resamples; training seeds "
+        f"drawn with replacement in each resample{single}.\n"
+    )
+
+
+def markdown(rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """A Markdown table: the header first, of each row the first `names` cells to the left."""
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    lines.insert(1, "|---" * names + "|" + "---:|" * (len(rows[0]) - names))
     return "\n".join(lines) + "\n"
 
 
@@ -214,7 +222,7 @@ def table(methods: Sequence[Method]) -> Iterator[list[Any]]:
         yield [*cells, *(references.get(name) for name in names)]
 
 
-def cell(text: str) -> str:
+def _cell(text: str) -> str:
     """A name as it may stand in a cell of a Markdown table: folders and classes may be called anything."""
     return " ".join(text.split()).replace("|", r"\|")
 

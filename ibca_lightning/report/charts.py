@@ -1,6 +1,7 @@
 """The charts of a report: precision-recall and ROC curves, reliability, training."""
 
 import numpy as np
+from markupsafe import Markup
 
 from ibca_lightning.metrics.curves import Curves, curves
 from ibca_lightning.metrics.operating_point import Floats
@@ -12,7 +13,7 @@ _POINTS = 40  # epochs up to which each is marked
 _HELD = ("mAP", "AUROC", "CF1", "OF1")  # validation figures in one chart
 
 
-def ranking_charts(test_set: TestSet) -> str:
+def ranking_charts(test_set: TestSet) -> list[Markup]:
     """Precision-recall and ROC curves of every class that has both a positive and a negative, eight in a chart."""
     names, figures = test_set.tested.class_names, test_set.figures.get("per_class", {})
     found = [
@@ -39,7 +40,7 @@ def ranking_charts(test_set: TestSet) -> str:
         parts.append(
             chart(roc, "1 - specificity", "sensitivity", "ROC", guide=(0, 0, 1, 1), caption=f"{note} (AUROC).")
         )
-    return _side_by_side(parts)
+    return parts
 
 
 def _named(name: str, figure: float | None) -> str:
@@ -56,7 +57,7 @@ def _marks(own: Curves, x: Floats, y: Floats, threshold: float) -> list[tuple[fl
     return marks
 
 
-def reliability_charts(test_set: TestSet) -> str:
+def reliability_charts(test_set: TestSet) -> list[Markup]:
     """The reliability diagram of all classes together, and those of the single classes."""
     names = test_set.tested.class_names
     found = reliability_curves(test_set.scores, test_set.labels, names)
@@ -86,7 +87,7 @@ def reliability_charts(test_set: TestSet) -> str:
                 caption="In the legend the calibration error (ECE).",
             )
         )  # fmt: skip
-    return _side_by_side(parts)
+    return parts
 
 
 def _curve(curve: dict[str, list[float | None]]) -> tuple[Floats, Floats]:
@@ -94,11 +95,11 @@ def _curve(curve: dict[str, list[float | None]]) -> tuple[Floats, Floats]:
     return x, y
 
 
-def training_charts(run: Run) -> str:
-    """Losses and validation figures by epoch; blank where there is no `metrics.csv`."""
+def training_charts(run: Run) -> list[Markup]:
+    """Losses and validation figures by epoch; none where there is no `metrics.csv`."""
     history = run.history
     if not history:
-        return ""
+        return []
     keys = {"training": "train/loss_epoch", "validation": "val/loss"}
     losses = {name: history[key] for name, key in keys.items() if key in history}
     held = {name: history[f"val/{name}"] for name in _HELD if f"val/{name}" in history}
@@ -116,12 +117,12 @@ def training_charts(run: Run) -> str:
         if name.startswith("train/") and not name.startswith("train/loss")
     }
     parts += _by_epoch(dict(list(terms.items())[:COLOURS]), "weighted loss", "Terms of the training loss", None)
-    return _side_by_side(parts)
+    return parts
 
 
 def _by_epoch(
     named: dict[str, tuple[Floats, Floats]], label: str, title: str, y_range: tuple[float, float] | None
-) -> list[str]:
+) -> list[Markup]:
     if not named:
         return []
     finite = [values[np.isfinite(values)] for _, values in named.values()]
@@ -135,7 +136,3 @@ def _by_epoch(
         lines.append(Line(name, x, y, marks))
     spread = (first, last) if last > first else (first - 0.5, last + 0.5)
     return [chart(lines, "epoch, from 0", label, title, x_range=spread, y_range=y_range, height=260, whole=True)]
-
-
-def _side_by_side(parts: list[str]) -> str:
-    return f'<div class="charts">{"".join(parts)}</div>\n' if parts else ""

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ibca_lightning.data.pictures.drawing import full_scale, heat_map, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
-from ibca_lightning.data.pictures.masks import mask_of
+from ibca_lightning.data.pictures.masks import mask_of, read_mask
+from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import jpeg
-from ibca_lightning.use.predictor import Predictor
+from ibca_lightning.use.predictor import Predictor, lesions
 
 _SIDE = 320  # pixels of a panel's longer side
 _PANELS = 5  # classes shown of one picture
@@ -29,12 +30,12 @@ class Panel:
     """One picture of an exhibit.
 
     Attributes:
-        data: JPEG.
+        uri: A JPEG, from `html_page.jpeg`.
         title: Such as the class.
         lines: Below it, as plain text.
     """
 
-    data: bytes
+    uri: str
     title: str
     lines: list[str]
 
@@ -149,7 +150,7 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, row: int) -> t
         if test_set.labels[row, label] < 0:
             verdict = "label unknown"
         lines = [f"{verdict}: p = {p:.2f}", f"threshold {threshold:.2f}"]
-        lines.append(f"yellow: {full_scale(attention) * attention.size:.1f} x uniform")
+        lines.append(f"yellow: {full_scale(attention) * attention.size:.1f} x uniform; line: half of it")
         if view.masks is not None and bool(view.masks[label].any()):
             lines.append(f"{share_on(maps[label], view.masks[label]):.0%} on the lesion")
         drawn = heat_map(small, attention, view.box, outline).astype(np.uint8)
@@ -169,13 +170,15 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
             raise InputError(f"a folder at {option} {path}", "none", "correct it")
 
     def find(name: str) -> View | None:
-        from ibca_lightning.data.pictures.reading import read_image
-
         path = Path(folder, name)
         if ".." in Path(name).parts or not path.is_file():
             return None
-        seen = predictor.see(path, mask_of(name, mask_dir))
-        return View(seen.image, read_image(str(path), _SIDE), seen.box, seen.lesions, seen.masks)
+        file, mask = PictureFile(str(path)), mask_of(name, mask_dir)
+        bits = read_mask(mask) if mask else None
+        seen, names = predictor.see(file, bits), predictor.spec.class_names
+        return View(
+            seen.image, file.pixels(_SIDE), seen.box, None if bits is None else lesions(bits, names), seen.masks
+        )
 
     return find
 
@@ -203,8 +206,8 @@ def from_data(dataset: Any, ids: list[str]) -> Source:
     return find
 
 
-def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, bytes]]:
-    """The pictures that fit and test drew, test pictures first: file name without ending, and JPEG."""
+def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, str]]:
+    """The pictures that fit and test drew, test pictures first: file name without ending, and picture."""
     files = sorted(run.folder.glob("attention/*.png"), key=lambda file: (not file.name.startswith("test_"), file.name))
     found = []
     for file in files[:limit]:

@@ -1,33 +1,17 @@
-"""Line charts as inline SVG: colours come from the page's style, so that they follow light, dark and print."""
+"""Line charts as inline SVG (`report/chart.html.j2`): where everything lies."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
+from ibca_lightning.system.html_page import render
+
 COLOURS = 8  # classes c0 to c7 of the page
-STYLE = """
-svg.chart { width: 100%; height: auto; display: block; overflow: visible; }
-.chart text { fill: var(--soft); font: 12px system-ui, sans-serif; }
-.chart .frame { fill: none; stroke: var(--line); } .chart .grid { stroke: var(--line); stroke-width: .6; }
-.chart .guide { stroke: var(--soft); stroke-dasharray: 2 3; fill: none; }
-.chart .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
-.chart .dashed { stroke-dasharray: 5 3; }
-.chart .dot { stroke: var(--paper); stroke-width: 1; }
-.chart .bar { fill: var(--line); }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem 2rem; }
-.charts figure { margin: 0; max-width: 27rem; } .charts figcaption { margin-top: .2rem; }
-.legend { display: flex; flex-wrap: wrap; gap: .1rem .9rem; padding: 0; margin: .3rem 0; list-style: none;
-  font-size: .82rem; color: var(--soft); }
-.legend li { margin: 0; } .legend svg { width: 1.5rem; height: .6rem; vertical-align: middle; margin-right: .3rem; }
-""" + "".join(
-    f".chart .s{i}, .legend .s{i} {{ stroke: var(--c{i}); }} .chart .f{i} {{ fill: var(--c{i}); }}\n"
-    for i in range(COLOURS)
-)  # fmt: skip
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 44, 10, 10, 40
 
 
@@ -61,7 +45,7 @@ def chart(
     height: int = 320,
     whole: bool = False,
     caption: str = "",
-) -> str:
+) -> Markup:
     """Draw a chart with its legend.
 
     Args:
@@ -88,46 +72,26 @@ def chart(
     def down(y: Any) -> Any:
         return bottom - (y - y_range[0]) / ((y_range[1] - y_range[0]) or 1) * (bottom - _TOP)
 
-    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">']
-    for i, share in enumerate(bars):
-        wide, top = (right - _LEFT) / len(bars), share * (bottom - _TOP)
-        parts.append(
-            f'<rect class="bar" x="{_LEFT + i * wide:.1f}" y="{bottom - top:.1f}" width="{wide:.1f}" '
-            f'height="{top:.1f}"/>'
-        )
-    parts += [
-        f'<text x="{across(value):.1f}" y="{bottom + 15}" text-anchor="middle">{value:g}</text>'
-        for value in ticks(*x_range)
-        if not whole or value == int(value)
-    ]
-    for value in ticks(*y_range):
-        y = down(value)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    parts.append(f'<rect class="frame" x="{_LEFT}" y="{_TOP}" width="{right - _LEFT}" height="{bottom - _TOP}"/>')
-    if guide is not None:
-        x1, y1, x2, y2 = across(guide[0]), down(guide[1]), across(guide[2]), down(guide[3])
-        parts.append(f'<line class="guide" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
-    for i, line in enumerate(lines):
-        parts.append(f'<path class="line {_stroke(i)}" d="{_thinned(across(line.x), down(line.y))}"/>')
-        for x, y, radius, hollow in line.marks:
-            paint = f"line s{i % COLOURS}" if hollow else f"dot f{i % COLOURS}"
-            parts.append(f'<circle class="{paint}" cx="{across(x):.1f}" cy="{down(y):.1f}" r="{radius:.1f}"/>')
-    parts.append(f'<text x="{(_LEFT + right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>')
-    middle = (_TOP + bottom) / 2
-    parts.append(
-        f'<text x="11" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 11 {middle:.0f})">'
-        f"{escape(y_label)}</text></svg>"
-    )
-    legend = "".join(
-        f'<li><svg viewBox="0 0 24 10"><path class="{_stroke(i)}" d="M0 5H24" stroke-width="3"/></svg>'
-        f"{escape(line.name)}</li>"
-        for i, line in enumerate(lines)
-        if line.name
-    )
-    below = f"<b>{escape(title)}</b>{'. ' + escape(caption) if caption else ''}"
-    legend = f'<ul class="legend">{legend}</ul>' if legend else ""
-    return f"<figure>{''.join(parts)}{legend}<figcaption>{below}</figcaption></figure>\n"
+    wide, tall = (right - _LEFT) / max(len(bars), 1), bottom - _TOP
+    return render(
+        "report/chart.html.j2",
+        title=title, caption=caption, x_label=x_label, y_label=y_label, width=_WIDTH, height=height,
+        left=_LEFT, right=right, top=_TOP, bottom=bottom,
+        bars=[(_LEFT + i * wide, bottom - share * tall, wide, share * tall) for i, share in enumerate(bars)],
+        x_ticks=[(across(value), value) for value in ticks(*x_range) if not whole or value == int(value)],
+        y_ticks=[(down(value), value) for value in ticks(*y_range)],
+        guide=guide and (across(guide[0]), down(guide[1]), across(guide[2]), down(guide[3])),
+        lines=[
+            {
+                "name": line.name, "stroke": _stroke(i), "path": _thinned(across(line.x), down(line.y)),
+                "marks": [
+                    (across(x), down(y), radius, f"line s{i % COLOURS}" if hollow else f"dot f{i % COLOURS}")
+                    for x, y, radius, hollow in line.marks
+                ],
+            }
+            for i, line in enumerate(lines)
+        ],
+    )  # fmt: skip
 
 
 def _stroke(at: int) -> str:

@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from ibca_lightning.metrics.decision import FEW
 from ibca_lightning.metrics.evaluation import Evaluation
+from ibca_lightning.system.output import write_out
+from ibca_lightning.system.terminal_table import terminal_table
 
 _HEADLINE = ("mAP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")
 _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_AP", "spurious_energy", "noise_energy")
@@ -26,19 +26,18 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
     console = Console(highlight=False)
     shown = list(evaluations.values())
     console.print("Figures at threshold 0.5, and at the thresholds chosen on the validation set (tuned)")
-    table = Table()
-    table.add_column("figure")
-    for evaluation in shown:
-        table.add_column(evaluation.name, justify="right")
-        table.add_column("tuned", justify="right")
     names = [n for n in (*_HEADLINE, *_LOCALISATION) if any(n in e.figures["metrics"] for e in shown)]
-    for name in names:
-        cells = [e.figures[kind].get(name, "") for e in shown for kind in ("metrics", "tuned")]
-        table.add_row(name, *map(_text, cells))
-    console.print(table)
+    rows = [
+        ["figure", *(column for e in shown for column in (e.name, "tuned" if len(shown) == 1 else f"{e.name}, tuned"))]
+    ]
+    rows += [
+        [name, *(_text(e.figures[kind].get(name, "")) for e in shown for kind in ("metrics", "tuned"))]
+        for name in names
+    ]
+    write_out(terminal_table(rows, "test_metrics.*.json"))
     first = shown[0]
     console.print(f"Classes of {first.name}")
-    console.print(_class_table(first))
+    write_out(terminal_table(_class_rows(first), "test_metrics.json"))
     rare = [name for name, own in first.figures["thresholds"].items() if own["few"]]
     if rare:
         console.print(f"thresholds that rest on fewer than {FEW} positives of the validation set: {', '.join(rare)}")
@@ -51,7 +50,7 @@ def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir
     console = Console(highlight=False)
     if evaluation is not None:
         console.print(f"Last validation: mAP {_text(evaluation.figures['metrics']['mAP'])}")
-        console.print(_class_table(evaluation))
+        write_out(terminal_table(_class_rows(evaluation), "metrics.csv"))
     for checkpoint in checkpoints:
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:
             console.print(
@@ -63,20 +62,16 @@ def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir
         console.print(f"test it: {command}", soft_wrap=True, highlight=False)
 
 
-def _class_table(evaluation: Evaluation) -> Table:
-    # Narrow enough for 80 columns: names and figures whole, headers folded if need be. The files hold the rest.
-    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)  # the box has a space between columns
-    table.add_column("class", no_wrap=True, min_width=8)
+def _class_rows(evaluation: Evaluation) -> list[list[str]]:
     columns = ("positives", "AP", "AUROC", "precision", "recall", "F1")
     tuned = evaluation.figures["tuned_per_class"]
-    for column in (*columns, *(("threshold", "tuned F1") if tuned else ())):
-        table.add_column(column, justify="right", min_width=6, overflow="fold")
+    rows = [["class", *columns, *(("threshold", "tuned F1") if tuned else ())]]
     for name, figures in evaluation.figures["per_class"].items():
         cells = [figures.get(column) for column in columns]
         if tuned:
             cells += [evaluation.figures["thresholds"][name]["threshold"], tuned[name].get("F1")]
-        table.add_row(name, *map(_text, cells))
-    return table
+        rows.append([name, *map(_text, cells)])
+    return rows
 
 
 def _text(value: Any) -> str:

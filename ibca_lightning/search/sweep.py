@@ -12,6 +12,8 @@ from ibca_lightning.search.jobs import Job, run_jobs, seconds_of
 from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, write_fragment
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.output import write_out
+from ibca_lightning.system.terminal_table import terminal_table
 
 _PRINTED = ("mAP", "AUROC", "attention_energy", "attention_gain", "pointing_game", "pixel_AP")
 
@@ -58,7 +60,7 @@ def sweep(arguments: list[str]) -> int:
     rows = [(name, seed, fold, best_validation(job.folder), seconds_of(job.folder)) for job, name, seed, fold in jobs]
     rows = [row for row in rows if "fit" in row[-1]]
     _write(output / "sweep.csv", rows)
-    sys.stdout.write(_table(rows))
+    write_out(terminal_table(_table(rows), f"{output / 'sweep.csv'}"))
     if not options.no_test and not options.folds:
         sys.stdout.write(f"\ncompare the test figures: ibca compare {output}\n")
     return int(bool(failed))
@@ -126,13 +128,10 @@ def _write(path: Path, rows: Sequence[_Row]) -> None:
             writer.writerow([name, seed, fold, *(values.get(figure) for figure in figures), seconds["fit"]])
 
 
-def _table(rows: Sequence[_Row]) -> str:
+def _table(rows: Sequence[_Row]) -> list[list[str]]:
     """Validation figures, mean ± deviation over seeds of the mean over folds."""
     figures = [name for name in _PRINTED if any(name in values for *_, values, _ in rows)]
-    lines = [
-        "| validation, best epoch | seeds | " + " | ".join(figures) + " | seconds a run |",
-        "|---|---:|" + "---:|" * (len(figures) + 1),
-    ]
+    lines = [["validation, best epoch", "seeds", *figures, "seconds a run"]]
     for name in dict.fromkeys(row[0] for row in rows):
         seeds: dict[int, list[_Row]] = {}
         for row in rows:
@@ -145,5 +144,5 @@ def _table(rows: Sequence[_Row]) -> str:
             spread = f" ± {statistics.stdev(means):.4f}" if len(means) > 1 else ""
             cells.append(f"{statistics.fmean(means):.4f}{spread}" if means else "-")
         seconds = statistics.fmean(row[4]["fit"] for runs in seeds.values() for row in runs)
-        lines.append(f"| {name} | {len(seeds)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
-    return "\n".join(lines) + "\n"
+        lines.append([name, str(len(seeds)), *cells, f"{seconds:.0f}"])
+    return lines

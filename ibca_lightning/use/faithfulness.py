@@ -130,7 +130,10 @@ def _sample(loader: "DataLoader[Any]", pairs: int, seed: int) -> dict[int, list[
     """The labels that are looked at in each row of a seeded sample of pairs, rows in order."""
     import torch
 
-    labels = torch.cat([batch["label"] for batch in loader])
+    dataset: Any = loader.dataset
+    dataset = getattr(dataset, "dataset", dataset)  # within the guard
+    labels = getattr(dataset, "labels", None)  # where there are none, every picture is read for its labels
+    labels = torch.cat([batch["label"] for batch in loader]) if labels is None else torch.as_tensor(labels)
     present = (labels == 1).nonzero()
     if not len(present):
         raise InputError("a test set in which a class is present", "none", "choose another --test_set or split")

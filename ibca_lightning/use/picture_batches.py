@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.worker import quiet_worker
 from ibca_lightning.system.errors import PictureError
@@ -52,7 +53,8 @@ class Readings(Dataset[Reading]):
         """Read one picture."""
         name, path = self.files[at]
         try:
-            return Reading(name, [transform(transform.read(path))[0] for transform in self.transforms])
+            file = PictureFile(path)
+            return Reading(name, [transform(transform.read(file))[0] for transform in self.transforms])
         except PictureError as error:
             return Reading(name, [], f"expected {error.expected}, got {error.got}")
 

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ibca_lightning.data.pictures.field_of_view import Box
-from ibca_lightning.data.pictures.masks import MaskFolder, read_mask
+from ibca_lightning.data.pictures.masks import Bits, MaskFolder
+from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
@@ -43,13 +44,11 @@ class Seen:
         image: (3, S, S) uint8.
         box: Where that square lies on the picture: top, left, bottom and right in fractions of its height and width;
             beyond 0 and 1 where it was padded.
-        lesions: (L, h, w) bool of the classes, in the mask's own pixels; None without a mask.
-        masks: (L, S, S) bool, the same on the square.
+        masks: (L, S, S) bool, the lesions of the classes on the square; None without a mask.
     """
 
     image: Tensor
     box: Box
-    lesions: Tensor | None = None
     masks: Tensor | None = None
 
 
@@ -100,28 +99,26 @@ class Predictor:
         output = self.model(images)
         return calibrated(output.logits, self.spec.calibration), output.attention.float()
 
-    def see(self, path: str | Path, mask: str | Path | None = None) -> Seen:
+    def see(
+        self, picture: str | Path | PictureFile, bits: Bits | None = None, classes: list[str] | None = None
+    ) -> Seen:
         """Read a file as the test does.
 
         Args:
-            path: The picture.
-            mask: Of the picture: an 8-bit PNG whose bit i marks class i; None where there is none.
+            picture: The file.
+            bits: (h, w) uint8, a mask of the picture from `read_mask`; None where there is none.
+            classes: What its bits mark; default the model's classes, in their order.
 
         Returns:
             The picture at the model's size, where that lies on the original, and the lesions.
 
         Raises:
-            InputError: When a file cannot be read.
+            InputError: When the file cannot be read.
         """
-        pixels = self._transform.read(str(path))
+        pixels = self._transform.read(picture if isinstance(picture, PictureFile) else str(picture))
         box = self._transform.placement(pixels)
-        if mask is None:
-            return Seen(self._transform(pixels)[0], box)
-        bits = read_mask(str(mask))
-        image, planes = self._transform(pixels, [bits])
-        places = tuple(label if label < 8 else None for label in range(len(self.spec.class_names)))
-        folder = MaskFolder(str(Path(mask).parent), places)
-        return Seen(image, box, folder.select(bits), folder.select(planes[0]))
+        image, planes = self._transform(pixels, [] if bits is None else [bits])
+        return Seen(image, box, lesions(planes[0], self.spec.class_names, classes) if planes else None)
 
     def predict(self, picture: str | Path | Image.Image | np.ndarray) -> Prediction:
         """Classify one picture.
@@ -151,6 +148,21 @@ class Predictor:
         probabilities, attention = self.forward(self._transform(pixels)[0][None])
         row = probabilities[0].numpy()
         return Prediction(self.spec.class_names, row, row > np.asarray(self.spec.thresholds), attention[0].numpy())
+
+
+def lesions(bits: Bits, names: list[str], classes: list[str] | None = None) -> Tensor:
+    """The lesions that a mask marks.
+
+    Args:
+        bits: (h, w) uint8.
+        names: L classes whose lesions are wanted.
+        classes: What the bits mark; default these.
+
+    Returns:
+        (L, h, w) bool; empty for a class without a bit.
+    """
+    marked = (classes or names)[:8]
+    return MaskFolder("", tuple(marked.index(name) if name in marked else None for name in names)).select(bits)
 
 
 def load(path: str | Path, device: str | None = None) -> Predictor:

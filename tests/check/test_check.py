@@ -84,7 +84,7 @@ def test_sound_data_have_a_card_of_the_figures_counted_by_hand(planted: Tree) ->
             both = [[sum(a and b for a, b in zip(ones[x], ones[y], strict=True)) for y in "ABC"] for x in "ABC"]
             assert report["cooccurrence"] == both
     assert "train" in result.out
-    assert re.search(r"│ A +│ +\d+ \(\d+\.\d%\)", result.out)
+    assert re.search(r"\nA +\d+ \(\d+\.\d%\)", result.out)
 
 
 def same_picture(a: tuple[str, int], b: tuple[str, int], kind: str = "") -> Callable[[Tree], None]:

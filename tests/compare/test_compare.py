@@ -2,6 +2,8 @@ import csv
 import json
 import re
 import statistics
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,13 @@ from ibca_lightning.run.result_files import write_evaluation
 from tests.command_line import done, ibca
 
 
+def full(*arguments, to=None):
+    """The tables that `ibca compare` writes as Markdown."""
+    with tempfile.TemporaryDirectory() as folder:
+        done("compare", *arguments, "--output", to or folder)
+        return (Path(to or folder) / "compare.md").read_text(encoding="utf-8")
+
+
 def fake(folder, seed, head, value, low=0.1, names=("test_metrics.json",)):
     folder.mkdir()
     (folder / "config.yaml").write_text(f"seed_everything: {seed}\nmodel: {{head: {head}}}\n")
@@ -26,29 +35,26 @@ def fake(folder, seed, head, value, low=0.1, names=("test_metrics.json",)):
     return str(folder)
 
 
-def test_seeds_of_one_method_get_their_mean_and_others_do_not(tmp_path, capsys):
+def test_seeds_of_one_method_get_their_mean_and_others_do_not(tmp_path):
     values = [0.5, 0.6, 0.65]
     runs = [fake(tmp_path / f"a{i}", i, "A", value) for i, value in enumerate(values)]
     runs.append(fake(tmp_path / "b", 0, "B", 0.4))
-    assert main(["compare", *runs, "--output", str(tmp_path / "out")]) == 0
-    text = capsys.readouterr().out
+    text = full(*runs, to=tmp_path / "out")
     assert f"**{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}**" in text
     assert "of these 3 seeds" in text
     assert text.count("mean ± sd") == 1
     assert "0.6500 [0.100, 0.750] | - |" in text
-    assert (tmp_path / "out" / "compare.md").read_text() == text
     rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").open()))
     assert [float(row["mAP"]) for row in rows] == [*values, 0.4]
     assert rows[0]["mAP_high"] == "0.6"
     assert rows[0]["OR"] == rows[0]["OR_low"] == ""
 
 
-def test_every_test_set_is_a_row_of_its_own(tmp_path, capsys):
+def test_every_test_set_is_a_row_of_its_own(tmp_path):
     names = ("test_metrics.json", "test_metrics.same.json", "test_metrics.reversed.json")
     folder = fake(tmp_path / "scm", 0, "A", 0.5, names=names)
     (tmp_path / "scm" / "test_metrics.reversed.json").write_text('{"metrics": {"mAP": 0.3}}')
-    assert main(["compare", folder, "--figures", "mAP"]) == 0
-    sets = [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines()[2:]]
+    sets = [line.split("|")[2].strip() for line in full(folder, "--figures", "mAP").splitlines()[2:]]
     assert sets == ["same", "reversed"]  # the first of the run first, not of the alphabet
 
 
@@ -117,7 +123,7 @@ def cells(text, method, test_set):
 
 def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     folder, scores, labels = sweep
-    out = done("compare", folder, "--reference", "best", "--without", "C", "--output", tmp_path / "out").out
+    out = full(folder, "--reference", "best", "--without", "C", to=tmp_path / "out")
     assert out.index("| one | seeds |") < out.index("| two | seeds |") < out.index("| run | set |")
     whole = {key: figures(found, labels, NAMES)["metrics"]["mAP"] for key, found in scores.items()}
     part = {key: figures(found[:, :2], labels[:, :2], NAMES[:2])["metrics"]["mAP"] for key, found in scores.items()}
@@ -138,7 +144,6 @@ def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     assert row["mAP: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"
     assert "over 12 groups" in out
     assert "training seeds drawn with replacement in each resample." in out
-    assert (tmp_path / "out/compare.md").read_text() == out
     # And everything, exact, in the CSV.
     table = {(row["method"], row["set"]): row for row in csv.DictReader((tmp_path / "out/methods.csv").open())}
     exact = table["good", "two"]
@@ -150,6 +155,32 @@ def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     assert float(exact["mAP\\C_low"]) < float(exact["mAP\\C_high"])
     assert float(exact["mAP_drop"]) == pytest.approx(float(table["good", "one"]["mAP"]) - float(exact["mAP"]))
     assert table["good", "one"]["mAP_drop"] == ""
+
+
+@pytest.mark.parametrize("columns", [80, 120, 400])
+def test_the_terminal_shows_at_most_8_columns_no_name_is_cut_and_the_rest_is_named(
+    sweep, tmp_path, monkeypatch, columns
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "a_method_of_a_name_of_forty_characters_x"
+    for seed in (0, 1):
+        (sweep[0] / f"good-{seed}").rename(sweep[0] / f"{name}-{seed}")
+    out = done("compare", sweep[0], "--without", "C", "--output", tmp_path / "out").out
+    headers = [line for line in out.splitlines() if line.startswith(("one ", "two ", "run "))]
+    assert len(headers) == 3
+    for line in out.splitlines():
+        assert len(line) <= columns or line.startswith("not shown: ")
+    assert out.count(name) >= 2 + 4
+    left = [line for line in out.splitlines() if line.startswith("not shown: ")]
+    assert len(left) == 3
+    assert all("other_energy" not in line and line.endswith("see " + str(tmp_path / "out/compare.md")) for line in left)
+    whole = (tmp_path / "out/compare.md").read_text().splitlines()[0].split("|")
+    missing = left[0].removeprefix("not shown: ").partition("; see")[0].split(", ")
+    shown = [column.strip() for column in whole[1:-1] if column.strip() not in missing]
+    assert len(shown) <= 8
+    assert shown[1:2] == ["seeds"]
+    assert "mAP" in shown
+    assert set(shown) | set(missing) == {column.strip() for column in whole[1:-1]}
 
 
 # --- the AP of each class ---------------------------------------------------------------------------------------------
@@ -171,7 +202,7 @@ def test_precisions_of_classes_are_means_over_seeds(tmp_path):
         left_by_hand(tmp_path / fake(tmp_path / f"own-{seed}", seed, "A", 0.0), torch.tensor(scores), labels, names)
     left_by_hand(tmp_path / fake(tmp_path / "bad", 0, "B", 0.0), torch.tensor(by_seed[1]), labels, names)
     runs = [tmp_path / name for name in ("own-0", "own-1", "bad")]
-    out = done("compare", *runs, "--per_class", "--output", tmp_path / "out").out
+    out = full(*runs, "--per_class", to=tmp_path / "out")
     by_hand = {"SE": ((1 + 2 / 3) / 2, (1 / 2 + 2 / 4) / 2), "a|ECE": (1, 1 / 4)}
     rows = {row["method"]: row for row in csv.DictReader((tmp_path / "out/methods.csv").open())}
     for name, (one, two) in by_hand.items():
@@ -194,7 +225,7 @@ def test_precisions_of_classes_are_means_over_seeds(tmp_path):
 def test_figures_and_differences_name_classes(sweep):
     folder, scores, labels = sweep
     options = ("--reference", "fair", "--differences", "AP/B", "--figures", "mAP", "AP/B")
-    out = done("compare", folder, *options, "--per_class").out
+    out = full(folder, *options, "--per_class")
     row = cells(out, "good", "two")
     assert list(row) == ["two", "seeds", "mAP", "AP/B", "mAP_drop", "AP/B: difference [95 %]"]
     assert "| run | set | mAP | AP/B |" in out
@@ -206,7 +237,7 @@ def test_figures_and_differences_name_classes(sweep):
     assert low < high
     difference = means["good"] - means["fair"]
     assert row["AP/B: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"
-    assert "AP/" not in done("compare", folder, "--reference", "fair").out, "only where asked for"
+    assert "AP/" not in full(folder, "--reference", "fair"), "only where asked for"
 
 
 @pytest.mark.parametrize(
@@ -235,12 +266,12 @@ def test_intervals_of_classes_stand_with_their_runs(sweep):
         {"B": {"AP": [0.25, 0.75]}, "C": {"AP": None}},
     )
     path.write_text(json.dumps(content))
-    assert "| 0.5000 [0.250, 0.750] |" in done("compare", sweep[0], "--per_class", "--figures", "AP/B").out
+    assert "| 0.5000 [0.250, 0.750] |" in full(sweep[0], "--per_class", "--figures", "AP/B")
 
 
 def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
     options = ("--reference", "best", "--without", "C", "--differences", "mAP", "spurious_energy")
-    out = done("compare", sweep[0], *options, "--output", tmp_path / "out").out
+    out = full(sweep[0], *options, to=tmp_path / "out")
     rows = list(csv.DictReader((tmp_path / "out/methods.csv").open()))
     expected = {"mAP": max, "mAP\\C": max, "attention_energy": max, "ECE": min, "spurious_energy": min}
     found = {name: {} for name in expected}
@@ -265,7 +296,7 @@ def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
 def test_one_seed_is_said_to_show_no_spread(sweep):
     for path in sweep[0].glob("*-1/test_*"):
         path.unlink()
-    assert "in each resample (a single one shows no spread)." in done("compare", sweep[0], "--reference", "poor").out
+    assert "in each resample (a single one shows no spread)." in full(sweep[0], "--reference", "poor")
 
 
 def test_figures_of_faithfulness_stand_with_those_of_their_set(sweep):
@@ -273,7 +304,7 @@ def test_figures_of_faithfulness_stand_with_those_of_their_set(sweep):
         metrics = {"deletion": value, "insertion": None, "deletion_gain": value, "deletion_random": 0.5}
         content = {"test_set": "two", "metrics": metrics, "intervals": {"deletion": [0.1, 0.9]}}
         (sweep[0] / f"{name}-0/faithfulness.json").write_text(json.dumps(content))
-    out = done("compare", sweep[0], "--figures", "deletion", "deletion_gain", "--reference", "best").out
+    out = full(sweep[0], "--figures", "deletion", "deletion_gain", "--reference", "best")
     assert [cells(out, name, "two")["deletion"] for name in ("poor", "fair", "good")] == ["-", "**0.2000**", "0.4000"]
     assert [cells(out, name, "two")["deletion_gain"] for name in ("fair", "good")] == ["0.2000", "**0.4000**"]
     assert "deletion" not in cells(out, "fair", "one"), "no run has it there"
@@ -281,7 +312,7 @@ def test_figures_of_faithfulness_stand_with_those_of_their_set(sweep):
 
 
 def test_a_named_reference_and_chosen_figures(sweep):
-    out = done("compare", sweep[0], "--reference", "poor", "--figures", "mAP", "--differences", "attention_gain").out
+    out = full(sweep[0], "--reference", "poor", "--figures", "mAP", "--differences", "attention_gain")
     row = cells(out, "good", "one")
     assert list(row) == ["one", "seeds", "mAP", "attention_gain: difference [95 %]"]
     assert re.fullmatch(r"[+-]0\.0000 \[[+-]0\.0000, [+-]0\.0000\] to poor", row["attention_gain: difference [95 %]"])
@@ -293,7 +324,7 @@ def test_less_is_better_where_it_is(sweep):
     for path in folder.glob("*/test_metrics*.json"):
         value = 0.1 if "fair" in str(path) else 0.3
         path.write_text(json.dumps({"metrics": {"spurious_energy": value, "mAP": value}}))
-    out = done("compare", folder, "--without", "C").out
+    out = full(folder, "--without", "C")
     bold = {name: [n for n in ("poor", "fair", "good") if cells(out, n, "one")[name].startswith("**")]
             for name in ("spurious_energy", "mAP")}  # fmt: skip
     assert bold == {"spurious_energy": ["fair"], "mAP": ["poor", "good"]}
@@ -338,7 +369,7 @@ def test_a_run_without_test_figures_is_said_and_left_out(sweep):
 def test_the_cost_of_a_head_is_that_of_its_run(run):
     checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     own = sum(w.numel() for name, w in checkpoint.items() if name.startswith("head.") and name != "head.progress")
-    row = cells(done("compare", run, "--cost", "--figures", "mAP").out, "run", "test")
+    row = cells(full(run, "--cost", "--figures", "mAP"), "run", "test")
     assert row["head parameters"] == f"{own:,}"
     assert 0 < float(row["head ms/picture"]) < 100
 

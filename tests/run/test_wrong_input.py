@@ -352,7 +352,6 @@ MODEL_ON_PICTURES = {"--ckpt_path": "best.ckpt", "--images": "pictures", "--outp
 GIVEN: dict[str, dict[str, str]] = {
     "predict": MODEL_ON_PICTURES,
     "explain": MODEL_ON_PICTURES,
-    "gallery": {"--ckpt_paths": "best.ckpt", "--images": "pictures", "--output": "new.png"},
     "export": {"--ckpt_path": "best.ckpt", "--images": "pictures", "--output": "new.pt2"},
     "faithfulness": {"--ckpt_path": "best.ckpt", "--config": "e.yaml", "--output": "new"},
     "compare": {"": "run", "--output": "new"},
@@ -362,17 +361,16 @@ GIVEN: dict[str, dict[str, str]] = {
     "tune": {"--config": "e.yaml", "--space": "space.yaml", "--trials": "1", "--output": "new"},
     "sweep": {"--config": "e.yaml", "--heads": "gap", "--seeds": "0", "--output": "new"},
 }
-ON_PICTURES, MODELS = ("predict", "explain", "gallery", "export"), ("predict", "explain", "export", "faithfulness")
-NAMED = [("explain", "--classes"), ("gallery", "--classes"), ("compare", "--without"), ("compare", "--figures")]
+ON_PICTURES, MODELS = ("predict", "explain", "export"), ("predict", "explain", "export", "faithfulness")
+NAMED = [("explain", "--classes"), ("compare", "--without"), ("compare", "--figures")]
 RANGES = [
-    ("predict", "--batch_size", "0"), ("explain", "--max_side", "3"), ("gallery", "--side", "3"),
+    ("predict", "--batch_size", "0"), ("explain", "--max_side", "3"), ("explain", "--batch_size", "0"),
     ("export", "--batch_size", "0"), ("faithfulness", "--pairs", "0"), ("check", "--num_workers", "-1"),
     ("maps", "--views", "3"), ("tune", "--trials", "0"), ("sweep", "--processes", "0"),
     ("report", "--pictures", "-1"),
 ]  # fmt: skip
 WRONG: list[tuple[str, dict[str, str], tuple[str, ...]]] = [
     *((command, {"--ckpt_path": "no.ckpt"}, ("no.ckpt",)) for command in MODELS),
-    ("gallery", {"--ckpt_paths": "no.ckpt"}, ("no.ckpt",)),
     ("compare", {"": "nowhere"}, ("nowhere",)),
     ("report", {"": "nowhere"}, ("nowhere",)),
     ("tune", {"--space": "no.yaml"}, ("no.yaml",)),

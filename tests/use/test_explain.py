@@ -1,5 +1,6 @@
 """`ibca explain`: the map in its place on the original picture, and nothing lost on the way."""
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -8,14 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from ibca_lightning.data.pictures import reading
 from ibca_lightning.data.pictures.drawing import Panel, explanation, share_on
 from ibca_lightning.metrics.localisation import pair_figures
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.hashed_names import HashedNames
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
-from ibca_lightning.use.predictor import load
+from ibca_lightning.use.predictor import Predictor, load
 from tests.command_line import contents, done, ibca, rows
-from tests.use.test_gallery import checkpoint, yellow
+from tests.training import checkpoint
 
 NAMES = ["MA", "EX"]
 HEIGHT, WIDTH, GAP = 300, 600, 4  # of the picture: 32 of the square's 64 rows, 16 of padding above
@@ -75,9 +77,12 @@ def test_the_map_lies_on_the_original_picture_where_the_model_looked(folder: Pat
             assert inside.max() > 2 * np.sort(inside.ravel())[-2], "or this test sees nothing"
             # A cell of 8 x 8 of 64 is 75 x 75 pixels of the original.
             at = 75 * row, 75 * middle
-            lit = yellow(shown)[at[0] : at[0] + 75, at[1] : at[1] + 75].mean()
-            others = cv2.resize(yellow(shown).astype(np.float32), (8, 4), interpolation=cv2.INTER_AREA)
+            changed = np.abs(shown - original).sum(-1).astype(np.float32)
+            lit = changed[at[0] : at[0] + 75, at[1] : at[1] + 75].mean()
+            others = cv2.resize(changed, (8, 4), interpolation=cv2.INTER_AREA)
             assert lit == pytest.approx(others.max(), abs=0.5)
+            assert (changed == 0).mean() > 0.5, "the picture in its own colours"
+            assert (changed > 0)[at[0] : at[0] + 75, at[1] : at[1] + 75].all()
 
 
 def test_the_numbers_are_those_of_predict(folder: Path, tmp_path: Path) -> None:
@@ -116,6 +121,86 @@ def test_only_found_classes_are_drawn_and_lesions_outlined(folder: Path, tmp_pat
     assert picture_of(tmp_path / "none/a.png").shape == (STRIP + HEIGHT, WIDTH, 3)
 
 
+def test_several_models_stand_side_by_side_and_classes_are_matched_by_name(folder: Path, tmp_path: Path) -> None:
+    """The second model has the classes in another order and one more, and stretches where the first pads."""
+    runs = [tmp_path / name / "checkpoints" for name in ("one", "two")]
+    for run in runs:
+        run.mkdir(parents=True)
+    (runs[0] / "best.ckpt").write_bytes((folder / "x.ckpt").read_bytes())
+    checkpoint(runs[1] / "best.ckpt", 1, ["HE", "EX", "MA"])
+    images, sheet, out = folder / "images", tmp_path / "sheet.png", tmp_path / "out"
+    given = ("explain", "--ckpt_path", *(run / "best.ckpt" for run in runs), "--device", "cpu", "--output", out)
+    masks = ("--mask_dir", folder / "masks", "--images", images / "a.png")
+    result = done(*given, *masks, "--classes", "EX", "MA", "--sheet", sheet)
+    assert "these classes, which are not drawn: HE" in result.err
+    figure, original = picture_of(out / "a.png"), picture_of(images / "a.png")
+    strip = STRIP + 32  # the share on the lesion
+    tile = strip + HEIGHT + BAR
+    assert figure.shape == (2 * tile + GAP, 3 * WIDTH + 2 * GAP, 3)
+    raw = np.load(out / "a.npz")
+    for row, name in enumerate(("EX", "MA")):
+        top = row * (tile + GAP) + strip
+        first = figure[top : top + HEIGHT, :WIDTH]
+        changed = np.argwhere((first != original).any(-1))
+        assert (len(changed) > 0) == (name == "EX"), "the lesion alone"
+        assert name == "MA" or changed.min(0) == pytest.approx([120, 200], abs=1.01)
+        for column, model in ((1, "one"), (2, "two")):
+            at = raw[f"{model}/class_names"].tolist().index(name)
+            attention = raw[f"{model}/attention"][at]
+            attention = attention[2:6] if model == "one" else attention  # without the padding
+            left = column * (WIDTH + GAP)
+            shown = figure[top : top + HEIGHT, left : left + WIDTH]
+            change = np.abs(shown - first).sum(-1).astype(np.float32)
+            cells = cv2.resize(change, attention.shape[::-1], interpolation=cv2.INTER_AREA)
+            assert cells[np.unravel_index(attention.argmax(), cells.shape)] > 0.5 * cells.max()
+    expected = load(runs[1] / "best.ckpt", "cpu").predict(images / "a.png")
+    assert raw["two/probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
+    assert raw["two/box"].tolist() == [0, 0, HEIGHT, WIDTH]
+    assert picture_of(sheet).shape == figure.shape
+    assert np.abs(picture_of(sheet) - figure).mean() < 8, "256 colours"
+    checkpoint(runs[1] / "best.ckpt", 1, ["A"])
+    for more, words in (((), "a class in common"), (("--names", "x", "x"), "2 different --names")):
+        result = ibca(*given, *masks, "--overwrite", *more)
+        assert (result.code, len(result.errors)) == (2, 1), result.err
+        assert words in result.errors[0]
+
+
+def test_a_picture_is_decoded_once_and_a_batch_says_what_single_pictures_say(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, decoded, forwarded = tmp_path / "images", Counter[str](), list[int]()
+    images.mkdir()
+    for at in range(5):
+        pixels = np.random.default_rng(at).integers(0, 256, (10, 20, 3), dtype=np.uint8)
+        large = cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(images / f"{at}.{'png' if at else 'jpg'}"), large)
+    checkpoint(tmp_path / "y.ckpt", 1)
+    decode, forward = reading.decode_bytes, Predictor.forward
+
+    def counted(data: np.ndarray, path: str, flag: int) -> np.ndarray:
+        decoded[Path(path).name] += 1
+        return decode(data, path, flag)
+
+    def watched(self: Predictor, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        forwarded.append(len(batch))
+        return forward(self, batch)
+
+    monkeypatch.setattr(reading, "decode_bytes", counted)
+    monkeypatch.setattr(Predictor, "forward", watched)
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", tmp_path / "y.ckpt", "--images", images, "--device", "cpu")
+    for size, batches in ((3, [3, 3, 2, 2]), (1, [1] * 10)):
+        done(*given, "--output", tmp_path / str(size), "--batch_size", size, "--names", "x", "y")
+        # A JPEG much larger than the model's square is decoded small for the model, as training did, and whole.
+        assert decoded == {"0.jpg": 2} | {f"{at}.png": 1 for at in range(1, 5)}
+        assert forwarded == batches
+        decoded.clear(), forwarded.clear()
+    for at in range(5):
+        one, other = (np.load(tmp_path / str(size) / f"{at}.npz") for size in (3, 1))
+        assert set(one.files) == set(other.files)
+        for name in (name for name in one.files if "class_names" not in name):
+            assert one[name] == pytest.approx(other[name], abs=1e-5), name
+
+
 def test_the_share_on_the_lesion_is_the_energy_of_the_test() -> None:
     generator = torch.Generator().manual_seed(0)
     attention = torch.rand(1, 1, 5, 7, generator=generator)
@@ -128,8 +213,8 @@ def test_the_share_on_the_lesion_is_the_energy_of_the_test() -> None:
 
 def test_what_the_model_did_not_see_has_no_colour() -> None:
     picture = np.full((400, 400, 3), 90, np.uint8)
-    panel = Panel(np.full((2, 2), 0.25, np.float32), ["a", ""])
-    figure = explanation(picture, [panel], ["t"], (0.25, 0.5, 0.75, 1.0))[34:434, 404:]
+    panel = Panel(np.full((2, 2), 0.25, np.float32), ["a", ""], box=(0.25, 0.5, 0.75, 1.0))
+    figure = explanation(picture, [Panel(None, ["t"]), panel])[34:434, 404:]
     gray = (figure == 90).all(-1)
     assert gray[:100].all()
     assert gray[300:].all()
@@ -143,14 +228,14 @@ def test_what_the_model_did_not_see_has_no_colour() -> None:
 def test_large_pictures_are_shrunk_to_the_cap_and_small_ones_enlarged(
     size: tuple[int, int], shown: tuple[int, int]
 ) -> None:
-    figure = explanation(np.zeros((*size, 3), np.uint8), [], ["a very long name " * 9, ""], max_side=500)
+    figure = explanation(np.zeros((*size, 3), np.uint8), [Panel(None, ["a very long name " * 9, ""])], max_side=500)
     assert figure.shape[:2] == (34 + shown[0], shown[1])
 
 
 @pytest.mark.parametrize(("classes", "columns", "rows"), [(4, 5, 1), (5, 3, 2), (8, 5, 2), (40, 7, 6)])
 def test_many_classes_stand_in_even_rows(classes: int, columns: int, rows: int) -> None:
     panels = [Panel(np.full((2, 2), 0.25, np.float32), ["a"])] * classes
-    figure = explanation(np.zeros((256, 256, 3), np.uint8), panels, ["t"])
+    figure = explanation(np.zeros((256, 256, 3), np.uint8), [Panel(None, ["t"]), *panels])
     assert figure.shape == (rows * (34 + 256 + 24) + (rows - 1) * GAP, columns * (256 + GAP) - GAP, 3)
     assert (figure[-200:, -256:] == 255).all() == (columns * rows > classes + 1)
 
@@ -224,6 +309,9 @@ def test_wrong_input_is_one_line(folder: Path, tmp_path: Path) -> None:
         ((tmp_path / "none",), "nothing there"),
         ((folder / "images/a.png", folder / "masks/a.png"), "names that differ"),
         ((folder / "images", "--max_side", 3), "--max_side"),
+        ((folder / "images", "--batch_size", 0), "--batch_size"),
+        ((folder / "images", "--names", "A", "B"), "1 different --names"),
+        ((folder / "images", "--sheet", folder / "images/a.png"), "none of the pictures"),
         ((folder / "images/a.png", "--mask_dir", tmp_path), "masks with the names of these pictures"),
     ):
         result = ibca(*given, *arguments)

@@ -60,6 +60,32 @@ def read_image(path: str, target: int | None = None) -> Pixels:
     return decode_image(read_bytes(path), path, target)
 
 
+class PictureFile:
+    """A picture that several want: its file is read once, and decoded once at each scale.
+
+    Args:
+        path: The file.
+
+    Raises:
+        PictureError: If it cannot be read or is empty.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self._data = path, read_bytes(path)
+        self._decoded: dict[int, Pixels] = {}
+
+    def pixels(self, target: int | None = None) -> Pixels:
+        """As `read_image`; not to be changed, because others are given the same array."""
+        factor = self.reduction(target)
+        if factor not in self._decoded:
+            self._decoded[factor] = decode_image(self._data, self._path, target)
+        return self._decoded[factor]
+
+    def reduction(self, target: int | None) -> int:
+        """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
+        return reduction(self._data, target)
+
+
 def decode_image(data: Pixels, path: str, target: int | None = None) -> Pixels:
     """Decode the bytes of a file as `read_image` does.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.pictures.field_of_view import Box, bounds, cut, field_of_view
 from ibca_lightning.data.pictures.masks import Bits, resize_bits
-from ibca_lightning.data.pictures.reading import Pixels, decode_image, read_bytes, reduction
+from ibca_lightning.data.pictures.reading import PictureFile, Pixels
 from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and evaluation does not need it
@@ -69,19 +69,22 @@ class Transform:
         """
         return self.finish(*self.prepare(image, masks))
 
-    def read(self, path: str) -> Pixels:
+    def read(self, source: str | PictureFile) -> Pixels:
         """Read a picture, in as many pixels as `prepare` needs.
+
+        Args:
+            source: Its path, or the file that others read too.
 
         Raises:
             InputError: As `reading.read_image`.
         """
-        data = read_bytes(path)
-        pixels = decode_image(data, path, self.image_size)
-        if self.crop == "field_of_view" and reduction(data, self.image_size) > 1:
+        file = PictureFile(source) if isinstance(source, str) else source
+        pixels = file.pixels(self.image_size)
+        if self.crop == "field_of_view" and file.reduction(self.image_size) > 1:
             box = field_of_view(pixels)
             side = min(cut(pixels, box).shape[:2]) if box else self.image_size
             if side < self.image_size:  # what is left was decoded too small
-                pixels = decode_image(data, path, -(-self.image_size * min(pixels.shape[:2]) // side))
+                pixels = file.pixels(-(-self.image_size * min(pixels.shape[:2]) // side))
         return pixels
 
     def prepare(self, image: Pixels, masks: Sequence[Bits] = ()) -> tuple[Pixels, list[Bits]]:

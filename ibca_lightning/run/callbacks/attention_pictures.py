@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
-from ibca_lightning.data.pictures.drawing import class_panel, explanation
+from ibca_lightning.data.pictures.drawing import Panel, class_panel, explanation
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.system.whole_files import whole
@@ -176,7 +176,7 @@ def _draw(chosen: _Chosen, module: MultiLabelModule) -> np.ndarray:
         f"shows: {', '.join(names[c] for c in chosen.present)}",
         f"found: {', '.join(found) or 'none'}",
     )
-    return explanation(chosen.image, panels, title)
+    return explanation(chosen.image, [Panel(None, title), *panels])
 
 
 def _file_name(picture: str) -> str:

@@ -69,7 +69,7 @@ def test_the_pictures_on_disk_belong_to_the_best_checkpoint(tmp_path):
         found = [f"class {c}" for c in range(3) if probabilities[c] > record["thresholds"][c]]
         shown = ", ".join(f"class {c}" for c in present)
         title = [f"p{at // 2}/{at}.png", f"shows: {shown}", f"found: {', '.join(found) or 'none'}"]
-        expected = explanation(pictures.image[at].permute(1, 2, 0).numpy(), panels, title)
+        expected = explanation(pictures.image[at].permute(1, 2, 0).numpy(), [Panel(None, title), *panels])
         found = np.asarray(Image.open(tmp_path / "attention" / name))
         assert np.abs(found.astype(int) - expected.astype(int)).max() <= 2, name
 

@@ -1,0 +1,60 @@
+"""Tables of every command at 80 columns, with names of 40 characters."""
+
+import numpy as np
+import pytest
+import torch
+
+from ibca_lightning.check.card import print_card
+from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
+from ibca_lightning.metrics.store import Stored
+from ibca_lightning.run.closing_table import evaluation_table, fit_table
+from ibca_lightning.system.terminal_table import terminal_table
+
+NAMES = [f"{word * 10:_<39.39}{at}" for at, word in enumerate(("atelectasis ", "[bold]_", "oedema"))]
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def words_are_whole(text, words):
+    assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith(("not shown: ", "thresholds that")))
+    return [word for word in words if word not in text] == []
+
+
+def test_columns_without_room_are_named_the_unwanted_first():
+    rows = [
+        ["class", *(f"figure_number_{at}" for at in range(9))],
+        *([name, *["0.1234 [0.1, 0.2]"] * 9] for name in NAMES),
+    ]
+    text = terminal_table(rows, "all.csv", wanted=["figure_number_7"])
+    assert words_are_whole(text, [*NAMES, "figure_number_7", "0.1234", "[0.1, 0.2]"])
+    table, _, left = text.partition("not shown: ")
+    assert left == ", ".join(f"figure_number_{at}" for at in (1, 2, 3, 4, 5, 6, 8)) + "; see all.csv\n"
+    assert "figure_number_0" in table
+    few = terminal_table([row[:4] for row in rows], "all.csv", most=2)
+    assert "not shown: figure_number_1, figure_number_2; see" in few
+    long = terminal_table([["class", "AP"], ["x" * 100, "0.5"]], "all.csv")
+    assert any(line.startswith("x" * 100) and line.endswith("0.5") for line in long.splitlines())
+
+
+def test_closing_tables_and_the_card(capsys):
+    generator = np.random.default_rng(0)
+    labels = torch.from_numpy((generator.random((30, 3)) < 0.5).astype(np.int8))
+    stored = Stored(torch.arange(30), torch.from_numpy(generator.normal(size=(30, 3)).astype(np.float32)), labels, {})
+    facts = SampleFacts({row: (f"{row}.png", f"{row}", {}) for row in range(30)})
+    result = evaluate("test", stored, facts, NAMES, OperatingPoints([0.5] * 3, None, [9] * 3), intervals=True)
+    evaluation_table({"test": result}, "run")
+    words = ["figure", "tuned", "mAP", "class_ECE", "class", "positives", "precision", "AUROC"]
+    assert words_are_whole(capsys.readouterr().out, [*NAMES, *words])
+    fit_table(result, [], "run")
+    assert words_are_whole(capsys.readouterr().out, NAMES)
+    counts = dict.fromkeys(NAMES, 1234567)
+    pictures = {"readable": 0, "unreadable": 3, "copies": 0}
+    split = {"rows": 9, "groups": 9, "cardinality": 1.0, "without_positive": 2, "unknown": 0.1, "pictures": pictures,
+             "positives": counts, "negatives": counts}  # fmt: skip
+    print_card({"data": "Table", "experiment": "x", "classes": NAMES, "cooccurrence": np.eye(3, dtype=int).tolist(),
+                "splits": dict.fromkeys(("train", "val", "test"), split)})  # fmt: skip
+    assert words_are_whole(capsys.readouterr().out, [*NAMES, "unreadable", "1234567", "(50.0%)", "train"])
