@@ -1,13 +1,12 @@
 """Pictures as they are before augmentation, kept in a file that processes, runs and data sets share."""
 
-import fcntl
 import hashlib
 import mmap
 import os
 import shutil
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import cv2
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.cache import Layout, Prepared, Signature, hashed
 from ibca_lightning.data.pictures.reading import READER_VERSION
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.locks import locked
 
 # One entry of the index: which files (a hash of their paths), as the file system described them then, with which
 # content, whose prepared picture lies in which slot and sums up to what; and a sum over the entry itself.
@@ -176,7 +176,8 @@ class _Opened:
         self.process = os.getpid()
         self._size, self._ids, self._order = size, ids, order
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        self._index = os.open(os.path.join(folder, "index.bin"), flags, 0o666)
+        self._path = os.path.join(folder, "index.bin")
+        self._index = os.open(self._path, flags, 0o666)
         self._pictures = os.open(os.path.join(folder, "pictures.bin"), flags, 0o666)
         self._map: mmap.mmap | None = None
         self._seen = 0  # entries of the index
@@ -247,14 +248,9 @@ class _Opened:
         record = np.frombuffer(self._map, np.uint8, self._size, slot * self._size)
         return record if int(_sum(record)) == total else None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes from writing."""
-        fcntl.flock(self._index, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._index, fcntl.LOCK_UN)
+        return locked(self._index, self._path)
 
     def write(self, slot: int, record: NDArray[np.uint8]) -> None:
         """Write a slot; under the lock."""
