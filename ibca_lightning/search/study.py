@@ -121,7 +121,7 @@ class Search:
         self._study.tell(number, score, state, skip_if_finished=True)
 
     def behind(self, number: int, scores: Sequence[float]) -> bool:
-        """Whether a trial that runs is to be stopped.
+        """Note how a trial is getting on, for the others to be compared with; say whether it is to be stopped.
 
         Args:
             number: Of the trial.
@@ -130,12 +130,11 @@ class Search:
         trial = self._reporting.get(number) if self._judges else None
         if trial is None:  # one that was begun before, by a process that is gone
             return False
-        for epoch in range(self._reported.get(number, 0), len(scores)):
-            self._reported[number] = epoch + 1
-            trial.report(scores[epoch], epoch)
-            if trial.should_prune():
-                return True
-        return False
+        known = self._reported.get(number, 0)
+        for epoch, score in enumerate(scores[known:], start=known):
+            trial.report(score, epoch)
+        self._reported[number] = len(scores)
+        return len(scores) > known and trial.should_prune()
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         values = {key: self._value(key, frozen.params[key]) for key in self._space if key in frozen.params}

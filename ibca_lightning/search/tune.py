@@ -114,15 +114,16 @@ def _settle(search: "Search", output: Path, folds: int | None) -> None:
         if trial.ours and not trial.ended:
             score = _score(runs)
             if score is not None or any(given_up(run) for run in runs):
+                search.behind(trial.number, [] if folds else epoch_scores(runs[0]))  # the last ones too
                 search.tell(trial.number, score)
 
 
 def _close(search: "Search", output: Path, budget: int, folds: int | None, keys: Sequence[str], failed: bool) -> int:
     """Write and say what came out; return the exit code."""
     trials = search.trials[:budget]
-    if trials and trials[0].ours and "fit" in seconds_of(first := _runs(output, 0, folds)[0]):
-        if not search.defaults:  # they do not change
-            search.defaults = {key: config_value(first, key) for key in keys}
+    first = _runs(output, 0, folds)[0]
+    if not search.defaults and trials and trials[0].ours and "fit" in seconds_of(first):
+        search.defaults = {key: config_value(first, key) for key in keys}
     defaults = dict.fromkeys(keys) | search.defaults
     values, rows = [defaults | trial.values for trial in trials], []
     scores: list[float | None] = []
