@@ -156,7 +156,7 @@ class Search:
             elif kind == "int_uniform":
                 made[key] = IntDistribution(*given)
             else:
-                made[key] = FloatDistribution(*given, log=kind == "log_uniform")
+                made[key] = FloatDistribution(given[0], given[1], log=kind == "log_uniform")
         return made
 
 

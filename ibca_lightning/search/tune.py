@@ -146,8 +146,8 @@ def _close(search: "Search", output: Path, budget: int, folds: int | None, keys:
     said = f"trial {best} of {len(trials)}, validation mAP {known[best]:.4f}"
     file = output / "best.yaml"
     write_fragment(file, values[best], f"Chosen by ibca tune: {said}. Merge it behind the experiment and the head.")
-    chosen = ", ".join(f"{key} {value}" for key, value in values[best].items())
-    sys.stdout.write(f"{said}: {chosen}\nwrote {file}\n")
+    listed = ", ".join(f"{key} {value}" for key, value in values[best].items())
+    sys.stdout.write(f"{said}: {listed}\nwrote {file}\n")
     return int(failed)
 
 
