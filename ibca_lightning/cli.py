@@ -37,7 +37,7 @@ commands:
   faithfulness
             deletion and insertion curves of the attention on a sample of the test set:
                        ibca faithfulness --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
-  tune      random search over options of fit, choice by validation:
+  tune      search over options of fit, choice by validation:
                        ibca tune --config EXPERIMENT --head HEAD --trials N --output DIR
   sweep     fit and test heads x seeds, as many at a time as there are cores:
                        ibca sweep --config EXPERIMENT --heads gap csra ibca --seeds 0 1 2 --output DIR

@@ -3,13 +3,12 @@
 Our own on purpose: it finds a picture by its content, and a writer that is killed does it no harm.
 """
 
-import fcntl
 import hashlib
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.cache import Layout, Prepared, Signature, hashed
 from ibca_lightning.data.pictures.reading import READER_VERSION
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.locks import locked
 
 # One entry of the index: which files (a hash of their paths), as the file system described them then, with which
 # content, whose prepared picture lies in which slot and sums up to what; and a sum over the entry itself.
@@ -185,7 +185,8 @@ class _Opened:
         self.process = os.getpid()
         self._size, self._ids = size, ids
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        self._index = os.open(os.path.join(folder, "index.bin"), flags, 0o666)
+        self._path = os.path.join(folder, "index.bin")
+        self._index = os.open(self._path, flags, 0o666)
         self._pictures = os.open(os.path.join(folder, "pictures.bin"), flags, 0o666)
         self._map: mmap.mmap | None = None
         self._seen = 0  # entries of the index
@@ -255,14 +256,9 @@ class _Opened:
         record = np.frombuffer(self._map, np.uint8, self._size, start)
         return record if _sum(record) == entry["sum"] else None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes from writing."""
-        fcntl.flock(self._index, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._index, fcntl.LOCK_UN)
+        return locked(self._index, self._path)
 
     def write(self, slot: int, record: NDArray[np.uint8]) -> None:
         """Write a slot; under the lock."""

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from argparse import SUPPRESS, ArgumentError
+from contextlib import ExitStack
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
@@ -50,7 +51,6 @@ from ibca_lightning.run.run_folder import (
     create_run_dir,
     process_rank,
     refuse_taken,
-    release,
     remove_unstarted,
     run_of,
 )
@@ -83,12 +83,12 @@ class IBCACLI(LightningCLI):
     run_dir: str
     _typed: list[str]
     _before: set[str] | None
-    _claimed: int | None = None
     _goes_on: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
         parent, began = os.getppid(), time.monotonic()
+        self._claimed = ExitStack()
         try:
             super().__init__(*args, **kwargs)
         except Exception as error:
@@ -100,7 +100,7 @@ class IBCACLI(LightningCLI):
                 raise SystemExit(code) from error
             raise
         finally:
-            release(self._claimed)
+            self._claimed.close()
         self._finish(None)
 
     def _code_of_peer(self, error: Exception) -> int | None:

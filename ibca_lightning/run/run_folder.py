@@ -1,11 +1,11 @@
 """Where a run lives: chosen once, before anything is written, and never on top of another run."""
 
-import fcntl
 import os
 import re
 import shutil
 import sys
 import time
+from contextlib import ExitStack
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.locks import sole_user
 
 
 def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: bool = False) -> str:
@@ -85,47 +86,24 @@ def refuse_taken(run_dir: str) -> None:
         )  # fmt: skip
 
 
-@rank_zero_only
-def claim(run_dir: str, patience: float = 10.0) -> int | None:
-    """Hold a run folder for as long as this process lives, or until `release`, so that no other run trains into it.
-
-    The lock is on the folder itself: it leaves no file, and ends with the process, however that ends.
+def claim(run_dir: str, patience: float = 10.0) -> ExitStack:
+    """Hold a run folder, on rank 0, so that no other run trains into it.
 
     Args:
         run_dir: The folder, which is there.
-        patience: Seconds to wait; the data workers of a run that was killed hold on for some.
+        patience: Seconds to wait for a run that is about to end.
 
     Returns:
-        The claim; None where the file system has no locks.
+        What gives it back when it is closed; the end of this process does too.
 
     Raises:
-        InputError: When another run holds the folder.
+        InputError: When another run holds the folder, or its file system has no locks.
     """
-    folder = os.open(run_dir, os.O_RDONLY)
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return folder
-        except BlockingIOError:
-            if time.monotonic() < end:
-                time.sleep(0.1)
-                continue
-            os.close(folder)
-            raise InputError(
-                f"--run_dir {run_dir} for this run alone", "another run that trains into it now",
-                "wait for its end, or give another --run_dir",
-            ) from None  # fmt: skip
-        except OSError:  # some network file systems
-            os.close(folder)
-            return None
-
-
-def release(claimed: int | None) -> None:
-    """Give a folder back."""
-    if claimed is not None:
-        fcntl.flock(claimed, fcntl.LOCK_UN)  # data workers that still end hold the folder open
-        os.close(claimed)
+    claimed = ExitStack()
+    if process_rank() == 0:
+        fix = "wait for its end, or give another --run_dir"
+        claimed.enter_context(sole_user(run_dir, patience, "another run that trains into it now", fix))
+    return claimed
 
 
 def process_rank() -> int:

@@ -3,6 +3,8 @@
 Every job has a run folder of its own with `job.json` (what it was asked, which of its steps are done) and `log.txt`
 (what the commands said), so that an interrupted set of jobs goes on where it stopped. Two sets of jobs may share
 folders, as the tasks of a cluster do: what one runs, or has done since, the other leaves alone.
+
+Our own on purpose: no job queue has these folders, and a worker that imports once is faster than a process a run.
 """
 
 import json
@@ -14,16 +16,21 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ibca_lightning import __version__
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.locks import HeldError, sole_user
+from ibca_lightning.system.whole_files import whole
 
 RECORD, LOG = "job.json", "log.txt"
 _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
@@ -38,7 +45,8 @@ class Job:
         label: For people, such as `csra seed 3`.
         steps: By name (`fit`, `test`), the arguments behind `ibca`.
         settings: Plain data that decide the result; a folder made under other settings is not taken for done.
-        may_diverge: Whether diverged training is a result, not to be tried again, and no failure.
+        may_diverge: Whether training that diverged or was stopped early is a result, not to be tried again, and no
+            failure.
     """
 
     folder: Path
@@ -57,12 +65,14 @@ class Ended:
         code: Exit code of its last command; 128 + the signal's number where the worker was killed.
         error: The last line that says what went wrong; empty where nothing did.
         seconds: It took.
+        excuse: Why it is no failure though it was not done: diverged, stopped early, run by another process.
     """
 
     job: Job
     code: int
     error: str
     seconds: float
+    excuse: str = ""
 
 
 def cores() -> int:
@@ -81,7 +91,8 @@ def pending(job: Job, again: bool = False) -> list[str]:
         Names, in order: from the first step that is not done on.
 
     Raises:
-        InputError: The folder holds something else, or a run that was made under other settings.
+        InputError: The folder holds something else, or a run that was made under other settings or by another version
+            of this package; a run whose record names no version is older than all that do, and is not mixed in either.
     """
     if not job.folder.exists() or (job.folder.is_dir() and all(path.name == LOG for path in job.folder.iterdir())):
         return list(job.steps)
@@ -91,9 +102,14 @@ def pending(job: Job, again: bool = False) -> list[str]:
             f"{job.folder} free, or with the {RECORD} of ibca tune or ibca sweep", "another folder or file",
             "give another --output",
         )  # fmt: skip
+    if again and not _same(job, record):
+        return list(job.steps)
+    if (version := record.get("version", "an earlier version")) != __version__:
+        raise InputError(
+            f"{job.folder} made by ibca {__version__}", version,
+            "give another --output, or remove that folder (ibca sweep: or --again, to make it anew)",
+        )  # fmt: skip
     if record["settings"] != _plain(job.settings):
-        if again:
-            return list(job.steps)
         changed = ", ".join(_changed(record["settings"], _plain(job.settings)))
         raise InputError(
             f"{job.folder} made under the same settings", f"others ({changed})",
@@ -102,9 +118,14 @@ def pending(job: Job, again: bool = False) -> list[str]:
     return _left(job, record)
 
 
+def _same(job: Job, record: dict[str, Any]) -> bool:
+    """Whether a run was made under the same settings by this version."""
+    return bool(record["settings"] == _plain(job.settings) and record.get("version") == __version__)
+
+
 def _left(job: Job, record: dict[str, Any]) -> list[str]:
     """What a record of the same settings leaves to do."""
-    if job.may_diverge and "diverged" in record:
+    if job.may_diverge and ("diverged" in record or "stopped" in record):
         return []
     left = list(job.steps)
     while left and left[0] in record["seconds"]:
@@ -118,14 +139,30 @@ def seconds_of(folder: Path) -> dict[str, float]:
     return dict(record["seconds"]) if record else {}
 
 
-def run_jobs(jobs: Sequence[Job], processes: int, said: Callable[[Job], str], again: bool = False) -> list[Ended]:
+def given_up(folder: Path) -> bool:
+    """Whether the run of a folder diverged or was stopped early, and will not be tried again."""
+    return bool({"diverged", "stopped"} & (_record(folder) or {}).keys())
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    places: Sequence[str | None],
+    said: Callable[[Job], str],
+    again: bool = False,
+    more: Iterable[Job] = (),
+    total: int | None = None,
+    stop: Callable[[Job], bool] = lambda job: False,
+) -> list[Ended]:
     """Run what is not done yet, a line on stderr for each job that ends.
 
     Args:
         jobs: Each with a folder of its own.
-        processes: Worker processes, at least 1.
+        places: For each run at a time the GPUs that it may use, as `CUDA_VISIBLE_DEVICES`; None: all.
         said: What to print of a job that is done, such as its score.
-        again: Whether runs that were made under other settings are made again.
+        again: Whether runs that were made under other settings, or by another version, are made again.
+        more: Further jobs, each asked for when a worker is free.
+        total: How many there are with those; default the `jobs`.
+        stop: Asked about once a second of a job that runs, whether to end its training now.
 
     Returns:
         The jobs that failed.
@@ -135,59 +172,63 @@ def run_jobs(jobs: Sequence[Job], processes: int, said: Callable[[Job], str], ag
         KeyboardInterrupt: On Ctrl-C, with all workers stopped.
     """
     left = [(job, steps) for job in jobs if (steps := pending(job, again))]
+    total = len(jobs) if total is None else total
     done, failed = len(jobs) - len(left), []
     if done:
-        sys.stderr.write(f"{done} of {len(jobs)} were done before\n")
+        sys.stderr.write(f"{done} of {total} were done before\n")
+    queue = chain(left, ((job, pending(job, again)) for job in more))
     with _terminable():
-        for ended in _ended(left, min(processes, len(left))):
+        for ended in _ended(queue, places, stop):
             done += 1
-            head = f"[{done}/{len(jobs)}] {ended.job.label}: "
-            diverged = ended.job.may_diverge and _DIVERGED.match(ended.error)
-            if ended.code and not diverged:
+            head = f"[{done}/{total}] {ended.job.label}: "
+            if ended.code and not ended.excuse:
                 failed.append(ended)
                 sys.stderr.write(f"{head}failed with exit code {ended.code}, {ended.job.folder}: {ended.error}\n")
             else:
-                told = "diverged" if diverged else said(ended.job)
-                sys.stderr.write(f"{head}{told}, {ended.seconds:.0f} s\n")
+                sys.stderr.write(f"{head}{ended.excuse or said(ended.job)}, {ended.seconds:.0f} s\n")
     if failed:
-        sys.stderr.write(f"{len(failed)} of {len(jobs)} failed; {LOG} in the run folder says more\n")
+        sys.stderr.write(f"{len(failed)} of {total} failed; {LOG} in the run folder says more\n")
     return failed
 
 
-def _ended(jobs: list[tuple[Job, list[str]]], processes: int) -> Iterator[Ended]:
+def _ended(
+    queue: Iterator[tuple[Job, list[str]]], places: Sequence[str | None], stop: Callable[[Job], bool]
+) -> Iterator[Ended]:
     """Hand out the jobs, and yield them as they end."""
-    queue = list(reversed(jobs))
-    workers = [_Worker() for _ in range(processes)]
+    workers: dict[int, _Worker] = {}
 
-    def start(worker: _Worker) -> Iterator[Ended]:
-        """Give it the next job that nobody else runs or has done since."""
-        while queue and worker.job is None:
-            job, steps = queue.pop()
+    def start(place: int) -> Iterator[Ended]:
+        """Give the worker of a place, made when it is needed, the next job that nobody else runs or has done since."""
+        while (place not in workers or workers[place].job is None) and (pair := next(queue, None)) is not None:
+            job, steps = pair
             _make_folder(job)
+            if place not in workers:
+                workers[place] = _Worker(places[place])
+            worker = workers[place]
             try:
                 if not worker.give(job, steps):
                     yield Ended(job, 0, "", 0.0)
-            except InputError:
-                yield Ended(job, 2, "another sweep or search runs it now; start this one again when it has ended", 0.0)
+            except HeldError:
+                yield Ended(job, 2, "", 0.0, "another sweep or search runs it now; left to that")
 
     try:
-        for worker in workers:
-            yield from start(worker)
-        while any(worker.job for worker in workers):
+        for place in range(len(places)):
+            yield from start(place)
+        while running := {place: worker for place, worker in workers.items() if worker.job}:
             # With a timeout: a pipe may be held open by a worker's own child processes when the worker is dead.
-            wait([worker.connection for worker in workers if worker.job], timeout=1)
-            for at, worker in enumerate(workers):
-                ended = worker.ended()
-                if ended is None:
+            wait([worker.connection for worker in running.values()], timeout=1)
+            for place, worker in running.items():
+                if (ended := worker.ended()) is None:
+                    if worker.job is not None and stop(worker.job):
+                        worker.stop()
                     continue
                 if not worker.alive:
                     worker.kill()
-                    if queue:
-                        worker = workers[at] = _Worker()
-                yield from start(worker)
+                    del workers[place]
+                yield from start(place)
                 yield ended
     finally:
-        for worker in workers:
+        for worker in workers.values():
             worker.kill()
 
 
@@ -211,12 +252,12 @@ def _held(job: Job, steps: list[str]) -> Iterator[list[str]]:
         What is left to do now: another process may have done some since.
 
     Raises:
-        InputError: Another process runs the job.
+        HeldError: Another process runs the job.
     """
     log = job.folder / LOG
     with sole_user(log):  # not the folder, which the run in it keeps for itself
         record = _record(job.folder)
-        if record is not None and record["settings"] == _plain(job.settings):
+        if record is not None and _same(job, record):
             steps = _left(job, record)
         if next(iter(job.steps)) in steps:
             for path in job.folder.iterdir():
@@ -225,21 +266,25 @@ def _held(job: Job, steps: list[str]) -> Iterator[list[str]]:
                 elif path != log:
                     path.unlink(missing_ok=True)
             os.truncate(log, 0)
-            _write_record(job.folder, {"settings": _plain(job.settings), "seconds": {}})
+            _write_record(job.folder, {"version": __version__, "settings": _plain(job.settings), "seconds": {}})
         yield steps
 
 
 class _Worker:
-    """A process that runs one job after the other."""
+    """A process that runs one job after the other, in a group of its own with all that it starts.
 
-    def __init__(self) -> None:
+    Args:
+        gpus: `CUDA_VISIBLE_DEVICES` for it; None leaves that as it is.
+    """
+
+    def __init__(self, gpus: str | None) -> None:
         # Spawned, not forked: torch and CUDA do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
-        self._start = 0.0
+        self._start, self._stopped = 0.0, False
         self._held = ExitStack()
-        self.process = context.Process(target=_work, args=(theirs,))
+        self.process = context.Process(target=_work, args=(theirs, gpus))
         self.process.start()
         theirs.close()
 
@@ -251,16 +296,23 @@ class _Worker:
         """Start a job, if anything of it is left to do, and say whether it is.
 
         Raises:
-            InputError: Another process runs it.
+            HeldError: Another process runs it.
         """
         left = self._held.enter_context(_held(job, steps))
         if not left:
             self._held.close()
             return False
-        self.job, self._start = job, time.monotonic()
+        self.job, self._start, self._stopped = job, time.monotonic(), False
         with suppress(OSError):  # it is dead, which `ended` will find
             self.connection.send((str(job.folder), [(name, job.steps[name]) for name in left]))
         return True
+
+    def stop(self) -> None:
+        """End the training of its job between two steps; outside of training, the worker."""
+        if not self._stopped and self.process.pid is not None:
+            self._stopped = True
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGTERM)
 
     def ended(self) -> Ended | None:
         """How the job ended, if it has."""
@@ -282,6 +334,12 @@ class _Worker:
             if number > 0:
                 error += f" ({signal.Signals(number).name}; out of memory?)"
         ended = Ended(self.job, code, error, seconds)
+        if code and self._stopped:
+            ended = replace(ended, excuse="stopped early, behind the others")
+            if (record := _record(self.job.folder)) is not None:
+                _write_record(self.job.folder, record | {"stopped": ended.excuse})
+        elif code and self.job.may_diverge and _DIVERGED.match(error):
+            ended = replace(ended, excuse="diverged")
         self.job = None
         self._held.close()
         return ended
@@ -291,19 +349,33 @@ class _Worker:
         self.connection.close()
         if self.job is None:
             self.process.join(2)  # it ends by itself when its pipe is closed
+        if self.process.pid is not None:
+            with suppress(OSError):  # it has ended, or is not yet in its group
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self._held.close()
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, gpus: str | None) -> None:
     """The life of a worker: import once, then job after job until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    os.setpgid(0, 0)  # and, by their group, the other processes of a run on several devices
     os.environ["OMP_NUM_THREADS"] = "1"
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     import torch
 
-    import ibca_lightning.run.lightning_cli  # noqa: F401 - now, so that no job's time holds it
-    from ibca_lightning.cli import main
+    from ibca_lightning.run.lightning_cli import run_lightning
+
+    # Lightning starts those others with the command line of the main module, which is not always `ibca` here.
+    sys.modules["__main__"].__spec__ = find_spec("ibca_lightning.cli")
+
+    def run(arguments: list[str]) -> int:
+        try:
+            return run_lightning(arguments)
+        except BaseException as error:
+            return exit_code(error)
 
     while True:
         try:
@@ -311,24 +383,20 @@ def _work(connection: Connection) -> None:
         except (EOFError, OSError):
             return
         torch.set_num_threads(1)
-        environment = dict(os.environ)
         start = time.monotonic()
-        answer = (*_run(Path(folder), steps, main), time.monotonic() - start)
-        # Nothing of a run may reach the next: Lightning and wandb leave variables behind.
-        os.environ.clear()
-        os.environ.update(environment)
+        answer = (*_run(Path(folder), steps, run), time.monotonic() - start)
         try:
             connection.send(answer)
         except OSError:
             return
 
 
-def _run(folder: Path, steps: list[tuple[str, list[str]]], main: Callable[[list[str]], int]) -> tuple[int, str]:
+def _run(folder: Path, steps: list[tuple[str, list[str]]], run: Callable[[list[str]], int]) -> tuple[int, str]:
     for name, arguments in steps:
         start = time.monotonic()
-        with _written_to(folder / LOG):
+        with _written_to(folder / LOG), _by_itself(arguments):
             sys.stderr.write(f"$ ibca {' '.join(arguments)}\n")
-            code = main(arguments)
+            code = run(arguments)
         record = _record(folder)
         error = _last_error(folder / LOG) if code else ""
         if record is not None and _DIVERGED.match(error):
@@ -338,6 +406,26 @@ def _run(folder: Path, steps: list[tuple[str, list[str]]], main: Callable[[list[
         record["seconds"] |= {name: round(time.monotonic() - start, 3)}
         _write_record(folder, record)
     return 0, ""
+
+
+@contextmanager
+def _by_itself(arguments: list[str]) -> Iterator[None]:
+    """Run a command as if it were alone in its process.
+
+    `sys.argv` is its own: with that Lightning starts the other processes of a run on several devices. What it leaves,
+    variables and a process group, is taken away for the next.
+    """
+    environment, typed = dict(os.environ), sys.argv
+    sys.argv = ["ibca", *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = typed
+        os.environ.clear()
+        os.environ.update(environment)
+        distributed: Any = sys.modules.get("torch.distributed")
+        if distributed and distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 @contextmanager
@@ -361,20 +449,22 @@ def _written_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exit that stops the workers first."""
+    """Turn SIGTERM and SIGHUP into an exit that stops the workers first."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        sys.stderr.write("error: stopped by SIGTERM\n")
+        sys.stderr.write(f"error: stopped by {signal.Signals(number).name}\n")
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    handled = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]  # as by nohup
+    before = [signal.signal(number, stop) for number in handled]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _last_error(log: Path) -> str:
@@ -392,9 +482,8 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    temporary = folder / f".{RECORD}"
-    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / RECORD)
+    with whole(folder / RECORD) as part:
+        part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _plain(settings: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import csv
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import yaml
 from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.run.shipped import recipe_file
 from ibca_lightning.run.short_names import near_class, short_name
+from ibca_lightning.search.gpus import places
 from ibca_lightning.search.jobs import cores
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.whole_files import write_whole
 from ibca_lightning.system.yaml_text import load
 
 SCORE = "val/mAP"
@@ -41,7 +43,7 @@ class Recipe:
             arguments: Options behind the command.
 
         Returns:
-            The options of its own, and the rest.
+            The options of its own, with `places` for `run_jobs`, and the rest.
 
         Raises:
             InputError: Something is missing or out of range.
@@ -50,17 +52,31 @@ class Recipe:
         parser.add_argument("--config", "-c", action="append", required=True, help="YAML as for ibca fit; repeatable.")
         parser.add_argument("--output", required=True, help="Folder of the run folders.")
         parser.add_argument(
-            "--processes", type=int, default=cores(), help="Runs at a time, one thread each (default: the cores)."
-        )
+            "--processes", type=int,
+            help="Runs at a time, one thread each (default: one a GPU, or one a core where there is none).",
+        )  # fmt: skip
         options, overrides = parser.parse_known_args(arguments)
         if overrides and not overrides[0].startswith("--"):
             raise InputError("options that start with --", overrides[0], f"see {parser.prog} --help")
-        if options.processes < 1:
+        if options.processes is not None and options.processes < 1:
             raise InputError("--processes of at least 1", options.processes, "give another number")
         recipe = cls([recipe_file(path) for path in options.config], overrides)
         recipe.refuse("run_dir", "ckpt_path")
         check_config_files(recipe.arguments())
+        devices, accelerator = recipe._of_trainer("devices"), recipe._of_trainer("accelerator")
+        options.places = places(options.processes, devices, accelerator, cores())
         return options, recipe
+
+    def _of_trainer(self, key: str) -> Any:
+        """An option of the trainer as files and overrides give it; None where they do not."""
+        files = [load(Path(path).read_text(encoding="utf-8")) or {} for path in self.configs]
+        sections = [file.get("trainer") or {} for file in files]
+        given = [section[key] for section in sections if key in section]
+        for override, behind in zip(self.overrides, [*self.overrides[1:], None], strict=False):
+            name, equals, value = override.partition("=")
+            if name == f"--trainer.{key}":
+                given.append(value if equals else behind)
+        return given[-1] if given else None
 
     def refuse(self, *keys: str) -> None:
         """Refuse overrides of keys that the command sets itself.
@@ -134,11 +150,22 @@ def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> Non
         for name in above:
             node = node.setdefault(name, {})
         node[last] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
     text = "".join(f"# {line}\n" for line in comments) + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_table(path: Path, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV, whole or not at all.
+
+    Raises:
+        InputError: It cannot be written there.
+    """
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+    write_whole(path, write)
 
 
 def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
@@ -166,13 +193,22 @@ def best_validation(run: Path) -> dict[str, float]:
     Returns:
         By name without `val/`, such as `mAP`; empty where no mAP was ever defined.
     """
-    try:
-        with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get(SCORE)]
-    except OSError:
-        return {}
-    best = max(rows, key=lambda row: float(row[SCORE]), default={})
+    best = max(_validations(run), key=lambda row: float(row[SCORE]), default={})
     return {name.removeprefix("val/"): float(v) for name, v in best.items() if name.startswith("val/") and v}
+
+
+def epoch_scores(run: Path) -> list[float]:
+    """The validation mAP of a run after each validation so far."""
+    return [float(row[SCORE]) for row in _validations(run)]
+
+
+def _validations(run: Path) -> list[dict[str, str]]:
+    """The whole rows of `metrics.csv`, to which a run may be writing, that have a validation mAP."""
+    try:
+        text = (run / "metrics.csv").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return [row for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()) if row.get(SCORE)]
 
 
 def config_value(run: Path, key: str) -> Any:

@@ -1,6 +1,5 @@
 """`ibca sweep`: fit and test heads, or variants of one, under one recipe and over seeds."""
 
-import csv
 import math
 import statistics
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ibca_lightning.search.jobs import Job, run_jobs, seconds_of
-from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, write_fragment
+from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, write_fragment, write_table
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
@@ -25,7 +24,7 @@ def sweep(arguments: list[str]) -> int:
         arguments: Options behind `ibca sweep`.
 
     Returns:
-        0, or 1 if a run failed; wrong input is an exception.
+        0, or 1 if a run failed (one that another process is at has not); wrong input is an exception.
     """
     parser = OptionParser(
         "ibca sweep",
@@ -39,7 +38,11 @@ def sweep(arguments: list[str]) -> int:
     parser.add_argument("--variants_of", default="ibca", help="The head that the variants change (default ibca).")
     parser.add_argument("--folds", type=int, help="For design choices: folds 0 to FOLDS - 1 of data.fold, no test.")
     parser.add_argument("--no_test", action="store_true", help="Validation only, for design choices.")
-    parser.add_argument("--again", action="store_true", help="Run again what was made under other settings.")
+    parser.add_argument(
+        "--again", action="store_true", help="Run again what was made under other settings, or by another version."
+    )
+    parser.add_argument("--job", type=int, help="One run of them by its number, from 0, as a task of a cluster does.")
+    parser.add_argument("--count", action="store_true", help="Print how many runs there are, and run none.")
     options, recipe = Recipe.parsed(parser, arguments)
     if options.folds is not None and options.folds < 2:
         raise InputError("--folds of at least 2", options.folds, "give another number")
@@ -56,7 +59,14 @@ def sweep(arguments: list[str]) -> int:
         for fold in (range(options.folds) if options.folds else [None])
         for name, own in recipes.items()
     ]  # fmt: skip
-    failed = run_jobs([job for job, *_ in jobs], options.processes, _said, options.again)
+    if options.count:
+        sys.stdout.write(f"{len(jobs)}\n")
+        return 0
+    if options.job is not None:
+        if not 0 <= options.job < len(jobs):
+            raise InputError(f"--job from 0 to {len(jobs) - 1}", options.job, f"give one of these {len(jobs)} numbers")
+        return int(bool(run_jobs([jobs[options.job][0]], options.places, _said, options.again)))
+    failed = run_jobs([job for job, *_ in jobs], options.places, _said, options.again)
     rows = [(name, seed, fold, best_validation(job.folder), seconds_of(job.folder)) for job, name, seed, fold in jobs]
     rows = [row for row in rows if "fit" in row[-1]]
     _write(output / "sweep.csv", rows)
@@ -121,11 +131,11 @@ def _said(job: Job) -> str:
 
 def _write(path: Path, rows: Sequence[_Row]) -> None:
     figures = list(dict.fromkeys(name for *_, values, _ in rows for name in values))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "seed", "fold", *(f"val_{name}" for name in figures), "fit_seconds"])
-        for name, seed, fold, values, seconds in rows:
-            writer.writerow([name, seed, fold, *(values.get(figure) for figure in figures), seconds["fit"]])
+    header = ["name", "seed", "fold", *(f"val_{name}" for name in figures), "fit_seconds"]
+    write_table(path, header, [
+        [name, seed, fold, *(values.get(figure) for figure in figures), seconds["fit"]]
+        for name, seed, fold, values, seconds in rows
+    ])  # fmt: skip
 
 
 def _table(rows: Sequence[_Row]) -> list[list[str]]:

@@ -1,29 +1,41 @@
-"""`ibca tune`: random search over options of `ibca fit`, by the validation set alone.
+"""`ibca tune`: search over options of `ibca fit`, by the validation set alone.
 
-Random search (Bergstra and Bengio, JMLR 13, 2012) needs no state: every trial's draws follow from the seed, its number
-and the key, so that trials can be run in any order, and more of them later.
+Optuna keeps the trials; the runs are jobs, so that a search that was stopped goes on, and several side by side share
+one budget.
 """
 
-import csv
 import json
 import math
-import random
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ibca_lightning import __version__
 from ibca_lightning.run.shipped import SPACES, experiments
 from ibca_lightning.run.short_names import short_name
-from ibca_lightning.search.jobs import Job, run_jobs, seconds_of
-from ibca_lightning.search.recipe import Recipe, best_validation, config_value, read_mapping, write_fragment
+from ibca_lightning.search.jobs import Job, given_up, run_jobs, seconds_of
+from ibca_lightning.search.recipe import (
+    Recipe,
+    best_validation,
+    config_value,
+    epoch_scores,
+    read_mapping,
+    write_fragment,
+    write_table,
+)
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.whole_files import whole
+
+if TYPE_CHECKING:
+    from ibca_lightning.search.study import Search
 
 _KINDS = ("choice", "log_uniform", "uniform", "int_uniform")
 _EXAMPLE = "KEY: {log_uniform: [1.0e-3, 1.0e-1]}, or choice, uniform, int_uniform"
-Space = Mapping[str, Mapping[str, list[Any]]]
 
 
 def tune(arguments: list[str]) -> int:
@@ -33,18 +45,29 @@ def tune(arguments: list[str]) -> int:
         arguments: Options behind `ibca tune`.
 
     Returns:
-        0, or 1 if a trial failed; wrong input is an exception.
+        0, or 1 if a trial failed (one that another process is at has not); wrong input is an exception.
     """
     parser = OptionParser(
         "ibca tune",
         "ibca tune --config EXPERIMENT --head HEAD --trials N --output DIR [options of ibca fit]",
-        "Random search over options of ibca fit; choice by the best validation mAP. What is left out here is for fit.",
+        "Search over options of ibca fit; choice by the best validation mAP. What is left out here is for fit.",
     )
     parser.add_argument("--head", help="Name (ibca list heads), class path or YAML file; default: the experiment's.")
     parser.add_argument("--space", help=f"YAML of dotted keys of ibca fit: {_EXAMPLE}; default: that of the head.")
     parser.add_argument("--trials", type=int, required=True, help="Trials in all; the first has the defaults.")
     parser.add_argument("--seed", type=int, default=0, help="Of the draws (default 0).")
     parser.add_argument("--folds", type=int, help="Score: the mean over folds 0 to FOLDS - 1 of data.fold.")
+    parser.add_argument(
+        "--sampler", choices=("random", "tpe"), default="random",
+        help="random: each trial by seed and number, the same everywhere (default). tpe: by the scores so far.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pruner", choices=("none", "median"), default="none",
+        help="median: after five whole trials, stop one whose best epoch so far is below their median at that epoch.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storage", help="File of Optuna's journal; machines that share it share the budget (default: in --output)."
+    )
     options, recipe = Recipe.parsed(parser, arguments)
     for name, least in (("trials", 1), ("folds", 2)):
         given = getattr(options, name)
@@ -54,28 +77,84 @@ def tune(arguments: list[str]) -> int:
     space, output = _space(options.space, recipe.head()), Path(options.output)
     if any(given.partition("=")[0] == "--model.head" for given in recipe.overrides):  # it would come behind the values
         raise InputError("the head of ibca tune at --head", "--model.head", "give --head HEAD")
+    if options.folds and options.pruner != "none":
+        raise InputError("--pruner none with --folds", options.pruner, "leave one of the two out")
     recipe.refuse(*space, *(("data.fold", "data.folds") if options.folds else ()))
-    settings = {"space": space, "seed": options.seed, "folds": options.folds} | recipe.settings()
-    _refuse_changed(output / "tune.json", settings)
+    own = {name: getattr(options, name) for name in ("seed", "folds", "sampler", "pruner")}
+    settings = json.loads(json.dumps({"space": space, **own, **recipe.settings()}, default=str))
+    folder = _refuse_changed(output / "tune.json", settings)
 
-    trials = [draw(space, options.seed, number) for number in range(options.trials)]
-    runs = [_runs(output, number, options.folds) for number in range(options.trials)]
-    jobs = [job for n, values in enumerate(trials) for job in _jobs(output, n, values, runs[n], recipe, settings)]
-    failed = run_jobs(jobs, options.processes, _said)
-    scores = [_score(folders) for folders in runs]
-    defaults = {key: config_value(runs[0][0], key) for key in space}
-    values = [defaults | given for given in trials]
-    _write_trials(output / "trials.csv", values, scores, runs)
-    best = max((n for n, score in enumerate(scores) if score is not None), key=lambda n: (scores[n], -n), default=None)
-    if best is None:
+    from ibca_lightning.search.study import Search  # Optuna, which nothing else needs
+
+    file = Path(options.storage or output / "trials.journal")
+    search = Search(file, folder, {"version": __version__, **settings}, space, options.seed, options.sampler,
+                    options.pruner)  # fmt: skip
+    numbers: dict[Path, int] = {}
+
+    def jobs_of(number: int, values: Mapping[str, Any]) -> list[Job]:
+        jobs = _jobs(output, number, values, _runs(output, number, options.folds), recipe, settings)
+        numbers.update({job.folder: number for job in jobs})
+        return jobs
+
+    def more() -> Iterator[Job]:
+        _settle(search, output, options.folds)
+        while (trial := search.ask(options.trials)) is not None:
+            yield from jobs_of(trial.number, trial.values)
+            _settle(search, output, options.folds)
+
+    begun = search.trials[: options.trials]
+    known = [job for trial in begun if trial.ours for job in jobs_of(trial.number, trial.values)]
+    total = (options.trials - sum(not trial.ours for trial in begun)) * (options.folds or 1)
+    failed = run_jobs(
+        known, options.places, _said, more=more(), total=total,
+        stop=lambda job: search.behind(numbers[job.folder], epoch_scores(job.folder)),
+    )  # fmt: skip
+    _settle(search, output, options.folds)
+    return _close(search, output, options.trials, options.folds, list(space), bool(failed))
+
+
+def _settle(search: "Search", output: Path, folds: int | None) -> None:
+    """Tell the search what the run folders say of its trials."""
+    for trial in search.trials:
+        runs = _runs(output, trial.number, folds)
+        if trial.ours and not trial.ended:
+            score = _score(runs)
+            if score is not None or any(given_up(run) for run in runs):
+                search.behind(trial.number, [] if folds else epoch_scores(runs[0]))  # the last ones too
+                search.tell(trial.number, score)
+
+
+def _close(search: "Search", output: Path, budget: int, folds: int | None, keys: Sequence[str], failed: bool) -> int:
+    """Write and say what came out; return the exit code."""
+    trials = search.trials[:budget]
+    first = _runs(output, 0, folds)[0]
+    if not search.defaults and trials and trials[0].ours and "fit" in seconds_of(first):
+        search.defaults = {key: config_value(first, key) for key in keys}
+    defaults = dict.fromkeys(keys) | search.defaults
+    values, rows = [defaults | trial.values for trial in trials], []
+    scores: list[float | None] = []
+    for trial, chosen in zip(trials, values, strict=True):
+        runs = _runs(output, trial.number, folds)
+        scores.append(_score(runs) if trial.ours else trial.score)
+        seconds = sum(seconds_of(run).get("fit", 0.0) for run in runs)
+        rows.append([trial.number, *chosen.values(), scores[-1], f"{seconds:.1f}" if trial.ours else ""])
+    write_table(output / "trials.csv", ["trial", *keys, "score", "seconds"], rows)
+    left = sum(not trial.ended for trial in trials)
+    if left and not failed:
+        sys.stderr.write(f"{left} of {len(trials)} trials run elsewhere; the same command takes them in later\n")
+    known = {number: score for number, score in enumerate(scores) if score is not None}
+    if not known:
+        if left and not failed:
+            return 0
         sys.stderr.write("error: no trial has a validation mAP\n")
         return 1
-    said = f"trial {best} of {len(trials)}, validation mAP {scores[best]:.4f}"
+    best = max(known, key=lambda number: (known[number], -number))
+    said = f"trial {best} of {len(trials)}, validation mAP {known[best]:.4f}"
     file = output / "best.yaml"
     write_fragment(file, values[best], f"Chosen by ibca tune: {said}. Merge it behind the experiment and the head.")
-    chosen = ", ".join(f"{key} {value}" for key, value in values[best].items())
-    sys.stdout.write(f"{said}: {chosen}\nwrote {file}\n")
-    return int(bool(failed))
+    listed = ", ".join(f"{key} {value}" for key, value in values[best].items())
+    sys.stdout.write(f"{said}: {listed}\nwrote {file}\n")
+    return int(failed)
 
 
 def _space(path: str | None, head: str) -> dict[str, dict[str, list[Any]]]:
@@ -128,39 +207,6 @@ def checked_space(space: dict[str, Any], path: str) -> dict[str, dict[str, list[
     return space
 
 
-def draw(space: Space, seed: int, trial: int) -> dict[str, Any]:
-    """The values of one trial.
-
-    Args:
-        space: From `read_space`.
-        seed: Of the search.
-        trial: Number of the trial; 0 has the defaults.
-
-    Returns:
-        A value a key, which depends on seed, trial, key and its rule alone; {} for trial 0. Numbers have six
-        significant digits, so that files say exactly what was run.
-    """
-    if trial == 0:
-        return {}
-    values: dict[str, Any] = {}
-    for key, rule in space.items():
-        ((kind, given),) = rule.items()
-        unit = random.Random(f"{seed}/{trial}/{key}").random()  # in [0, 1); the same in every version of Python
-        if kind == "choice":
-            values[key] = given[int(unit * len(given))]
-        elif kind == "int_uniform":
-            values[key] = given[0] + int(unit * (given[1] - given[0] + 1))
-        elif kind == "uniform":
-            values[key] = _rounded(given[0] + unit * (given[1] - given[0]))
-        else:
-            values[key] = _rounded(math.exp(math.log(given[0]) + unit * math.log(given[1] / given[0])))
-    return values
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
 def _runs(output: Path, trial: int, folds: int | None) -> list[Path]:
     folder = output / f"trial-{trial:03d}"
     return [folder / f"fold-{fold}" for fold in range(folds)] if folds else [folder]
@@ -183,22 +229,30 @@ def _jobs(
     return jobs
 
 
-def _refuse_changed(path: Path, settings: dict[str, Any]) -> None:
-    text = json.dumps(settings, indent=1, default=str, ensure_ascii=False)
-    if path.exists():
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
-        changed = [name for name in now if before.get(name) != now[name]]
-        if changed:
-            raise InputError(
-                f"{path.parent} with trials of the same {', '.join(changed)}", "others",
-                "give another --output, or remove that folder",
-            )  # fmt: skip
-        return
+def _refuse_changed(path: Path, settings: dict[str, Any]) -> str:
+    """Refuse a folder with trials of another search or another version; return what names the folder."""
+    now = {"version": __version__, **settings}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"a folder to write at --output {path.parent}", error.strerror, "give another one") from error
+        with sole_user(path.parent, 60):
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            if before is None:
+                before = {"folder": uuid.uuid4().hex, **now}
+                with whole(path) as part:
+                    part.write_text(json.dumps(before, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"a folder to write at --output {path.parent}", reason, "give another one") from error
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        others = "others"
+        if "version" in changed:
+            others += f" (by ibca {before.get('version', 'of an earlier version')}; this is {__version__})"
+        raise InputError(
+            f"{path.parent} with trials of the same {', '.join(changed)}", others,
+            "give another --output, or remove that folder",
+        )  # fmt: skip
+    return str(before["folder"])
 
 
 def _said(job: Job) -> str:
@@ -210,14 +264,3 @@ def _score(runs: Sequence[Path]) -> float | None:
     scores = [best_validation(run).get("mAP") if "fit" in seconds_of(run) else None for run in runs]
     known = [score for score in scores if score is not None]
     return statistics.fmean(known) if len(known) == len(scores) else None
-
-
-def _write_trials(
-    path: Path, values: Sequence[Mapping[str, Any]], scores: Sequence[float | None], runs: Sequence[Sequence[Path]]
-) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["trial", *values[0], "score", "seconds"])
-        for number, (chosen, score, folders) in enumerate(zip(values, scores, runs, strict=True)):
-            seconds = sum(seconds_of(folder).get("fit", 0.0) for folder in folders)
-            writer.writerow([number, *chosen.values(), score, f"{seconds:.1f}"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ibca_lightning.data.pictures import transforms
-from ibca_lightning.run.run_folder import choose_run_dir, claim, release
+from ibca_lightning.run.run_folder import choose_run_dir, claim
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from tests.command_line import contents, done, experiment, ibca, near, rows, written
@@ -121,16 +121,16 @@ def test_a_second_run_waits_for_nobody_and_changes_nothing(
     before = contents(here)
     result = fit()
     assert result.code == 2
-    assert "--run_dir new for this run alone, got another run that trains into it now" in result.errors[0]
+    assert "a folder new that nobody writes into, got another run that trains into it now" in result.errors[0]
     assert contents(here) == before
-    release(held)
+    held.close()
     assert fit("--trainer.fast_dev_run", 1).code == 0
 
 
 def hold(folder: str, held: Any) -> None:
-    claim(folder)
-    held.set()
-    signal.pause()  # until it is killed
+    with claim(folder):
+        held.set()
+        signal.pause()  # until it is killed
 
 
 def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path) -> None
     process = context.Process(target=hold, args=(str(tmp_path), held), daemon=True)
     process.start()
     assert held.wait(60)
-    with pytest.raises(InputError, match="for this run alone"):
+    with pytest.raises(InputError, match="another run that trains into it"):
         claim(str(tmp_path), 0.2)
     process.kill()
     process.join()
-    release(claim(str(tmp_path), 5))
+    claim(str(tmp_path), 5).close()
 
 
 def test_a_clock_that_goes_back_overwrites_no_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

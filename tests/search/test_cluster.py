@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ibca_lightning.model.checkpoint import read_checkpoint
-from tests.command_line import REPOSITORY, experiment, of_two_processes, rows, written
+from tests.command_line import REPOSITORY, done, experiment, of_two_processes, rows, written
+from tests.search.test_tune import small
 
 SCRIPTS = REPOSITORY / "experiments" / "cluster"
 
@@ -59,3 +60,29 @@ def test_slurm_starts_a_run_requeues_it_and_goes_on_with_it(tmp_path: Path) -> N
     assert f"ibca fit --config {tmp_path}/a run/config.yaml --ckpt_path {last} " in calls[0]
     assert "--run_dir" not in calls[0]
     assert submit("1")[1][1:] == [], "what failed is not begun again"
+
+
+@pytest.mark.slow
+def test_the_tasks_of_a_sweep_run_side_by_side_and_are_collected(here: Path, tmp_path: Path) -> None:
+    bin_dir = tmp_path / "bin"
+    bin_dir.mkdir()
+    for name, line in (("srun", 'exec "$@"'), ("ibca", f'exec {sys.executable} -m ibca_lightning.cli "$@"')):
+        (bin_dir / name).write_text(f"#!/bin/bash\n{line}\n")
+        (bin_dir / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{bin_dir}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+    sweep = ["--config", str(small(here)), "--heads", "gap", "csra", "--seeds", "0", "--output", "out",
+             "--trainer.max_epochs", "1"]  # fmt: skip
+    count = int(done("sweep", *sweep, "--count").out)
+    assert count == 2
+    tasks = [
+        subprocess.Popen(
+            ["bash", SCRIPTS / "sweep.sh", *sweep], env=environment | {"SLURM_ARRAY_TASK_ID": str(task)},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for task in [*range(count), 0]  # a task that was sent twice is no failure
+    ]  # fmt: skip
+    told = [task.communicate(timeout=500)[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0] * 3, told
+    assert not (here / "out/sweep.csv").exists()
+    assert "2 of 2 were done before" in done("sweep", *sweep).err
+    assert [row["name"] for row in rows(here / "out/sweep.csv")] == ["gap", "csra"]

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from ibca_lightning import __version__
 from ibca_lightning.search import jobs
 from ibca_lightning.search.jobs import Job, pending, seconds_of
 from ibca_lightning.search.recipe import best_validation, config_value
@@ -27,7 +28,7 @@ def job(tmp_path: Path) -> Job:
     """A job whose fit and test are done."""
     job = Job(tmp_path / "run", "job", {"fit": ["fit"], "test": ["test"]}, {"a": {"b": 1}, "c": [2]})
     job.folder.mkdir()
-    record = {"settings": job.settings, "seconds": {"fit": 2.0, "test": 1.0}}
+    record = {"version": __version__, "settings": job.settings, "seconds": {"fit": 2.0, "test": 1.0}}
     (job.folder / "job.json").write_text(json.dumps(record))
     return job
 
@@ -56,6 +57,32 @@ def test_other_settings_are_refused_by_name_and_run_when_asked(job: Job) -> None
     assert pending(other, again=True) == ["fit", "test"]
 
 
+@pytest.mark.parametrize("version", ["0.0.1", None])
+def test_a_run_of_another_version_is_refused_and_made_anew_when_asked(job: Job, version: str | None) -> None:
+    record = json.loads((job.folder / "job.json").read_text())
+    (job.folder / "job.json").write_text(json.dumps({k: v for k, v in record.items() if k != "version"} | (
+        {"version": version} if version else {})))  # fmt: skip
+    with pytest.raises(InputError, match=f"made by ibca {__version__}, got {version or 'an earlier version'}; .*again"):
+        pending(job)
+    assert pending(job, again=True) == ["fit", "test"]
+    with jobs._held(job, ["fit", "test"]) as left:
+        assert left == ["fit", "test"], "it is not taken for done behind the asking either"
+
+
+def test_each_step_has_its_own_command_line_and_leaves_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ibca", "sweep", "--heads", "gap"])
+    seen = []
+
+    def run(arguments: list[str]) -> int:
+        seen.append((list(sys.argv), os.environ.get("LOCAL_RANK")))
+        os.environ["LOCAL_RANK"] = "0"  # as Lightning does on several devices
+        return 0
+
+    assert jobs._run(job.folder, [("fit", ["fit", "--a"]), ("test", ["test"])], run) == (0, "")
+    assert seen == [(["ibca", "fit", "--a"], None), (["ibca", "test"], None)]
+    assert sys.argv == ["ibca", "sweep", "--heads", "gap"]
+
+
 def test_a_folder_of_somebody_else_is_refused(job: Job) -> None:
     (job.folder / "job.json").unlink()
     (job.folder / "thesis.tex").touch()
@@ -69,7 +96,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_told(
     monkeypatch.setattr(jobs, "_work", light_worker.work)
     orders = ["work", "die", "work", "refuse", "work"]
     made = [Job(tmp_path / f"{i}", f"job {i}", {"fit": [order]}, {}) for i, order in enumerate(orders)]
-    failed = jobs.run_jobs(made, 1, lambda job: f"{job.label} is done")
+    failed = jobs.run_jobs(made, [None], lambda job: f"{job.label} is done")
     lines = capfd.readouterr().err.splitlines()
     assert lines[0] == "[1/5] job 0: job 0 is done, 1 s"
     assert lines[1].startswith(f"[2/5] job 1: failed with exit code 137, {tmp_path / '1'}: its process died (SIGKILL")
@@ -77,7 +104,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_told(
     assert lines[3].startswith(f"[4/5] job 3: failed with exit code 3, {tmp_path / '3'}: by ")
     assert lines[4] == "[5/5] job 4: job 4 is done, 1 s"
     assert [(ended.job.label, ended.code) for ended in failed] == [("job 1", 137), ("job 3", 3)]
-    two = jobs.run_jobs([made[3], Job(tmp_path / "5", "job 5", {"fit": ["refuse"]}, {})], 2, str)
+    two = jobs.run_jobs([made[3], Job(tmp_path / "5", "job 5", {"fit": ["refuse"]}, {})], [None] * 2, str)
     assert len({ended.error for ended in two}) == 2, "two processes at a time"
 
 
@@ -90,7 +117,7 @@ def test_what_another_process_runs_or_has_done_since_is_left_alone(
 
     def another(job: Job, seconds: dict[str, float]) -> None:
         job.folder.mkdir()
-        (job.folder / "job.json").write_text(json.dumps({"settings": {}, "seconds": seconds}))
+        (job.folder / "job.json").write_text(json.dumps({"version": __version__, "settings": {}, "seconds": seconds}))
         (job.folder / "weights").touch()
 
     def said(job: Job) -> str:
@@ -105,14 +132,14 @@ def test_what_another_process_runs_or_has_done_since_is_left_alone(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        failed = jobs.run_jobs([first, free, meanwhile, half, held], 1, said)
+        failed = jobs.run_jobs([first, free, meanwhile, half, held], [None], said)
         process.communicate("\n")
-    assert [(ended.job, ended.code) for ended in failed] == [(held, 2)]
-    assert "another sweep or search runs it now" in capfd.readouterr().err
+    assert failed == [], "what another runs has not failed"
+    assert "job 1: another sweep or search runs it now" in capfd.readouterr().err
     assert (held.folder / "weights").exists()
     assert (meanwhile.folder / "weights").exists()
     assert (half.folder / "weights").exists()
-    assert jobs.run_jobs([held], 1, said) == []
+    assert jobs.run_jobs([held], [None], said) == []
     assert not (held.folder / "weights").exists(), "its process has ended: what it left is begun anew"
 
 
@@ -193,7 +220,7 @@ def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[
 
 def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Job] = []
-    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_: seen.extend(jobs) or [])
+    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_, **__: seen.extend(jobs) or [])
     written(here / "variants.yaml", {"plain": {}, "slow": {"model.optimizer.lr": 1e-5}})
     done("sweep", "--config", small(here), "--variants", "variants.yaml", "--variants_of", "gap", "--seeds", 0, 1,
          "--folds", 2, "--output", "out", "--data.batch_size", 4)  # fmt: skip
@@ -207,6 +234,31 @@ def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pyte
         "--config", "out/variants/slow.yaml", "--data.batch_size", "4", "--seed_everything=0", "--data.fold=1",
         "--data.folds=2", "--trainer.enable_checkpointing=false", "--run_dir=out/slow-0/fold-1",
     ]  # fmt: skip
+
+
+def test_one_job_of_a_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_, **__: seen.extend(jobs) or [])
+    command = ("sweep", "--config", small(here), "--heads", "gap", "csra", "--seeds", 0, 1, "--output", "out")
+    assert done(*command, "--count").out == "4\n"
+    assert seen == []
+    for number in range(4):
+        done(*command, "--job", number)
+    assert [job.label for job in seen] == ["gap seed 0", "csra seed 0", "gap seed 1", "csra seed 1"]
+    for number in (4, -1):
+        result = ibca(*command, "--job", number)
+        assert result.code == 2
+        assert f"--job from 0 to 3, got {number}; give one of these 4 numbers" in result.errors[0]
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices_starts_itself_and_not_the_sweep(here: Path) -> None:
+    # Rank 1 is started by a command line, once for fit and once for test.
+    done("sweep", "--config", small(here), "--heads", "gap", "--seeds", 0, "--output", "out", "--trainer.max_epochs", 1,
+         "--trainer.devices", 2, "--trainer.strategy", "ddp")  # fmt: skip
+    assert seconds_of(here / "out/gap-0").keys() == {"fit", "test"}
+    assert [row["name"] for row in rows(here / "out/sweep.csv")] == ["gap"]
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["gap-0", "sweep.csv"]
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -234,15 +286,15 @@ def test_a_signal_stops_all_at_once(here: Path, sent: signal.Signals, code: int)
     assert not _running(process.pid)
 
 
-def _running(group: int) -> list[str]:
-    """Processes of a group that are no zombies."""
+def _running(session: int) -> list[str]:
+    """Processes of a session that are no zombies; workers have groups of their own in it."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             name, _, fields = path.read_text().partition(") ")
         except OSError:
             continue
-        state, _, its_group, *_ = fields.split()
-        if int(its_group) == group and state != "Z":
+        state, _, _, its_session, *_ = fields.split()
+        if int(its_session) == session and state != "Z":
             found.append(name)
     return found

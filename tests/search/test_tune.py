@@ -5,6 +5,8 @@ import json
 import math
 import os
 import random
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 import yaml
 
 from ibca_lightning.search import jobs
+from ibca_lightning.search.draws import draw
 from ibca_lightning.search.recipe import best_validation, config_value
-from ibca_lightning.search.tune import draw, read_space
+from ibca_lightning.search.tune import read_space
 from ibca_lightning.system.errors import InputError
+from tests import light_worker
 from tests.command_line import contents, done, ibca, rows, written
 
 SPACE = {
@@ -108,12 +112,13 @@ class Fit:
 def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
     fit = Fit()
 
-    def ended(left: Any, processes: int) -> Any:
+    def ended(left: Any, places: Any, stop: Any) -> Any:
         for job, steps in left:
             jobs._make_folder(job)
             with jobs._held(job, steps) as now:
                 code, error = jobs._run(job.folder, [(s, job.steps[s]) for s in now], fit)
-            yield jobs.Ended(job, code, error, 0.0)
+            excuse = "diverged" if "finite" in error else ""
+            yield jobs.Ended(job, code, error, 0.0, excuse)
 
     monkeypatch.setattr(jobs, "_ended", ended)
     return fit
@@ -138,8 +143,9 @@ def test_a_trial_that_is_gone_is_run_again_and_no_other(fit: Fit, search: Namesp
         path.unlink()
     done("tune", *search.options, "--trials", 3)
     assert fit.ran[3:] == ["trial-001"]
-    assert {k: v for k, v in contents(search.out).items() if "job.json" not in k and k != "trials.csv"} == {
-        k: v for k, v in before.items() if "job.json" not in k and k != "trials.csv"
+    dated = ("job.json", "trials.csv", "trials.journal")  # they hold times, and who was there
+    assert {k: v for k, v in contents(search.out).items() if not k.endswith(dated)} == {
+        k: v for k, v in before.items() if not k.endswith(dated)
     }
 
 
@@ -206,6 +212,95 @@ def test_another_search_in_the_same_folder_is_refused(fit: Fit, search: Namespac
     assert result.code == 2
     assert said in result.errors[0]
     assert contents(search.out) == before
+
+
+# --- Optuna's part, with a stand-in for a worker's fit --------------------------------------------------------------
+
+
+def test_random_draws_through_optuna_are_those_of_today(fit: Fit, search: Namespace) -> None:
+    written(search.space, SPACE)
+    done("tune", *search.options, "--trials", 4)
+    table = rows(search.out / "trials.csv")
+    assert [row["model.optimizer.lr"] for row in table[1:]] == ["0.0118272", "0.00348361", "0.00210932"]
+    assert [yaml.safe_load((search.out / f"values/trial-00{n}.yaml").read_text()) for n in (1, 2, 3)] == [
+        _tree(draw(SPACE, 0, n)) for n in (1, 2, 3)
+    ]
+
+
+def _tree(values: dict[str, Any]) -> dict[str, Any]:
+    head = {key: values[f"model.head.{key}"] for key in ("latent", "bottleneck")}
+    return {"model": {"optimizer": {"lr": values["model.optimizer.lr"]}, "head": head, "loss": values["model.loss"]}}
+
+
+def test_tpe_begins_with_the_random_draws_and_then_learns(fit: Fit, search: Namespace) -> None:
+    done("tune", *search.options, "--trials", 30, "--sampler", "tpe")
+    rates = [float(row["model.optimizer.lr"]) for row in rows(search.out / "trials.csv")]
+    drawn = [draw(read_space(str(search.space)), 0, n) for n in range(1, 30)]
+    assert rates[1:10] == [values["model.optimizer.lr"] for values in drawn[:9]]
+    assert rates[10:] != [values["model.optimizer.lr"] for values in drawn[9:]]
+
+    def miss(tried: list[float]) -> float:
+        return sum(abs(math.log10(rate / 0.02)) for rate in tried) / len(tried)
+
+    assert miss(rates[10:]) < miss(rates[1:10]), "it looks where scores were good: 0.02 is best"
+    assert ibca("tune", *search.options, "--trials", 30).code == 2, "one budget, one sampler"
+
+
+def test_a_trial_behind_the_median_is_stopped_and_is_neither_failure_nor_best(
+    search: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_work", light_worker.fit)
+    command = ("tune", *search.options, "--trials", 7, "--processes", 1, "--pruner", "median")
+    result = done(*command)
+    assert "[6/7] trial 5: stopped early" in result.err
+    assert "[7/7] trial 6: stopped early" in result.err
+    assert [bool(row["score"]) for row in rows(search.out / "trials.csv")] == [True] * 5 + [False] * 2
+    assert "trial 0 of 7" in result.out
+    assert "7 of 7 were done before" in done(*command).err, "what was stopped is not tried again"
+    refused = ibca("tune", *search.options, "--trials", 7, "--pruner", "median", "--folds", 2)
+    assert "--pruner none with --folds" in refused.errors[0]
+
+
+def test_two_machines_share_a_budget_by_the_storage(search: Namespace, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom ibca_lightning.cli import main\nfrom ibca_lightning.commands import jobs\n"
+        "from tests import light_worker\njobs._work = light_worker.fit\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    options = [str(option) for option in search.options[:-1]]
+    command = [sys.executable, "-c", code, "tune", *options]
+    more = ["--trials", "8", "--processes", "1", "--storage", str(tmp_path / "shared/journal")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "STEADY": "1"}
+    processes = [
+        subprocess.Popen([*command, str(tmp_path / name), *more], env=environment, stderr=subprocess.PIPE, text=True)
+        for name in ("a", "b")
+    ]
+    told = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    ran = [path.name for name in ("a", "b") for path in (tmp_path / name).glob("trial-*")]
+    assert sorted(ran) == [f"trial-00{n}" for n in range(8)], "each once"
+    for name in ("a", "b"):  # once more, whoever was first: both have the same table
+        again = subprocess.run([*command, str(tmp_path / name), *more], env=environment, capture_output=True, text=True)
+        assert again.returncode == 0, again.stderr
+        table = rows(tmp_path / name / "trials.csv")
+        assert [float(row["score"]) for row in table] == pytest.approx([0.9 - n / 1000 for n in range(8)])
+        assert "trial 0 of 8" in again.stdout
+    other = [*command, str(tmp_path / "c"), *more, "--seed", "1"]
+    refused = subprocess.run(other, env=environment, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "the journal of this search" in refused.stderr
+
+
+def test_trials_of_another_version_are_refused(fit: Fit, search: Namespace) -> None:
+    done("tune", *search.options, "--trials", 1)
+    record = search.out / "tune.json"
+    content = json.loads(record.read_text())
+    for change, said in (({"version": "0.0.1"}, "by ibca 0.0.1"), ({}, "by ibca of an earlier version")):
+        del content["version"]
+        content |= change
+        record.write_text(json.dumps(content))
+        result = ibca("tune", *search.options, "--trials", 1)
+        assert result.code == 2
+        assert said in result.errors[0]
 
 
 # --- and for all that, a real one -------------------------------------------------------------------------------------
