@@ -12,46 +12,37 @@ _PAIRS = 5
 
 
 def print_card(result: Mapping[str, Any]) -> None:
-    """Print rows, labels, co-occurrence and pictures.
-
-    Args:
-        result: What `check.json` holds.
-    """
-    console = Console(highlight=False, markup=False)
-    console.print(f"{result['data']} ({result['experiment']}): {len(result['classes'])} classes")
+    """Print what `check.json` holds: rows, labels, co-occurrence and pictures."""
+    write_out(f"{result['data']} ({result['experiment']}): {len(result['classes'])} classes\n")
     if not result["splits"]:
-        console.print("the tables could not be read")
+        write_out("the tables could not be read\n")
         return
     for rows in (split_rows(result), class_rows(result)):
         write_out(terminal_table(rows, "check.json"))
-    console.print(f"together in train: {', '.join(pairs(result)) or 'no two classes'}")
-    for line in picture_lines(result):
-        console.print(line, soft_wrap=True)
+    together = f"together in train: {', '.join(pairs(result)) or 'no two classes'}"
+    Console(highlight=False, markup=False).print(together)  # breaks between words
+    write_out("".join(f"{line}\n" for line in picture_lines(result)))
 
 
 def split_rows(result: Mapping[str, Any]) -> list[list[str]]:
     """The table of the splits, its header first."""
-    header = ["split", "rows", "groups", "labels a row", "without positive", "unknown labels", "unreadable", "copies"]
-    return [header] + [
-        [
-            split, str(f["rows"]), str(f["groups"]), f"{f['cardinality']:.2f}", str(f["without_positive"]),
-            f"{f['unknown']:.1%}", str(f["pictures"]["unreadable"]), str(f["pictures"]["copies"]),
-        ]
-        for split, f in result["splits"].items()
-    ]  # fmt: skip
+    rows = [["split", "rows", "groups", "labels a row", "without positive", "unknown labels", "unreadable", "copies"]]
+    for split, of in result["splits"].items():
+        pictures = of["pictures"]
+        cells = (of["rows"], of["groups"], f"{of['cardinality']:.2f}", of["without_positive"], f"{of['unknown']:.1%}")
+        rows.append([split, *map(str, cells), str(pictures["unreadable"]), str(pictures["copies"])])
+    return rows
 
 
 def class_rows(result: Mapping[str, Any]) -> list[list[str]]:
     """The table of the classes, positives and their share of the known labels in each split; its header first."""
-    splits = result["splits"]
-    rows = [["positives", *splits]]
+    rows = [["positives", *result["splits"]]]
     for name in result["classes"]:
-        cells = []
-        for figure in splits.values():
-            positives, negatives = figure["positives"][name], figure["negatives"][name]
-            known = positives + negatives
-            cells.append(f"{positives} ({positives / known:.1%})" if known else "unknown")
-        rows.append([name, *cells])
+        rows.append([name])
+        for of in result["splits"].values():
+            positives = of["positives"][name]
+            known = positives + of["negatives"][name]
+            rows[-1].append(f"{positives} ({positives / known:.1%})" if known else "unknown")
     return rows
 
 
@@ -66,13 +57,12 @@ def pairs(result: Mapping[str, Any]) -> list[str]:
 def picture_lines(result: Mapping[str, Any]) -> list[str]:
     """What is to be said of the pictures of each split, a line each."""
     lines = []
-    for split, figure in result["splits"].items():
-        pictures = figure["pictures"]
+    for split, of in result["splits"].items():
+        pictures = of["pictures"]
         if not pictures["readable"]:
             lines.append(f"{split}: no picture was read")
             continue
-        sizes = ", ".join(f"{size} ({count})" for size, count in pictures["sizes"].items())
-        modes = ", ".join(f"{mode} ({count})" for mode, count in pictures["modes"].items())
+        sizes, modes = (", ".join(f"{what} ({n})" for what, n in pictures[key].items()) for key in ("sizes", "modes"))
         least, median, most = pictures["short_side"]
         lines.append(f"{split}: {modes}; short side {least} to {most}, median {median}; commonest sizes {sizes}")
     return lines

@@ -4,8 +4,10 @@ import hashlib
 import os
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,18 +26,16 @@ from ibca_lightning.system.errors import InputError
 
 _CHUNK = 32  # pictures that a worker hands over at once
 _HASHED = 128  # rows and columns of a picture that go into the strong hash, or up to twice as many
-_NOTHING = b""
 
 
 class Facts(NamedTuple):
-    """One picture: hash (16 bytes), size, kind of file, whether all pixels are alike, the bits of its mask (-1: none).
+    """One picture: hash, height and width, kind of file, whether all pixels are alike, the bits of its mask (-1: none).
 
     Or, in `problem`, why it cannot be used.
     """
 
-    digest: bytes = _NOTHING
-    height: int = 0
-    width: int = 0
+    digest: bytes = bytes(16)
+    size: tuple[int, int] = (0, 0)
     mode: str = ""
     blank: bool = False
     lesions: int = -1
@@ -60,13 +60,13 @@ class Contents:
         ids: (N,) bytes.
         groups: (N,) bytes.
         labels: (N, L) int8 in {0, 1, -1}.
+        source: Where the rows come from.
         digests: (N, 16) uint8, all 0 where there is no picture.
         sizes: (N, 2) int32, height and width; 0 where there is no picture.
         blank: (N,) bool, whether all pixels are alike.
         lesions: (N,) int16, the bits that a row's mask has anywhere; -1 where there is no mask.
         modes: Number of pictures of each kind.
         problems: Why a row cannot be used, by row.
-        source: Where the rows come from.
         rename: How names of pictures and groups are shown to people; as they are by default.
     """
 
@@ -74,13 +74,13 @@ class Contents:
     ids: NDArray[np.bytes_]
     groups: NDArray[np.bytes_]
     labels: NDArray[np.int8]
+    source: Table | Dataset[Any] = field(repr=False)
     digests: NDArray[np.uint8]
     sizes: NDArray[np.int32]
     blank: NDArray[np.bool_]
     lesions: NDArray[np.int16]
     modes: dict[str, int]
     problems: dict[int, str]
-    source: Table | Dataset[Any] = field(repr=False)
     rename: Callable[[str], str] = str
 
     def __len__(self) -> int:
@@ -129,63 +129,6 @@ def content_hash(pixels: Pixels) -> bytes:
     return digest.digest()
 
 
-class FileFacts(Dataset[Facts]):
-    """The facts of every picture of a table, and whether its mask fits.
-
-    Args:
-        table: The rows.
-        masks: The folder of the masks; None where there are none.
-    """
-
-    def __init__(self, table: Table, masks: MaskFolder | None) -> None:
-        self.table, self.masks = table, masks
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, row: int) -> Facts:
-        """Read one picture in full."""
-        name = self.table.name(row)
-        path = os.path.join(self.table.folder, name)
-        lesions = -1
-        try:
-            pixels = read_image(path)
-            if self.masks is not None:
-                place = os.path.join(self.masks.path, mask_name(name))
-                mask = read_mask(place)
-                check_proportions(pixels.shape[:2], mask.shape, place)
-                lesions = int(np.bitwise_or.reduce(mask, axis=None))
-        except InputError as error:
-            return Facts(problem=str(InputError(f"{error.expected} ({self.table.where(row)})", error.got, error.fix)))
-        return _facts(pixels, _mode(path))._replace(lesions=lesions)
-
-
-class ItemFacts(Dataset[Item]):
-    """The facts of the items of any data set.
-
-    Args:
-        dataset: Of items as a data module's.
-        num_labels: L.
-    """
-
-    def __init__(self, dataset: Dataset[Any], num_labels: int) -> None:
-        self.dataset, self.num_labels = dataset, num_labels
-
-    def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]  # torch leaves __len__ out of Dataset
-
-    def __getitem__(self, row: int) -> Item:
-        """Make one item."""
-        unknown = np.full(self.num_labels, UNKNOWN, dtype=np.int8)
-        try:
-            item = self.dataset[row]
-        except InputError as error:
-            return Item(Facts(problem=str(error)), f"row {row}", f"row {row}", unknown)
-        facts = _facts(_pixels(item), "made in memory") if "image" in item else Facts()
-        name = str(item["id"])
-        return Item(facts, name, str(item.get("group", name)), np.asarray(item["label"], dtype=np.int8))
-
-
 def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = None) -> dict[str, Contents]:
     """Read every row and every picture of a data module.
 
@@ -200,21 +143,27 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
     Raises:
         InputError: If the tables are wrong.
     """
-    show = progress or (lambda batches, text: batches)
+
+    def read(one: Callable[[int], Any], rows: int, split: str) -> list[Any]:
+        batches = _batches(one, rows, num_workers)
+        # The pictures are gone when a batch has been looked at; what is kept is small.
+        return [row for batch in (progress(batches, split) if progress else batches) for row in batch]
+
     data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
+    contents = {}
     if isinstance(data, TableDataModule) and _reads_files(type(data)):
         masks = data.space_masks()
-        return {
-            split: _of_table(split, table, show(_batches(FileFacts(table, masks), num_workers), split))
-            for split, table in data.split_tables().items()
-        }
+        for split, table in data.split_tables().items():
+            facts = read(partial(_of_file, table, masks), len(table), split)
+            contents[split] = _contents(split, table.names, table.groups, table.labels, table, facts)
+        return contents
     data.augment = "none"  # a picture that is turned at random has no hash
-    sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
-    sets |= _test_sets(data)
-    contents = {}
+    sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
     for split, dataset in sets.items():
-        items = ItemFacts(dataset, data.num_labels)
-        contents[split] = _of_items(split, dataset, show(_batches(items, num_workers), split), data.num_labels)
+        items = read(partial(_of_item, dataset, data.num_labels), len(dataset), split)
+        labels = np.array([item.labels for item in items], dtype=np.int8).reshape(len(items), data.num_labels)
+        names, groups = encode([item.name for item in items]), encode([item.group for item in items])
+        contents[split] = _contents(split, names, groups, labels, dataset, [item.facts for item in items])
     return contents
 
 
@@ -229,62 +178,67 @@ def _test_sets(data: MultiLabelDataModule) -> Mapping[str, Dataset[Any]]:
     return data.test_sets()
 
 
-def _batches(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any]:
-    workers = min(num_workers, len(dataset) // _CHUNK)  # type: ignore[arg-type]
+def _batches(one: Callable[[int], Any], rows: int, num_workers: int) -> DataLoader[Any]:
+    """What `one` says of each row, in lists; worker processes call it."""
+    workers = min(num_workers, rows // _CHUNK)
     return DataLoader(
-        dataset, _CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=WorkerInit(0) if workers else None
-    )
+        range(rows),  # type: ignore[arg-type]  # any sequence will do
+        _CHUNK, num_workers=workers, collate_fn=partial(_each, one), worker_init_fn=WorkerInit(0) if workers else None,
+    )  # fmt: skip
 
 
-def _of_table(split: str, table: Table, batches: Iterable[Sequence[Facts]]) -> Contents:
-    found = _empty(split, table.names, table.groups, table.labels, table)
-    row = 0
-    for batch in batches:
-        for facts in batch:
-            _note(found, row, facts)
-            row += 1
-    return found
+def _each(one: Callable[[int], Any], rows: Sequence[int]) -> list[Any]:
+    return [one(row) for row in rows]
 
 
-def _of_items(split: str, dataset: Dataset[Any], batches: Iterable[Sequence[Item]], num_labels: int) -> Contents:
-    # The pictures are gone when a batch has been looked at; what is kept is small.
-    items = [item for batch in batches for item in batch]
-    labels = np.array([item.labels for item in items], dtype=np.int8).reshape(len(items), num_labels)
-    names, groups = encode([item.name for item in items]), encode([item.group for item in items])
-    found = _empty(split, names, groups, labels, dataset)
-    for row, item in enumerate(items):
-        _note(found, row, item.facts)
-    return found
+def _of_file(table: Table, masks: MaskFolder | None, row: int) -> Facts:
+    """Read one picture of a table in full, and its mask, which must fit."""
+    name = table.name(row)
+    path = os.path.join(table.folder, name)
+    lesions = -1
+    try:
+        pixels = read_image(path)
+        if masks is not None:
+            place = os.path.join(masks.path, mask_name(name))
+            mask = read_mask(place)
+            check_proportions(pixels.shape[:2], mask.shape, place)
+            lesions = int(np.bitwise_or.reduce(mask, axis=None))
+    except InputError as error:
+        return Facts(problem=str(InputError(f"{error.expected} ({table.where(row)})", error.got, error.fix)))
+    return _facts(pixels, _mode(path), lesions)
 
 
-def _empty(
-    split: str,
-    ids: NDArray[np.bytes_],
-    groups: NDArray[np.bytes_],
-    labels: NDArray[np.int8],
-    source: Table | Dataset[Any],
-) -> Contents:
-    rows = len(labels)
-    digests, sizes = np.zeros((rows, 16), dtype=np.uint8), np.zeros((rows, 2), dtype=np.int32)
-    lesions = np.full(rows, -1, dtype=np.int16)
-    return Contents(split, ids, groups, labels, digests, sizes, np.zeros(rows, dtype=bool), lesions, {}, {}, source)
+def _of_item(dataset: Dataset[Any], num_labels: int, row: int) -> Item:
+    """Make one item of any data set."""
+    try:
+        item = dataset[row]
+    except InputError as error:
+        unknown = np.full(num_labels, UNKNOWN, dtype=np.int8)
+        return Item(Facts(problem=str(error)), f"row {row}", f"row {row}", unknown)
+    facts = _facts(_pixels(item), "made in memory") if "image" in item else Facts()
+    name = str(item["id"])
+    return Item(facts, name, str(item.get("group", name)), np.asarray(item["label"], dtype=np.int8))
 
 
-def _note(found: Contents, row: int, facts: Facts) -> None:
-    if facts.problem:
-        found.problems[row] = facts.problem
-    if facts.digest:
-        found.digests[row] = np.frombuffer(facts.digest, dtype=np.uint8)
-        found.sizes[row] = facts.height, facts.width
-        found.blank[row], found.lesions[row] = facts.blank, facts.lesions
-        found.modes[facts.mode] = found.modes.get(facts.mode, 0) + 1
+def _contents(
+    split: str, ids: NDArray[np.bytes_], groups: NDArray[np.bytes_], labels: NDArray[np.int8], source: Any,
+    facts: Sequence[Facts],
+) -> Contents:  # fmt: skip
+    return Contents(
+        split, ids, groups, labels, source,
+        digests=np.frombuffer(b"".join(own.digest for own in facts), np.uint8).reshape(-1, 16),
+        sizes=np.array([own.size for own in facts], np.int32).reshape(-1, 2),
+        blank=np.array([own.blank for own in facts], bool),
+        lesions=np.array([own.lesions for own in facts], np.int16),
+        modes=Counter(own.mode for own in facts if own.mode),
+        problems={row: own.problem for row, own in enumerate(facts) if own.problem},
+    )  # fmt: skip
 
 
-def _facts(pixels: Pixels, mode: str) -> Facts:
-    height, width = pixels.shape[:2]
+def _facts(pixels: Pixels, mode: str, lesions: int = -1) -> Facts:
     # A few pixels tell of nearly every picture that it has more than one colour.
     blank = all(bool((part == pixels[0, 0]).all()) for part in (pixels[::16, ::16], pixels))
-    return Facts(content_hash(pixels), height, width, mode, blank)
+    return Facts(content_hash(pixels), pixels.shape[:2], mode, blank, lesions)
 
 
 def _mode(path: str) -> str:

@@ -12,6 +12,7 @@ from ibca_lightning.check.content import Contents
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
 
+Level = Literal["error", "warning"]
 _NAMED = 4  # rows that one finding names
 
 
@@ -19,15 +20,11 @@ _NAMED = 4  # rows that one finding names
 class Finding:
     """One thing that is wrong, in one line with what to do.
 
-    Attributes:
-        level: `error` where it would break or bias training or a figure; `warning` where it may be meant.
-        kind: Such as `content leak`, the same for findings of one sort.
-        what: What was found and where.
-        fix: What to do.
+    An error would break or bias training or a figure; a warning may be meant.
     """
 
-    level: Literal["error", "warning"]
-    kind: str
+    level: Level
+    kind: str  # such as `content leak`
     what: str
     fix: str
 
@@ -102,86 +99,62 @@ def _shared_content(contents: Mapping[str, Contents]) -> Iterator[Finding]:
         for run in copies(np.concatenate([first.digests, second.digests])):
             here, there = run[run < at], run[run >= at] - at
             if len(here) and len(there):
-                yield Finding(
-                    "error", "content leak",
-                    f"the same picture in {first.name} {_named(first, here)} and in {second.name} "
-                    f"{_named(second, there)}",
-                    "keep it in one split: give its rows one group, or remove all but one",
-                )  # fmt: skip
+                what = f"the same picture in {_named(first, here)} and in {_named(second, there)}"
+                fix = "keep it in one split: give its rows one group, or remove all but one"
+                yield Finding("error", "content leak", what, fix)
 
 
 def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> Iterator[Finding]:
     for first, second in _pairs(contents):
         _, here, there = np.intersect1d(first.groups, second.groups, return_indices=True)
-        for a, b in zip(here, there, strict=True):
-            yield Finding(
-                "warning" if decode(first.groups[a]).startswith(tuple(meant)) else "error", "group leak",
-                f"group '{first.group(int(a))}' in {first.name} {first.where(int(a))} and in {second.name} "
-                f"{second.where(int(b))}",
-                "keep a group in one split, or expect figures that are too good",
-            )  # fmt: skip
+        for a, b in zip(here.tolist(), there.tolist(), strict=True):
+            level: Level = "warning" if decode(first.groups[a]).startswith(tuple(meant)) else "error"
+            what = f"group '{first.group(a)}' in {_named(first, [a])} and in {_named(second, [b])}"
+            yield Finding(level, "group leak", what, "keep a group in one split, or expect figures that are too good")
 
 
 def _repeated(split: Contents) -> Iterator[Finding]:
     for run in copies(split.digests):
         labels = split.labels[run]
         if ((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).any():
-            yield Finding(
-                "error", "contradiction", f"one picture with different labels in {split.name}: {_named(split, run)}",
-                "correct the labels, or remove all but one row",
-            )  # fmt: skip
+            what, fix = "one picture with different labels in", "correct the labels, or remove all but one row"
+            yield Finding("error", "contradiction", f"{what} {_named(split, run, ':')}", fix)
         else:
-            yield Finding(
-                "warning", "duplicate", f"one picture several times in {split.name}: {_named(split, run)}",
-                "remove all but one row",
-            )  # fmt: skip
+            what = f"one picture several times in {_named(split, run, ':')}"
+            yield Finding("warning", "duplicate", what, "remove all but one row")
 
 
 def _classes(
     contents: Mapping[str, Contents], class_names: Sequence[str], absent: Collection[str]
 ) -> Iterator[Finding]:
     for split in contents.values():
-        training = split.name == "train"
+        level: Level = "error" if split.name == "train" else "warning"
+        fix = "leave the class out, or check its column and the split"
+        if level == "warning":
+            fix = "its figures will be undefined there; another split_seed or fraction may help"
         for value, kind in ((1, "no positive"), (0, "no negative")):
-            missing = [name for at, name in enumerate(class_names) if not (split.labels[:, at] == value).any()]
-            for name in missing:
-                if name in absent:  # said by the label space
-                    continue
-                yield Finding(
-                    "error" if training else "warning", kind, f"class '{name}' has none in {split.name}",
-                    "leave the class out, or check its column and the split" if training
-                    else "its figures will be undefined there; another split_seed or fraction may help",
-                )  # fmt: skip
+            for name, column in zip(class_names, split.labels.T, strict=True):
+                if name not in absent and not (column == value).any():  # the label space has said what is absent
+                    yield Finding(level, kind, f"class '{name}' has none in {split.name}", fix)
     alike: dict[bytes, str] = {}
     for name, column in zip(class_names, contents["train"].labels.T, strict=True):
         first = alike.setdefault(column.tobytes(), name)
         if first != name and (column == 1).any():
-            yield Finding(
-                "warning", "equal classes", f"'{first}' and '{name}' are alike in every row of train",
-                "check the columns, or leave one out",
-            )  # fmt: skip
+            what = f"'{first}' and '{name}' are alike in every row of train"
+            yield Finding("warning", "equal classes", what, "check the columns, or leave one out")
 
 
 def _rows(contents: Mapping[str, Contents], image_size: int | None) -> Iterator[Finding]:
     for split in contents.values():
-        unlabelled = np.flatnonzero((split.labels < 0).all(axis=1))
-        if len(unlabelled):
-            yield Finding(
-                "warning", "no label", f"{len(unlabelled)} rows of {split.name} without a known label, such as "
-                f"{split.where(int(unlabelled[0]))}", "leave them out, or set data.labels",
-            )  # fmt: skip
-        blank = np.flatnonzero(split.blank)
-        if len(blank):
-            yield Finding(
-                "warning", "one colour", f"{len(blank)} pictures of {split.name} whose pixels are all alike, such as "
-                f"{split.where(int(blank[0]))}", "look at them",
-            )  # fmt: skip
-        small = np.flatnonzero(split.has_pictures & (2 * split.sizes.min(axis=1) < (image_size or 0)))
-        if len(small):
-            yield Finding(
-                "warning", "small pictures", f"{len(small)} pictures of {split.name} below half of image_size "
-                f"{image_size}, such as {split.where(int(small[0]))}", "lower data.image_size, or leave them out",
-            )  # fmt: skip
+        name, size = split.name, image_size or 0
+        unlabelled, small = (split.labels < 0).all(axis=1), 2 * split.sizes.min(axis=1) < size
+        for kind, where, what, fix in (
+            ("no label", unlabelled, f"rows of {name} without a known label", "leave them out, or set data.labels"),
+            ("one colour", split.blank, f"pictures of {name} whose pixels are all alike", "look at them"),
+            ("small pictures", split.has_pictures & small, f"pictures of {name} below half of image_size {size}",
+             "lower data.image_size, or leave them out"),
+        ):  # fmt: skip
+            yield from _counted(split, kind, where, what, fix)
 
 
 def _masks(
@@ -191,17 +164,20 @@ def _masks(
         for at, (name, bit) in enumerate(zip(class_names, bits, strict=False)):
             if bit is None:
                 continue
-            shown = (split.lesions >> bit & 1).astype(bool)
-            for label, wrong, what in (
-                (1, ~shown, "whose mask shows nothing of it"), (0, shown, "is 0, whose mask shows it"),
-            ):  # fmt: skip
-                rows = np.flatnonzero((split.lesions >= 0) & (split.labels[:, at] == label) & wrong)
-                if len(rows):
-                    yield Finding(
-                        "warning", "mask", f"{len(rows)} rows of {split.name} where '{name}' "
-                        f"{'is 1, ' if label else ''}{what}, such as {split.where(int(rows[0]))}",
-                        "compare mask_labels, masks and labels",
-                    )  # fmt: skip
+            label, shown = split.labels[:, at], (split.lesions >> bit & 1).astype(bool)
+            for wrong, what in (
+                ((label == 1) & ~shown, "is 1, whose mask shows nothing of it"),
+                ((label == 0) & shown, "is 0, whose mask shows it"),
+            ):
+                what, fix = f"rows of {split.name} where '{name}' {what}", "compare mask_labels, masks and labels"
+                yield from _counted(split, "mask", (split.lesions >= 0) & wrong, what, fix)
+
+
+def _counted(split: Contents, kind: str, where: NDArray[np.bool_], what: str, fix: str) -> Iterator[Finding]:
+    """A warning with the number of rows that are so, and the first of them; none where there is none."""
+    rows = np.flatnonzero(where)
+    if len(rows):
+        yield Finding("warning", kind, f"{len(rows)} {what}, such as {split.where(int(rows[0]))}", fix)
 
 
 def _pairs(contents: Mapping[str, Contents]) -> Iterator[tuple[Contents, Contents]]:
@@ -211,6 +187,7 @@ def _pairs(contents: Mapping[str, Contents]) -> Iterator[tuple[Contents, Content
             yield first, second
 
 
-def _named(split: Contents, rows: NDArray[np.intp]) -> str:
+def _named(split: Contents, rows: Sequence[int] | NDArray[np.intp], behind: str = "") -> str:
+    """The split and the first of its rows."""
     more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-    return ", ".join(split.where(int(row)) for row in rows[:_NAMED]) + more
+    return f"{split.name}{behind} {', '.join(split.where(int(row)) for row in rows[:_NAMED])}{more}"

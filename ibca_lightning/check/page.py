@@ -17,15 +17,7 @@ _MATRIX = 40  # classes up to which the whole co-occurrence is shown
 
 
 def page(result: Mapping[str, Any], contents: Mapping[str, Contents]) -> str:
-    """Write the page.
-
-    Args:
-        result: What `check.json` holds.
-        contents: The splits, for the thumbnails; empty for none.
-
-    Returns:
-        HTML. Whatever came from files is escaped, and nothing is loaded from elsewhere.
-    """
+    """Write the page of what `check.json` holds, and of the splits for their thumbnails; empty for none."""
     names, counts = result["classes"], result["cooccurrence"]
     examples = {name: list(_examples(contents["train"], at)) for at, name in enumerate(names)} if contents else None
     values: dict[str, Any] = {}

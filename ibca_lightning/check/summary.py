@@ -10,20 +10,14 @@ from ibca_lightning.check.findings import copies
 
 
 def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of one split, plain data.
+    """Return the figures of one split as plain data.
 
-    Args:
-        split: The rows and the facts of their pictures.
-        class_names: The L classes.
-
-    Returns:
-        `rows`, `groups`; `cardinality`: mean number of positives in a row; `density`: that over L; `without_positive`:
-        rows with none; `unknown`: share of unknown labels; `positives`, `negatives` by class; `pictures`: readable
-        ones, their kinds (`modes`), sizes (`short_side` and `long_side`: least, median, largest; the commonest
-        `sizes`), and how many show a picture that was there before (`copies`).
+    `cardinality` is the mean number of positives in a row, `density` that over L, `unknown` the share of unknown
+    labels; of the pictures `short_side` and `long_side` are least, median and largest, `sizes` the commonest, and
+    `copies` how many show a picture that was there before.
     """
     labels, sizes = split.labels, split.sizes[split.has_pictures]
-    positive = labels == 1
+    positive, negative = labels == 1, labels == 0
     common, counts = np.unique(sizes, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:5]
     sides = {
@@ -38,7 +32,7 @@ def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, An
         "without_positive": int((~positive.any(axis=1)).sum()),
         "unknown": float((labels < 0).mean()),
         "positives": dict(zip(class_names, positive.sum(axis=0).tolist(), strict=True)),
-        "negatives": dict(zip(class_names, (labels == 0).sum(axis=0).tolist(), strict=True)),
+        "negatives": dict(zip(class_names, negative.sum(axis=0).tolist(), strict=True)),
         "pictures": {
             "readable": len(sizes),
             "unreadable": len(split.problems),
@@ -51,11 +45,8 @@ def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, An
 
 
 def cooccurrence(contents: Mapping[str, Contents]) -> list[list[int]]:
-    """Count, for every two classes, the training rows that show both; the diagonal holds the positives.
-
-    Empty where nothing could be read.
-    """
+    """Count, for every two classes, the training rows that show both; empty where nothing could be read."""
     if not contents:
         return []
     positive = (contents["train"].labels == 1).astype(np.float64)  # whole numbers, by the fast routine
-    return [[int(value) for value in row] for row in positive.T @ positive]
+    return (positive.T @ positive).astype(int).tolist()  # type: ignore[no-any-return]  # numpy says Any

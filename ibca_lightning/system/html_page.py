@@ -22,7 +22,6 @@ import ibca_lightning
 from ibca_lightning.system.errors import InputError
 
 _PACKAGE = Path(ibca_lightning.__file__).parent
-_GENERATOR = Markup('<meta name="generator" content="{}">')
 
 
 def document(template: str, generator: str, styles: Sequence[str] = (), **values: Any) -> str:
@@ -37,14 +36,10 @@ def document(template: str, generator: str, styles: Sequence[str] = (), **values
     Returns:
         The whole file.
     """
-    style = "".join(map(_text, ("system/pages/page.css", *styles)))
-    script = _text("system/pages/page.js")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    own = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
-    return str(render(template, generator=_GENERATOR.format(generator), **own, **values))
+    style = "".join((_PACKAGE / file).read_text(encoding="utf-8") for file in ("system/pages/page.css", *styles))
+    script = (_PACKAGE / "system/pages/page.js").read_text(encoding="utf-8")
+    own = {"style": Markup(style), "script": Markup(script), "hashes": (_hash(style), _hash(script))}
+    return str(render(template, generator=generator, **own, **values))
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -60,27 +55,23 @@ def _environment() -> Environment:
     )  # fmt: skip
 
 
-def _text(file: str) -> str:
-    return (_PACKAGE / file).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+def _hash(text: str) -> Markup:
+    return Markup(f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}")
 
 
 def refuse_other(path: Path, generator: str) -> None:
-    """Refuse to write over what is no earlier page of the same command.
+    """Refuse to write over what is no earlier file of the same command, which begins with its name in quotes.
 
     Raises:
         InputError: Where there is such a file.
     """
-    if path.exists() and not (path.is_file() and _GENERATOR.format(generator) in _beginning(path)):
-        raise InputError(f"a file of {generator} at {path}, to be replaced", "another", "give another --output")
-
-
-def _beginning(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(2000)
+    beginning = ""
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            beginning = file.read(2000)
+    if path.exists() and f'"{generator}"' not in beginning:
+        what = f"a file of {generator.replace('_', ' ')} at {path}, to be replaced"
+        raise InputError(what, "another", "give another --output")
 
 
 def jpeg(pixels: np.ndarray, side: int) -> str:
