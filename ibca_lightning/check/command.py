@@ -50,15 +50,16 @@ def check(arguments: list[str]) -> int:
     card, html = folder / "check.json", folder / "check.html"
     for file in (card, html):
         refuse_other(file, GENERATOR)
-    stopped, classes, contents = None, [], {}
+    stopped, classes = None, []
+    contents: dict[str, Contents] = {}
     try:
         contents, findings = _judged(data, options.num_workers, rename or str)
         classes = data.class_names
     except InputError as error:  # tables that cannot be read: that is then the whole report
         stopped, findings = error, unread(error)
         if rename is not None:  # what is wrong may name pictures and patients: the terminal alone says it
-            hidden = {"what": "tables that cannot be read", "fix": "see what the command printed"}
-            findings = [replace(each, **hidden) for each in findings[:1]]
+            what, fix = "tables that cannot be read", "see what the command printed"
+            findings = [replace(each, what=what, fix=fix) for each in findings[:1]]
     errors = Counter(finding.kind for finding in findings if finding.level == "error")
     result = {
         GENERATOR: 1,

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ibca_lightning.check.content import Contents
 from ibca_lightning.data.tables.table import decode
@@ -173,7 +173,7 @@ def _masks(
                 yield from _counted(split, "mask", (split.lesions >= 0) & wrong, what, fix)
 
 
-def _counted(split: Contents, kind: str, where: NDArray[np.bool_], what: str, fix: str) -> Iterator[Finding]:
+def _counted(split: Contents, kind: str, where: ArrayLike, what: str, fix: str) -> Iterator[Finding]:
     """A warning with the number of rows that are so, and the first of them; none where there is none."""
     rows = np.flatnonzero(where)
     if len(rows):

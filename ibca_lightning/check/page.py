@@ -7,6 +7,7 @@ import numpy as np
 
 from ibca_lightning.check.card import class_rows, pairs, picture_lines, split_rows
 from ibca_lightning.check.content import Contents
+from ibca_lightning.data.pictures.drawing import fitted
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import document, jpeg
 
@@ -33,6 +34,6 @@ def _examples(train: Contents, at: int) -> Iterator[tuple[str, str]]:
     positives = np.flatnonzero((train.labels[:, at] == 1) & train.has_pictures)
     for row in positives[np.linspace(0, len(positives) - 1, min(_EACH, len(positives))).astype(int)].tolist():
         try:
-            yield train.where(row), jpeg(train.picture(row, _SIDE), _SIDE)
+            yield train.where(row), jpeg(fitted(train.picture(row, _SIDE), _SIDE))
         except InputError:  # it was there a minute ago
             continue

@@ -12,10 +12,9 @@ import statistics
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -33,56 +32,42 @@ _COLUMNS = 8  # of a table on the terminal; the files have all
 _WANTED = ("mAP", "AUROC", "CF1", "OF1", "ECE", "attention_gain")  # first of them
 
 
-@dataclass(frozen=True)
-class Row:
-    """One test set of one run.
+class Row(NamedTuple):
+    """One test set of one run: its figures and their intervals by name, `AP/<class>` where it was asked for, too.
 
-    Attributes:
-        run: The run folder.
-        test_set: `test`, or the name of one of several.
-        method: What the run's configuration says without its seeds; equal for runs that differ in these alone.
-        figures: `metrics` of the JSON, and `AP/<class>` where it was asked for.
-        intervals: `intervals` of the JSON, by the same names.
-        seed: `seed_everything` of the configuration; None where there is none.
+    `method` is what the run's configuration says without its seeds: equal for runs that differ in these alone.
     """
 
-    run: str
+    run: Path
     test_set: str
     method: str
+    seed: int | None
     figures: dict[str, float | None]
     intervals: dict[str, list[float] | None]
-    seed: int | None = None
 
 
 def compare(arguments: list[str]) -> int:
-    """Print the table, and write it with `--output`.
-
-    Args:
-        arguments: Options behind `ibca compare`.
-
-    Returns:
-        0; every failure is an exception.
-    """
+    """Print the table, and write it with `--output`; the options stand behind `ibca compare`."""
     options = _parse(arguments)
     runs = [run for folder in options.runs for run in _runs_below(Path(folder))]
-    rows = [row for run in runs for row in read_run(run, per_class=options.per_class)]
+    rows = [row for run in runs for row in read_run(run, options.per_class)]
     by_run = table_rows(rows, options.figures)  # refuses unknown figures before anything is computed
     files = {"compare.csv": list(table(rows))}
     by_method: list[tuple[list[list[str]], str]] = []
     if options.reference or options.without or options.cost or options.per_class:
         by_method, files["methods.csv"] = _methods(rows, options)
+    where = "compare.md, which --output DIR writes"
     if options.output:
         folder = Path(options.output)
+        where = str(folder / "compare.md")
         parts = [methods.markdown(own) + (f"\n{said}" if said else "") for own, said in by_method]
         text = "\n".join([*parts, methods.markdown(by_run, names=2)])
         write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
         for name, lines in files.items():
             write_whole(folder / name, partial(write_csv, rows=lines))
-    where = f"{Path(options.output) / 'compare.md'}" if options.output else "compare.md, which --output DIR writes"
     start = os.path.commonpath([os.path.dirname(os.path.abspath(run)) for run in runs])
     short = [[os.path.relpath(name, start) if name in map(str, runs) else name, *cells] for name, *cells in by_run]
-    shown = [_shown(own, options, where) + said for own, said in [*by_method, (short, "")]]
-    write_out("\n".join(shown))
+    write_out("\n".join(_shown(own, options, where) + said for own, said in [*by_method, (short, "")]))
     return 0
 
 
@@ -104,41 +89,32 @@ def _runs_below(folder: Path) -> list[Path]:
     return tested or [folder]
 
 
-def _methods(
-    rows: list[Row], options: Namespace
-) -> tuple[list[tuple[list[list[str]], str]], list[list[Any]]]:  # fmt: skip
+def _methods(rows: list[Row], options: Namespace) -> tuple[list[tuple[list[list[str]], str]], list[list[Any]]]:
     """One table a test set, methods as rows, with what is to be said of it; and the rows of the CSV."""
-    all_methods: list[methods.Method] = []
+    by_set: dict[str, list[methods.Method]] = {}
     for (_, test_set), group in _groups(rows).items():
-        runs = [Path(row.run) for row in group]
+        runs, seeds = [row.run for row in group], [row.seed for row in group]
         figures = {name: [row.figures.get(name) for row in group] for row in group for name in row.figures}
-        seeds = [row.seed for row in group]
-        all_methods.append(methods.Method(methods.method_name(runs, seeds), test_set, runs, seeds, figures))
+        method = methods.Method(methods.method_name(runs, seeds), test_set, runs, seeds, figures)
+        by_set.setdefault(test_set, []).append(method)
+    every = [method for own in by_set.values() for method in own]
     if options.cost:
-        methods.add_costs(all_methods)
-    methods.add_drops(all_methods)
+        methods.add_costs(every)
+    methods.add_drops(every)
     tables = []
-    for test_set in dict.fromkeys(method.test_set for method in all_methods):
-        own = [method for method in all_methods if method.test_set == test_set]
+    for own in by_set.values():
         groups = methods.add_samples(own, options.reference, options.without or [], per_class=options.per_class)
         tables.append((methods.table_rows(own, options.figures, options.differences), methods.note(own, groups)))
-    return tables, list(methods.table(all_methods))
+    return tables, list(methods.table(every))
 
 
-def read_run(run: Path, *, per_class: bool = False) -> list[Row]:
+def read_run(run: Path, per_class: bool) -> list[Row]:
     """The test sets of one run.
-
-    Args:
-        run: A run folder.
-        per_class: Whether to add the AP of each class.
-
-    Returns:
-        One row a test set.
 
     Raises:
         InputError: When it was not tested, or a file cannot be read.
     """
-    rows = []
+    rows, (method, seed) = [], method_and_seed(run)
     faithful = read_figures(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
     for test_set, file in figure_files(run).items():
         content = read_figures(file, "test")
@@ -149,19 +125,14 @@ def read_run(run: Path, *, per_class: bool = False) -> list[Row]:
         if faithful.get("test_set") == test_set:
             for name in (n for n in _FAITHFULNESS if n in faithful["metrics"]):
                 figures[name], intervals[name] = faithful["metrics"][name], faithful.get("intervals", {}).get(name)
-        rows.append(Row(str(run), test_set, _method(run), figures, intervals, _seed(run)))
+        rows.append(Row(run, test_set, method, seed, figures, intervals))
     return rows
 
 
 def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str]]:
     """A table for people: each run with its intervals, and behind the seeds of one method their mean and deviation.
 
-    Args:
-        rows: From `read_run`.
-        names: Figures to show; None shows all.
-
-    Returns:
-        Its rows, the header first.
+    `names` are the figures to show; None shows all.
 
     Raises:
         InputError: When no run has a figure of that name.
@@ -177,7 +148,7 @@ def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str
     for (_, test_set), group in _groups(rows).items():
         for row in group:
             cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
-            lines.append([row.run, test_set, *cells])
+            lines.append([str(row.run), test_set, *cells])
         if len(group) > 1:
             cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
             lines.append([f"**mean ± sd of these {len(group)} seeds**", test_set, *cells])
@@ -192,7 +163,7 @@ def table(rows: list[Row]) -> Iterator[list[Any]]:
         cells: list[Any] = []
         for name in names:
             cells += [row.figures.get(name), *(row.intervals.get(name) or (None, None))]
-        yield [row.run, row.test_set, *cells]
+        yield [str(row.run), row.test_set, *cells]
 
 
 def _groups(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -202,31 +173,20 @@ def _groups(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
     return groups
 
 
-def _method(run: Path) -> str:
-    config = _config(run)
-    if config is None:
-        return str(run)  # tested into a folder of its own: it stands alone
-    settings = {key: value for key, value in config.items() if key != "seed_everything"}
-    data = settings.get("data")
-    if isinstance(data, dict) and isinstance(data.get("init_args"), dict):
-        # Another draw of the split is another repetition, as another seed is. Differences are refused all the same
-        # where the test pictures are not the same.
-        kept = {key: value for key, value in data["init_args"].items() if key != "split_seed"}
-        settings["data"] = {**data, "init_args": kept}
-    return json.dumps(settings, sort_keys=True)
-
-
-def _seed(run: Path) -> int | None:
-    seed = (_config(run) or {}).get("seed_everything")
-    return seed if isinstance(seed, int) else None
-
-
-def _config(run: Path) -> dict[str, Any] | None:
+def method_and_seed(run: Path) -> tuple[str, int | None]:
+    """What a run's configuration says without its seeds, as text; and its `seed_everything`, None where it has none."""
     try:
         config = load((run / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return config if isinstance(config, dict) else None
+        config = None
+    if not isinstance(config, dict):
+        return str(run), None  # tested into a folder of its own: it stands alone
+    seed, data = config.pop("seed_everything", None), config.get("data")
+    if isinstance(data, dict) and isinstance(data.get("init_args"), dict):
+        # Another draw of the split is another repetition, as another seed is. Differences are refused all the same
+        # where the test pictures are not the same.
+        data["init_args"].pop("split_seed", None)
+    return json.dumps(config, sort_keys=True), seed if isinstance(seed, int) else None
 
 
 def _with_interval(value: float | None, interval: list[float] | None) -> str:

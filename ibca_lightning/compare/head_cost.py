@@ -1,7 +1,9 @@
 """Parameters of a run's head, and the CPU time it takes for one picture."""
 
 import statistics
+import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,34 +15,32 @@ from ibca_lightning.model.checkpoint import ModelSpec, build_head, read_checkpoi
 _BATCH, _REPEATS = 16, 25
 
 
-def head_cost(run: Path, shapes: dict[str, tuple[int, int, int]]) -> tuple[int, float]:
-    """Measure the head of a run alone, in evaluation, on random maps of the run's shape and one thread.
-
-    Args:
-        run: A run folder with `checkpoints/best.ckpt`.
-        shapes: (C, H, W) of the maps of each backbone seen so far; added to.
+def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
+    """Measure the heads of runs alone, in evaluation, on random maps of the run's shape and one thread.
 
     Returns:
-        Its parameters, and CPU milliseconds a picture (median of some batches of 16).
+        For each run the parameters, and CPU milliseconds a picture (median of some batches of 16).
 
     Raises:
-        InputError: There is no such checkpoint, or its classes cannot be built.
+        InputError: A run has no `checkpoints/best.ckpt`, or its classes cannot be built.
     """
-    path = run / "checkpoints" / "best.ckpt"
-    spec = ModelSpec.from_checkpoint(read_checkpoint(path), path)
-    key = f"{spec.backbone} {spec.feature_stride} {spec.image_size}"
+    shapes: dict[str, tuple[int, int, int]] = {}  # of the maps of each backbone
+    costs = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        if key not in shapes:
-            shapes[key] = _shape(spec)
-        channels, height, width = shapes[key]
-        head = build_head(spec.head, channels, len(spec.class_names))
-        head.set_progress(1.0)
-        maps = torch.rand(_BATCH, channels, height, width, generator=torch.Generator().manual_seed(0))
-        return sum(p.numel() for p in head.parameters()), _milliseconds(head.eval(), maps)
+        for run in dict.fromkeys(runs):
+            sys.stderr.write(f"measuring the head of {run.name}\n")
+            path = run / "checkpoints" / "best.ckpt"
+            spec = ModelSpec.from_checkpoint(read_checkpoint(path), path)
+            key = f"{spec.backbone} {spec.feature_stride} {spec.image_size}"
+            shape = shapes[key] = shapes.get(key) or _shape(spec)
+            head = build_head(spec.head, shape[0], len(spec.class_names)).eval()
+            head.set_progress(1.0)
+            costs[run] = sum(p.numel() for p in head.parameters()), _milliseconds(head, shape)
     finally:
         torch.set_num_threads(threads)
+    return costs
 
 
 @torch.inference_mode()
@@ -53,7 +53,8 @@ def _shape(spec: ModelSpec) -> tuple[int, int, int]:
 
 
 @torch.inference_mode()
-def _milliseconds(head: Head, maps: torch.Tensor) -> float:
+def _milliseconds(head: Head, shape: tuple[int, int, int]) -> float:
+    maps = torch.rand(_BATCH, *shape, generator=torch.Generator().manual_seed(0))
     times = []
     for _ in range(_REPEATS + 2):
         start = time.process_time()

@@ -7,11 +7,12 @@ the mean over the seeds drawn.
 
 import re
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ibca_lightning.run.tested_figures import CLASS_AP
 from ibca_lightning.system.errors import InputError
@@ -22,15 +23,8 @@ DIFFERENCE, COSTS = ": difference [95 %]", ("head parameters", "head ms/picture"
 _LESS_IS_BETTER = ("spurious_energy", "noise_energy", "other_energy", "deletion", "ECE", "class_ECE", DROP)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Of one figure, to another method.
-
-    Attributes:
-        reference: Name of the other method.
-        value: Difference of the means over seeds.
-        interval: [low, high]; None where it is undefined in every resample.
-    """
+class Difference(NamedTuple):
+    """Of the means over seeds of one figure, to another method; no interval where it is undefined in every resample."""
 
     reference: str
     value: float
@@ -39,17 +33,9 @@ class Difference:
 
 @dataclass
 class Method:
-    """One method on one test set.
+    """One method on one test set: a run, a seed where it is known, and a value of each figure, for each training.
 
-    Attributes:
-        name: For people.
-        test_set: `test`, or the name of one of several.
-        runs: A run folder a seed.
-        seeds: The seed of each run; None where it is not known.
-        figures: By name, a value a seed; None where it is undefined.
-        differences: By figure, to the reference in that figure.
-        parameters: Of the head.
-        milliseconds: Of CPU time that the head takes for a picture.
+    `differences` are by figure, to the reference in that figure; `cost` the head's parameters and CPU milliseconds.
     """
 
     name: str
@@ -58,18 +44,20 @@ class Method:
     seeds: list[int | None]
     figures: dict[str, list[float | None]]
     differences: dict[str, Difference] = field(default_factory=dict)
-    parameters: int | None = None
-    milliseconds: float | None = None
+    cost: tuple[int, float] | None = None
 
     def mean(self, figure: str) -> float | None:
         """Over the seeds in which the figure is defined; None where there is none."""
-        known = [value for value in self.figures.get(figure, []) if value is not None]
+        known = self._known(figure)
         return statistics.fmean(known) if known else None
 
     def deviation(self, figure: str) -> float | None:
         """Standard deviation over seeds (n - 1); None with fewer than two."""
-        known = [value for value in self.figures.get(figure, []) if value is not None]
+        known = self._known(figure)
         return statistics.stdev(known) if len(known) > 1 else None
+
+    def _known(self, figure: str) -> list[float]:
+        return [value for value in self.figures.get(figure, []) if value is not None]
 
 
 def add_drops(methods: Sequence[Method]) -> None:
@@ -102,72 +90,60 @@ def add_samples(
     """
     from ibca_lightning.metrics.intervals import resampled_figures
     from ibca_lightning.metrics.multilabel import figures
-    from ibca_lightning.run.tested_samples import Tested, read_tested
+    from ibca_lightning.run.tested_samples import read_tested
 
-    first: tuple[Path, Tested] | None = None
+    left_out = "mAP\\" + ",".join(without)
+    first: Any = None
     drawn: dict[str, list[Mapping[str, Any]]] = {}
     for method in methods:
         for run in method.runs:
             tested = read_tested(run, method.test_set)
-            first = first or (run, tested)
-            _require_same(first[1], tested, first[0], run)
+            first = first or tested
+            for what in ("class_names", "ids", "groups", "labels"):
+                if not np.array_equal(getattr(first, what), getattr(tested, what)):
+                    same = f"the same {what.replace('_', ' ')} in the tests of {methods[0].runs[0]} and {run}"
+                    raise InputError(same, "others", "test both on one set")
             part = tested.without(without) if without else None
             if part is not None:
                 value = figures(part.probabilities, part.labels, part.class_names)["metrics"]["mAP"]
-                method.figures.setdefault(_left_out(without), []).append(value)
+                method.figures.setdefault(left_out, []).append(value)
             if reference is None:
                 continue
-            class_figures = [CLASS_AP + name for name in tested.class_names] if per_class else None
             values = resampled_figures(
                 tested.probabilities, tested.labels, tested.groups, RESAMPLES, pairs=tested.pairs or None,
-                class_figures=class_figures,
+                class_figures=[CLASS_AP + name for name in tested.class_names] if per_class else None,
             )  # fmt: skip
             if part is not None:
                 again = resampled_figures(part.probabilities, part.labels, part.groups, RESAMPLES)
-                values[_left_out(without)] = again["mAP"]
+                values[left_out] = again["mAP"]
             drawn.setdefault(method.name, []).append(values)
     if reference is not None:
         _refuse_unknown(methods, reference)
         for method in methods:
             _add_differences(method, methods, reference, drawn)
-    return len(set(first[1].groups)) if first else 0
+    return len(set(first.groups))
 
 
 def add_costs(methods: Sequence[Method]) -> None:
-    """Add the parameters and the CPU time of the heads, once for equal runs on several test sets.
+    """Add the parameters and the CPU time of the heads, once for equal runs on several test sets."""
+    from ibca_lightning.compare.head_cost import head_costs
 
-    Raises:
-        InputError: A run has no checkpoint.
-    """
-    from ibca_lightning.compare.head_cost import head_cost
-
-    shapes: dict[str, tuple[int, int, int]] = {}
-    known: dict[Path, tuple[int, float]] = {}
+    costs = head_costs(method.runs[0] for method in methods)
     for method in methods:
-        run = method.runs[0]
-        if run not in known:
-            sys.stderr.write(f"measuring the head of {method.name}\n")
-            known[run] = head_cost(run, shapes)
-        method.parameters, method.milliseconds = known[run]
+        method.cost = costs[method.runs[0]]
 
 
-def table_rows(
-    methods: Sequence[Method], shown: Sequence[str] | None, compared: Sequence[str]
-) -> list[list[str]]:  # fmt: skip
+def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared: Sequence[str]) -> list[list[str]]:
     """The table of one test set for people, its header first; the best mean of each figure is bold.
 
-    Args:
-        methods: On that set.
-        shown: Figures; None shows all.
-        compared: Figures whose differences are shown.
+    It has the figures `shown`, all where that is None, and the differences of those `compared`.
     """
     known = list(dict.fromkeys(name for method in methods for name in method.figures))
     # What was computed because it was asked for, or because there are several sets, is not in any run's figures.
     names = [n for n in known if shown is None or n in shown or n == DROP or n.startswith("mAP\\")]
     compared = [name for name in compared if any(name in method.differences for method in methods)]
-    cost = any(method.parameters is not None for method in methods)
     differences = [f"{name}{DIFFERENCE}" for name in compared]
-    rows = [[methods[0].test_set, "seeds", *names, *differences, *(COSTS if cost else ())]]
+    rows = [[methods[0].test_set, "seeds", *names, *differences, *(COSTS if methods[0].cost else ())]]
     best = {name: _best(methods, name) for name in names}
     for method in methods:
         cells = [method.name, str(len(method.runs))]
@@ -175,9 +151,18 @@ def table_rows(
             mean, deviation = method.mean(name), method.deviation(name)
             text = "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
             cells.append(f"**{text}**" if mean is not None and mean == best[name] and len(methods) > 1 else text)
-        cells += [_difference(method, name) for name in compared]
-        rows.append([*cells, *((f"{method.parameters:,}", f"{method.milliseconds:.3f}") if cost else ())])
+        cells += [_difference(method.differences.get(name)) for name in compared]
+        if method.cost:
+            cells += [f"{method.cost[0]:,}", f"{method.cost[1]:.3f}"]
+        rows.append(cells)
     return rows
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return "-"
+    ends = f" [{found.interval[0]:+.4f}, {found.interval[1]:+.4f}]" if found.interval else ""
+    return f"{found.value:+.4f}{ends} to {found.reference}"
 
 
 def note(methods: Sequence[Method], groups: int) -> str:
@@ -193,7 +178,9 @@ def note(methods: Sequence[Method], groups: int) -> str:
 
 def markdown(rows: Sequence[Sequence[str]], names: int = 1) -> str:
     """A Markdown table: the header first, of each row the first `names` cells to the left."""
-    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    # Folders and classes may be called anything.
+    cells = [[" ".join(cell.split()).replace("|", r"\|") for cell in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
     lines.insert(1, "|---" * names + "|" + "---:|" * (len(rows[0]) - names))
     return "\n".join(lines) + "\n"
 
@@ -210,31 +197,20 @@ def table(methods: Sequence[Method]) -> Iterator[list[Any]]:
         *(f"{name}{part}" for name in names for part in parts), *(f"{name}_reference" for name in names),
     ]  # fmt: skip
     for method in methods:
-        references = {name: difference.reference for name, difference in method.differences.items()}
-        cells: list[Any] = [
-            method.name, method.test_set, len(method.runs), references.get("mAP"), method.parameters,
-            method.milliseconds,
-        ]  # fmt: skip
+        found = method.differences
+        references = [found[name].reference if name in found else None for name in names]
+        of_map = found["mAP"].reference if "mAP" in found else None
+        cells: list[Any] = [method.name, method.test_set, len(method.runs), of_map, *(method.cost or (None, None))]
         for name in names:
-            found = method.differences.get(name)
-            ends = (found.interval if found else None) or (None, None)
-            cells += [method.mean(name), method.deviation(name), found.value if found else None, *ends]
-        yield [*cells, *(references.get(name) for name in names)]
-
-
-def _cell(text: str) -> str:
-    """A name as it may stand in a cell of a Markdown table: folders and classes may be called anything."""
-    return " ".join(text.split()).replace("|", r"\|")
+            _, value, interval = found.get(name, (None, None, None))
+            cells += [method.mean(name), method.deviation(name), value, *(interval or (None, None))]
+        yield [*cells, *references]
 
 
 def method_name(runs: Sequence[Path], seeds: Sequence[int | None]) -> str:
     """What to call the runs of one method: the first one's folder, without its seed."""
     name = runs[0].resolve().name
     return re.sub(rf"[-_]{seeds[0]}$", "", name) if seeds[0] is not None else name
-
-
-def _left_out(classes: Sequence[str]) -> str:
-    return "mAP\\" + ",".join(classes)
 
 
 def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
@@ -268,28 +244,8 @@ def _reference(method: Method, methods: Sequence[Method], reference: str, figure
     return next((other for other in others if best is not None and other.mean(figure) == best), None)
 
 
-def _require_same(first: Any, other: Any, one: Path, two: Path) -> None:
-    for what in ("class_names", "ids", "groups"):
-        if getattr(first, what) != getattr(other, what):
-            _differ(what.replace("_", " "), one, two)
-    if not bool((first.labels == other.labels).all()):
-        _differ("labels", one, two)
-
-
-def _differ(what: str, one: Path, two: Path) -> NoReturn:
-    raise InputError(f"the same {what} in the tests of {one} and {two}", "others", "test both on one set")
-
-
 def _best(methods: Sequence[Method], name: str) -> float | None:
     means = [mean for method in methods if (mean := method.mean(name)) is not None]
     # A class may end like a figure, but its AP is better the higher it is.
     choose = min if name.endswith(_LESS_IS_BETTER) and not name.startswith(CLASS_AP) else max
     return choose(means, default=None)
-
-
-def _difference(method: Method, name: str) -> str:
-    if name not in method.differences:
-        return "-"
-    found = method.differences[name]
-    ends = f" [{found.interval[0]:+.4f}, {found.interval[1]:+.4f}]" if found.interval else ""
-    return f"{found.value:+.4f}{ends} to {found.reference}"

@@ -2,7 +2,9 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +16,14 @@ from ibca_lightning.use.model_options import add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.report.page import Gallery
-    from ibca_lightning.report.pictures import Source
-    from ibca_lightning.report.run import Run
-    from ibca_lightning.use.predictor import Predictor
+    from ibca_lightning.report.pictures import Exhibit
+    from ibca_lightning.report.run import Run, TestSet
 
 _EXACT = 0.01  # by which probabilities may differ from the tested ones without a word
 
 
 def report(arguments: list[str]) -> int:
-    """Write the page.
-
-    Args:
-        arguments: Options behind `ibca report`.
-
-    Returns:
-        0; every failure is an exception.
-    """
+    """Write the page; the options stand behind `ibca report`."""
     options = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.report.page import GENERATOR, page
@@ -40,8 +34,8 @@ def report(arguments: list[str]) -> int:
     run = read_run(Path(options.run))
     output = Path(options.output or run.folder / "report.html")
     refuse_other(output, GENERATOR)
-    gallery = _gallery(run, options)
-    text = page(run, gallery.renamed(rename) if rename else gallery)
+    gallery = _gallery(run, options, rename or str)
+    text = page(run, gallery)
     write_whole(output, lambda file: file.write_text(text, encoding="utf-8"))
     for note in gallery.notes:
         sys.stdout.write(f"note: {note}\n")
@@ -49,24 +43,20 @@ def report(arguments: list[str]) -> int:
     return 0
 
 
-def _gallery(run: "Run", options: Namespace) -> "Gallery":
+def _gallery(run: "Run", options: Namespace, rename: Callable[[str], str]) -> "Gallery":
     """Choose pictures, and draw them as far as that is wanted and possible."""
     from ibca_lightning.report.page import Gallery
-    from ibca_lightning.report.pictures import choose, draw, exhibit, of_the_run
+    from ibca_lightning.report.pictures import choose, of_the_run
 
-    gallery, missing, largest = Gallery(), 0, 0.0
-    predictor, sources = (None, {}) if options.no_images else _sources(run, options, gallery.notes)
+    gallery, drawn, missing, largest = Gallery(), 0, 0, 0.0
+    drawers = {} if options.no_images else _drawers(run, options, gallery.notes)
     for own in run.sets:
-        source = sources.get(own.name)
-        for rows, shown in zip(choose(own, options.pictures), (gallery.best, gallery.worst), strict=True):
-            exhibits = shown[own.name] = [exhibit(own, row) for row in rows]
-            if predictor is None or source is None:
-                continue
-            for at, row in enumerate(rows):
-                with suppress(InputError):  # one that cannot be read is counted below
-                    exhibits[at], difference = draw(predictor, source, own, row)
-                    largest = max(largest, difference)
-                missing += not exhibits[at].panels
+        best, worst = gallery.chosen[own.name] = choose(own, options.pictures, rename)
+        for exhibit in (*best, *worst) if own.name in drawers else ():
+            with suppress(InputError):  # one that cannot be read is counted below
+                largest = max(largest, drawers[own.name](own, exhibit))
+            drawn += bool(exhibit.panels)
+            missing += not exhibit.panels
     if missing:
         gallery.notes.append(f"not shown: {missing} pictures that are not among the data, or cannot be read")
     if largest > _EXACT:
@@ -76,19 +66,19 @@ def _gallery(run: "Run", options: Namespace) -> "Gallery":
         )
     if options.no_images:
         gallery.notes.append("not shown: pictures, because of --no_images")
-    elif not gallery.has_panels and options.hash_names:
+    elif not drawn and options.hash_names:
         gallery.notes.append("not shown: the pictures that fit and test drew, because their names may stand in them")
-    elif not gallery.has_panels:
+    elif not drawn:
         gallery.drawn = of_the_run(run)
     return gallery
 
 
-def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predictor | None, dict[str, Source]]":
-    """The model, and where the pictures of each test set come from; what there is not is noted.
+def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Callable[[TestSet, Exhibit], float]]":
+    """What draws the pictures of each test set: `draw` with the model and their source; what there is not is noted.
 
     What was asked for by an option must be there.
     """
-    from ibca_lightning.report.pictures import from_data, from_files
+    from ibca_lightning.report.pictures import draw, from_data, from_files
     from ibca_lightning.run.model_card import without_paths
     from ibca_lightning.run.tested_samples import ids_in_order
 
@@ -96,29 +86,26 @@ def _sources(run: "Run", options: Namespace, notes: list[str]) -> "tuple[Predict
         predictor = opened(str(options.ckpt_path or run.checkpoint), options.device)
         names = run.sets[0].tested.class_names
         if predictor.spec.class_names != names:
-            raise InputError(
-                f"a checkpoint of the classes {names}", predictor.spec.class_names, "give another --ckpt_path"
-            )
+            what = f"a checkpoint of the classes {names}"
+            raise InputError(what, predictor.spec.class_names, "give another --ckpt_path")
         if options.images:
-            return predictor, dict.fromkeys(
-                (own.name for own in run.sets), from_files(predictor, options.images, options.mask_dir)
-            )
-        sets = _test_sets(run)
+            source = from_files(predictor, options.images, options.mask_dir)
+            return {own.name: partial(draw, predictor, source) for own in run.sets}
+        return {
+            name: partial(draw, predictor, from_data(data, ids_in_order(run.folder, name)))
+            for name, data in _test_sets(run).items()
+        }
     except Exception as error:
         known = input_error_behind(error)
         if known is None or options.images or options.ckpt_path:
             raise
         sys.stderr.write(f"note: {' '.join(str(known).split())}\n")
-        # A message may name a picture, and the page must not where names are hashed.
-        said = without_paths([known.expected]), without_paths([str(known.got)])
-        reason = (
-            "the data or the checkpoint cannot be read" if options.hash_names else "expected {}, got {}".format(*said)
-        )
-        notes.append(
-            f"not shown: heat maps of the best and worst pictures: {reason}; --images DIR takes them from a folder"
-        )
-        return None, {}
-    return predictor, {name: from_data(data, ids_in_order(run.folder, name)) for name, data in sets.items()}
+        reason = "the data or the checkpoint cannot be read"
+        if not options.hash_names:  # the message may name a picture
+            reason = f"expected {without_paths([known.expected])}, got {without_paths([known.got])}"
+        why = "heat maps of the best and worst pictures"
+        notes.append(f"not shown: {why}: {reason}; --images DIR takes them from a folder")
+        return {}
 
 
 def _test_sets(run: "Run") -> dict[str, Any]:

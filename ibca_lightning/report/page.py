@@ -1,7 +1,7 @@
 """The page of `ibca report` (`report/page.html.j2`): what it shows beside the files, as plain data."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,86 +25,65 @@ class Gallery:
     """The pictures of a report.
 
     Attributes:
-        best: Of each test set, by name.
-        worst: Likewise.
+        chosen: Of each test set by name the best and the worst.
         drawn: Pictures that the run itself drew: name, and the picture as `html_page.jpeg` gives it.
         notes: What could not be shown, and why; and other things that a reader should know.
     """
 
-    best: dict[str, list[Exhibit]] = field(default_factory=dict)
-    worst: dict[str, list[Exhibit]] = field(default_factory=dict)
+    chosen: dict[str, tuple[list[Exhibit], list[Exhibit]]] = field(default_factory=dict)
     drawn: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def has_panels(self) -> bool:
-        """Whether any picture was drawn."""
-        shown = (own for part in (self.best, self.worst) for exhibits in part.values() for own in exhibits)
-        return any(own.panels for own in shown)
-
-    def renamed(self, rename: Callable[[str], str]) -> "Gallery":
-        """The same with other names of the pictures."""
-        best, worst = (
-            {name: [replace(own, name=rename(own.name)) for own in exhibits] for name, exhibits in part.items()}
-            for part in (self.best, self.worst)
-        )
-        return Gallery(best, worst, [(rename(name), data) for name, data in self.drawn], self.notes)
-
 
 def page(run: Run, gallery: Gallery) -> str:
-    """Write the page.
-
-    Args:
-        run: A tested run.
-        gallery: Its pictures.
-
-    Returns:
-        HTML.
-    """
+    """Write the page of a tested run and its pictures as HTML."""
     return document(
         "report/page.html.j2", GENERATOR, ["report/charts.css", "report/page.css"],
         run=run, gallery=gallery, title=_title(run), facts=_facts(run), sets=[_shown(own, gallery) for own in run.sets],
-        training_charts=training_charts(run), few=FEW, others=_OTHERS,
+        training_charts=training_charts(run.history), few=FEW, others=_OTHERS,
     )  # fmt: skip
 
 
 def _title(run: Run) -> str:
     model = run.facts.get("model") or {}
-    own = _section(run.settings, "model").get("init_args") or {}
-    head = model.get("head") or _class_name(own, "head") or "Model"
-    backbone = model.get("backbone") or own.get("backbone")
+    head = model.get("head") or _class_name(run.settings, "model", "init_args", "head") or "Model"
+    backbone = model.get("backbone") or _inside(run.settings, "model", "init_args", "backbone")
     return f"{head} on {backbone}" if backbone else head
 
 
 def _facts(run: Run) -> dict[str, Any]:
     model, test, fit = (run.facts.get(key) or {} for key in ("model", "test", "fit"))
-    data = (test.get("data") or fit.get("data") or {}).get("class") or _class_name(run.settings, "data")
-    sets = {name: own.get("rows") for part in (fit, test) for name, own in part.get("sets", {}).items()}
+    sets = {name: own for part in (fit, test) for name, own in part.get("sets", {}).items()}
+    rows = {name: own.get("rows") for name, own in sets.items()} or {own.name: len(own.tested.ids) for own in run.sets}
     groups = {name: own["groups"] for name, own in test.get("sets", {}).items() if own.get("groups")}
-    classes = run.sets[0].tested.class_names
-    image_size = model.get("image_size")
+    classes, image_size = run.sets[0].tested.class_names, model.get("image_size")
     return {
-        "data": data,
-        "pictures": ", ".join(f"{name} {rows}" for name, rows in sets.items())
-        or ", ".join(f"{own.name} {len(own.tested.ids)}" for own in run.sets),
-        "groups": ", ".join(f"{name} {number}" for name, number in groups.items()),
+        "data": (test.get("data") or fit.get("data") or {}).get("class") or _class_name(run.settings, "data"),
+        "pictures": _joined(rows),
+        "groups": _joined(groups),
         "classes": f"{len(classes)}: {', '.join(classes)}",
         "input": f"{image_size} x {image_size} pixels" if image_size else "",
         "thresholds": model.get("threshold_rule"),
         "calibration": run.sets[0].figures.get("calibration", {}).get("kind"),
         "checkpoint": test.get("checkpoint"),
         "tested": ", ".join(filter(None, (test.get("date"), test.get("device")))),
-        "versions": ", ".join(f"{package} {version}" for package, version in test.get("versions", {}).items()),
+        "versions": _joined(test.get("versions", {})),
     }
 
 
-def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = settings.get(name)
-    return section if isinstance(section, dict) else {}
+def _joined(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _class_name(settings: Mapping[str, Any], name: str) -> str:
-    return str(_section(settings, name).get("class_path", "")).rpartition(".")[2]
+def _inside(settings: Any, *keys: str) -> Any:
+    """What stands in settings at a place; None where there is no such place."""
+    for key in keys:
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
+
+
+def _class_name(settings: Any, *keys: str) -> str:
+    return str(_inside(settings, *keys, "class_path") or "").rpartition(".")[2]
 
 
 def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
@@ -128,8 +107,8 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
         "company": list(_company(own)),
         "ranking_charts": ranking_charts(own),
         "reliability_charts": reliability_charts(own),
-        "best": gallery.best.get(own.name, []),
-        "worst": gallery.worst.get(own.name, []),
+        "best": gallery.chosen[own.name][0],
+        "worst": gallery.chosen[own.name][1],
     }
 
 

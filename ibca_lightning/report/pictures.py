@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.data.pictures.drawing import full_scale, heat_map, share_on
+from ibca_lightning.data.pictures.drawing import fitted, full_scale, heat_map, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import mask_of, read_mask
 from ibca_lightning.data.pictures.reading import PictureFile
@@ -25,26 +25,20 @@ _PANELS = 5  # classes shown of one picture
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One picture of an exhibit.
-
-    Attributes:
-        uri: A JPEG, from `html_page.jpeg`.
-        title: Such as the class.
-        lines: Below it, as plain text.
-    """
+class Panel(NamedTuple):
+    """One picture of an exhibit: a JPEG from `html_page.jpeg`, such as the class above it, lines of text below."""
 
     uri: str
     title: str
     lines: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Exhibit:
     """One test picture.
 
     Attributes:
+        row: Of the test set.
         name: Its id, or a hash.
         loss: Mean binary cross-entropy over its known labels.
         present: Classes that are in it.
@@ -53,16 +47,16 @@ class Exhibit:
         panels: The picture and its heat maps; empty where it was not drawn.
     """
 
+    row: int
     name: str
     loss: float
     present: list[str]
     predicted: list[str]
     unknown: list[str]
-    panels: list[Panel]
+    panels: list[Panel] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """A picture as it is drawn and as the model sees it.
 
     Attributes:
@@ -83,65 +77,54 @@ class View:
 Source = Callable[[str], View | None]
 
 
-def choose(test_set: TestSet, count: int) -> tuple[list[int], list[int]]:
-    """Choose pictures by their loss.
+def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple[list[Exhibit], list[Exhibit]]:
+    """Choose pictures by their loss, without drawing them.
 
     Args:
         test_set: Of a run.
         count: How many at each end, at most; no picture stands in both.
+        rename: How they are to be called.
 
     Returns:
-        Rows with the least loss among the pictures that show a class (of all where none does), the best first; and rows
-        with the largest loss, the worst first.
+        Those with the least loss among the pictures that show a class (of all where none does), the best first; and
+        those with the largest loss, the worst first.
     """
     order = np.argsort(test_set.losses, kind="stable")
     order = order[~np.isnan(test_set.losses[order])]
     worst = order[::-1][: min(count, len(order))].tolist()
     shows = (test_set.labels == 1).any(axis=1)
     candidates = order[shows[order]] if shows[order].any() else order
-    return [row for row in candidates.tolist() if row not in worst][:count], worst
-
-
-def exhibit(test_set: TestSet, row: int) -> Exhibit:
-    """Describe one picture, without drawing it."""
+    best = [row for row in candidates.tolist() if row not in worst][:count]
     names = np.array(test_set.tested.class_names)
-    return Exhibit(
-        test_set.tested.ids[row],
-        float(test_set.losses[row]),
-        names[test_set.labels[row] == 1].tolist(),
-        names[test_set.decided[row] & (test_set.labels[row] >= 0)].tolist(),
-        names[test_set.decided[row] & (test_set.labels[row] < 0)].tolist(),
-        [],
-    )
+
+    def exhibit(row: int) -> Exhibit:
+        labels, decided = test_set.labels[row], test_set.decided[row]
+        classes = (names[where].tolist() for where in (labels == 1, decided & (labels >= 0), decided & (labels < 0)))
+        return Exhibit(row, rename(test_set.tested.ids[row]), float(test_set.losses[row]), *classes)
+
+    return [exhibit(row) for row in best], [exhibit(row) for row in worst]
 
 
-def draw(predictor: Predictor, source: Source, test_set: TestSet, row: int) -> tuple[Exhibit, float]:
-    """Draw one picture.
-
-    Args:
-        predictor: The model.
-        source: Finds a picture by its id.
-        test_set: Of a run.
-        row: Of the picture.
+def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhibit) -> float:
+    """Add its panels to an exhibit; none where the source does not have the picture.
 
     Returns:
-        The exhibit, without panels where the source does not have the picture; and by how much the probabilities of the
-        model differ from those that were tested, at most.
+        By how much the probabilities of the model differ from those that were tested, at most.
 
     Raises:
         InputError: When the picture or its mask cannot be read.
     """
-    described = exhibit(test_set, row)
+    row = exhibit.row
     view = source(test_set.tested.ids[row])
     if view is None:
-        return described, 0.0
+        return 0.0
     probabilities, maps = (part[0] for part in predictor.forward(view.image[None]))
     present, decided = test_set.labels[row] == 1, test_set.decided[row]
     shown = np.flatnonzero(present | decided)
     # The surest first, and those that are there before false alarms.
     order = sorted(shown.tolist(), key=lambda label: (not present[label], -test_set.scores[row, label]))
-    small = _panel_size(view.shown)
-    panels = [Panel(jpeg(small, _SIDE), "picture", [])]
+    small = fitted(view.shown, _SIDE, _SIDE)  # a small one is enlarged, so that the map over it is smooth
+    exhibit.panels.append(Panel(jpeg(small), "picture", []))
     for label in order[:_PANELS]:
         attention = maps[label].numpy()
         outline = view.lesions[label].numpy() if view.lesions is not None else None
@@ -153,10 +136,9 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, row: int) -> t
         lines.append(f"yellow: {full_scale(attention) * attention.size:.1f} x uniform; line: half of it")
         if view.masks is not None and bool(view.masks[label].any()):
             lines.append(f"{share_on(maps[label], view.masks[label]):.0%} on the lesion")
-        drawn = heat_map(small, attention, view.box, outline).astype(np.uint8)
-        panels.append(Panel(jpeg(drawn, _SIDE), test_set.tested.class_names[label], lines))
-    difference = np.abs(probabilities.double().numpy() - test_set.scores[row]).max()
-    return replace(described, panels=panels), float(difference)
+        drawn = heat_map(small, attention, view.box, outline)
+        exhibit.panels.append(Panel(jpeg(drawn), test_set.tested.class_names[label], lines))
+    return float(np.abs(probabilities.double().numpy() - test_set.scores[row]).max())
 
 
 def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Source:
@@ -175,21 +157,15 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
             return None
         file, mask = PictureFile(str(path)), mask_of(name, mask_dir)
         bits = read_mask(mask) if mask else None
-        seen, names = predictor.see(file, bits), predictor.spec.class_names
-        return View(
-            seen.image, file.pixels(_SIDE), seen.box, None if bits is None else lesions(bits, names), seen.masks
-        )
+        seen = predictor.see(file, bits)
+        planes = None if bits is None else lesions(bits, predictor.spec.class_names)
+        return View(seen.image, file.pixels(_SIDE), seen.box, planes, seen.masks)
 
     return find
 
 
 def from_data(dataset: Any, ids: list[str]) -> Source:
-    """Find pictures in a data set, as the model sees them.
-
-    Args:
-        dataset: Of items as a data module's.
-        ids: Of the tested pictures, in the order of the data set.
-    """
+    """Find pictures in a data set, as the model sees them; `ids`: of the tested ones, in the order of the data set."""
     table = getattr(dataset, "table", None)
     places: Mapping[str, int] = {name: at for at, name in enumerate(ids)}
     if table is not None:
@@ -213,14 +189,5 @@ def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, str]]:
     for file in files[:limit]:
         pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if pixels is not None:
-            found.append((file.stem, jpeg(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), 1200)))
+            found.append((file.stem, jpeg(fitted(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), 1200))))
     return found
-
-
-def _panel_size(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Brought to the size of a panel: small ones are enlarged, so that the map over them is smooth."""
-    height, width = pixels.shape[:2]
-    scale = _SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, size, interpolation=interpolation), np.uint8)

@@ -23,15 +23,9 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class TestSet:
-    """One test set of the run.
+    """One test set of the run: the content of its `test_metrics.json`, and sample by sample in the order of the ids."""
 
-    Attributes:
-        name: `test`, or the name of one of several.
-        figures: The content of its `test_metrics.json`.
-        tested: Sample by sample, in the order of the ids.
-    """
-
-    name: str
+    name: str  # `test`, or that of one of several
     figures: Mapping[str, Any]
     tested: Tested
 
@@ -92,10 +86,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run.
-
-    Args:
-        folder: A run folder.
+    """Read a run folder.
 
     Raises:
         InputError: When it is none, was not tested, or a file is not as `ibca` writes it.
@@ -119,8 +110,7 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
-    hidden = _without_paths(content)
-    return hidden if isinstance(hidden, dict) else {}
+    return _without_paths(content) if isinstance(content, dict) else {}
 
 
 def _without_paths(value: Any) -> Any:

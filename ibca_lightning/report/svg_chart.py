@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -12,41 +11,26 @@ from numpy.typing import NDArray
 from ibca_lightning.system.html_page import render
 
 COLOURS = 8  # classes c0 to c7 of the page
+Mark = tuple[float, float, float, bool]  # x, y, radius in pixels, hollow
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 44, 10, 10, 40
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a chart.
+class Line(NamedTuple):
+    """One line of a chart, and points to be marked on it: x and y (T,); NaN in y interrupts the line."""
 
-    Attributes:
-        name: For the legend, as plain text.
-        x: (T,).
-        y: (T,), NaN interrupts the line.
-        marks: Points (x, y, radius in pixels, hollow) to be marked on it.
-    """
-
-    name: str
+    name: str  # for the legend, as plain text
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    marks: Sequence[tuple[float, float, float, bool]] = field(default=())
+    marks: Sequence[Mark] = ()
 
 
 def chart(
-    lines: Sequence[Line],
-    x_label: str,
-    y_label: str,
-    title: str,
-    *,
-    x_range: tuple[float, float] = (0, 1),
-    y_range: tuple[float, float] = (0, 1),
-    guide: tuple[float, float, float, float] | None = None,
-    bars: Sequence[float] = (),
-    height: int = 320,
-    whole: bool = False,
-    caption: str = "",
-) -> Markup:
-    """Draw a chart with its legend.
+    lines: Sequence[Line], x_label: str, y_label: str, title: str, *,
+    x_range: tuple[float, float] = (0, 1), y_range: tuple[float, float] = (0, 1),
+    guide: tuple[float, float, float, float] | None = None, bars: Sequence[float] = (),
+    height: int = 320, whole: bool = False, caption: str = "",
+) -> Markup:  # fmt: skip
+    """Draw a chart with its legend, as an HTML figure.
 
     Args:
         lines: Coloured in order; from the ninth on colours come again, dashed.
@@ -57,12 +41,9 @@ def chart(
         y_range: Ends of the y axis.
         guide: A dotted line from (x, y) to (x, y).
         bars: Heights in [0, 1] of bars of equal width behind the lines.
-        whole: Whether x is a whole number, such as an epoch.
         height: In units of which the width has 400.
+        whole: Whether x is a whole number, such as an epoch.
         caption: Behind the title, as plain text.
-
-    Returns:
-        HTML: a figure.
     """
     right, bottom = _WIDTH - _RIGHT, height - _BOTTOM
 

@@ -32,9 +32,6 @@ def document(template: str, generator: str, styles: Sequence[str] = (), **values
         generator: Names the command in the head, by which it knows its own files.
         styles: CSS files of this package, beside those that every page has.
         values: For the template, which escapes them.
-
-    Returns:
-        The whole file.
     """
     style = "".join((_PACKAGE / file).read_text(encoding="utf-8") for file in ("system/pages/page.css", *styles))
     script = (_PACKAGE / "system/pages/page.js").read_text(encoding="utf-8")
@@ -74,20 +71,8 @@ def refuse_other(path: Path, generator: str) -> None:
         raise InputError(what, "another", "give another --output")
 
 
-def jpeg(pixels: np.ndarray, side: int) -> str:
-    """Make a small picture that lies in the page itself.
-
-    Args:
-        pixels: (h, w, 3) uint8 RGB.
-        side: Its longer side becomes this where it is longer, in pixels.
-
-    Returns:
-        A JPEG as a `data:` address.
-    """
-    height, width = pixels.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+def jpeg(pixels: np.ndarray) -> str:
+    """A picture, (h, w, 3) uint8 RGB, that lies in the page itself: a JPEG as a `data:` address."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
     assert done
     return f"data:image/jpeg;base64,{base64.b64encode(bytes(data)).decode()}"

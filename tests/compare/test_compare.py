@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.cli import main
-from ibca_lightning.compare.command import _method
+from ibca_lightning.compare.command import method_and_seed
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
 from ibca_lightning.metrics.localisation import summarise
@@ -58,19 +58,23 @@ def test_every_test_set_is_a_row_of_its_own(tmp_path):
     assert sets == ["same", "reversed"]  # the first of the run first, not of the alphabet
 
 
+def method(run):
+    return method_and_seed(run)[0]
+
+
 def test_another_draw_of_the_split_is_another_repetition_and_other_data_another_method(tmp_path):
     data = "seed_everything: {seed}\ndata: {{class_path: CSV, init_args: {{split_seed: {seed}, image_size: {size}}}}}\n"
     for name, seed, size in (("a", 0, 96), ("b", 1, 96), ("c", 0, 64)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(data.format(seed=seed, size=size))
-    assert _method(tmp_path / "a") == _method(tmp_path / "b") != _method(tmp_path / "c")
+    assert method(tmp_path / "a") == method(tmp_path / "b") != method(tmp_path / "c")
 
 
 def test_the_method_is_the_configuration_without_its_seed(tmp_path):
     fake(tmp_path / "a", 0, "A", 0.5)
     fake(tmp_path / "b", 7, "A", 0.5)
     fake(tmp_path / "c", 0, "B", 0.5)
-    assert _method(tmp_path / "a") == _method(tmp_path / "b") != _method(tmp_path / "c")
+    assert method(tmp_path / "a") == method(tmp_path / "b") != method(tmp_path / "c")
 
 
 # --- one row a method -------------------------------------------------------------------------------------------------
