@@ -6,7 +6,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,35 +53,20 @@ class Item(NamedTuple):
 
 @dataclass
 class Contents:
-    """The rows of one split and their pictures; a few bytes a row, whatever the size of the pictures.
+    """The N rows of one split and their pictures; a few bytes a row, whatever the size of the pictures."""
 
-    Attributes:
-        name: Of the split.
-        ids: (N,) bytes.
-        groups: (N,) bytes.
-        labels: (N, L) int8 in {0, 1, -1}.
-        source: Where the rows come from.
-        digests: (N, 16) uint8, all 0 where there is no picture.
-        sizes: (N, 2) int32, height and width; 0 where there is no picture.
-        blank: (N,) bool, whether all pixels are alike.
-        lesions: (N,) int16, the bits that a row's mask has anywhere; -1 where there is no mask.
-        modes: Number of pictures of each kind.
-        problems: Why a row cannot be used, by row.
-        rename: How names of pictures and groups are shown to people; as they are by default.
-    """
-
-    name: str
-    ids: NDArray[np.bytes_]
-    groups: NDArray[np.bytes_]
-    labels: NDArray[np.int8]
-    source: Table | Dataset[Any] = field(repr=False)
-    digests: NDArray[np.uint8]
-    sizes: NDArray[np.int32]
-    blank: NDArray[np.bool_]
-    lesions: NDArray[np.int16]
-    modes: dict[str, int]
-    problems: dict[int, str]
-    rename: Callable[[str], str] = str
+    name: str  # of the split
+    ids: NDArray[np.bytes_]  # (N,)
+    groups: NDArray[np.bytes_]  # (N,)
+    labels: NDArray[np.int8]  # (N, L) in {0, 1, -1}
+    source: Table | Dataset[Any]  # where the rows come from
+    digests: NDArray[np.uint8]  # (N, 16), all 0 where there is no picture
+    sizes: NDArray[np.int32]  # (N, 2), height and width; 0 where there is no picture
+    blank: NDArray[np.bool_]  # (N,) whether all pixels are alike
+    lesions: NDArray[np.int16]  # (N,) the bits that a row's mask has anywhere; -1 where there is no mask
+    modes: dict[str, int]  # number of pictures of each kind
+    problems: dict[int, str]  # why a row cannot be used, by row
+    rename: Callable[[str], str] = str  # how names of pictures and groups are shown to people
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -41,7 +41,7 @@ def find(
     image_size: int | None = None,
     mask_bits: Sequence[int | None] = (),
 ) -> list[Finding]:
-    """Judge a data set.
+    """Judge a data set: errors first, then warnings.
 
     Args:
         contents: The splits by name: `train`, `val` and test sets.
@@ -50,9 +50,6 @@ def find(
         overlap_is_meant: What groups begin with of which one in two splits is only worth a warning; "" for all.
         image_size: S of the model, to tell of pictures that are much smaller.
         mask_bits: For each class its bit in the masks; empty where there are no masks.
-
-    Returns:
-        Errors first, then warnings.
     """
     found = [
         *_unreadable(contents),
@@ -68,10 +65,8 @@ def find(
 
 def unread(error: InputError) -> list[Finding]:
     """Return what is wrong with tables that could not be read: the error, and what is wrong in the same way."""
-    return [
-        Finding("error", "tables", f"expected {each.expected}, got {each.got}", each.fix)
-        for each in (error, *error.further)
-    ]
+    alike = (error, *error.further)
+    return [Finding("error", "tables", f"expected {each.expected}, got {each.got}", each.fix) for each in alike]
 
 
 def copies(digests: NDArray[np.uint8]) -> list[NDArray[np.intp]]:

@@ -1,13 +1,12 @@
 """`ibca compare RUN RUN ...`: the test figures of several runs in one table, Markdown and CSV.
 
-Runs whose configurations differ in nothing but the seed (and `data.split_seed`) are one method: behind their rows is
-their mean and standard deviation (over seeds, n - 1). The figures and intervals are those of `test_metrics*.json`; only
-what is asked for by `--reference`, `--without` and `--cost` is computed. With one of them, or with `--per_class`, which
-adds the AP of each class as `AP/<class>`, a table with one row a method stands first.
+The figures and intervals are those of `test_metrics*.json`; only what is asked for by `--reference`, `--without` and
+`--cost` is computed. With one of them, or with `--per_class`, a table with one row a method stands first.
 """
 
 import json
 import os
+import re
 import statistics
 import sys
 from argparse import Namespace
@@ -29,6 +28,7 @@ from ibca_lightning.system.yaml_text import load
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 _COLUMNS = 8  # of a table on the terminal; the files have all
+_LONG = 20  # letters of a name that is too long to stand twice in a line
 _WANTED = ("mAP", "AUROC", "CF1", "OF1", "ECE", "attention_gain")  # first of them
 
 
@@ -75,8 +75,21 @@ def _shown(rows: list[list[str]], options: Namespace, where: str) -> str:
     """A table on the terminal: first what was asked for."""
     asked = [name for name in rows[0] if name.endswith(methods.DIFFERENCE) or name in methods.COSTS or "\\" in name]
     plain = [[cell.replace("**", "") for cell in row] for row in rows]
+    differences = any(name.endswith(methods.DIFFERENCE) for name in rows[0])
+    if differences and max(len(row[0]) for row in rows[1:]) > _LONG:
+        plain = _numbered(plain)
     wanted = ("set", "seeds", *asked, *(options.figures or ()), *_WANTED)
     return terminal_table(plain, where, wanted=wanted, most=_COLUMNS)
+
+
+def _numbered(rows: list[list[str]]) -> list[list[str]]:
+    """Methods of long names with numbers, by which differences refer to them: two such names fill a line."""
+    numbers = {row[0]: f"#{at}" for at, row in enumerate(rows[1:], 1)}
+
+    def short(cell: str) -> str:
+        return re.sub("to (.+)", lambda found: numbers[found[1]], cell, flags=re.S)
+
+    return [rows[0], *([f"{numbers[name]} {name}", *map(short, cells)] for name, *cells in rows[1:])]
 
 
 def _runs_below(folder: Path) -> list[Path]:

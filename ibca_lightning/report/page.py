@@ -22,16 +22,10 @@ _DECIDED = ("negatives", "precision", "recall", "F1", "specificity")  # in a tab
 
 @dataclass
 class Gallery:
-    """The pictures of a report.
+    """The pictures of a report, and what could not be shown and why."""
 
-    Attributes:
-        chosen: Of each test set by name the best and the worst.
-        drawn: Pictures that the run itself drew: name, and the picture as `html_page.jpeg` gives it.
-        notes: What could not be shown, and why; and other things that a reader should know.
-    """
-
-    chosen: dict[str, tuple[list[Exhibit], list[Exhibit]]] = field(default_factory=dict)
-    drawn: list[tuple[str, str]] = field(default_factory=list)
+    chosen: dict[str, tuple[list[Exhibit], list[Exhibit]]] = field(default_factory=dict)  # the best and worst by set
+    drawn: list[tuple[str, str]] = field(default_factory=list)  # by the run itself: name, and `html_page.jpeg` of it
     notes: list[str] = field(default_factory=list)
 
 

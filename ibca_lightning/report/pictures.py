@@ -35,43 +35,25 @@ class Panel(NamedTuple):
 
 @dataclass
 class Exhibit:
-    """One test picture.
+    """One test picture: which classes are in it, and which were predicted at the tuned thresholds."""
 
-    Attributes:
-        row: Of the test set.
-        name: Its id, or a hash.
-        loss: Mean binary cross-entropy over its known labels.
-        present: Classes that are in it.
-        predicted: Classes with a known label that were predicted at the tuned thresholds.
-        unknown: Predicted classes whose label is not known.
-        panels: The picture and its heat maps; empty where it was not drawn.
-    """
-
-    row: int
-    name: str
-    loss: float
+    row: int  # of the test set
+    name: str  # its id, or a hash
+    loss: float  # mean binary cross-entropy over its known labels
     present: list[str]
-    predicted: list[str]
-    unknown: list[str]
-    panels: list[Panel] = field(default_factory=list)
+    predicted: list[str]  # with a known label
+    unknown: list[str]  # predicted, too, but their label is not known
+    panels: list[Panel] = field(default_factory=list)  # the picture and its heat maps, if it was drawn
 
 
 class View(NamedTuple):
-    """A picture as it is drawn and as the model sees it.
+    """A picture as it is drawn and as the model sees it."""
 
-    Attributes:
-        image: (3, S, S) uint8, what the model sees.
-        shown: (h, w, 3) uint8 RGB.
-        box: Where the model's square lies on what is shown, in fractions.
-        lesions: (L, h', w') bool of the proportions of what is shown; None where none are known.
-        masks: (L, S, S) bool, the same on the square.
-    """
-
-    image: Tensor
-    shown: NDArray[np.uint8]
-    box: Box
-    lesions: Tensor | None = None
-    masks: Tensor | None = None
+    image: Tensor  # (3, S, S) uint8, what the model sees
+    shown: NDArray[np.uint8]  # (h, w, 3) RGB
+    box: Box  # where the model's square lies on what is shown, in fractions
+    lesions: Tensor | None = None  # (L, h', w') bool of the proportions of what is shown, where they are known
+    masks: Tensor | None = None  # (L, S, S) bool, the same on the square
 
 
 Source = Callable[[str], View | None]

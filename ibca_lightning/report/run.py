@@ -61,23 +61,14 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Run:
-    """A tested run.
-
-    Attributes:
-        folder: Of the run.
-        config: Its `config.yaml`, as text in which paths that lead elsewhere are `PATH`; blank where there is none.
-        settings: The same as plain data.
-        facts: Of its model card; empty where there is none.
-        sets: The test sets, at least one.
-        history: By figure of `metrics.csv` the epochs and the values.
-    """
+    """A tested run; what it does not have is empty."""
 
     folder: Path
-    config: str
-    settings: Mapping[str, Any]
-    facts: Mapping[str, Any]
-    sets: list[TestSet]
-    history: Mapping[str, Curve]
+    config: str  # `config.yaml`, as text in which paths that lead elsewhere are `PATH`
+    settings: Mapping[str, Any]  # the same as plain data
+    facts: Mapping[str, Any]  # of its model card
+    sets: list[TestSet]  # at least one
+    history: Mapping[str, Curve]  # by figure of `metrics.csv` the epochs and the values
 
     @property
     def checkpoint(self) -> Path:

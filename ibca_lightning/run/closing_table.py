@@ -23,7 +23,7 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
         evaluations: By name.
         run_dir: Where the files lie, for the last line; None where none were written.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     shown = list(evaluations.values())
     console.print("Figures at threshold 0.5, and at the thresholds chosen on the validation set (tuned)")
     names = [n for n in (*_HEADLINE, *_LOCALISATION) if any(n in e.figures["metrics"] for e in shown)]
@@ -47,7 +47,7 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
 
 def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir: str) -> None:
     """Print the last validation, the best one's score and how to test it."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if evaluation is not None:
         console.print(f"Last validation: mAP {_text(evaluation.figures['metrics']['mAP'])}")
         write_out(terminal_table(_class_rows(evaluation), "metrics.csv"))

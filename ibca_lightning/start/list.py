@@ -4,7 +4,6 @@ import itertools
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -16,27 +15,22 @@ from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
 
 _CLASS = re.compile(r'^class (\w+)\(.*:\n +"""(.+)$', re.M)
+_USES = {
+    "recipes": "ibca fit --config NAME --data.root DIR",
+    "heads": "--model.head NAME",
+    "losses": "--model.loss NAME",
+    "datasets": "--data NAME --data.root DIR",
+}
+_KEYS = {"heads": "model.head", "losses": "model.loss", "datasets": "data"}
 
 
 def list_names(arguments: list[str]) -> int:
-    """Print the names of one kind, or of every kind but the backbones.
-
-    Args:
-        arguments: Options behind `ibca list`.
-
-    Returns:
-        0; every failure is an exception.
+    """Print the names of one kind, or of every kind but the backbones; the options stand behind `ibca list`.
 
     Raises:
         InputError: There is no such kind, or no backbone of that pattern.
     """
-    kinds: Mapping[str, Callable[[], Mapping[str, str]]] = {
-        "recipes": _recipes,
-        "heads": lambda: _classes("model.head"),
-        "losses": lambda: _classes("model.loss"),
-        "datasets": lambda: _classes("data"),
-    }
-    known = [*kinds, "backbones"]
+    known = [*_USES, "backbones"]
     parser = OptionParser("ibca list", "ibca list [KIND]", "Names that other commands take, one line each.")
     parser.add_argument("kind", nargs="?", help=f"One of {', '.join(known)}; default: all but backbones.")
     parser.add_argument("pattern", nargs="?", help="Of backbones, such as 'resnet*' (default: those with weights).")
@@ -50,24 +44,12 @@ def list_names(arguments: list[str]) -> int:
         write_out("".join(f"{name}\n" for name in _backbones(options.pattern)))
         return 0
     width = shutil.get_terminal_size().columns - 20
-    for kind, named in kinds.items():
-        if options.kind in (None, kind):
-            title = f"{kind} ({_USES[kind]})\n" if options.kind is None else ""
-            rows = [(name, textwrap.shorten(what, width, placeholder=" ...")) for name, what in named().items()]
-            write_out(title + "".join(f"  {name:<17} {what}\n" for name, what in rows))
+    for kind in [options.kind] if options.kind else _USES:
+        title = "" if options.kind else f"{kind} ({_USES[kind]})\n"
+        named = _classes(_KEYS[kind]) if kind in _KEYS else {name: _header(path) for name, path in recipes().items()}
+        rows = [f"  {name:<17} {textwrap.shorten(what, width, placeholder=' ...')}\n" for name, what in named.items()]
+        write_out(title + "".join(rows))
     return 0
-
-
-_USES = {
-    "recipes": "ibca fit --config NAME --data.root DIR",
-    "heads": "--model.head NAME",
-    "losses": "--model.loss NAME",
-    "datasets": "--data NAME --data.root DIR",
-}
-
-
-def _recipes() -> dict[str, str]:
-    return {name: _header(path) for name, path in recipes().items()}
 
 
 def _header(path: Path) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from io import StringIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,30 +22,31 @@ def terminal_table(
         where: What holds the columns that are left out; they are named below the table.
         wanted: Columns that are left out last, the most wanted first.
         most: Columns at most.
-
-    Returns:
-        Lines that end with a line break.
     """
     header = list(rows[0])
-    width = Console().width
-    widths = [max(len(word) for row in rows for word in row[at].split() or [""]) for at in range(len(header))]
-    widths[0] = max(len(row[0]) for row in rows)
+    # A sign stays with its number.
+    rows = [[row[0], *(cell.replace("± ", "±").replace(" %", "%") for cell in row[1:])] for row in rows]
+    room = Console().width - max(cell_len(row[0]) for row in rows)
+    widths = {0: Console().width - room}
     rank = {name: at for at, name in enumerate(wanted)}
-    shown, room = [0], width - widths[0]
     for at in sorted(range(1, len(header)), key=lambda at: (rank.get(header[at], len(rank)), at)):
-        if len(shown) == most or (room < 1 + widths[at] and len(shown) >= _LEAST):
+        longest = max(cell_len(word) for row in rows for word in row[at].split() or [""])
+        if len(widths) == most or (room < 1 + longest and len(widths) >= _LEAST):
             break
-        room -= 1 + widths[at]
-        shown.append(at)
+        widths[at] = longest
+        room -= 1 + longest
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)  # the box has a space between columns
-    for at in sorted(shown):
-        side = "right" if at else "left"
-        table.add_column(Text(header[at]), justify=side, no_wrap=not at, min_width=widths[at])  # type: ignore[arg-type]
+    for at in list(widths)[1:]:  # what is left over lets cells stand in one line
+        more = min(max(room, 0), max(cell_len(row[at]) for row in rows) - widths[at])
+        widths[at] += more
+        room -= more
+    for at, width in sorted(widths.items()):
+        table.add_column(Text(rows[0][at]), justify="right" if at else "left", no_wrap=not at, width=width)
     for row in rows[1:]:
-        table.add_row(*(Text(row[at]) for at in sorted(shown)))
+        table.add_row(*(Text(row[at]) for at in sorted(widths)))
     text = StringIO()
-    Console(file=text, width=max(width, width - room)).print(table)
+    Console(file=text, width=sum(widths.values()) + len(widths) - 1).print(table)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    if len(shown) < len(header):
-        lines.append(f"not shown: {', '.join(name for at, name in enumerate(header) if at not in shown)}; see {where}")
+    if len(widths) < len(header):
+        lines.append(f"not shown: {', '.join(name for at, name in enumerate(header) if at not in widths)}; see {where}")
     return "\n".join(lines) + "\n"

@@ -187,6 +187,24 @@ def test_the_terminal_shows_at_most_8_columns_no_name_is_cut_and_the_rest_is_nam
     assert set(shown) | set(missing) == {column.strip() for column in whole[1:-1]}
 
 
+def test_long_names_stand_once_in_a_line_of_the_terminal(sweep, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = {"good": "a_good_method_of_a_name_of_40_characters", "fair": "the_fair_method_of_a_name_of_40_letters_"}
+    for old, name in names.items():
+        for seed in (0, 1):
+            (sweep[0] / f"{old}-{seed}").rename(sweep[0] / f"{name}-{seed}")
+    out = done("compare", sweep[0], "--reference", "best", "--differences", "mAP").out
+    lines = [line for line in out.splitlines() if not line.startswith(("not shown: ", "Difference to"))]
+    assert max(map(len, lines)) <= 80
+    assert "±0." in out
+    assert "± 0." not in out.partition("run ")[0]
+    second = out[out.index("\ntwo ") :].partition("not shown")[0]
+    assert f"#1 {names['good']}" in second
+    assert "#3\n" in second, "the good one is compared with the fair one"
+    assert "[95%]" in second
+    assert "mAP" in second.splitlines()[1]
+
+
 # --- the AP of each class ---------------------------------------------------------------------------------------------
 
 

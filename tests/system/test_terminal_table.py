@@ -40,6 +40,19 @@ def test_columns_without_room_are_named_the_unwanted_first():
     assert any(line.startswith("x" * 100) and line.endswith("0.5") for line in long.splitlines())
 
 
+@pytest.mark.parametrize("letters", range(30, 60))
+def test_nothing_is_cut_at_the_edge_whatever_the_width_of_the_names(letters):
+    cells = ["2", "0.9001 ± 0.0002", "0.9003 ± 0.0004", "+0.1234 [+0.0005, +0.1006] to x"]
+    text = terminal_table(
+        [["set", "seeds", "mAP", "AUROC", "mAP: difference [95 %]"], ["n" * letters, *cells]], "y.csv"
+    )
+    table, _, left = text.partition("not shown: ")
+    assert words_are_whole(table, ["n" * letters, "seeds"])
+    for column, cell in zip(("seeds", "mAP", "AUROC", "difference"), cells, strict=True):
+        if column not in left:
+            assert all(word in table for word in cell.replace("± ", "±").split()), column
+
+
 def test_closing_tables_and_the_card(capsys):
     generator = np.random.default_rng(0)
     labels = torch.from_numpy((generator.random((30, 3)) < 0.5).astype(np.int8))
@@ -48,7 +61,9 @@ def test_closing_tables_and_the_card(capsys):
     result = evaluate("test", stored, facts, NAMES, OperatingPoints([0.5] * 3, None, [9] * 3), intervals=True)
     evaluation_table({"test": result}, "run")
     words = ["figure", "tuned", "mAP", "class_ECE", "class", "positives", "precision", "AUROC"]
-    assert words_are_whole(capsys.readouterr().out, [*NAMES, *words])
+    out = capsys.readouterr().out
+    assert words_are_whole(out, [*NAMES, *words])
+    assert all(out.count(name) == 2 for name in NAMES), "in the table, and where a threshold rests on few"
     fit_table(result, [], "run")
     assert words_are_whole(capsys.readouterr().out, NAMES)
     counts = dict.fromkeys(NAMES, 1234567)
