@@ -149,7 +149,7 @@ class CGMVAEHead(Head):
         u_BE, pull_back_decoder = self.decode.linearise(torch.cat([x_BC, mean_BD], dim=-1))
         direction_BLE = normalise_pull_back(u_BE, self.embeddings.T.expand(x_BC.shape[0], -1, -1))
         slopes = pull_back_decoder(direction_BLE)
-        by_x_BLC, by_z_BLD = slopes.split((self.channels, mean_BD.shape[-1]), dim=-1)
+        by_x_BLC, by_z_BLD = slopes[..., : self.channels], slopes[..., self.channels :]
         return by_x_BLC + pull_back_encoder(by_z_BLD @ self.mean.weight.float())
 
 
