@@ -35,8 +35,8 @@ class CSRAHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import CSRAHead
-        >>> CSRAHead(channels=8, num_labels=3, temperature=0.0)(torch.rand(2, 8, 1, 2)).attention[0, 0]  # all alike
-        tensor([[0.5000, 0.5000]])
+        >>> CSRAHead(channels=8, num_labels=3, temperature=0.0)(torch.rand(2, 8, 1, 2)).attention[0, 0].tolist()  # all alike
+        [[0.5, 0.5]]
     """
 
     def __init__(
