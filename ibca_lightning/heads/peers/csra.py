@@ -35,7 +35,7 @@ class CSRAHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import CSRAHead
-        >>> CSRAHead(channels=8, num_labels=3, temperature=0.0)(torch.rand(2, 8, 1, 2)).attention[0, 0].tolist()  # all alike
+        >>> CSRAHead(channels=8, num_labels=3, temperature=0.0)(torch.rand(2, 8, 1, 2)).attention[0, 0].tolist()
         [[0.5, 0.5]]
     """
 
