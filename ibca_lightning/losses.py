@@ -1,4 +1,4 @@
-"""Classification losses over {0, 1, -1} labels: functions, and small modules over them for YAML.
+"""Classification losses over {0, 1, -1} labels, as small modules for YAML.
 
 An unknown label (-1) carries no gradient, and each loss is the mean over the known labels of the batch, so that neither
 the number of classes nor the share of unknown labels changes its scale; of several processes' batches together
@@ -20,23 +20,10 @@ from ibca_lightning.system.processes import share
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` where `mask` is true; 0, with a gradient of zeros, where it is true nowhere.
+    """Mean of finite `values` where `mask` is true; 0, with a gradient of zeros, where it is true nowhere.
 
     In a step of several processes it is such that its average over them is the mean over what is true in any: each
     divides by the mean of their counts.
-
-    Args:
-        values: Finite floats of any shape.
-        mask: Booleans of the same shape.
-
-    Returns:
-        A scalar.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.losses import masked_mean
-        >>> masked_mean(torch.tensor([1.0, 3.0, 100.0]), torch.tensor([True, True, False]))
-        tensor(2.)
     """
     count = share(mask.sum())
     return torch.where(mask, values, 0.0).sum() / torch.where(count > 0, count, 1)
@@ -57,15 +44,10 @@ def masked_bce(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None)
         InputError: The shapes do not agree.
 
     Example:
-        A logit of 0 is a probability of 0.5, which costs log 2 whatever the label; an unknown label costs nothing.
-
         >>> import torch
         >>> from ibca_lightning.losses import masked_bce
-        >>> logits, labels = torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1, 0, -1]])
-        >>> masked_bce(logits, labels)
+        >>> masked_bce(torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1, 0, -1]]))  # log 2; an unknown costs nothing
         tensor(0.6931)
-        >>> masked_bce(logits, labels, pos_weight=torch.tensor([3.0, 1.0, 1.0]))  # (3 log 2 + log 2) / 2
-        tensor(1.3863)
     """
     _same_shape(logits, labels)
     if pos_weight is not None and pos_weight.shape != logits.shape[-1:]:
@@ -75,107 +57,6 @@ def masked_bce(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None)
     target = labels.clamp(min=0).float()
     loss = F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=pos_weight, reduction="none")
     return masked_mean(loss, labels >= 0)
-
-
-def asymmetric_loss(
-    logits: Tensor, labels: Tensor, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05
-) -> Tensor:
-    """Asymmetric loss: negatives are focused harder than positives, and very easy ones are dropped.
-
-    -y (1 - p)^gamma_pos log p - (1 - y) p_m^gamma_neg log(1 - p_m), with p_m = max(p - clip, 0).
-    Source: Ridnik et al., ICCV 2021, arXiv 2009.14119. Theirs is a sum over labels, ours the mean over known labels.
-
-    Args:
-        logits: (B, L).
-        labels: (B, L) in {0, 1, -1}.
-        gamma_neg: Focusing of the negatives, >= 0.
-        gamma_pos: Focusing of the positives, >= 0.
-        clip: Probability in [0, 1) below which a negative costs nothing.
-
-    Returns:
-        A scalar; the masked BCE where both gammas and the clip are 0.
-
-    Raises:
-        InputError: The shapes do not agree.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.losses import asymmetric_loss
-        >>> half = torch.zeros(1, 1)  # p = 0.5
-        >>> asymmetric_loss(half, torch.tensor([[1]]))  # (1 - 0.5) log 2
-        tensor(0.3466)
-        >>> asymmetric_loss(half, torch.tensor([[0]]))  # 0.45^4 times -log 0.55
-        tensor(0.0245)
-        >>> asymmetric_loss(torch.full((1, 1), -4.0), torch.tensor([[0]])).item()  # p = 0.018 is below the clip
-        0.0
-    """
-    _same_shape(logits, labels)
-    logits = logits.float()
-    log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
-    # Powers as exponentials of logarithms: p^gamma has an infinite slope at p = 0 for gamma < 1.
-    positive = -(gamma_pos * log_not_p).exp() * log_p
-    if clip > 0:
-        shifted = (logits.sigmoid() - clip).clamp(min=0)
-        negative = -(gamma_neg * shifted.clamp(min=1e-8).log()).exp() * torch.log1p(-shifted)
-    else:
-        negative = -(gamma_neg * log_p).exp() * log_not_p
-    return masked_mean(torch.where(labels == 1, positive, negative), labels >= 0)
-
-
-def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0, alpha: float | None = None) -> Tensor:
-    """Focal loss: -a (1 - p_t)^gamma log p_t, with p_t the probability given to the true value.
-
-    Source: Lin et al., ICCV 2017, arXiv 1708.02002. Theirs divides by the number of positives, ours by that of known
-    labels.
-
-    Args:
-        logits: (B, L).
-        labels: (B, L) in {0, 1, -1}.
-        gamma: Focusing, >= 0.
-        alpha: Weight in [0, 1] of the positives, 1 - alpha that of the negatives; None weighs both 1.
-
-    Returns:
-        A scalar; the masked BCE where gamma is 0 and alpha None.
-
-    Raises:
-        InputError: The shapes do not agree.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.losses import focal_loss
-        >>> focal_loss(torch.zeros(1, 1), torch.tensor([[1]]))  # (1 - 0.5)^2 log 2
-        tensor(0.1733)
-        >>> focal_loss(torch.zeros(1, 1), torch.tensor([[1]]), gamma=0.0)  # log 2, the cross-entropy
-        tensor(0.6931)
-    """
-    _same_shape(logits, labels)
-    signed = torch.where(labels == 1, logits.float(), -logits.float())
-    loss = -(gamma * F.logsigmoid(-signed)).exp() * F.logsigmoid(signed)
-    if alpha is not None:
-        loss = loss * torch.where(labels == 1, alpha, 1.0 - alpha)
-    return masked_mean(loss, labels >= 0)
-
-
-def balanced_pos_weight(labels: Tensor, most: float = 20.0) -> Tensor:
-    """Weigh the positives of each class as much as its negatives: negatives / positives.
-
-    Args:
-        labels: (N, L) in {0, 1, -1}, of the training split; only known labels count.
-        most: Bound b; weights lie in [1/b, b], because a factor of thousands on a handful of pictures ends in noise.
-
-    Returns:
-        (L,) float32; 1 for a class without a positive or without a negative, of which nothing can be said.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.losses import balanced_pos_weight
-        >>> labels = torch.tensor([[1, 0], [0, 0], [0, 0], [-1, 0]])  # first class: one positive, two negatives
-        >>> balanced_pos_weight(labels)
-        tensor([2., 1.])
-    """
-    positives, negatives = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
-    ratio = (negatives / positives.clamp(min=1)).clamp(1 / most, most)
-    return torch.where((positives > 0) & (negatives > 0), ratio, 1.0)
 
 
 def _same_shape(logits: Tensor, labels: Tensor) -> None:
@@ -217,8 +98,9 @@ class MaskedBCE(Loss):
 
     Args:
         pos_weight: One factor a label for the positives' term, from the training split; `balanced` for negatives over
-            positives among its known labels (`balanced_pos_weight`); None for 1.
-        max_pos_weight: Bound of `balanced`, at least 1: factors lie between 1 / max_pos_weight and it.
+            positives among its known labels; None for 1.
+        max_pos_weight: Bound of `balanced`, at least 1: factors lie between 1 / max_pos_weight and it, because a factor
+            of thousands on a handful of pictures ends in noise.
 
     Raises:
         InputError: The bound is below 1.
@@ -252,8 +134,13 @@ class MaskedBCE(Loss):
         return self.balanced
 
     def see_labels(self, labels: Tensor) -> None:
-        """Take `pos_weight` from the labels (N, L) of the training split."""
-        self.pos_weight = balanced_pos_weight(labels, self.max_pos_weight)
+        """Weigh the positives of each class as much as its negatives, of the labels (N, L) of the training split.
+
+        1 for a class without a positive or without a negative, of which nothing can be said.
+        """
+        positives, negatives = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
+        ratio = (negatives / positives.clamp(min=1)).clamp(1 / self.max_pos_weight, self.max_pos_weight)
+        self.pos_weight = torch.where((positives > 0) & (negatives > 0), ratio, 1.0)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """See `masked_bce`.
@@ -270,7 +157,11 @@ class MaskedBCE(Loss):
 
 
 class AsymmetricLoss(Loss):
-    """Asymmetric loss (Ridnik et al., ICCV 2021): `asymmetric_loss` as a module.
+    """Asymmetric loss: negatives are focused harder than positives, and very easy ones are dropped.
+
+    -y (1 - p)^gamma_pos log p - (1 - y) p_m^gamma_neg log(1 - p_m), with p_m = max(p - clip, 0).
+    Source: Ridnik et al., ICCV 2021, arXiv 2009.14119. Theirs is a sum over labels, ours the mean over known labels.
+    It is the masked BCE where both gammas and the clip are 0.
 
     Args:
         gamma_neg: Focusing of the negatives, >= 0.
@@ -283,9 +174,8 @@ class AsymmetricLoss(Loss):
     Example:
         >>> import torch
         >>> from ibca_lightning.losses import AsymmetricLoss
-        >>> plain = AsymmetricLoss(gamma_neg=0.0, gamma_pos=0.0, clip=0.0)
-        >>> plain(torch.zeros(1, 1), torch.tensor([[0]]))  # log 2, the cross-entropy
-        tensor(0.6931)
+        >>> AsymmetricLoss()(torch.zeros(1, 1), torch.tensor([[0]]))  # 0.45^4 times -log 0.55
+        tensor(0.0245)
     """
 
     def __init__(self, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05) -> None:
@@ -296,12 +186,25 @@ class AsymmetricLoss(Loss):
         self.gamma_neg, self.gamma_pos, self.clip = gamma_neg, gamma_pos, clip
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """See `asymmetric_loss`."""
-        return asymmetric_loss(logits, labels, self.gamma_neg, self.gamma_pos, self.clip)
+        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar."""
+        _same_shape(logits, labels)
+        logits = logits.float()
+        log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
+        # Powers as exponentials of logarithms: p^gamma has an infinite slope at p = 0 for gamma < 1.
+        positive = -(self.gamma_pos * log_not_p).exp() * log_p
+        if self.clip > 0:
+            shifted = (logits.sigmoid() - self.clip).clamp(min=0)
+            negative = -(self.gamma_neg * shifted.clamp(min=1e-8).log()).exp() * torch.log1p(-shifted)
+        else:
+            negative = -(self.gamma_neg * log_p).exp() * log_not_p
+        return masked_mean(torch.where(labels == 1, positive, negative), labels >= 0)
 
 
 class FocalLoss(Loss):
-    """Focal loss (Lin et al., ICCV 2017): `focal_loss` as a module.
+    """Focal loss: -a (1 - p_t)^gamma log p_t, with p_t the probability given to the true value.
+
+    Source: Lin et al., ICCV 2017, arXiv 1708.02002. Theirs divides by the number of positives, ours by that of known
+    labels. It is the masked BCE where gamma is 0 and alpha None.
 
     Args:
         gamma: Focusing, >= 0.
@@ -313,8 +216,8 @@ class FocalLoss(Loss):
     Example:
         >>> import torch
         >>> from ibca_lightning.losses import FocalLoss
-        >>> FocalLoss(gamma=2.0, alpha=0.25)(torch.zeros(1, 1), torch.tensor([[0]]))  # 0.75 * 0.5^2 log 2
-        tensor(0.1300)
+        >>> FocalLoss(gamma=2.0)(torch.zeros(1, 1), torch.tensor([[1]]))  # (1 - 0.5)^2 log 2
+        tensor(0.1733)
     """
 
     def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:
@@ -324,5 +227,10 @@ class FocalLoss(Loss):
         self.gamma, self.alpha = gamma, alpha
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """See `focal_loss`."""
-        return focal_loss(logits, labels, self.gamma, self.alpha)
+        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar."""
+        _same_shape(logits, labels)
+        signed = torch.where(labels == 1, logits.float(), -logits.float())
+        loss = -(self.gamma * F.logsigmoid(-signed)).exp() * F.logsigmoid(signed)
+        if self.alpha is not None:
+            loss = loss * torch.where(labels == 1, self.alpha, 1.0 - self.alpha)
+        return masked_mean(loss, labels >= 0)

@@ -9,9 +9,6 @@ from ibca_lightning.losses import (
     FocalLoss,
     Loss,
     MaskedBCE,
-    asymmetric_loss,
-    balanced_pos_weight,
-    focal_loss,
     masked_bce,
     masked_mean,
 )
@@ -49,13 +46,13 @@ def test_pos_weight_by_hand() -> None:
 
 def test_asymmetric_by_hand() -> None:
     # positive p = 0.8: (0.2)^1 * -log 0.8; negative p = 0.25, clip 0.05: p_m = 0.2, 0.2^4 * -log 0.8
-    loss = asymmetric_loss(torch.tensor([[logit(0.8), logit(0.25)]]), torch.tensor([[1, 0]]))
+    loss = AsymmetricLoss()(torch.tensor([[logit(0.8), logit(0.25)]]), torch.tensor([[1, 0]]))
     assert loss.item() == pytest.approx((0.2 + 0.2**4) * -math.log(0.8) / 2, abs=1e-6)
 
 
 def test_asymmetric_drops_very_easy_negatives() -> None:
     logits = torch.tensor([[logit(0.04)]], requires_grad=True)
-    loss = asymmetric_loss(logits, torch.tensor([[0]]))
+    loss = AsymmetricLoss()(logits, torch.tensor([[0]]))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
@@ -66,27 +63,25 @@ def test_focal_by_hand() -> None:
     # positive p = 0.8: 0.2^2 * -log 0.8; negative p = 0.25: 0.25^2 * -log 0.75
     logits, labels = torch.tensor([[logit(0.8), logit(0.25)]]), torch.tensor([[1, 0]])
     positive, negative = 0.04 * -math.log(0.8), 0.0625 * -math.log(0.75)
-    assert focal_loss(logits, labels).item() == pytest.approx((positive + negative) / 2, abs=1e-6)
-    assert focal_loss(logits, labels, alpha=0.1).item() == pytest.approx(
-        (0.1 * positive + 0.9 * negative) / 2, abs=1e-6
-    )
+    assert FocalLoss()(logits, labels).item() == pytest.approx((positive + negative) / 2, abs=1e-6)
+    assert FocalLoss(alpha=0.1)(logits, labels).item() == pytest.approx((0.1 * positive + 0.9 * negative) / 2, abs=1e-6)
 
 
 def test_without_focusing_all_are_bce() -> None:
     expected = masked_bce(random_logits(), LABELS)
-    torch.testing.assert_close(asymmetric_loss(random_logits(), LABELS, 0, 0, 0), expected)
-    torch.testing.assert_close(focal_loss(random_logits(), LABELS, gamma=0), expected)
+    torch.testing.assert_close(AsymmetricLoss(0, 0, 0)(random_logits(), LABELS), expected)
+    torch.testing.assert_close(FocalLoss(gamma=0)(random_logits(), LABELS), expected)
     torch.testing.assert_close(MaskedBCE([1.0, 1.0, 1.0])(random_logits(), LABELS), expected)
 
 
 def test_a_negative_just_above_the_clip_has_its_small_cost() -> None:
-    loss = asymmetric_loss(torch.tensor([[logit(0.051)]]), torch.tensor([[0]]), gamma_neg=0.5, clip=0.05)
+    loss = AsymmetricLoss(gamma_neg=0.5, clip=0.05)(torch.tensor([[logit(0.051)]]), torch.tensor([[0]]))
     assert loss.item() == pytest.approx(0.001**0.5 * -math.log(1 - 0.001), rel=1e-3)
 
 
 def test_equal_focusing_without_clip_is_focal() -> None:
-    expected = focal_loss(random_logits(), LABELS, gamma=1.5)
-    torch.testing.assert_close(asymmetric_loss(random_logits(), LABELS, 1.5, 1.5, 0), expected)
+    expected = FocalLoss(gamma=1.5)(random_logits(), LABELS)
+    torch.testing.assert_close(AsymmetricLoss(1.5, 1.5, 0)(random_logits(), LABELS), expected)
 
 
 def test_all_known_is_torch_bce() -> None:
@@ -144,10 +139,17 @@ def test_errors() -> None:
 
 def test_balanced_weights_are_negatives_over_positives_of_the_known_labels() -> None:
     labels = torch.tensor([[1, 1, 0, 1, -1]] + [[0, 1, 0, 1, -1]] * 3 + [[-1, 0, 0, 1, -1]] * 96)
+
+    def weights(given: torch.Tensor, most: float = 20.0) -> list[float]:
+        loss = MaskedBCE("balanced", most)
+        loss.see_labels(given)
+        assert loss.pos_weight is not None
+        return loss.pos_weight.tolist()
+
     # 3 negatives to 1 positive; 96 to 4, bounded by 20; none positive; none negative; none known.
-    assert balanced_pos_weight(labels).tolist() == [3.0, 20.0, 1.0, 1.0, 1.0]
-    assert balanced_pos_weight(labels, most=30).tolist() == [3.0, 24.0, 1.0, 1.0, 1.0]
-    assert balanced_pos_weight(1 - labels[:, :2].clamp(min=0), most=10).tolist()[1] == pytest.approx(1 / 10)
+    assert weights(labels) == [3.0, 20.0, 1.0, 1.0, 1.0]
+    assert weights(labels, most=30) == [3.0, 24.0, 1.0, 1.0, 1.0]
+    assert weights(1 - labels[:, :2].clamp(min=0), most=10)[1] == pytest.approx(1 / 10)
 
 
 def test_a_balanced_loss_is_the_weighted_one_once_it_has_seen_the_training_labels() -> None:

@@ -17,20 +17,6 @@ from ibca_lightning.heads.peers.query2label import Query2LabelHead
 from ibca_lightning.heads.peers.ts_former import TSFormerHead
 
 __all__ = [
-    "AttVIBHead",
-    "CALHead",
-    "CGMVAEHead",
-    "CSRAHead",
-    "CTranHead",
-    "CaaMHead",
-    "GAPHead",
-    "Head",
-    "HeadOutput",
-    "IBCAHead",
-    "IDAHead",
-    "LfFHead",
-    "MILAttentionHead",
-    "MLDecoderHead",
-    "Query2LabelHead",
-    "TSFormerHead",
-]
+    "AttVIBHead", "CALHead", "CGMVAEHead", "CSRAHead", "CTranHead", "CaaMHead", "GAPHead", "Head", "HeadOutput",
+    "IBCAHead", "IDAHead", "LfFHead", "MILAttentionHead", "MLDecoderHead", "Query2LabelHead", "TSFormerHead",
+]  # fmt: skip

@@ -1,6 +1,6 @@
 """A small classifier on the feature that each class attends to: what no single position shows, such as extent.
 
-Shapes: B images, C channels, L labels, H hidden.
+Shapes: B images, C channels, L labels.
 """
 # ruff: noqa: N803 - shape suffixes
 
@@ -8,19 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.heads.float32 import Float32LayerNorm, Float32Linear
+from ibca_lightning.heads.layers import Float32LayerNorm, Float32Linear
 
 
 class AttendedFeatureClassifier(nn.Module):
     """u_l . GELU(W norm(v_l)): one hidden layer shared by all classes, one output vector each.
 
     It starts near 0, so that attention is first learnt by the evidence of positions.
-
-    Args:
-        channels: C.
-        num_labels: L.
-        hidden: H.
-        dropout: On the hidden layer, in [0, 1).
     """
 
     def __init__(self, channels: int, num_labels: int, hidden: int, dropout: float) -> None:

@@ -4,10 +4,13 @@ Shapes: B images, C channels, H x W positions, L labels.
 """
 
 import inspect
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ibca_lightning.system.errors import InputError
 
 
 class HeadOutput(NamedTuple):
@@ -39,11 +42,9 @@ class Head(nn.Module):
         >>> from ibca_lightning.heads import Head, HeadOutput
         >>> class Brightest(Head):  # a logit is the largest value of one channel; every place is looked at alike
         ...     def forward(self, features, labels=None):
-        ...         picked = features[:, : self.num_labels]
-        ...         return HeadOutput(picked.amax((2, 3)), torch.full_like(picked, 1 / picked[0, 0].numel()), {})
-        >>> output = Brightest(channels=4, num_labels=2)(torch.rand(5, 4, 3, 3))
-        >>> output.logits.shape, output.attention.shape
-        (torch.Size([5, 2]), torch.Size([5, 2, 3, 3]))
+        ...         return HeadOutput(features.amax((2, 3)), torch.full_like(features, 1 / features[0, 0].numel()), {})
+        >>> Brightest(channels=4, num_labels=4)(torch.rand(5, 4, 3, 3)).logits.shape
+        torch.Size([5, 4])
     """
 
     progress: Tensor
@@ -65,6 +66,18 @@ class Head(nn.Module):
         # A buffer, so that resume, prediction and export see the schedule where training left it.
         self.register_buffer("progress", torch.zeros(()))
 
+    def require(self, least: float, below: float = math.inf, **options: float) -> None:
+        """Refuse options that are less than `least`, or not below `below`.
+
+        Raises:
+            InputError: With the name of the first.
+        """
+        for name, value in options.items():
+            if not least <= value < below:
+                allowed = f"in [{least}, {below})" if below < math.inf else f">= {least}"
+                advice = "correct it" if least else "0 turns it off"
+                raise InputError(f"{type(self).__name__}'s {name} {allowed}", value, advice)
+
     def set_progress(self, progress: float) -> None:
         """Tell the head how far training is, from 0 (start) to 1 (end); schedules read `self.progress`."""
         self.progress.fill_(min(max(progress, 0.0), 1.0))
@@ -75,9 +88,5 @@ class Head(nn.Module):
         Args:
             features: (B, C, H, W) float.
             labels: (B, L) in {0, 1, -1}, -1 = unknown; given in training only.
-
-        Returns:
-            Logits (B, L), attention (B, L, H, W), the head's own weighted losses, and where the logit is a sum over
-            positions its terms (B, L, H, W).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement forward(features, labels) -> HeadOutput")

@@ -1,4 +1,4 @@
-"""What each position says about each class, kept apart from where the class looks.
+"""What each position says about each class; and, apart from it, where queries of the class look.
 
 Shapes: B images, C channels, N = H x W positions, L labels, A heads.
 """
@@ -8,28 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.heads.positionwise import positionwise
+from ibca_lightning.heads.layers import positionwise
 
 
 def unit_class_evidence(x_BCN: Tensor, weight_LC: Tensor) -> Tensor:
-    """Scalar evidence c_ln = w_l . x_n / ||w_l|| (CSRA: Zhu & Wu, ICCV 2021, arXiv 2108.02456).
+    """Scalar evidence c_ln = w_l . x_n / ||w_l||, (B, L, N) (CSRA: Zhu & Wu, ICCV 2021, arXiv 2108.02456).
 
     The direction of w_l is learnt and its length is not: the scale of a logit is that of the features, and one class
     cannot outweigh another by the length of its weights.
-
-    Args:
-        x_BCN: Features (B, C, N).
-        weight_LC: One weight vector a class (L, C).
-
-    Returns:
-        (B, L, N).
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.class_evidence import unit_class_evidence
-        >>> place, weight = torch.tensor([[[1.0], [0.0]]]), torch.tensor([[3.0, 4.0]])
-        >>> unit_class_evidence(place, weight), unit_class_evidence(place, 10 * weight)  # the length of w says nothing
-        (tensor([[[0.6000]]]), tensor([[[0.6000]]]))
     """
     return positionwise(F.normalize(weight_LC, dim=-1), x_BCN)
 
@@ -39,11 +25,6 @@ class ClassEvidence(nn.Module):
 
     Several kinds, each pooled by an attention of its own, because a single one locks in: once a spurious mark explains
     a class, the position of the cause is not attended to and gets no gradient.
-
-    Args:
-        channels: C.
-        num_labels: L.
-        num_heads: A.
     """
 
     def __init__(self, channels: int, num_labels: int, num_heads: int) -> None:
@@ -56,3 +37,21 @@ class ClassEvidence(nn.Module):
         """Features (B, C, N) to evidence (B, A, L, N)."""
         evidence = unit_class_evidence(x_BCN, self.weight.float().flatten(0, 1))
         return evidence.reshape(x_BCN.shape[0], *self.weight.shape[:2], -1) * self.scale.float().unsqueeze(-1)
+
+
+class ClassQueries(nn.Module):
+    """q_al . x_n: how much head a of class l looks at position n, before the softmax.
+
+    No key and value projections and no self-attention among queries: the maps are all that is asked for. The queries
+    start small, so that the first maps follow nothing but the evidence that is added to these scores.
+    """
+
+    def __init__(self, channels: int, num_labels: int, num_heads: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(num_heads, num_labels, channels))
+        nn.init.normal_(self.query, std=0.02)
+
+    def forward(self, x_BCN: Tensor) -> Tensor:
+        """Features (B, C, N) to scores (B, A, L, N)."""
+        score = positionwise(self.query.float().flatten(0, 1), x_BCN)
+        return score.reshape(x_BCN.shape[0], *self.query.shape[:2], -1)

@@ -14,8 +14,28 @@ from ibca_lightning.losses import masked_mean
 from ibca_lightning.system.processes import total
 
 
+def spurious_attention(attention_BLN: Tensor, reference_BLN: Tensor, smoothing: float = 1e-3) -> Tensor:
+    """The part of the attention that the reference does not back: A_spurious ∝ A (1 - S / max S).
+
+    For the intervention do(A = A_spurious): what would a class see, had it looked at everything but its cause?
+
+    Args:
+        attention_BLN: A, maps that sum to 1.
+        reference_BLN: S, maps that sum to 1; no gradient flows into it.
+        smoothing: Mass of a uniform map that is added, so that a flat S, where nothing is left, gives a uniform map and
+            not 0/0.
+
+    Returns:
+        (B, L, N), maps that sum to 1.
+    """
+    reference = reference_BLN.detach()
+    kept = attention_BLN * (1 - reference / reference.amax(-1, keepdim=True))
+    kept = kept + smoothing / kept.shape[-1]
+    return kept / kept.sum(-1, keepdim=True)
+
+
 def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: float = 1e-3) -> Tensor:
-    """Where no class that may be present looks: ∝ 1 - max_l S_l / max S_l, uniform in a picture without such a class.
+    """Where no class that may be present looks: ∝ 1 - max_l S_l / max S, uniform in a picture without such a class.
 
     Args:
         reference_BLN: S, maps that sum to 1.
@@ -24,13 +44,6 @@ def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: fl
 
     Returns:
         (B, N), maps that sum to 1.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.contrast import background_attention
-        >>> reference = torch.tensor([[[0.8, 0.2, 0.0], [0.0, 0.0, 1.0]]])  # two classes, three places
-        >>> background_attention(reference, torch.tensor([[1, 0]]), smoothing=0.0)  # the second class is absent
-        tensor([[0.0000, 0.4286, 0.5714]])
     """
     relative = reference_BLN / reference_BLN.amax(-1, keepdim=True)
     left = 1 - torch.where((labels_BL != 0)[:, :, None], relative, 0.0).amax(1)
@@ -66,16 +79,6 @@ def contrastive_loss(
     Returns:
         A scalar, mean over the present (picture, class) pairs whose class is present in another picture too (over their
         number, whatever they weigh); 0 with a gradient of zeros where there is none.
-
-    Example:
-        Two pictures of one class whose features agree, on backgrounds at a right angle: log(1 + exp(-1 / 0.2)).
-
-        >>> import torch
-        >>> from ibca_lightning.heads.contrast import contrastive_loss
-        >>> pooled = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
-        >>> background, present = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.ones(2, 1)
-        >>> contrastive_loss(pooled, pooled, None, background, present, weight_BL=present)
-        tensor(0.0067)
     """
     present_BL = labels_BL == 1
     anchor = F.normalize(anchor_BLC, dim=-1)

@@ -11,42 +11,20 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.heads.positionwise import positionwise
+from ibca_lightning.heads.layers import positionwise
 
 LOG_STD_BOUND = 3.0  # standard deviations between 0.05 and 20
 
 
 def soft_clamp(x: Tensor, bound: float = LOG_STD_BOUND) -> Tensor:
-    """Bring x smoothly into (-bound, bound), with slope 1 at 0: a hard clamp would end the gradient.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.gaussian_mixture import soft_clamp
-        >>> soft_clamp(torch.tensor([0.1, 3.0, 100.0]))
-        tensor([0.1000, 2.2848, 3.0000])
-    """
+    """Bring x smoothly into (-bound, bound), with slope 1 at 0: a hard clamp would end the gradient."""
     return bound * torch.tanh(x / bound)
 
 
 def gaussian_log_density(z_BDN: Tensor, mean_MD: Tensor, log_std_MD: Tensor) -> Tensor:
-    """Log density of M diagonal Gaussians at every position, by one matrix product.
+    """Log density of M diagonal Gaussians at every position (B, M, N), by one matrix product.
 
-    log N(z; m, s²) = -½ sum_d [z²/s² - 2 z m/s² + m²/s² + 2 log s + log 2π].
-
-    Args:
-        z_BDN: Points (B, D, N).
-        mean_MD: Means (M, D).
-        log_std_MD: Logarithms of the standard deviations (M, D).
-
-    Returns:
-        (B, M, N). Memory: no (B, M, N, D) tensor is formed.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.gaussian_mixture import gaussian_log_density
-        >>> points = torch.tensor([[[0.0, 1.0]]])  # one picture, one dimension, two places
-        >>> gaussian_log_density(points, mean_MD=torch.zeros(1, 1), log_std_MD=torch.zeros(1, 1))
-        tensor([[[-0.9189, -1.4189]]])
+    log N(z; m, s²) = -½ sum_d [z²/s² - 2 z m/s² + m²/s² + 2 log s + log 2π]; no (B, M, N, D) tensor is formed.
     """
     precision = (-2 * log_std_MD).exp()
     terms = torch.cat([precision, -2 * mean_MD * precision], dim=1)  # (M, 2D)
@@ -56,21 +34,11 @@ def gaussian_log_density(z_BDN: Tensor, mean_MD: Tensor, log_std_MD: Tensor) -> 
 
 
 def evidence_against_background(joint_BMN: Tensor, num_labels: int) -> Tensor:
-    """Compare each class with the background: e_ln = log pi_l N(z_n; l) - log sum_k pi_k N(z_n; k).
+    """Compare each class with the background: e_ln = log pi_l N(z_n; l) - log sum_k pi_k N(z_n; k), (B, L, N).
 
     Args:
-        joint_BMN: log pi_m + log N(z_n; m_m, s_m²) (B, M, N), the classes first.
+        joint_BMN: log pi_m + log N(z_n; m_m, s_m²), the classes first.
         num_labels: L.
-
-    Returns:
-        (B, L, N).
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.gaussian_mixture import evidence_against_background
-        >>> joint = torch.tensor([[[0.3], [0.1], [0.1]]]).log()  # at one place: a class, and two background components
-        >>> evidence_against_background(joint, num_labels=1)  # log(0.3 / (0.1 + 0.1))
-        tensor([[[0.4055]]])
     """
     return joint_BMN[:, :num_labels] - joint_BMN[:, num_labels:].logsumexp(1, keepdim=True)
 
@@ -81,22 +49,12 @@ def restricted_log_prior(joint_BMN: Tensor, log_weight_M: Tensor, labels_BL: Ten
     The weights are normalised over the components allowed. A picture without any positive label is all background.
 
     Args:
-        joint_BMN: log pi_m + log N(z_n; m_m, s_m²) (B, M, N), the classes first.
-        log_weight_M: log pi_m (M,), up to a constant.
+        joint_BMN: log pi_m + log N(z_n; m_m, s_m²), the classes first.
+        log_weight_M: log pi_m, up to a constant.
         labels_BL: (B, L) in {0, 1, -1}; an unknown class stays in the mixture.
 
     Returns:
         log p(z_n|y) (B, N).
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.gaussian_mixture import restricted_log_prior
-        >>> weight, density = torch.tensor([0.5, 0.5]), torch.tensor([0.8, 0.2])  # of a class, and of the background
-        >>> joint = (weight * density).log()[None, :, None]
-        >>> restricted_log_prior(joint, weight.log(), torch.tensor([[1]])).exp()  # present: the mean of both
-        tensor([[0.5000]])
-        >>> restricted_log_prior(joint, weight.log(), torch.tensor([[0]])).exp()  # absent: the background alone
-        tensor([[0.2000]])
     """
     classes_BL = labels_BL != 0
     background_BK = torch.ones_like(classes_BL[:, :1]).expand(-1, joint_BMN.shape[1] - classes_BL.shape[1])
@@ -107,19 +65,8 @@ def restricted_log_prior(joint_BMN: Tensor, log_weight_M: Tensor, labels_BL: Ten
     return joint - total[:, None]
 
 
-def gaussian_negative_entropy(log_std_BDN: Tensor) -> Tensor:
-    """E_q[log q(z)] of a diagonal Gaussian, in closed form: (B, D, N) log standard deviations to (B, N)."""
-    return -(log_std_BDN + 0.5 * (1 + math.log(2 * math.pi))).sum(1)
-
-
 class GaussianEncoder(nn.Module):
-    """q(z_n|x_n) = N(mu(x_n), diag sigma²(x_n)), two linear maps.
-
-    Args:
-        channels: C.
-        latent: D.
-        variational: Without it there is no sigma, and z is mu.
-    """
+    """q(z_n|x_n) = N(mu(x_n), diag sigma²(x_n)), two linear maps; not variational, there is no sigma, and z is mu."""
 
     def __init__(self, channels: int, latent: int, variational: bool) -> None:
         super().__init__()
@@ -146,13 +93,6 @@ class GaussianMixture(nn.Module):
             attention near uniform: means of 0.5 freeze the attention on random places.
         class_weights: Learn the classes' pi_l. Attention does not depend on them (softmax over positions), only the
             bottleneck does, so that without it they do not exist and count as 1.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.gaussian_mixture import GaussianMixture
-        >>> mixture = GaussianMixture(num_labels=3, background=2, latent=4)
-        >>> mixture.joint(torch.zeros(1, 4, 30)).shape  # each of 3 + 2 components, at each of 30 places
-        torch.Size([1, 5, 30])
     """
 
     class_log_weight: Tensor
@@ -183,16 +123,14 @@ class GaussianMixture(nn.Module):
 
 
 def bottleneck_loss(log_std_BDN: Tensor, log_prior_BN: Tensor) -> Tensor:
-    """KL(q(z|x) || p(z|y)), mean over pictures and positions: the entropy in closed form, log p at one sample.
+    """KL(q(z|x) || p(z|y)), mean over pictures and positions; E_q[log q] in closed form, log p at one sample: unbiased.
 
     Args:
-        log_std_BDN: Log standard deviations of q (B, D, N).
-        log_prior_BN: log p(z_n|y) at a sample of q (B, N).
-
-    Returns:
-        A scalar, an unbiased estimate.
+        log_std_BDN: Log standard deviations of q.
+        log_prior_BN: log p(z_n|y) at a sample of q.
     """
-    return (gaussian_negative_entropy(log_std_BDN) - log_prior_BN).mean()
+    negative_entropy_BN = -(log_std_BDN + 0.5 * (1 + math.log(2 * math.pi))).sum(1)
+    return (negative_entropy_BN - log_prior_BN).mean()
 
 
 def _linear(layer: nn.Linear, x_BCN: Tensor) -> Tensor:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.attended_feature import AttendedFeatureClassifier
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.class_attention import ClassQueries
-from ibca_lightning.heads.class_evidence import ClassEvidence
-from ibca_lightning.heads.contrast import background_attention, contrastive_loss
+from ibca_lightning.heads.class_evidence import ClassEvidence, ClassQueries
+from ibca_lightning.heads.contrast import background_attention, contrastive_loss, spurious_attention
 from ibca_lightning.heads.gaussian_mixture import (
     GaussianEncoder,
     GaussianMixture,
@@ -24,7 +23,6 @@ from ibca_lightning.heads.gaussian_mixture import (
     evidence_against_background,
     restricted_log_prior,
 )
-from ibca_lightning.heads.intervention import spurious_attention
 from ibca_lightning.system.errors import InputError
 
 
@@ -101,15 +99,9 @@ class IBCAHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import IBCAHead
-        >>> head = IBCAHead(channels=8, num_labels=3, width=16)
-        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
-        >>> output.logits.shape, output.attention.shape, list(output.losses)
-        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]), ['bottleneck', 'contrast'])
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
-        >>> head.set_progress(0.25)  # a quarter of training is done, and t rises over its first half
-        >>> head.schedule
-        tensor(0.5000)
+        >>> output = IBCAHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
+        >>> output.attention.shape, list(output.losses)
+        (torch.Size([2, 3, 6, 5]), ['bottleneck', 'contrast'])
     """
 
     def __init__(
@@ -130,31 +122,15 @@ class IBCAHead(Head):
         gradual: float = 0.5,
     ) -> None:
         super().__init__(channels, num_labels)
-        weights = {
-            "evidence_attention": evidence_attention,
-            "dropout": dropout,
-            "alignment": alignment,
-            "bottleneck": bottleneck,
-            "contrast": contrast,
-            "gradual": gradual,
-        }
-        for name, value in weights.items():
-            if value < 0:
-                raise InputError(f"IBCAHead's {name} >= 0", value, "0 turns it off")
-        for name, count, least in (
-            ("width", width, 1),
-            ("num_heads", num_heads, 1),
-            ("hidden", hidden, 0),
-            ("latent", latent, 1),
-        ):
-            if count < least:
-                raise InputError(f"IBCAHead's {name} >= {least}", count, "correct it")
+        self.require(
+            0, evidence_attention=evidence_attention, alignment=alignment, bottleneck=bottleneck, contrast=contrast,
+            gradual=gradual, hidden=hidden,
+        )  # fmt: skip
+        self.require(0, below=1, dropout=dropout)
+        # A picture without a label needs a component of the background.
+        self.require(1, width=width, num_heads=num_heads, latent=latent, background=background)
         if gradual > 1:
             raise InputError("IBCAHead's gradual in [0, 1]", gradual, "it is a part of training")
-        if dropout >= 1:
-            raise InputError("IBCAHead's dropout in [0, 1)", dropout, "leave it out for the default")
-        if background < 1:
-            raise InputError("IBCAHead's background >= 1", background, "a picture without a label needs a component")
 
         self.evidence_attention, self.alignment, self.gradual = evidence_attention, alignment, gradual
         self.bottleneck_weight, self.contrast_weight = bottleneck, contrast
@@ -197,9 +173,9 @@ class IBCAHead(Head):
                 logits = logits + self.attended(attention_BLN @ x_BCN.transpose(1, 2))
             losses: dict[str, Tensor] = {}
             if learning is not None and self.mixture is not None and log_std_BDN is not None:
-                losses["bottleneck"] = self.bottleneck_weight * _bottleneck(
-                    self.mixture, mean_BDN, log_std_BDN, learning
-                )
+                z_BDN = mean_BDN + log_std_BDN.exp() * torch.randn_like(mean_BDN)
+                prior_BN = restricted_log_prior(self.mixture.joint(z_BDN), self.mixture.log_weight, learning)
+                losses["bottleneck"] = self.bottleneck_weight * bottleneck_loss(log_std_BDN, prior_BN)
             if learning is not None and self.contrast_weight > 0:
                 loss = _contrast(x_BCN, evidence_BALN.mean(1), attention_BLN, logits, learning, self.intervention)
                 losses["contrast"] = self.contrast_weight * self.schedule * loss
@@ -209,19 +185,8 @@ class IBCAHead(Head):
         return HeadOutput(logits, attention_BLN.reshape(shape), losses, contribution)
 
 
-def _bottleneck(mixture: GaussianMixture, mean_BDN: Tensor, log_std_BDN: Tensor, labels_BL: Tensor) -> Tensor:
-    """The loss of the bottleneck, at one sample of z."""
-    z_BDN = mean_BDN + log_std_BDN.exp() * torch.randn_like(mean_BDN)
-    return bottleneck_loss(log_std_BDN, restricted_log_prior(mixture.joint(z_BDN), mixture.log_weight, labels_BL))
-
-
 def _contrast(
-    x_BCN: Tensor,
-    evidence_BLN: Tensor,
-    attention_BLN: Tensor,
-    logits_BL: Tensor,
-    labels_BL: Tensor,
-    intervention: bool,
+    x_BCN: Tensor, evidence_BLN: Tensor, attention_BLN: Tensor, logits_BL: Tensor, labels_BL: Tensor, intervention: bool
 ) -> Tensor:
     """The contrastive intervention. What is pooled is only read: the gradient flows through the attention alone."""
     x_BNC = x_BCN.detach().transpose(1, 2)

@@ -38,13 +38,6 @@ def calibrated(logits: Tensor, calibration: Mapping[str, Any] | None) -> Tensor:
 
     Returns:
         sigmoid(scale * logits + offset), (..., L) float32.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.metrics.calibration import calibrated
-        >>> logits = torch.tensor([[2.0]])
-        >>> calibrated(logits, None), calibrated(logits, {"kind": "temperature", "scale": [0.5], "offset": [0.0]})
-        (tensor([[0.8808]]), tensor([[0.7311]]))
     """
     logits = logits.float()
     if calibration is None:
@@ -67,19 +60,6 @@ def fit_calibration(logits: Tensor, labels: Tensor, kind: Calibration) -> dict[s
     Returns:
         Plain data for the checkpoint, as `calibrated` takes it; None for `none`. A class without a positive or without
         a negative has no say, and under `platt` keeps scale 1 and offset 0; where this is every class, so do all.
-
-    Example:
-        A model that is too sure: its logits are 4 and -4 (98 % and 2 %), and it is right in 8 of 10 pictures. Platt's
-        targets for 10 positives and 10 negatives are 11/12 and 1/12, so the best probability at 4 is
-        (8 * 11 + 2) / 120 = 0.75, which is sigmoid(4 s) at s = log(3) / 4.
-
-        >>> import torch
-        >>> from ibca_lightning.metrics.calibration import fit_calibration
-        >>> logits = torch.tensor([4.0] * 10 + [-4.0] * 10)[:, None]
-        >>> labels = torch.tensor([1] * 8 + [0] * 10 + [1] * 2)[:, None]
-        >>> fitted = fit_calibration(logits, labels, "temperature")
-        >>> [round(scale, 3) for scale in fitted["scale"]], fitted["offset"]
-        ([0.275], [0.0])
     """
     if kind == "none":
         return None
@@ -101,13 +81,8 @@ def fit_calibration(logits: Tensor, labels: Tensor, kind: Calibration) -> dict[s
 def require_calibration(calibration: object, classes: int, path: object) -> None:
     """Check what a checkpoint gives.
 
-    Args:
-        calibration: Its record, or None.
-        classes: L.
-        path: Of the checkpoint, for the message.
-
     Raises:
-        InputError: It is no calibration of L classes.
+        InputError: It is neither None nor a calibration of so many classes; `path` is the checkpoint's.
     """
     if calibration is None:
         return
@@ -126,12 +101,7 @@ def _finite(value: object) -> bool:
 
 
 class _Known:
-    """The known entries of one class, with Platt's targets.
-
-    Args:
-        scores: (K,) logits, float64.
-        target: (K,) in {0, 1}.
-    """
+    """The known entries of one class, (K,) logits in float64 and targets in {0, 1}, with Platt's targets."""
 
     def __init__(self, scores: Tensor, target: Tensor) -> None:
         self.scores, self.positives = scores, int((target == 1).sum())

@@ -4,15 +4,9 @@ from collections.abc import Sequence
 
 
 def prediction_columns(class_names: Sequence[str], labelled: bool = True, decided: bool = True) -> list[str]:
-    """The header of a table of predictions, with the columns of labels and of decisions where asked for.
-
-    Example:
-        >>> from ibca_lightning.metrics.columns import prediction_columns
-        >>> prediction_columns(["drusen"])
-        ['id', 'drusen', 'label:drusen', 'decision:drusen', 'threshold:drusen']
-    """
-    known = [f"label:{name}" for name in class_names] if labelled else []
-    return ["id", *class_names, *known, *(decision_columns(class_names) if decided else [])]
+    """The header of a table of predictions, with the columns of labels and of decisions where asked for."""
+    further = (["label"] if labelled else []) + (["decision", "threshold"] if decided else [])
+    return ["id", *class_names, *(f"{what}:{name}" for what in further for name in class_names)]
 
 
 def digits(row: Sequence[float]) -> list[str]:
@@ -20,18 +14,7 @@ def digits(row: Sequence[float]) -> list[str]:
     return [f"{value:.9g}" for value in row]
 
 
-def decision_columns(class_names: Sequence[str]) -> list[str]:
-    """The header of what `decisions` gives."""
-    return [f"{what}:{name}" for what in ("decision", "threshold") for name in class_names]
-
-
 def decisions(row: Sequence[float], thresholds: Sequence[float]) -> list[str]:
-    """For each class 1 where its probability is above its threshold, else 0; then the thresholds.
-
-    Example:
-        >>> from ibca_lightning.metrics.columns import decisions
-        >>> decisions([0.7, 0.3], thresholds=[0.5, 0.3])  # found is what lies above the threshold, not at it
-        ['1', '0', '0.5', '0.3']
-    """
+    """For each class 1 where its probability is above its threshold, else 0; then the thresholds."""
     chosen = [str(int(value > threshold)) for value, threshold in zip(row, thresholds, strict=True)]
     return chosen + [repr(float(threshold)) for threshold in thresholds]

@@ -39,17 +39,6 @@ def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict
     Returns:
         By `false positive` and `false negative`. What is usual for a false positive are the pictures without the class,
         for a false negative those with it: a share far above it tells what the error goes along with.
-
-    Example:
-        In both pictures where `a` is a false alarm, `b` is there; of all pictures without `a` it is in two of three.
-
-        >>> import numpy as np
-        >>> from ibca_lightning.metrics.confusions import error_company
-        >>> labels = np.array([[0, 1], [0, 1], [0, 0], [1, 0]])
-        >>> decided = np.array([[True, True], [True, True], [False, False], [True, False]])
-        >>> wrong = error_company(decided, labels)["false positive"]
-        >>> int(wrong.errors[0]), float(wrong.present[0, 1]), round(float(wrong.present_usually[0, 1]), 2)
-        (2, 1.0, 0.67)
     """
     result = {}
     for kind, truth, wrong in (("false positive", 0, decided), ("false negative", 1, ~decided)):

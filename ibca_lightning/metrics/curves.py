@@ -25,28 +25,25 @@ class Curves(NamedTuple):
 
 
 def curves(scores: Floats, labels: NDArray[np.int64]) -> Curves | None:
-    """Compute both curves.
-
-    Args:
-        scores: (B,) probabilities.
-        labels: (B,) in {0, 1, -1}; unknown ones are left out.
+    """Compute both curves, of probabilities (B,) and labels (B,) in {0, 1, -1}; unknown ones are left out.
 
     Returns:
         The curves; None without a positive or without a negative.
-
-    Example:
-        >>> import numpy as np
-        >>> from ibca_lightning.metrics.curves import curves
-        >>> both = curves(np.array([0.9, 0.8, 0.8, 0.1]), np.array([1, 1, 0, 0]))
-        >>> both.thresholds.tolist(), both.recall.tolist(), both.alarms.tolist()  # the two of 0.8 are one threshold
-        ([0.9, 0.8, 0.1], [0.5, 1.0, 1.0], [0.0, 0.5, 1.0])
     """
+    steps = cumulated(scores, labels)
+    if steps is None:
+        return None
+    scores, hits, found = steps
+    positives, known = hits[-1], found[-1]
+    return Curves(scores, hits / positives, hits / found, (found - hits) / (known - positives))
+
+
+def cumulated(scores: Floats, labels: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]] | None:
+    """Distinct scores from high to low, the positives and all known labels at each and above; None as in `curves`."""
     known = np.flatnonzero(labels >= 0)
     order = known[np.argsort(-scores[known], kind="stable")]
-    positives = int(labels[order].sum())
-    if positives in (0, len(order)):
+    scores, hits = scores[order], np.cumsum(labels[order])
+    if not len(order) or hits[-1] in (0, len(order)):
         return None
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    hits = np.cumsum(labels[order])[last]
-    found = last + 1
-    return Curves(scores[order][last], hits / positives, hits / found, (found - hits) / (len(order) - positives))
+    last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    return scores[last], hits[last], last + 1

@@ -31,13 +31,7 @@ class OperatingPoints:
 
 
 def few_positives(class_names: Sequence[str], positives: Sequence[int]) -> str | None:
-    """Say which thresholds rest on few positives, in one line; None where none does.
-
-    Example:
-        >>> from ibca_lightning.metrics.decision import few_positives
-        >>> few_positives(["drusen", "scar"], [120, 3])
-        'thresholds that rest on fewer than 10 positives of the validation set: scar (3)'
-    """
+    """Say which thresholds rest on few positives, in one line; None where none does."""
     few = [f"{name} ({number})" for name, number in zip(class_names, positives, strict=True) if number < FEW]
     if not few:
         return None

@@ -40,56 +40,40 @@ class Curve(NamedTuple):
         return float(torch.trapezoid(self.probabilities.double(), self.shares.double()))
 
 
-def deletion_curve(
-    model: Model, image: Tensor, attention: Tensor, label: int, steps: int = 10, filler: Tensor | None = None
+def replacement_curve(
+    model: Model, start: Tensor, end: Tensor, attention: Tensor, label: int, steps: int = 10
 ) -> Curve:
-    """Take the most attended cells out of a picture first.
+    """Replace the most attended cells of a picture first: deletion from the picture, insertion to it.
 
     Args:
         model: Gives probabilities; called once, on all K pictures.
-        image: (3, S, S), of any type the model takes.
+        start: (3, S, S), of any type the model takes: the picture, or for insertion what stands in its place.
+        end: (3, S, S), what the cells are taken from.
         attention: (H, W), any scores; equal ones go in the order of reading.
         label: Whose probability is followed.
         steps: Into how many nearly equal parts the cells are taken, >= 1; fewer where there are fewer cells.
-        filler: (3, S, S), what takes the place of the picture; default `blurred(image)`.
 
     Returns:
-        The curve from the picture (share 0) to the filler (share 1).
+        The curve from `start` (share 0) to `end` (share 1).
 
     Example:
-        A model that reads the brightness of the first of four cells; a map that points there lets it fall at once.
-
         >>> import torch
-        >>> from ibca_lightning.metrics.faithfulness import deletion_curve
-        >>> image, black = torch.ones(3, 4, 4), torch.zeros(3, 4, 4)
-        >>> model = lambda images: images[:, 0, :2, :2].mean((1, 2))[:, None]
-        >>> faithful = torch.tensor([[0.7, 0.1], [0.1, 0.1]])
-        >>> curve = deletion_curve(model, image, faithful, label=0, steps=4, filler=black)
-        >>> curve.probabilities.tolist(), curve.area
-        ([1.0, 0.0, 0.0, 0.0, 0.0], 0.125)
-        >>> deletion_curve(model, image, 1 - faithful, label=0, steps=4, filler=black).area  # the opposite map
-        0.875
+        >>> from ibca_lightning.metrics.faithfulness import replacement_curve
+        >>> model = lambda images: images[:, 0, :2, :2].mean((1, 2))[:, None]  # how bright is the first of four cells?
+        >>> places = torch.tensor([[0.7, 0.1], [0.1, 0.1]])
+        >>> replacement_curve(model, torch.ones(3, 4, 4), torch.zeros(3, 4, 4), places, label=0).probabilities
+        tensor([1., 0., 0., 0., 0.])
     """
-    return _curve(model, image, blurred(image) if filler is None else filler, attention, label, steps)
-
-
-def insertion_curve(
-    model: Model, image: Tensor, attention: Tensor, label: int, steps: int = 10, filler: Tensor | None = None
-) -> Curve:
-    """Bring the most attended cells back first.
-
-    Args:
-        model: As for `deletion_curve`, and so are the others.
-        image: (3, S, S).
-        attention: (H, W).
-        label: Whose probability is followed.
-        steps: Into how many parts the cells are taken.
-        filler: (3, S, S), where the curve starts; default `blurred(image)`.
-
-    Returns:
-        The curve from the filler (share 0) to the picture (share 1).
-    """
-    return _curve(model, blurred(image) if filler is None else filler, image, attention, label, steps)
+    cells = attention.numel()
+    counts = sorted({(step * cells + steps // 2) // steps for step in range(steps + 1)})
+    order = attention.detach().flatten().sort(descending=True, stable=True).indices
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(cells, device=order.device)
+    replaced = rank[None] < torch.tensor(counts, device=order.device)[:, None]
+    grid = replaced.view(-1, 1, *attention.shape).float()
+    pixels = F.interpolate(grid, size=start.shape[-2:], mode="nearest-exact").bool().to(start.device)
+    probabilities = model(torch.where(pixels, end, start))[:, label]
+    return Curve(torch.tensor(counts) / cells, probabilities.detach().float().cpu())
 
 
 def pair_curves(
@@ -105,7 +89,7 @@ def pair_curves(
     """Both curves in the attention's order, and in the orders it is to be compared with.
 
     Args:
-        model: As for `deletion_curve`.
+        model: As for `replacement_curve`.
         image: (3, S, S).
         attention: (H, W).
         label: Whose probability is followed.
@@ -126,22 +110,16 @@ def pair_curves(
     blur = blurred(image)
     curves = {}
     for name, order in orders.items():
-        curves[f"deletion{name}"] = deletion_curve(
-            model, image, order, label, steps, blur if filler is None else filler
-        )
-        curves[f"insertion{name}"] = insertion_curve(model, image, order, label, steps, blur)
+        gone = blur if filler is None else filler
+        curves[f"deletion{name}"] = replacement_curve(model, image, gone, order, label, steps)
+        curves[f"insertion{name}"] = replacement_curve(model, blur, image, order, label, steps)
     return curves
 
 
 def blurred(image: Tensor, share: float = 1 / 16) -> Tensor:
-    """Blur a picture so far that no lesion is left in it, and keep its colours.
+    """Blur a picture (3, S, S) so far that no lesion is left in it, and keep its colours and type (uint8 or float).
 
-    Args:
-        image: (3, S, S), uint8 or float.
-        share: Standard deviation of the Gaussian, as a share of S.
-
-    Returns:
-        (3, S, S), of the picture's type.
+    The standard deviation of the Gaussian is a share of S.
     """
     side = image.shape[-1]
     radius = min(max(round(3 * share * side), 1), side - 1)
@@ -155,28 +133,12 @@ def blurred(image: Tensor, share: float = 1 / 16) -> Tensor:
 
 
 def mean_colour(image: Tensor) -> Tensor:
-    """Paint a picture all over in its mean colour.
-
-    Args:
-        image: (3, S, S), uint8 or float.
-
-    Returns:
-        (3, S, S), of the picture's type.
-    """
+    """Paint a picture (3, S, S), uint8 or float, all over in its mean colour."""
     return _as_type(image.float().mean(dim=(1, 2), keepdim=True).expand(image.shape), image)
 
 
 def random_order(height: int, width: int, seed: int) -> Tensor:
-    """Score the cells at random: the reference of a map that knows nothing.
-
-    Args:
-        height: H.
-        width: W.
-        seed: Of the scores, which depend on nothing else.
-
-    Returns:
-        (H, W) float32 in [0, 1), all different.
-    """
+    """Score the cells at random, all different, in [0, 1): the reference of a map that knows nothing."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randperm(height * width, generator=generator).view(height, width) / (height * width)
 
@@ -196,19 +158,6 @@ def lesion_order(mask: Tensor, ties: Tensor) -> Tensor:
     # Between two ranks there is room for the order of ties.
     ranks = torch.searchsorted(held.flatten().sort().values, held)
     return ranks + ties.to(held)  # float64, which tells the cells of any grid apart
-
-
-def _curve(model: Model, start: Tensor, end: Tensor, attention: Tensor, label: int, steps: int) -> Curve:
-    cells = attention.numel()
-    counts = sorted({(step * cells + steps // 2) // steps for step in range(steps + 1)})
-    order = attention.detach().flatten().sort(descending=True, stable=True).indices
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(cells, device=order.device)
-    replaced = rank[None] < torch.tensor(counts, device=order.device)[:, None]
-    grid = replaced.view(-1, 1, *attention.shape).float()
-    pixels = F.interpolate(grid, size=start.shape[-2:], mode="nearest-exact").bool().to(start.device)
-    probabilities = model(torch.where(pixels, end, start))[:, label]
-    return Curve(torch.tensor(counts) / cells, probabilities.detach().float().cpu())
 
 
 def _as_type(values: Tensor, like: Tensor) -> Tensor:

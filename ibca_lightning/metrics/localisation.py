@@ -59,21 +59,7 @@ def output_figures(
 
 
 def positive_share(contribution: Tensor) -> Tensor:
-    """Share out 1 over the positions that speak for a label.
-
-    Args:
-        contribution: (B, L, H, W), any sign.
-
-    Returns:
-        (B, L, H, W) float32, the positive part scaled to sum 1; uniform where nothing is positive.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.metrics.localisation import positive_share
-        >>> positive_share(torch.tensor([[[[3.0, 1.0], [-5.0, 0.0]]]]))
-        tensor([[[[0.7500, 0.2500],
-                  [0.0000, 0.0000]]]])
-    """
+    """Share out 1 over the positions that speak for a label: the positive part scaled to sum 1; uniform without one."""
     positive = contribution.detach().float().clamp(min=0)
     total = positive.sum(dim=(-2, -1), keepdim=True)
     uniform = torch.full_like(positive, 1 / (positive.shape[-2] * positive.shape[-1]))
@@ -100,12 +86,10 @@ def pair_figures(attention: Tensor, mask: Tensor, labels: Tensor) -> dict[str, T
     Example:
         >>> import torch
         >>> from ibca_lightning.metrics.localisation import pair_figures
-        >>> attention = torch.tensor([[[[0.7, 0.1], [0.1, 0.1]]]])
-        >>> mask = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+        >>> attention, mask = torch.tensor([[[[0.7, 0.1], [0.1, 0.1]]]]), torch.zeros(1, 1, 4, 4, dtype=torch.bool)
         >>> mask[..., 0, 0] = True  # one pixel, in the first of the four cells
-        >>> found = pair_figures(attention, mask, labels=torch.tensor([[1]]))
-        >>> {name: round(found[name].item(), 2) for name in ("energy", "uniform", "pointing")}
-        {'energy': 0.7, 'uniform': 0.25, 'pointing': 1.0}
+        >>> pair_figures(attention, mask, labels=torch.tensor([[1]]))["energy"]
+        tensor([[0.7000]])
     """
     attention, mask = attention.detach().float(), mask.to(attention.device)
     touched = _touched(mask, attention.shape[-2:])
@@ -155,14 +139,6 @@ def summarise(pairs: Mapping[str, Tensor], class_names: Sequence[str]) -> dict[s
         pixel_AP, the same of the contribution (contribution_energy, contribution_gain, ...) where given, and every
         other figure given, averaged over all pairs; each a float or None.
         `per_class`: the same for each name, and `pairs`, their number. `pairs`: int.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.metrics.localisation import summarise
-        >>> pairs = {"energy": torch.tensor([[0.7], [0.5]]), "uniform": torch.tensor([[0.25], [0.15]])}
-        >>> found = summarise(pairs, ["drusen"])
-        >>> {name: round(value, 2) for name, value in found["metrics"].items()}  # 3 times uniform attention
-        {'attention_energy': 0.6, 'attention_gain': 3.0}
     """
     columns = {name: values.detach().cpu().double().numpy() for name, values in pairs.items()}
     numbers = [
@@ -179,14 +155,9 @@ def summarise(pairs: Mapping[str, Tensor], class_names: Sequence[str]) -> dict[s
 
 
 def averages(pairs: Mapping[str, Floats], weights: NDArray[np.float32]) -> dict[str, Floats]:
-    """Average pair figures over pairs, under weights.
+    """Average pair figures (N, L) over pairs, under weights (N, R): how often a picture counts in each of R resamples.
 
-    Args:
-        pairs: As for `summarise`, each (N, L).
-        weights: (N, R), how often each picture counts in each of R resamples.
-
-    Returns:
-        For each figure of `summarise(pairs, ...)["metrics"]` (R,), NaN where there is no pair.
+    For each figure of `summarise(pairs, ...)["metrics"]` (R,), NaN where there is no pair.
     """
     return _published({
         name: ratio(np.nansum(values, axis=1) @ weights, (~np.isnan(values)).sum(axis=1) @ weights.astype(np.float64))
@@ -195,15 +166,7 @@ def averages(pairs: Mapping[str, Floats], weights: NDArray[np.float32]) -> dict[
 
 
 def class_averages(pairs: Mapping[str, Floats], weights: NDArray[np.float32]) -> dict[str, Floats]:
-    """Average pair figures over the pairs of each class, under weights.
-
-    Args:
-        pairs: As for `averages`.
-        weights: (N, R).
-
-    Returns:
-        (R, L) for each figure of `averages`, NaN where there is no pair of the class.
-    """
+    """Average pair figures over the pairs of each class as `averages` does: (R, L), NaN where there is no pair."""
     exact = weights.T.astype(np.float64)
     return _published({
         name: ratio(exact @ np.nan_to_num(values), exact @ (~np.isnan(values)).astype(np.float64))

@@ -19,12 +19,7 @@ BINS = 15
 
 
 class Binned:
-    """One class, sorted into bins: what its calibration error needs under any weights.
-
-    Args:
-        scores: (B,) probabilities.
-        labels: (B,) in {0, 1, -1}.
-    """
+    """One class, (B,) scores and labels, sorted into bins: what its calibration error needs under any weights."""
 
     def __init__(self, scores: Floats, labels: NDArray[np.int64]) -> None:
         known = np.flatnonzero(labels >= 0)
@@ -67,25 +62,12 @@ def calibration_errors(classes: Sequence[Binned], weights: NDArray[np.float32], 
 
 
 def reliability_curves(scores: Floats, labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:
-    """Give the reliability curve of all classes together, and of each.
-
-    Args:
-        scores: (B, L) probabilities.
-        labels: (B, L) in {0, 1, -1}.
-        class_names: L names.
+    """Give the reliability curve of all classes together, and of each, from probabilities and labels (B, L).
 
     Returns:
         `bins`: their number; bin i reaches from i / bins up to (i + 1) / bins. `curve`, and `per_class` by name:
         {"count": known labels in each bin, "probability": their mean probability, "frequency": the share of positives},
         None where a bin is empty.
-
-    Example:
-        >>> import numpy as np
-        >>> from ibca_lightning.metrics.reliability import reliability_curves
-        >>> scores, labels = np.array([[0.95], [0.95], [0.95], [0.95]]), np.array([[1], [1], [0], [-1]])
-        >>> curve = reliability_curves(scores, labels, ["drusen"])["curve"]
-        >>> curve["count"][-1], round(curve["probability"][-1], 2), round(curve["frequency"][-1], 2)  # too sure
-        (3, 0.95, 0.67)
     """
     known = labels >= 0
     return {

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.metrics.calibration import Calibration, calibrated, fit_calibration
+from ibca_lightning.metrics.curves import cumulated
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Floats
@@ -58,11 +59,9 @@ def choose_thresholds(probabilities: Tensor, labels: Tensor, rule: ThresholdRule
     Example:
         >>> import torch
         >>> from ibca_lightning.metrics.thresholds import choose_thresholds
-        >>> probabilities, labels = torch.tensor([[0.9], [0.8], [0.3], [0.1]]), torch.tensor([[1], [0], [1], [0]])
-        >>> [round(t, 3) for t in choose_thresholds(probabilities, labels, "f1")]  # both positives and one other
-        [0.2]
-        >>> [round(t, 3) for t in choose_thresholds(probabilities, labels, {"precision": 0.9})]  # finds one of them
-        [0.85]
+        >>> probabilities, labels = torch.tensor([[0.9], [0.8], [0.25], [0.0]]), torch.tensor([[1], [0], [1], [0]])
+        >>> choose_thresholds(probabilities, labels, "f1")  # both positives and one other
+        [0.125]
     """
     require_rule(rule)
     scores, target = checked_arrays(probabilities, labels)
@@ -74,7 +73,7 @@ def choose_thresholds(probabilities: Tensor, labels: Tensor, rule: ThresholdRule
         choice = {"sensitivity": _at_sensitivity, "precision": _at_precision}[name](wanted)
     thresholds = []
     for column, known in zip(scores.T, target.T, strict=True):
-        candidates = _candidates(column[known >= 0], known[known >= 0])
+        candidates = _candidates(column, known)
         thresholds.append(0.5 if candidates is None else choice(candidates))
     return thresholds
 
@@ -94,15 +93,15 @@ class _Candidates(NamedTuple):
 
 
 def _candidates(scores: Floats, labels: NDArray[np.int64]) -> _Candidates | None:
-    positives = int((labels == 1).sum())
-    if positives in (0, len(labels)):
+    steps = cumulated(scores, labels)
+    if steps is None:
         return None
-    order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], np.cumsum(labels[order])
-    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], scores[-1] > 0))  # nothing lies below a score of 0
-    if not last.size or hits[last[-1]] == 0:
+    scores, hits, predicted = steps
+    kept = int((scores > 0).sum())  # nothing lies below a score of 0
+    if not kept or hits[kept - 1] == 0:
         return None
-    return _Candidates(np.append(scores, 0.0)[last + 1], scores[last], hits[last], last + 1, positives)
+    lower = np.append(scores[1:kept], 0.0)
+    return _Candidates(lower, scores[:kept], hits[:kept], predicted[:kept], int(hits[-1]))
 
 
 def _best_f1(candidates: _Candidates) -> float:
@@ -139,14 +138,7 @@ def _between(low: float, high: float) -> float:
 
 
 def choose_points(logits: Tensor, labels: Tensor, calibration: Calibration, rule: ThresholdRule) -> OperatingPoints:
-    """Choose calibration and thresholds.
-
-    Args:
-        logits: (N, L) of the whole validation set, so that every process chooses the same.
-        labels: (N, L) in {0, 1, -1}.
-        calibration: What to fit.
-        rule: How to choose each threshold.
-    """
+    """Choose calibration and thresholds from the whole validation set, so that every process chooses the same."""
     fitted = fit_calibration(logits, labels, calibration)
     thresholds = choose_thresholds(calibrated(logits, fitted), labels, rule)
     positives = [] if rule == "fixed" else (labels == 1).sum(0).tolist()

@@ -336,7 +336,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._log_figures("val", evaluation)
         # Over the whole set at once, as the figures: no row counts twice that stands in for a bad picture or fills up
         # a process's share, and a batch with few known labels weighs no more than its labels.
-        stored = self._gathered["val:0"].store.compute()  # kept by torchmetrics
+        stored = self._gathered["val:0"].store.compute()  # kept by the store
         loss = self.loss(stored.logits.to(self.device), stored.labels.to(self.device))
         self.log("val/loss", loss, sync_dist=True)
         score = evaluation.figures["metrics"]["mAP"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads import Head, HeadOutput
-from ibca_lightning.heads.map_norm import MapBatchNorm
+from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import ModelSpec, build_head
 from ibca_lightning.model.compilation import require_backend

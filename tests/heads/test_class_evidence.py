@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from ibca_lightning.heads.attended_feature import AttendedFeatureClassifier
-from ibca_lightning.heads.class_attention import ClassQueries
-from ibca_lightning.heads.class_evidence import ClassEvidence, unit_class_evidence
+from ibca_lightning.heads.class_evidence import ClassEvidence, ClassQueries, unit_class_evidence
 
 BATCH, CHANNELS, LABELS, HEADS, POSITIONS = 2, 6, 3, 4, 5
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ibca_lightning.heads.contrast import background_attention, contrastive_loss
-from ibca_lightning.heads.intervention import spurious_attention
+from ibca_lightning.heads.contrast import background_attention, contrastive_loss, spurious_attention
 
 
 def test_spurious_attention_by_hand() -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.metrics.columns import decision_columns
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
 from ibca_lightning.metrics.multilabel import figures
@@ -144,7 +143,8 @@ def test_predictions_of_two_sets_with_equal_ids_are_all_written_in_order(tmp_pat
     run.predict(model, datamodule=Data({"earlier": Pictures(20)}), return_predictions=False)
     run.predict(model, datamodule=Data(sets), return_predictions=False)
     header, rows = read_csv(tmp_path / "predictions.csv")
-    assert header == ["id", *model.class_names, *decision_columns(model.class_names)]
+    decided = [f"{what}:{name}" for what in ("decision", "threshold") for name in model.class_names]
+    assert header == ["id", *model.class_names, *decided]
     assert [row[0] for row in rows] == [pictures[at]["id"] for pictures in sets.values() for at in range(len(pictures))]
     trainer(callbacks=[WriteResults(tmp_path)]).test(model, datamodule=Data(sets))
     _, tested = read_csv(tmp_path / "test_predictions.one.csv")

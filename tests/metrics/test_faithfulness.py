@@ -6,11 +6,11 @@ import torch
 from ibca_lightning.metrics.faithfulness import (
     Curve,
     blurred,
-    deletion_curve,
-    insertion_curve,
     lesion_order,
     mean_colour,
+    pair_curves,
     random_order,
+    replacement_curve,
 )
 
 SIDE, BLACK = 8, torch.zeros(3, 8, 8, dtype=torch.uint8)
@@ -27,22 +27,22 @@ def seen(images: torch.Tensor) -> torch.Tensor:
 
 
 def test_deletion_by_hand() -> None:
-    curve = deletion_curve(seen, WHITE, ATTENTION, label=1, steps=4, filler=BLACK)
+    curve = replacement_curve(seen, WHITE, BLACK, ATTENTION, label=1, steps=4)
     assert curve.shares.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert curve.probabilities.tolist() == pytest.approx([1, 0.4, 0.1, 0, 0])
     assert curve.area == pytest.approx(0.25 * (0.5 + 0.4 + 0.1 + 0))
 
 
 def test_insertion_by_hand() -> None:
-    curve = insertion_curve(seen, WHITE, ATTENTION, label=1, steps=4, filler=BLACK)
+    curve = replacement_curve(seen, BLACK, WHITE, ATTENTION, label=1, steps=4)
     assert curve.probabilities.tolist() == pytest.approx([0, 0.6, 0.9, 1, 1])
     assert curve.area == pytest.approx(0.25 * (0.6 + 0.9 + 1 + 0.5))
 
 
 def test_the_order_matters_and_the_label_too() -> None:
-    worst = deletion_curve(seen, WHITE, -ATTENTION, label=1, steps=4, filler=BLACK)
+    worst = replacement_curve(seen, WHITE, BLACK, -ATTENTION, label=1, steps=4)
     assert worst.probabilities.tolist() == pytest.approx([1, 1, 0.9, 0.6, 0])
-    linear = deletion_curve(seen, WHITE, ATTENTION, label=0, steps=4, filler=BLACK)
+    linear = replacement_curve(seen, WHITE, BLACK, ATTENTION, label=0, steps=4)
     assert linear.probabilities.tolist() == pytest.approx([1, 0.75, 0.5, 0.25, 0])
     assert linear.area == pytest.approx(0.5)
 
@@ -58,8 +58,8 @@ def test_insertion_mirrors_deletion_in_reverse_order(height: int, width: int, st
     def model(images: torch.Tensor) -> torch.Tensor:
         return (images * weight).mean((1, 2, 3))[:, None] / 255
 
-    inserted = insertion_curve(model, image, attention, 0, steps)
-    deleted = deletion_curve(model, image, -attention, 0, steps)
+    inserted = replacement_curve(model, blurred(image), image, attention, 0, steps)
+    deleted = replacement_curve(model, image, blurred(image), -attention, 0, steps)
     cells = height * width
     assert [round(share * cells) for share in inserted.shares.tolist()] == [
         int(step * cells / steps + 0.5) for step in range(steps + 1)
@@ -74,7 +74,7 @@ def test_insertion_mirrors_deletion_in_reverse_order(height: int, width: int, st
 
 
 def test_fewer_cells_than_steps_are_taken_one_by_one() -> None:
-    curve = deletion_curve(seen, WHITE, ATTENTION, label=1, steps=10, filler=BLACK)
+    curve = replacement_curve(seen, WHITE, BLACK, ATTENTION, label=1, steps=10)
     assert curve.shares.tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
@@ -85,7 +85,7 @@ def test_cells_cover_the_picture_where_the_grid_does_not_divide_it() -> None:
         sizes.append((images == 0).all(1).sum((1, 2)).tolist())
         return torch.zeros(len(images), 1)
 
-    deletion_curve(model, WHITE, torch.arange(9.0).view(3, 3), 0, steps=9, filler=BLACK)
+    replacement_curve(model, WHITE, BLACK, torch.arange(9.0).view(3, 3), 0, steps=9)
     taken = torch.tensor(sizes[0]).diff()
     assert sizes[0][-1] == SIDE * SIDE
     assert set(taken.tolist()) <= {4, 6, 9}  # cells of 2 or 3 pixels a side
@@ -99,8 +99,7 @@ def test_the_model_sees_the_untouched_picture_in_its_own_type() -> None:
         shown.append(images)
         return torch.zeros(len(images), 1)
 
-    deletion_curve(model, image, ATTENTION, 0)
-    insertion_curve(model, image, ATTENTION, 0)
+    pair_curves(model, image, ATTENTION, 0)
     assert shown[0].dtype == torch.uint8
     assert torch.equal(shown[0][0], image)
     assert torch.equal(shown[1][-1], image)

@@ -82,16 +82,14 @@ def test_batches_without_masks_give_no_pairs():
     assert energy[1, 0] == 0.25
 
 
-def test_reset_forgets():
+def test_what_comes_behind_a_result_is_in_the_next():
     store = EvaluationStore()
-    fill(store, [1, 2, 3])
-    store.compute()
-    store.reset()
-    fill(store, [4])
-    assert result(store)[0].tolist() == [4]
-    store.reset()
-    with pytest.raises(RuntimeError, match="got none"), pytest.warns(UserWarning, match="before"):
+    with pytest.raises(RuntimeError, match="got none"):
         store.compute()
+    fill(store, [1, 2, 3])
+    assert store.compute() is store.compute()
+    fill(store, [4])
+    assert result(store)[0].tolist() == [1, 2, 3, 4]
 
 
 def test_nan_stops_with_the_samples_named_and_infinity_is_certainty():

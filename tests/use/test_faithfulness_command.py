@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ibca_lightning.metrics.faithfulness import deletion_curve, random_order
+from ibca_lightning.metrics.faithfulness import blurred, random_order, replacement_curve
 from ibca_lightning.use import faithfulness as command
 from ibca_lightning.use.predictor import load
 from tests.command_line import contents, done, experiment, ibca, written
@@ -83,7 +83,9 @@ def test_one_pair_by_hand(scm_run: Path, tmp_path: Path) -> None:
         ("deletion", attention),
         ("deletion_random", random_order(8, 8, (2 * 1_000_003 + row) * 6 + label)),
     ):
-        curve = deletion_curve(lambda images: predictor.forward(images)[0], image, order, label, steps=4)
+        curve = replacement_curve(
+            lambda images: predictor.forward(images)[0], image, blurred(image), order, label, steps=4
+        )
         assert result["curves"][name] == pytest.approx(curve.probabilities.tolist(), abs=1e-6)
         assert result["metrics"][name] == pytest.approx(curve.area, abs=1e-6)
     assert result["test_set"] == "reversed"

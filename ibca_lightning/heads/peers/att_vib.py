@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.layers import Float32Linear
 from ibca_lightning.heads.peers.projection import projection
-from ibca_lightning.heads.peers.rectified_layers import FullPrecisionLinear, RectifiedLayers, class_activation
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.heads.peers.rectified_layers import RectifiedLayers, class_activation
 
 SHIFT = -5.0  # of both standard deviations before the softplus: the first ones are 0.007
 
@@ -51,27 +51,22 @@ class AttVIBHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import AttVIBHead
-        >>> head = AttVIBHead(channels=8, num_labels=3, latent=4)
-        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
-        >>> output.logits.shape, list(output.losses)
-        (torch.Size([2, 3]), ['bottleneck'])
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
+        >>> output = AttVIBHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
+        >>> output.attention.shape, list(output.losses)
+        (torch.Size([2, 3, 6, 5]), ['bottleneck'])
     """
 
     def __init__(self, channels: int, num_labels: int, latent: int = 256, beta: float = 0.01, width: int = 0) -> None:
         super().__init__(channels, num_labels)
-        if latent < 1:
-            raise InputError("AttVIBHead's latent >= 1", latent, "the paper's is 256")
-        if beta < 0:
-            raise InputError("AttVIBHead's beta >= 0", beta, "0 turns the bottleneck off")
+        self.require(1, latent=latent)
+        self.require(0, beta=beta)
         self.latent, self.beta = latent, beta
         self.project, channels = projection(channels, width, "AttVIBHead")
         self.attention_mean = nn.Conv2d(channels, 1, 3, padding=1)
         self.attention_std = nn.Conv2d(1, 1, 3, padding=1)
-        self.encode = FullPrecisionLinear(channels, 2 * latent)
+        self.encode = Float32Linear(channels, 2 * latent)
         self.decode = RectifiedLayers((latent, latent))
-        self.classify = FullPrecisionLinear(latent, num_labels)
+        self.classify = Float32Linear(latent, num_labels)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """See `Head.forward`; the loss is "bottleneck"."""

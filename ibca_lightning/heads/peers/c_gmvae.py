@@ -29,14 +29,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.peers.rectified_layers import (
-    FullPrecisionLinear,
-    RectifiedLayers,
-    class_activation,
-    normalise_pull_back,
-)
+from ibca_lightning.heads.layers import Float32Linear
+from ibca_lightning.heads.peers.rectified_layers import RectifiedLayers, class_activation, normalise_pull_back
 from ibca_lightning.losses import masked_bce, masked_mean
-from ibca_lightning.system.errors import InputError
 
 LOG_VARIANCE_BOUND = 10.0
 DECODER_SLOPE = 0.01  # of its last rectifier
@@ -70,38 +65,24 @@ class CGMVAEHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import CGMVAEHead
-        >>> head = CGMVAEHead(channels=8, num_labels=3, latent=4, embedding=16)
-        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
-        >>> output.logits.shape, sorted(output.losses)
-        (torch.Size([2, 3]), ['contrast', 'kl', 'label', 'sample'])
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
+        >>> output = CGMVAEHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
+        >>> sorted(output.losses)
+        ['contrast', 'kl', 'label', 'sample']
     """
 
     def __init__(
-        self,
-        channels: int,
-        num_labels: int,
-        latent: int = 64,
-        embedding: int = 2048,
-        kl: float = 6.0,
-        contrast: float = 1.0,
-        dropout: float = 0.5,
-    ) -> None:
+        self, channels: int, num_labels: int, latent: int = 64, embedding: int = 2048, kl: float = 6.0,
+        contrast: float = 1.0, dropout: float = 0.5,
+    ) -> None:  # fmt: skip
         super().__init__(channels, num_labels)
-        for name, size in (("latent", latent), ("embedding", embedding)):
-            if size < 1:
-                raise InputError(f"CGMVAEHead's {name} >= 1", size, "correct it")
-        for name, weight in (("kl", kl), ("contrast", contrast)):
-            if weight < 0:
-                raise InputError(f"CGMVAEHead's {name} >= 0", weight, "0 turns it off")
-        if not 0 <= dropout < 1:
-            raise InputError("CGMVAEHead's dropout in [0, 1)", dropout, "the paper's is 0.5")
+        self.require(1, latent=latent, embedding=embedding)
+        self.require(0, kl=kl, contrast=contrast)
+        self.require(0, below=1, dropout=dropout)
         self.kl_weight, self.contrast_weight = kl, contrast
         self.encode = RectifiedLayers((channels, 256, 512, 256), dropout=dropout)
-        self.mean, self.log_variance = FullPrecisionLinear(256, latent), FullPrecisionLinear(256, latent)
+        self.mean, self.log_variance = Float32Linear(256, latent), Float32Linear(256, latent)
         self.encode_label = RectifiedLayers((num_labels, embedding, 512, 256), dropout=dropout)
-        self.label_mean, self.label_log_variance = FullPrecisionLinear(256, latent), FullPrecisionLinear(256, latent)
+        self.label_mean, self.label_log_variance = Float32Linear(256, latent), Float32Linear(256, latent)
         self.decode = RectifiedLayers((channels + latent, 512, embedding), slopes=(0.0, DECODER_SLOPE))
 
     @property
@@ -144,7 +125,6 @@ class CGMVAEHead(Head):
     def _losses(
         self, x_BC: Tensor, z_BD: Tensor, log_q_B: Tensor, logits_BL: Tensor, second_BL: Tensor, labels_BL: Tensor
     ) -> dict[str, Tensor]:
-        """The head's own losses, weighted."""
         hidden = self.encode_label(torch.eye(self.num_labels, device=x_BC.device))
         mean_LD, log_variance_LD = self.label_mean(hidden), _bounded(self.label_log_variance(hidden))
         positive_BL = labels_BL == 1
@@ -168,9 +148,9 @@ class CGMVAEHead(Head):
         mean_BD = self.mean(hidden)
         u_BE, pull_back_decoder = self.decode.linearise(torch.cat([x_BC, mean_BD], dim=-1))
         direction_BLE = normalise_pull_back(u_BE, self.embeddings.T.expand(x_BC.shape[0], -1, -1))
-        slopes = pull_back_decoder(direction_BLE)  # by x and, behind it, by z
-        by_z_BLD = slopes[..., self.channels :]
-        return slopes[..., : self.channels] + pull_back_encoder(self.mean.pull_back(by_z_BLD))
+        slopes = pull_back_decoder(direction_BLE)
+        by_x_BLC, by_z_BLD = slopes[..., : self.channels], slopes[..., self.channels :]
+        return by_x_BLC + pull_back_encoder(by_z_BLD @ self.mean.weight.float())
 
 
 def _bounded(log_variance: Tensor) -> Tensor:
@@ -178,32 +158,16 @@ def _bounded(log_variance: Tensor) -> Tensor:
 
 
 def gaussian_log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log density of diagonal Gaussians.
-
-    Args:
-        z: Points (..., D).
-        mean: (..., D), and all three are broadcast.
-        log_variance: Logarithms of the variances (..., D).
-
-    Returns:
-        (...), the sum over D.
-    """
+    """Log density of diagonal Gaussians: the three (..., D) are broadcast and summed over D."""
     squares = (z - mean).square() * (-log_variance).exp()
     return -0.5 * (log_variance + squares + math.log(2 * math.pi)).sum(-1)
 
 
 def positive_mixture_log_density(z_BD: Tensor, mean_LD: Tensor, log_variance_LD: Tensor, positive_BL: Tensor) -> Tensor:
-    """Log of the mean of N(z; m_l, s_l²) over the positive labels.
+    """Log of the mean of N(z; m_l, s_l²) over the positive labels, (B,).
 
-    Args:
-        z_BD: Points.
-        mean_LD: Means.
-        log_variance_LD: Logarithms of the variances.
-        positive_BL: Booleans.
-
-    Returns:
-        (B,). A picture without a positive label gets the mixture of all labels, a finite value for the caller to leave
-        out: that of none would be -inf, and its gradient NaN.
+    A picture without a positive label gets the mixture of all labels, a finite value for the caller to leave out: that
+    of none would be -inf, and its gradient NaN.
     """
     allowed_BL = positive_BL | ~positive_BL.any(-1, keepdim=True)
     density_BL = gaussian_log_density(z_BD[:, None], mean_LD, log_variance_LD)
@@ -214,12 +178,7 @@ def positive_mixture_log_density(z_BD: Tensor, mean_LD: Tensor, log_variance_LD:
 def label_contrast(logits_BL: Tensor, labels_BL: Tensor) -> Tensor:
     """Minus the mean, over the positive labels, of log softmax_l of the logits over the labels that are known.
 
-    Args:
-        logits_BL: Products of a decoding with the labels' embeddings.
-        labels_BL: (B, L) in {0, 1, -1}.
-
-    Returns:
-        (B,); 0 for a picture without a positive label.
+    (B,); 0 for a picture without a positive label.
     """
     positive_BL = labels_BL == 1
     unknown_BL = (labels_BL < 0) & positive_BL.any(-1, keepdim=True)  # all -inf would be NaN

@@ -32,7 +32,6 @@ from torch import Tensor, nn
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.peers.transformer import LabelLinear, MixBlock, ReadBlock, projection
 from ibca_lightning.losses import masked_bce
-from ibca_lightning.system.errors import InputError
 
 
 class CTranHead(Head):
@@ -58,12 +57,9 @@ class CTranHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import CTranHead
-        >>> head = CTranHead(channels=8, num_labels=3, width=16)
-        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
-        >>> output.logits.shape, list(output.losses)
-        (torch.Size([2, 3]), ['label_mask'])
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
+        >>> output = CTranHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
+        >>> output.attention.shape, list(output.losses)
+        (torch.Size([2, 3, 6, 5]), ['label_mask'])
     """
 
     def __init__(
@@ -79,11 +75,9 @@ class CTranHead(Head):
         most_given: float = 0.75,
     ) -> None:
         super().__init__(channels, num_labels)
-        if layers < 1:
-            raise InputError("layers >= 1", layers, "correct CTranHead")
-        if label_mask < 0 or not 0 <= most_given < 1:
-            got = f"{label_mask} and {most_given}"
-            raise InputError("label_mask >= 0 and most_given in [0, 1)", got, "correct CTranHead")
+        self.require(1, layers=layers)
+        self.require(0, label_mask=label_mask)
+        self.require(0, below=1, most_given=most_given)
         c = width or channels
         self.label_mask, self.most_given = label_mask, int(num_labels * most_given)
         self.project = projection(channels, width)
@@ -111,11 +105,7 @@ class CTranHead(Head):
         return HeadOutput(logits, attention.reshape(*logits.shape, *features.shape[-2:]), losses)
 
     def read(self, x_BNC: Tensor, given_BL: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One pass.
-
-        Args:
-            x_BNC: The projected map.
-            given_BL: Labels in {0, 1, -1}: 0 and 1 are given, -1 is not; None gives nothing.
+        """One pass over the projected map, with labels in {0, 1, -1}: 0 and 1 are given, -1 is not; None gives nothing.
 
         Returns:
             Logits (B, L), and the attention (B, L, N) on the feature tokens, which leaves out that on label tokens.
@@ -135,12 +125,7 @@ class CTranHead(Head):
 def draw_given(labels_BL: Tensor, most: int) -> Tensor:
     """Choose 1 to `most` labels of each picture at random; those that are unknown (-1) are then not given after all.
 
-    Args:
-        labels_BL: (B, L) in {0, 1, -1}.
-        most: The most labels, >= 0; 0 chooses none.
-
-    Returns:
-        (B, L) booleans, true where the label is given.
+    (B, L) booleans, true where the label is given; with 0 none.
     """
     if most == 0:
         return torch.zeros_like(labels_BL, dtype=torch.bool)

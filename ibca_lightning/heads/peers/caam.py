@@ -32,11 +32,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.float32 import Float32Linear
-from ibca_lightning.heads.map_norm import MapBatchNorm
+from ibca_lightning.heads.layers import Float32Linear, MapBatchNorm
 from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.losses import masked_bce, masked_mean
-from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.processes import share, total, total_with_gradient
 
 TINY = 1e-6
@@ -68,12 +66,9 @@ class CaaMHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import CaaMHead
-        >>> head = CaaMHead(channels=8, num_labels=3)
-        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
-        >>> output.logits.shape, sorted(output.losses)
-        (torch.Size([2, 3]), ['environment', 'invariance', 'mixed', 'partition', 'spurious'])
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
+        >>> output = CaaMHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
+        >>> sorted(output.losses)
+        ['environment', 'invariance', 'mixed', 'partition', 'spurious']
     """
 
     def __init__(
@@ -86,12 +81,9 @@ class CaaMHead(Head):
         width: int = 0,
     ) -> None:
         super().__init__(channels, num_labels)
-        if environments < 2:
-            raise InputError("CaaMHead's environments >= 2", environments, "invariance needs two")
-        if invariance < 0:
-            raise InputError("CaaMHead's invariance >= 0", invariance, "0 turns it off")
-        if reduction < 1:
-            raise InputError("CaaMHead's reduction >= 1", reduction, "correct it")
+        self.require(2, environments=environments)  # invariance needs two
+        self.require(0, invariance=invariance)
+        self.require(1, reduction=reduction)
         self.invariance = invariance
         self.project, channels = projection(channels, width, "CaaMHead")
         hidden = max(channels // reduction, 1)
@@ -157,11 +149,7 @@ def _standardised(x_BC: Tensor) -> Tensor:
 
 
 def spread(weight_ELC: Tensor) -> Tensor:
-    """mean_e (||W_e - mean W||_2 / ||W_e||_1)², the authors' variance penalty of the environments' classifiers.
-
-    Returns:
-        A scalar; 0 where all agree.
-    """
+    """mean_e (||W_e - mean W||_2 / ||W_e||_1)², the authors' variance penalty of the environments' classifiers."""
     apart_E = (weight_ELC - weight_ELC.mean(0)).square().sum((1, 2))
     return (apart_E / weight_ELC.abs().sum((1, 2)).square().clamp(min=TINY)).mean()
 
@@ -169,13 +157,7 @@ def spread(weight_ELC: Tensor) -> Tensor:
 def environment_loss(logits_BEL: Tensor, labels_BL: Tensor, environment_B: Tensor) -> Tensor:
     """Masked BCE of each picture under its environment's classifier; mean an environment, then over environments.
 
-    Args:
-        logits_BEL: Each environment's logits of every picture.
-        labels_BL: (B, L) in {0, 1, -1}.
-        environment_B: The environment of each picture.
-
-    Returns:
-        A scalar; environments without a known label do not count.
+    Environments without a known label do not count.
     """
     E = logits_BEL.shape[1]
     target_BEL = labels_BL.clamp(min=0).float().unsqueeze(1).expand_as(logits_BEL)
@@ -190,15 +172,8 @@ def environment_loss(logits_BEL: Tensor, labels_BL: Tensor, environment_B: Tenso
 def variance_penalty(logits_BL: Tensor, labels_BL: Tensor, share_BE: Tensor) -> Tensor:
     """How differently the environments would stretch the logits: the invariance penalty (IRM, arXiv 1907.02893).
 
-    g_el = d/ds BCE(s logit_l, y_l) at s = 1, mean over environment e; sum_e share_e mean_l g_el².
-
-    Args:
-        logits_BL: (B, L), fixed.
-        labels_BL: (B, L) in {0, 1, -1}; unknown ones pull nowhere.
-        share_BE: (B, E), how much of a picture belongs to each environment; sums to 1.
-
-    Returns:
-        A scalar >= 0.
+    g_el = d/ds BCE(s logit_l, y_l) at s = 1, mean over environment e; sum_e share_e mean_l g_el². Unknown labels pull
+    nowhere; share_BE says how much of a picture belongs to each environment.
     """
     known_BL = labels_BL >= 0
     pull_BL = torch.where(known_BL, (logits_BL.sigmoid() - labels_BL) * logits_BL, 0.0)

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.map_norm import MapBatchNorm
+from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.losses import masked_bce
 from ibca_lightning.system.errors import InputError
@@ -57,28 +57,17 @@ class CALHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import CALHead
-        >>> head = CALHead(channels=8, num_labels=3, maps=4)
-        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
-        >>> output.logits.shape, list(output.losses)
-        (torch.Size([2, 3]), ['effect'])
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
+        >>> output = CALHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
+        >>> output.attention.shape, list(output.losses)
+        (torch.Size([2, 3, 6, 5]), ['effect'])
     """
 
     def __init__(
-        self,
-        channels: int,
-        num_labels: int,
-        maps: int = 32,
-        effect: float = 1.0,
-        scale: float = 10.0,
-        width: int = 0,
+        self, channels: int, num_labels: int, maps: int = 32, effect: float = 1.0, scale: float = 10.0, width: int = 0
     ) -> None:
         super().__init__(channels, num_labels)
-        if maps < 1:
-            raise InputError("CALHead's maps >= 1", maps, "correct it")
-        if effect < 0:
-            raise InputError("CALHead's effect >= 0", effect, "0 turns it off")
+        self.require(1, maps=maps)
+        self.require(0, effect=effect)
         if scale <= 0:
             raise InputError("CALHead's scale > 0", scale, "correct it")
         self.effect, self.scale = effect, scale
@@ -109,29 +98,13 @@ class CALHead(Head):
 
 
 def bilinear_pool(maps_BMN: Tensor, x_BCN: Tensor) -> Tensor:
-    """Bilinear attention pooling: mean_n a_mn x_cn, then a signed square root, then length 1 over (M, C).
-
-    Args:
-        maps_BMN: Attention maps >= 0.
-        x_BCN: Features.
-
-    Returns:
-        (B, M, C).
-    """
+    """Bilinear attention pooling: mean_n a_mn x_cn, then a signed square root, then length 1 over (M, C)."""
     mean_BMC = maps_BMN @ x_BCN.transpose(1, 2) / x_BCN.shape[-1]
     root_BMC = mean_BMC.sign() * (mean_BMC.abs() + TINY).sqrt()
     return F.normalize(root_BMC.flatten(1), dim=-1).reshape(mean_BMC.shape)
 
 
 def class_maps(maps_BMN: Tensor, shares_BLM: Tensor) -> Tensor:
-    """Mean of the maps, each of sum 1, weighted by the positive part of its share in a logit; uniform where all is 0.
-
-    Args:
-        maps_BMN: Attention maps >= 0.
-        shares_BLM: What each map adds to each logit.
-
-    Returns:
-        (B, L, N), maps that sum to 1.
-    """
+    """Mean of the maps, each of sum 1, weighed by the positive part of its share in a logit; uniform where all is 0."""
     maps_BMN, shares_BLM = maps_BMN + TINY, shares_BLM.relu() + TINY
     return F.normalize(shares_BLM, p=1, dim=-1) @ F.normalize(maps_BMN, p=1, dim=-1)

@@ -35,21 +35,12 @@ class CSRAHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import CSRAHead
-        >>> head = CSRAHead(channels=8, num_labels=3, temperature=0.0)  # attends to all places alike
-        >>> output = head(torch.rand(2, 8, 2, 2))
-        >>> output.attention[0, 0].tolist()
-        [[0.25, 0.25], [0.25, 0.25]]
-        >>> torch.allclose(output.contribution.sum((2, 3)), output.logits)  # the logit has no bias
-        True
+        >>> CSRAHead(channels=8, num_labels=3, temperature=0.0)(torch.rand(2, 8, 1, 2)).attention[0, 0].tolist()
+        [[0.5, 0.5]]
     """
 
     def __init__(
-        self,
-        channels: int,
-        num_labels: int,
-        residual_weight: float = 1.0,
-        temperature: float = 1.0,
-        width: int = 0,
+        self, channels: int, num_labels: int, residual_weight: float = 1.0, temperature: float = 1.0, width: int = 0
     ) -> None:
         super().__init__(channels, num_labels)
         self.project, channels = projection(channels, width, "CSRAHead")

@@ -6,8 +6,8 @@ Shapes: B images, C channels, H x W positions, N = H*W, L labels.
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
+from ibca_lightning.heads.layers import positionwise
 from ibca_lightning.heads.peers.projection import projection
-from ibca_lightning.heads.positionwise import positionwise
 
 
 class GAPHead(Head):
@@ -28,13 +28,8 @@ class GAPHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import GAPHead
-        >>> head = GAPHead(channels=8, num_labels=3)
-        >>> output = head(torch.rand(2, 8, 6, 5))  # the maps of two pictures
-        >>> output.logits.shape, output.attention.shape
-        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]))
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
-        >>> torch.allclose(output.contribution.sum((2, 3)) + head.linear.bias, output.logits, atol=1e-4)
+        >>> head, maps = GAPHead(channels=8, num_labels=3), torch.rand(2, 8, 6, 5)
+        >>> torch.allclose(head(maps).contribution.sum((2, 3)) + head.linear.bias, head(maps).logits, atol=1e-4)
         True
     """
 

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.peers.gap import GAPHead
-from ibca_lightning.heads.peers.gradient_weight import weigh_gradient
 from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.losses import masked_mean
 from ibca_lightning.system.errors import InputError
@@ -58,10 +57,7 @@ class LfFHead(Head):
         >>> import torch
         >>> from ibca_lightning.heads import LfFHead
         >>> head, maps = LfFHead(channels=8, num_labels=3), torch.rand(2, 8, 6, 5)
-        >>> output = head(maps, labels=torch.tensor([[1, 0, -1], [0, 0, 1]]))
-        >>> output.logits.shape, list(output.losses)
-        (torch.Size([2, 3]), ['biased'])
-        >>> torch.equal(output.logits, head.debiased(maps).logits)  # labels change gradients, never logits
+        >>> torch.equal(head(maps, torch.tensor([[1, 0, -1]] * 2)).logits, head(maps).logits)  # labels change gradients
         True
     """
 
@@ -94,18 +90,7 @@ class LfFHead(Head):
 class ShareOfLargest(nn.Module):
     """Divides losses by the largest that was lately seen with the same class and label value.
 
-    Args:
-        num_labels: L.
-        decay: In [0, 1]; of the largest, each time that its class and value are in a batch.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.peers.lff import ShareOfLargest
-        >>> share = ShareOfLargest(num_labels=1)  # below: two losses of positives, then one of a negative
-        >>> share(torch.tensor([[2.0], [1.0], [3.0]]), torch.tensor([[1], [1], [0]]))
-        tensor([[1.0000],
-                [0.5000],
-                [1.0000]])
+    Each time that a class and value are in a batch, the largest that was seen is first multiplied by `decay`.
     """
 
     largest: Tensor
@@ -116,15 +101,7 @@ class ShareOfLargest(nn.Module):
         self.register_buffer("largest", torch.zeros(2, num_labels))  # of the negatives, of the positives
 
     def forward(self, losses: Tensor, labels: Tensor) -> Tensor:
-        """Take in the losses of a batch and divide them.
-
-        Args:
-            losses: (B, L), >= 0, without a gradient.
-            labels: (B, L) in {0, 1, -1}.
-
-        Returns:
-            (B, L), in [0, 1] where the label is known, finite elsewhere.
-        """
+        """Take in losses (B, L) of a batch and divide them: in [0, 1] where the label is known, finite elsewhere."""
         of_value = torch.stack([labels == 0, labels == 1])
         # -1 where there is none, in any process
         in_batch = largest(torch.where(of_value, losses, -1.0).amax(1))
@@ -134,36 +111,25 @@ class ShareOfLargest(nn.Module):
         return losses / torch.where(labels == 1, lately[1], lately[0]).clamp(min=1e-8)
 
 
-def log_probability_of_truth(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log p_t, the probability given to a label's true value; minus the binary cross-entropy.
+def weigh_gradient(logits: Tensor, weight: Tensor) -> Tensor:
+    """Return the logits, bit for bit, and multiply the gradient that flows back into them by a constant weight.
 
-    Args:
-        logits: (B, L).
-        labels: (B, L) in {0, 1, -1}; an unknown one counts as 0 here, for the caller to leave out.
-
-    Returns:
-        (B, L), <= 0.
+    For any loss that is a mean or a sum of one term a logit, this is exact example weighting: the gradient is that of
+    the loss whose terms are multiplied by the weight, while the loss that is logged stays the unweighted one. So a head
+    can weigh pictures and classes, whatever loss it is trained with.
     """
+    constant = logits.detach()
+    return constant + weight.detach().to(logits.dtype) * (logits - constant)
+
+
+def log_probability_of_truth(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log p_t, the probability given to a label's true value; unknown ones count as 0, for the caller to leave out."""
     return F.logsigmoid(torch.where(labels == 1, logits, -logits))
 
 
 def generalised_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tensor:
     """(1 - p_t^q) / q, whose gradient is p_t^q times that of the cross-entropy.
 
-    Source: Zhang & Sabuncu, NeurIPS 2018, arXiv 1805.07836.
-
-    Args:
-        logits: (B, L).
-        labels: (B, L) in {0, 1, -1}.
-        q: In (0, 1].
-
-    Returns:
-        (B, L), one term a label; those of unknown labels are to be left out.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.peers.lff import generalised_cross_entropy
-        >>> generalised_cross_entropy(torch.tensor([[0.0]]), torch.tensor([[1]]), q=1.0)  # 1 - p, and p = 0.5
-        tensor([[0.5000]])
+    Source: Zhang & Sabuncu, NeurIPS 2018, arXiv 1805.07836. Terms (B, L); those of unknown labels are to be left out.
     """
     return -torch.expm1(q * log_probability_of_truth(logits, labels)) / q

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.peers.transformer import ReadBlock, dropout_layer, projection
-from ibca_lightning.system.errors import InputError
 
 
 class MLDecoderHead(Head):
@@ -45,10 +44,7 @@ class MLDecoderHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import MLDecoderHead
-        >>> output = MLDecoderHead(channels=8, num_labels=4, width=16, groups=2)(torch.rand(2, 8, 6, 5))
-        >>> output.logits.shape, output.attention.shape
-        (torch.Size([2, 4]), torch.Size([2, 4, 6, 5]))
-        >>> maps = output.attention
+        >>> maps = MLDecoderHead(channels=8, num_labels=4, groups=2)(torch.rand(2, 8, 6, 5)).attention
         >>> torch.equal(maps[:, 0], maps[:, 1]), torch.equal(maps[:, 1], maps[:, 2])  # groups: labels 0, 1 and 2, 3
         (True, False)
     """
@@ -66,8 +62,7 @@ class MLDecoderHead(Head):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(channels, num_labels)
-        if groups < 1:
-            raise InputError("groups >= 1", groups, "correct MLDecoderHead")
+        self.require(1, groups=groups)
         c, groups = width or channels, min(groups, num_labels)
         self.group_size = math.ceil(num_labels / groups)
         self.project = nn.Sequential(projection(channels, width), nn.ReLU())

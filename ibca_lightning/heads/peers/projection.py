@@ -14,16 +14,11 @@ def projection(channels: int, width: int, head: str) -> tuple[nn.Module, int]:
     The papers fine-tune their backbones. On a frozen one a linear head can only read what is already there; with a
     projection it is compared with heads that bring one.
 
-    Args:
-        channels: Of the feature map.
-        width: Channels after the projection; 0 for none.
-        head: Class of the head, for the message.
-
     Returns:
-        The projection, or an identity; and the channels behind it.
+        The projection, or an identity where the width is 0; and the channels behind it.
 
     Raises:
-        InputError: If the width is negative.
+        InputError: The width is negative; `head` is the name that the message has.
     """
     if width < 0:
         raise InputError(f"{head}'s width >= 0", width, "0 is no projection")

@@ -15,16 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.heads.float32 import Float32Linear
-
-
-class FullPrecisionLinear(Float32Linear):
-    """A linear layer in float32, and its transpose."""
-
-    def pull_back(self, v_BLO: Tensor) -> Tensor:
-        """Multiply v by the Jacobian: (B, L, O) to (B, L, I), float32."""
-        with torch.autocast(v_BLO.device.type, enabled=False):
-            return v_BLO.float() @ self.weight.float()
+from ibca_lightning.heads.layers import Float32Linear
 
 
 class RectifiedLayers(nn.Module):
@@ -38,7 +29,7 @@ class RectifiedLayers(nn.Module):
 
     def __init__(self, widths: Sequence[int], slopes: Sequence[float] = (), dropout: float = 0.0) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(FullPrecisionLinear(*pair) for pair in pairwise(widths))
+        self.layers = nn.ModuleList(Float32Linear(*pair) for pair in pairwise(widths))
         self.slopes = list(slopes) or [0.0] * len(self.layers)
         self.dropout = dropout
 
@@ -49,10 +40,7 @@ class RectifiedLayers(nn.Module):
         return x
 
     def linearise(self, x_BI: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Evaluate without dropout, and take the slopes there.
-
-        Args:
-            x_BI: Where the network is linearised.
+        """Evaluate without dropout, and take the slopes there; not under autocast.
 
         Returns:
             The output (B, O), and a function that multiplies L directions of it for each picture (B, L, O) by the
@@ -66,25 +54,17 @@ class RectifiedLayers(nn.Module):
 
         def pull_back(v_BLO: Tensor) -> Tensor:
             for (layer, _), slope_BO in reversed(list(zip(self._steps(), slopes, strict=True))):
-                v_BLO = layer.pull_back(v_BLO * slope_BO[:, None])
+                v_BLO = v_BLO * slope_BO[:, None] @ layer.weight.float()
             return v_BLO
 
         return x_BI, pull_back
 
-    def _steps(self) -> Iterable[tuple[FullPrecisionLinear, float]]:
+    def _steps(self) -> Iterable[tuple[Float32Linear, float]]:
         return zip(self.layers, self.slopes, strict=True)  # type: ignore[arg-type]
 
 
 def normalise_pull_back(u_BO: Tensor, v_BLO: Tensor) -> Tensor:
-    """Multiply v by the Jacobian of u / ||u||: (v - (v . u/||u||) u/||u||) / ||u||.
-
-    Args:
-        u_BO: Where to linearise.
-        v_BLO: L directions for each picture.
-
-    Returns:
-        (B, L, O).
-    """
+    """Multiply v by the Jacobian of u / ||u||: (v - (v . u/||u||) u/||u||) / ||u||, (B, L, O)."""
     length_B11: Tensor = u_BO.norm(dim=-1).clamp(min=1e-12)[:, None, None]  # F.normalize's own bound
     unit_B1O = u_BO[:, None] / length_B11
     return (v_BLO - (v_BLO * unit_B1O).sum(-1, keepdim=True) * unit_B1O) / length_B11

@@ -29,14 +29,6 @@ class MultiHeadAttention(nn.Module):
 
     Raises:
         InputError: An argument is out of its range.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.heads.peers.transformer import MultiHeadAttention
-        >>> tokens, places = torch.rand(2, 3, 8), torch.rand(2, 30, 8)
-        >>> answers, maps = MultiHeadAttention(width=8, num_heads=2)(tokens, places, places)
-        >>> answers.shape, maps.shape, torch.allclose(maps.sum(-1), torch.ones(2, 3))
-        (torch.Size([2, 3, 8]), torch.Size([2, 3, 30]), True)
     """
 
     def __init__(self, width: int, num_heads: int, dropout: float = 0.0, bias: bool = True) -> None:
@@ -55,16 +47,7 @@ class MultiHeadAttention(nn.Module):
                 nn.init.zeros_(part.bias)
 
     def forward(self, query_BTC: Tensor, key_BNC: Tensor, value_BNC: Tensor) -> tuple[Tensor, Tensor]:
-        """Ask, and say where the answer came from.
-
-        Args:
-            query_BTC: What asks.
-            key_BNC: What is compared with.
-            value_BNC: What is averaged.
-
-        Returns:
-            The answers (B, T, C), and the maps (B, T, N), float32, mean over the heads, each sums to 1.
-        """
+        """Ask: the answers (B, T, C), and the maps (B, T, N) of where they come from: float32, mean over the heads."""
         query_BATE, key_BANE = self._split(self.query(query_BTC)), self._split(self.key(key_BNC))
         value_BANE = self._split(self.value(value_BNC))
         with torch.autocast(query_BATE.device.type, enabled=False):
@@ -78,13 +61,6 @@ class MultiHeadAttention(nn.Module):
         """Let many tokens ask one another, without maps: N x N of them a head would fill the memory.
 
         For the same reason the attention weights see no dropout here.
-
-        Args:
-            query_BNC: What asks and is compared with.
-            value_BNC: What is averaged.
-
-        Returns:
-            The answers (B, N, C).
         """
         query_BANE, key_BANE = self._split(self.query(query_BNC)), self._split(self.key(query_BNC))
         value_BANE = self._split(self.value(value_BNC))
@@ -104,16 +80,8 @@ class MultiHeadAttention(nn.Module):
 class ReadBlock(nn.Module):
     """Tokens ask others, then a feed-forward net, each added and normed: a decoder layer without self-attention.
 
-    x = norm(x + attention(x asks key, value)); x = norm(x + W relu(V x)).
-
-    Args:
-        width: C.
-        num_heads: A >= 1, a divisor of C.
-        ffn: Hidden channels >= 1, between V and W.
-        dropout: In [0, 1), on attention weights, hidden channels and what is added to x.
-
-    Raises:
-        InputError: An argument is out of its range.
+    x = norm(x + attention(x asks key, value)); x = norm(x + W relu(V x)). Dropout on attention weights, hidden channels
+    and what is added to x.
     """
 
     def __init__(self, width: int, num_heads: int, ffn: int, dropout: float) -> None:
@@ -124,17 +92,7 @@ class ReadBlock(nn.Module):
     def forward(
         self, x_BTC: Tensor, key_BNC: Tensor, value_BNC: Tensor, query_BTC: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Read once.
-
-        Args:
-            x_BTC: The tokens, to which the answers are added.
-            key_BNC: What they are compared with.
-            value_BNC: What is averaged.
-            query_BTC: What asks; None: the tokens themselves.
-
-        Returns:
-            The new tokens (B, T, C), and the maps (B, T, N), float32, each sums to 1.
-        """
+        """Read once: the new tokens, and the maps (B, T, N). Without a query the tokens themselves ask."""
         answer_BTC, attention_BTN = self.attention(x_BTC if query_BTC is None else query_BTC, key_BNC, value_BNC)
         return self.add(x_BTC, answer_BTC), attention_BTN
 
@@ -142,14 +100,7 @@ class ReadBlock(nn.Module):
 class MixBlock(nn.Module):
     """Tokens ask one another, then a feed-forward net, each added and normed: an encoder layer, without maps.
 
-    Args:
-        width: C.
-        num_heads: A >= 1, a divisor of C.
-        ffn: Hidden channels >= 1.
-        dropout: In [0, 1), on hidden channels and what is added to x.
-
-    Raises:
-        InputError: An argument is out of its range.
+    Dropout on hidden channels and what is added to x.
     """
 
     def __init__(self, width: int, num_heads: int, ffn: int, dropout: float) -> None:
@@ -158,15 +109,7 @@ class MixBlock(nn.Module):
         self.add = _AddAndFeed(width, ffn, dropout)
 
     def forward(self, x_BNC: Tensor, query_BNC: Tensor | None = None) -> Tensor:
-        """Mix once.
-
-        Args:
-            x_BNC: The tokens, which are averaged and to which the answers are added.
-            query_BNC: What asks and is compared with; None: the tokens themselves.
-
-        Returns:
-            The new tokens (B, N, C).
-        """
+        """Mix once: the new tokens. What asks and is compared is the query, without one the tokens themselves."""
         answer_BNC = self.attention.mix(x_BNC if query_BNC is None else query_BNC, x_BNC)
         mixed_BNC: Tensor = self.add(x_BNC, answer_BNC)
         return mixed_BNC
@@ -201,12 +144,6 @@ def dropout_layer(share: float) -> nn.Dropout:
 def feed_forward(width: int, hidden: int, dropout: float, activation: nn.Module) -> nn.Sequential:
     """Two linear layers with an activation and dropout between them.
 
-    Args:
-        width: C, of what comes and goes.
-        hidden: Channels >= 1 between the layers.
-        dropout: In [0, 1).
-        activation: Behind the first layer.
-
     Raises:
         InputError: There are no hidden channels, or the dropout is out of its range.
     """
@@ -216,12 +153,7 @@ def feed_forward(width: int, hidden: int, dropout: float, activation: nn.Module)
 
 
 class LabelLinear(nn.Module):
-    """logit_l = w_l . x_l + b_l, in float32.
-
-    Args:
-        num_labels: L.
-        width: C.
-    """
+    """logit_l = w_l . x_l + b_l, in float32."""
 
     def __init__(self, num_labels: int, width: int) -> None:
         super().__init__()

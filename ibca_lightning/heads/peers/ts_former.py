@@ -27,7 +27,6 @@ from ibca_lightning.heads.peers.transformer import (
     feed_forward,
     projection,
 )
-from ibca_lightning.system.errors import InputError
 
 
 class TSFormerHead(Head):
@@ -50,11 +49,8 @@ class TSFormerHead(Head):
     Example:
         >>> import torch
         >>> from ibca_lightning.heads import TSFormerHead
-        >>> output = TSFormerHead(channels=8, num_labels=3, width=16)(torch.rand(2, 8, 6, 5))
-        >>> output.logits.shape, output.attention.shape
-        (torch.Size([2, 3]), torch.Size([2, 3, 6, 5]))
-        >>> torch.allclose(output.attention.sum((2, 3)), torch.ones(2, 3))
-        True
+        >>> TSFormerHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5)).attention.shape
+        torch.Size([2, 3, 6, 5])
     """
 
     def __init__(
@@ -68,8 +64,7 @@ class TSFormerHead(Head):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(channels, num_labels)
-        if layers < 1:
-            raise InputError("layers >= 1", layers, "correct TSFormerHead")
+        self.require(1, layers=layers)
         c = width or channels
         self.project = projection(channels, width)
         self.tokens = nn.Parameter(torch.empty(num_labels, c))
@@ -98,7 +93,6 @@ class _PreNormBlock(nn.Module):
         self.dropout = dropout_layer(dropout)
 
     def forward(self, t_BLC: Tensor, x_BNC: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and map to new tokens and their attention (B, L, N)."""
         x_BNC = self.map_norm(x_BNC)
         answer_BLC, attention_BLN = self.attention(self.token_norm(t_BLC), x_BNC, x_BNC)
         t_BLC = t_BLC + self.dropout(answer_BLC)

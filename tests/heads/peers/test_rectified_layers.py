@@ -4,12 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import jacrev, vmap
 
-from ibca_lightning.heads.peers.rectified_layers import (
-    FullPrecisionLinear,
-    RectifiedLayers,
-    class_activation,
-    normalise_pull_back,
-)
+from ibca_lightning.heads.layers import Float32Linear
+from ibca_lightning.heads.peers.rectified_layers import RectifiedLayers, class_activation, normalise_pull_back
 
 B, L = 5, 3
 
@@ -51,7 +47,7 @@ def test_dropout_is_of_training_alone() -> None:
 
 def test_linear_is_exact_under_autocast_and_with_half_weights() -> None:
     torch.manual_seed(0)
-    layer, x = FullPrecisionLinear(300, 2), torch.randn(B, 300)
+    layer, x = Float32Linear(300, 2), torch.randn(B, 300)
     exact = layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(layer(x), exact)  # bfloat16 is 1e-2 apart

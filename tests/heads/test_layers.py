@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ibca_lightning.heads.map_norm import MapBatchNorm
+from ibca_lightning.heads.layers import MapBatchNorm
 
 
 def test_a_batch_is_normalised_as_by_torch() -> None:
