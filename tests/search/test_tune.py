@@ -263,7 +263,7 @@ def test_a_trial_behind_the_median_is_stopped_and_is_neither_failure_nor_best(
 
 def test_two_machines_share_a_budget_by_the_storage(search: Namespace, tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom ibca_lightning.cli import main\nfrom ibca_lightning.commands import jobs\n"
+        "import sys\nfrom ibca_lightning.cli import main\nfrom ibca_lightning.search import jobs\n"
         "from tests import light_worker\njobs._work = light_worker.fit\nsys.exit(main(sys.argv[1:]))\n"
     )
     options = [str(option) for option in search.options[:-1]]
