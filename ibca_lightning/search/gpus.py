@@ -1,10 +1,15 @@
-"""The GPUs that runs side by side may use, found without torch, which the parent of the runs never imports."""
+"""The GPUs and cores that runs side by side may use, found without torch, which their parent never imports."""
 
 import os
 import re
 import subprocess
 from itertools import takewhile
 from typing import Any
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:

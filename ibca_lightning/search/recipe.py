@@ -1,9 +1,11 @@
 """The experiment that `ibca tune` and `ibca sweep` run many times: YAML files and overrides, as for `ibca fit`."""
 
 import csv
+import math
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ import yaml
 from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.run.shipped import recipe_file
 from ibca_lightning.run.short_names import near_class, short_name
-from ibca_lightning.search.gpus import places
-from ibca_lightning.search.jobs import cores
+from ibca_lightning.search.gpus import cores, places
+from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.options import OptionParser
-from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.options import OptionParser, require_least
+from ibca_lightning.system.whole_files import write_text, write_whole
 from ibca_lightning.system.yaml_text import load
 
 SCORE = "val/mAP"
@@ -36,14 +38,11 @@ class Recipe:
 
     @classmethod
     def parsed(cls, parser: OptionParser, arguments: list[str]) -> tuple[Namespace, "Recipe"]:
-        """Read a command line: the command's own options, and what is meant for `ibca fit`.
+        """Read a command line: the command's own options, with `places` for `run_jobs`, and what is for `ibca fit`.
 
         Args:
-            parser: With the command's own options; `--config`, `--output` and `--processes` are added here.
+            parser: With the command's own options; those of both commands are added here.
             arguments: Options behind the command.
-
-        Returns:
-            The options of its own, with `places` for `run_jobs`, and the rest.
 
         Raises:
             InputError: Something is missing or out of range.
@@ -58,8 +57,7 @@ class Recipe:
         options, overrides = parser.parse_known_args(arguments)
         if overrides and not overrides[0].startswith("--"):
             raise InputError("options that start with --", overrides[0], f"see {parser.prog} --help")
-        if options.processes is not None and options.processes < 1:
-            raise InputError("--processes of at least 1", options.processes, "give another number")
+        require_least(options, processes=1)
         recipe = cls([recipe_file(path) for path in options.config], overrides)
         recipe.refuse("run_dir", "ckpt_path")
         check_config_files(recipe.arguments())
@@ -69,8 +67,7 @@ class Recipe:
 
     def _of_trainer(self, key: str) -> Any:
         """An option of the trainer as files and overrides give it; None where they do not."""
-        files = [load(Path(path).read_text(encoding="utf-8")) or {} for path in self.configs]
-        sections = [file.get("trainer") or {} for file in files]
+        sections = [_content(path).get("trainer") or {} for path in self.configs]
         given = [section[key] for section in sections if key in section]
         for override, behind in zip(self.overrides, [*self.overrides[1:], None], strict=False):
             name, equals, value = override.partition("=")
@@ -151,21 +148,7 @@ def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> Non
             node = node.setdefault(name, {})
         node[last] = value
     text = "".join(f"# {line}\n" for line in comments) + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def write_table(path: Path, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV, whole or not at all.
-
-    Raises:
-        InputError: It cannot be written there.
-    """
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *rows])
-
-    write_whole(path, write)
+    write_whole(path, partial(write_text, text=text))
 
 
 def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
@@ -185,16 +168,17 @@ def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
 
 
 def best_validation(run: Path) -> dict[str, float]:
-    """The validation figures of a run at its best validation mAP, from `metrics.csv`.
+    """The validation figures of a run at its best validation mAP, by name without `val/`, from `metrics.csv`.
 
-    Args:
-        run: A run folder.
-
-    Returns:
-        By name without `val/`, such as `mAP`; empty where no mAP was ever defined.
+    Empty where no mAP was ever defined.
     """
     best = max(_validations(run), key=lambda row: float(row[SCORE]), default={})
     return {name.removeprefix("val/"): float(v) for name, v in best.items() if name.startswith("val/") and v}
+
+
+def said(job: Job) -> str:
+    """What `run_jobs` says of a job that is done."""
+    return f"val mAP {best_validation(job.folder).get('mAP', math.nan):.3f}"
 
 
 def epoch_scores(run: Path) -> list[float]:
