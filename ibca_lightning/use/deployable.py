@@ -47,20 +47,12 @@ class Deployed(nn.Module):
 
 
 def program_of(predictor: Predictor) -> ExportedProgram:
-    """Trace a model with a free batch dimension.
-
-    Args:
-        predictor: A checkpoint loaded on the CPU.
-
-    Returns:
-        A program that takes (B, 3, S, S) uint8 and returns what `Deployed` does.
-    """
+    """Trace `Deployed` of a checkpoint on the CPU, with a free batch dimension."""
     side = predictor.spec.image_size
     example = torch.zeros(2, 3, side, side, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
     with torch.no_grad():
-        return torch.export.export(
-            Deployed(predictor), (example,), dynamic_shapes={INPUT: {0: Dim("batch")}}, strict=False
-        )
+        shapes = {INPUT: {0: Dim("batch")}}
+        return torch.export.export(Deployed(predictor), (example,), dynamic_shapes=shapes, strict=False)
 
 
 def metadata(spec: ModelSpec) -> dict[str, str]:

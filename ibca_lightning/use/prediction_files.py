@@ -5,13 +5,11 @@ says what the rows were made with: a run with other checkpoints, pictures or opt
 """
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from ibca_lightning.system.errors import InputError
@@ -22,7 +20,7 @@ RECORD = "predict.json"
 
 
 class PredictionFiles:
-    """`predictions.csv`, `failed.csv` and `predict.json` of one folder; a context manager.
+    """`predictions.csv`, `failed.csv` and `predict.json` of one folder.
 
     Args:
         folder: Where they lie; made if it is not there.
@@ -69,26 +67,18 @@ class PredictionFiles:
             self._append(self._failed, _lines(rows))
             self.failures += len(rows)
 
-    def __enter__(self) -> "PredictionFiles":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the files."""
+    def close(self) -> None:
+        """Close the files, and let others write into the folder."""
         self._open.close()
 
     def _take_up(self, path: Path, record: dict[str, Any]) -> None:
         """Go on with the rows that are there, if they are of this record."""
-        before: Any = None
-        if path.is_file():
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                before = {}
-        if before is None and not self.path.exists():
+        if not path.is_file() and not self.path.exists():
             write_json(path, record)
             return
+        before: Any = {}
+        with suppress(ValueError, FileNotFoundError):
+            before = json.loads(path.read_text(encoding="utf-8"))
         if before != record:
             others = sorted(name for name in record if not isinstance(before, dict) or before.get(name) != record[name])
             raise InputError(
@@ -118,12 +108,6 @@ class PredictionFiles:
     def _append(file: BinaryIO, data: bytes) -> None:
         file.write(data)
         file.flush()  # to the system, which outlives this process
-
-
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:
