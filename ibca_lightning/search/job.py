@@ -40,11 +40,7 @@ class Job:
     may_diverge: bool = False
 
     def make_folder(self) -> None:
-        """Make the run folder with its log.
-
-        Raises:
-            InputError: It cannot be made there.
-        """
+        """Make the run folder with its log, or say in an InputError why that cannot be."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / LOG).touch()
@@ -53,11 +49,7 @@ class Job:
 
 
 def pending(job: Job, again: bool = False) -> list[str]:
-    """The steps of a job that are not done yet: from the first such on.
-
-    Args:
-        job: The job.
-        again: Whether a run that was made under other settings is to be made again.
+    """The steps of a job that are not done yet, from the first such on; all of a run of other settings if `again`.
 
     Raises:
         InputError: The folder holds something else, or a run that was made under other settings or by another version
@@ -86,17 +78,16 @@ def pending(job: Job, again: bool = False) -> list[str]:
 
 @contextmanager
 def held(job: Job, steps: list[str]) -> Iterator[list[str]]:
-    """Keep a job for this process; what a half-done run left in its folder is removed before it starts again.
+    """Keep a job, whose folder is made, for this process; a HeldError says that another one runs it.
+
+    What a half-done run left in its folder is removed before it starts again.
 
     Args:
-        job: Its folder is made.
+        job: The job.
         steps: What was left to do when the set of jobs began.
 
     Yields:
         What is left to do now: another process may have done some since.
-
-    Raises:
-        HeldError: Another process runs the job.
     """
     log = job.folder / LOG
     with sole_user(log):  # not the folder, which the run in it keeps for itself

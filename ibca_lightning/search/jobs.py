@@ -29,21 +29,13 @@ _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended.
-
-    Attributes:
-        job: The job.
-        code: Exit code of its last command; 128 + the signal's number where the worker was killed.
-        error: The last line that says what went wrong; empty where nothing did.
-        seconds: It took.
-        excuse: Why it is no failure though it was not done: diverged, stopped early, run by another process.
-    """
+    """How a job ended."""
 
     job: Job
-    code: int
-    error: str
+    code: int  # of its last command; 128 + the signal's number where the worker was killed
+    error: str  # the last line that says what went wrong; empty where nothing did
     seconds: float
-    excuse: str = ""
+    excuse: str = ""  # why it is no failure though it was not done: diverged, stopped early, run by another process
 
 
 def run_jobs(
@@ -59,7 +51,7 @@ def run_jobs(
 
     Args:
         jobs: Each with a folder of its own.
-        places: For each run at a time the GPUs that it may use, as `CUDA_VISIBLE_DEVICES`; None: all.
+        places: From `gpus.places`, one a run at a time.
         said: What to print of a job that is done, such as its score.
         again: Whether runs that were made under other settings, or by another version, are made again.
         more: Further jobs, each asked for when a worker is free.
@@ -71,7 +63,6 @@ def run_jobs(
 
     Raises:
         InputError: As `pending`, before anything is run.
-        KeyboardInterrupt: On Ctrl-C, with all workers stopped.
     """
     left = [(job, steps) for job in jobs if (steps := pending(job, again))]
     total = len(jobs) if total is None else total
@@ -135,11 +126,7 @@ def _ended(
 
 
 class _Worker:
-    """A process that runs one job after the other, in a group of its own with all that it starts.
-
-    Args:
-        gpus: `CUDA_VISIBLE_DEVICES` for it; None leaves that as it is.
-    """
+    """A process that runs one job after the other, in a group of its own with all that it starts."""
 
     def __init__(self, gpus: str | None) -> None:
         # Spawned, not forked: torch and CUDA do not survive a fork.
@@ -153,11 +140,7 @@ class _Worker:
         theirs.close()
 
     def give(self, job: Job, steps: list[str]) -> bool:
-        """Start a job, if anything of it is left to do, and say whether it is.
-
-        Raises:
-            HeldError: Another process runs it.
-        """
+        """Start a job, if anything of it is left to do, and say whether it is."""
         left = self._held.enter_context(held(job, steps))
         if not left:
             self._held.close()

@@ -76,11 +76,7 @@ class Recipe:
         return given[-1] if given else None
 
     def refuse(self, *keys: str) -> None:
-        """Refuse overrides of keys that the command sets itself.
-
-        Raises:
-            InputError: Names the first one.
-        """
+        """Refuse overrides of keys that the command sets itself."""
         overrides = {given.partition("=")[0].removeprefix("--") for given in self.overrides}
         for key in keys:
             if key in overrides:
@@ -91,14 +87,7 @@ class Recipe:
         return Recipe([*self.configs, *map(str, files)], self.overrides)
 
     def with_head(self, head: str) -> "Recipe":
-        """The same with another head.
-
-        Args:
-            head: A short name, a dotted class path, or a YAML file of one's own that sets the head.
-
-        Raises:
-            InputError: It is none of them.
-        """
+        """The same with another head: a short name, a dotted class path, or a YAML file that sets it."""
         if head.endswith((".yaml", ".yml")):
             check_config_files(["fit", "--config", head])
             return self.with_files(Path(head))
@@ -152,11 +141,7 @@ def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> Non
 
 
 def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
-    """Read a YAML that is a mapping.
-
-    Raises:
-        InputError: It is not there, or no mapping.
-    """
+    """Read a YAML that is a mapping; an InputError says what it is to be and to look like."""
     try:
         content = load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -27,21 +27,13 @@ _DRAWN = 10  # trials that TPE leaves to chance, as Optuna does; they are those 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial.
+    """One trial."""
 
-    Attributes:
-        number: From 0; 0 has the defaults.
-        values: What it tries, by dotted key of `ibca fit`.
-        ours: Whether its runs lie in the output folder of this process, and not in that of another machine.
-        ended: Whether its outcome is in the file.
-        score: That, where there is one.
-    """
-
-    number: int
-    values: dict[str, Any]
-    ours: bool
-    ended: bool
-    score: float | None
+    number: int  # 0 has the defaults
+    values: dict[str, Any]  # by dotted key of `ibca fit`
+    ours: bool  # its runs lie in the output folder of this process, and not in that of another machine
+    ended: bool  # its outcome is in the file
+    score: float | None  # that, where there is one
 
 
 class Search:
@@ -132,12 +124,7 @@ class Search:
         self._study.tell(number, score, state, skip_if_finished=True)
 
     def behind(self, number: int, scores: Sequence[float]) -> bool:
-        """Note how a trial is getting on, for the others to be compared with; say whether it is to be stopped.
-
-        Args:
-            number: Of the trial.
-            scores: Of its epochs so far.
-        """
+        """Note the scores of a trial's epochs so far, for the others to be compared with; is it to be stopped?"""
         trial = self._reporting.get(number)
         if trial is None or isinstance(self._study.pruner, NopPruner):  # None: begun by a process that is gone
             return False

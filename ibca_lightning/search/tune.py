@@ -110,22 +110,23 @@ def _close(search: "Search", output: Path, budget: int, folds: int | None, keys:
     if not search.defaults and trials and trials[0].ours and "fit" in seconds_of(first):
         search.defaults = {key: config_value(first, key) for key in keys}
     values = [dict.fromkeys(keys) | search.defaults | trial.values for trial in trials]
+    scores = [_score(_runs(output, trial.number, folds)) if trial.ours else trial.score for trial in trials]
     rows: list[Sequence[Any]] = [["trial", *keys, "score", "seconds"]]
-    for trial, chosen in zip(trials, values, strict=True):
+    for trial, chosen, score in zip(trials, values, scores, strict=True):
         seconds = sum(seconds_of(run).get("fit", 0.0) for run in _runs(output, trial.number, folds))
-        rows.append([trial.number, *chosen.values(), trial.score, f"{seconds:.1f}" if trial.ours else ""])
+        rows.append([trial.number, *chosen.values(), score, f"{seconds:.1f}" if trial.ours else ""])
     write_whole(output / "trials.csv", partial(write_csv, rows=rows))
     left = sum(not trial.ended for trial in trials)
     if left and not failed:
         sys.stderr.write(f"{left} of {len(trials)} trials run elsewhere; the same command takes them in later\n")
-    known = {trial.score: trial.number for trial in reversed(trials) if trial.score is not None}  # the first of equals
+    known = {number: score for number, score in enumerate(scores) if score is not None}
     if not known:
         if left and not failed:
             return 0
         sys.stderr.write("error: no trial has a validation mAP\n")
         return 1
-    best = known[max(known)]
-    found = f"trial {best} of {len(trials)}, validation mAP {max(known):.4f}"
+    best = max(known, key=lambda number: known[number])  # the first of equals
+    found = f"trial {best} of {len(trials)}, validation mAP {known[best]:.4f}"
     file = output / "best.yaml"
     write_fragment(file, values[best], f"Chosen by ibca tune: {found}. Merge it behind the experiment and the head.")
     listed = ", ".join(f"{key} {value}" for key, value in values[best].items())

@@ -18,11 +18,7 @@ INPUT, OUTPUTS = "images", ("probabilities", "decisions", "attention")
 
 
 class Deployed(nn.Module):
-    """A predictor's model with normalisation, calibration and thresholds inside.
-
-    Args:
-        predictor: A loaded checkpoint; its model is taken, not copied.
-    """
+    """A predictor's model, taken and not copied, with normalisation, calibration and thresholds inside."""
 
     thresholds: Tensor
 
@@ -34,10 +30,7 @@ class Deployed(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify pictures.
-
-        Args:
-            images: (B, 3, S, S) uint8 RGB, brought to S x S as the metadata's preprocessing says.
+        """Classify pictures (B, 3, S, S) uint8 RGB, brought to S x S as the metadata's preprocessing says.
 
         Returns:
             Probabilities (B, L) float32, decisions (B, L) bool, attention (B, L, H, W) float32.

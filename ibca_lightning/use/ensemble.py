@@ -46,14 +46,7 @@ class Ensemble:
         return means if len(self.models) > 1 else list(self.models[0].spec.thresholds)
 
     def probabilities(self, images: Sequence[Tensor]) -> Tensor:
-        """Classify pictures.
-
-        Args:
-            images: For each of `transforms` (B, 3, S, S) uint8.
-
-        Returns:
-            (B, L) float32 on the CPU: the mean over models and views.
-        """
+        """The mean over models and views, (B, L) float32 on the CPU, of `images`: (B, 3, S, S) for each transform."""
         total = torch.zeros(len(images[0]), len(self.class_names), dtype=torch.float64)
         for model, way in zip(self.models, self._way_of, strict=True):
             for view in range(self.views):

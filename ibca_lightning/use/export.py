@@ -30,11 +30,11 @@ def export(arguments: list[str]) -> int:
     said: list[str] = []
 
     def write(temporary: Path) -> None:
-        kind = exported.KINDS[path.suffix]
+        write_file, open_file = exported.KINDS[path.suffix]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's exporter, about its own insides
-            kind.write(program_of(predictor), predictor.spec, temporary)
-            runner = kind.open(temporary)
+            write_file(program_of(predictor), predictor.spec, temporary)
+            runner = open_file(temporary)
         checkpoint, spec = exported.runner(Deployed(predictor)), predictor.spec
         said.append(exported.agreement(checkpoint, runner, spec.image_size, spec.thresholds, real))
         ours, theirs = (exported.speed(run, spec.image_size, options.batch_size) for run in (checkpoint, runner))

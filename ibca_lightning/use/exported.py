@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,22 +68,11 @@ def _open_onnx(path: Path) -> Runner:
     return run
 
 
-class Kind(NamedTuple):
-    """How files of one kind are written and opened."""
-
-    write: Callable[[ExportedProgram, ModelSpec, Path], None]
-    open: Callable[[Path], Runner]
-
-
-KINDS = {".onnx": Kind(_write_onnx, _open_onnx), ".pt2": Kind(_write_program, _open_program)}
+KINDS = {".onnx": (_write_onnx, _open_onnx), ".pt2": (_write_program, _open_program)}
 
 
 def agreement(checkpoint: Runner, exported: Runner, side: int, thresholds: Sequence[float], real: Arrays) -> str:
-    """How near the two are, in words, on random pictures (B, 3, S, S) and on real ones.
-
-    Raises:
-        DisagreementError: As `compare`.
-    """
+    """How near the two are, in words, on random pictures and on real ones (B, 3, S, S); see `compare`."""
     random = list(_random_batches(side))
     found = [compare(checkpoint(batch), exported(batch), thresholds) for batch in (*random, *real)]
     probabilities, attention = map(max, zip(*found, strict=True))

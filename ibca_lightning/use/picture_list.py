@@ -24,17 +24,14 @@ class PictureList:
 
 
 def list_pictures(images: Sequence[str], column: str = "image", image_dir: str | None = None) -> PictureList:
-    """Find the pictures that a user names.
+    """Find the pictures that a user names, each once: sorted within a folder or pattern, in the order of a CSV file.
 
     Args:
         images: Each a picture; a folder, searched below too; a pattern with `*`, `?`, `[...]` or `**`, which passes
-            over hidden files and other files than pictures; or a `.csv` file of paths.
+            over hidden files and other files than pictures; or a `.csv` file of paths, which may be absolute ones and
+            of files that are not there.
         column: Of the paths in a CSV file.
         image_dir: Where the paths in a CSV file are seen from; default the folder that it lies in.
-
-    Returns:
-        Each picture once: sorted within a folder or pattern, in the order of a CSV file. A CSV file may name absolute
-        paths, which stay as they are, and files that are not there.
 
     Raises:
         InputError: If one of `images` names no picture, or two pictures have one id.

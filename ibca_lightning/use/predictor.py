@@ -77,16 +77,12 @@ class Predictor:
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities and attention of a batch.
+        """Probabilities (B, L) and attention (B, L, H, W) of pictures (B, 3, S, S) uint8 of the model's size.
 
-        Args:
-            images: (B, 3, S, S) uint8, already brought to the model's size.
-
-        Returns:
-            (B, L) probabilities and (B, L, H, W) attention, float32 on the CPU.
+        Both are float32 on the CPU.
 
         Raises:
-            NonFiniteError: When a probability is no number, as of weights that are none.
+            NonFiniteError: A probability is no number, as of weights that are none.
         """
         probabilities, attention = self.outputs(images.to(self.device))
         if not bool(torch.isfinite(probabilities).all()):
@@ -124,7 +120,7 @@ class Predictor:
                 a large JPEG that you decode yourself differs a little, because files are decoded at reduced size.
 
         Raises:
-            InputError: When the file cannot be read, or the picture is none of these.
+            InputError: The file cannot be read, or the picture is none of these.
         """
         if isinstance(picture, (str, Path)):
             pixels = self._transform.read(str(picture))
@@ -143,15 +139,9 @@ class Predictor:
 
 
 def lesions(bits: Bits, names: list[str], classes: list[str] | None = None) -> Tensor:
-    """The lesions that a mask marks.
+    """The lesions (L, h, w) bool of L classes in a mask (h, w), whose bits mark `classes`, by default these.
 
-    Args:
-        bits: (h, w) uint8.
-        names: L classes whose lesions are wanted.
-        classes: What the bits mark; default these.
-
-    Returns:
-        (L, h, w) bool; empty for a class without a bit.
+    Empty for a class without a bit.
     """
     marked = (classes or names)[:8]
     return MaskFolder("", tuple(marked.index(name) if name in marked else None for name in names)).select(bits)

@@ -16,7 +16,7 @@ from ibca_lightning.heads import GAPHead, Head, IBCAHead, MLDecoderHead
 from ibca_lightning.system.errors import DisagreementError
 from ibca_lightning.use import exported
 from ibca_lightning.use.deployable import Deployed
-from ibca_lightning.use.exported import Kind, compare, runner
+from ibca_lightning.use.exported import compare, runner
 from tests.command_line import done, ibca
 from tests.training import SIZE, Pictures, module, probabilities, save
 
@@ -135,7 +135,7 @@ def test_decisions_are_those_of_predict_next_to_a_threshold_too(tmp_path: Path, 
 def test_a_file_that_disagrees_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
     answer = runner(Deployed(ibca_lightning.load(save(model(), tmp_path / "x.ckpt"), "cpu")))
     monkeypatch.setattr("ibca_lightning.use.deployable.program_of", lambda predictor: None)
-    wrong = Kind(
+    wrong = (
         lambda program, spec, path: path.write_text("wrong"),
         lambda path: lambda images: [a + 2e-4 * (a.dtype != bool) for a in answer(images)],
     )
