@@ -39,14 +39,6 @@ class Job:
     settings: Any
     may_diverge: bool = False
 
-    def make_folder(self) -> None:
-        """Make the run folder with its log, or say in an InputError why that cannot be."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / LOG).touch()
-        except OSError as error:
-            raise InputError(f"a folder to write at {self.folder}", error.strerror, "give another --output") from error
-
 
 def pending(job: Job, again: bool = False) -> list[str]:
     """The steps of a job that are not done yet, from the first such on; all of a run of other settings if `again`.
@@ -78,9 +70,7 @@ def pending(job: Job, again: bool = False) -> list[str]:
 
 @contextmanager
 def held(job: Job, steps: list[str]) -> Iterator[list[str]]:
-    """Keep a job, whose folder is made, for this process; a HeldError says that another one runs it.
-
-    What a half-done run left in its folder is removed before it starts again.
+    """Make the folder of a job, and keep it for this process; what a half-done run left there is removed.
 
     Args:
         job: The job.
@@ -88,8 +78,17 @@ def held(job: Job, steps: list[str]) -> Iterator[list[str]]:
 
     Yields:
         What is left to do now: another process may have done some since.
+
+    Raises:
+        HeldError: Another process runs the job.
+        InputError: The folder cannot be made.
     """
     log = job.folder / LOG
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    except OSError as error:
+        raise InputError(f"a folder to write at {job.folder}", error.strerror, "give another --output") from error
     with sole_user(log):  # not the folder, which the run in it keeps for itself
         record = read_record(job.folder)
         if _same(job, record):

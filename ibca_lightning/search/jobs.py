@@ -94,7 +94,6 @@ def _ended(
         """Give the worker of a place, made when it is needed, the next job that nobody else runs or has done since."""
         while (place not in workers or workers[place].job is None) and (pair := next(queue, None)) is not None:
             job, steps = pair
-            job.make_folder()
             if place not in workers:
                 workers[place] = _Worker(places[place])
             worker = workers[place]

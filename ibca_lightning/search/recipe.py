@@ -67,13 +67,12 @@ class Recipe:
 
     def _of_trainer(self, key: str) -> Any:
         """An option of the trainer as files and overrides give it; None where they do not."""
-        sections = [_content(path).get("trainer") or {} for path in self.configs]
-        given = [section[key] for section in sections if key in section]
+        given = [_at(_content(path), f"trainer.{key}") for path in self.configs]
         for override, behind in zip(self.overrides, [*self.overrides[1:], None], strict=False):
             name, equals, value = override.partition("=")
             if name == f"--trainer.{key}":
                 given.append(value if equals else behind)
-        return given[-1] if given else None
+        return next((value for value in reversed(given) if value is not None), None)
 
     def refuse(self, *keys: str) -> None:
         """Refuse overrides of keys that the command sets itself."""
@@ -102,11 +101,9 @@ class Recipe:
         named = "ibca"
         for given in self.configs:
             option, _, value = given.partition("=")
-            model = {"head": value} if option == "--model.head" else _content(given).get("model")
-            model = (model.get("init_args") or model) if isinstance(model, dict) else {}
-            head = model.get("head") if isinstance(model, dict) else None
+            head = value if option == "--model.head" else _at(_content(given), "model.head")
             head = head.get("class_path") if isinstance(head, dict) else head
-            named = str(head) if head else named
+            named = str(head or named)
         return named
 
     def arguments(self, *more: str) -> list[str]:
@@ -182,10 +179,12 @@ def _validations(run: Path) -> list[dict[str, str]]:
 
 def config_value(run: Path, key: str) -> Any:
     """What a dotted key of `ibca fit` was in a run, from its `config.yaml`; None where it is not there."""
-    try:
-        node: Any = load((run / "config.yaml").read_text(encoding="utf-8"))
-    except OSError:
-        return None
+    path = run / "config.yaml"
+    return _at(_content(str(path)), key) if path.is_file() else None
+
+
+def _at(node: Any, key: str) -> Any:
+    """What stands at a dotted key, which may leave `init_args` out."""
     for name in key.split("."):
         if isinstance(node, dict) and name not in node and isinstance(node.get("init_args"), dict):
             node = node["init_args"]

@@ -69,7 +69,7 @@ class Search:
             file.parent.mkdir(parents=True, exist_ok=True)
             with sole_user(file, 60):
                 storage = JournalStorage(JournalFileBackend(str(file)))
-                if not storage.get_all_studies():
+                if _NAME not in [study.study_name for study in storage.get_all_studies()]:
                     storage.create_new_study([StudyDirection.MAXIMIZE], _NAME)
                 judge = MedianPruner() if pruner == "median" else NopPruner()
                 self._study = optuna.load_study(study_name=_NAME, storage=storage, pruner=judge)

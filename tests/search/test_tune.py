@@ -115,7 +115,6 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
 
     def ended(left: Any, places: Any, stop: Any) -> Any:
         for job, steps in left:
-            job.make_folder()
             with held(job, steps) as now:
                 code, error = jobs._run(job.folder, [(s, job.steps[s]) for s in now], fit)
             excuse = "diverged" if "finite" in error else ""

@@ -18,7 +18,7 @@ from ibca_lightning.system.locks import HeldError, locked, sole_user
 
 def _job(folder: Path) -> None:
     job = Job(folder / "run", "job", {"fit": ["fit"]}, {})
-    job.make_folder()
+    job.folder.mkdir()
     (job.folder / "weights").touch()
     with held(job, ["fit"]):
         pass
