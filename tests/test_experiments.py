@@ -10,7 +10,7 @@ import yaml
 
 from ibca_lightning.run.shipped import SPACES, recipes
 from ibca_lightning.run.short_names import NAMES
-from ibca_lightning.search.tune import checked_space
+from ibca_lightning.search.space import checked_space
 from tests.command_line import done, rows
 from tests.datasets import (
     fake_chest_mnist,

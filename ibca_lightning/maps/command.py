@@ -7,14 +7,7 @@ from ibca_lightning.system.options import OptionParser, require_folder
 
 
 def maps(arguments: list[str]) -> int:
-    """Write the maps of an experiment, or go on where an earlier call was stopped.
-
-    Args:
-        arguments: Options behind `ibca maps`.
-
-    Returns:
-        0; every failure is an exception.
-    """
+    """Write the maps of an experiment, or go on where an earlier call was stopped."""
     options, rest = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.maps.writing import MapsCLI, write_maps

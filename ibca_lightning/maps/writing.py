@@ -55,7 +55,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         built: Model, data and device.
         folder: Where to.
         views: V of training and validation pictures; tests have one.
-        precision: `32` or `bf16`.
+        precision: `32` or `bf16`, of the backbone.
 
     Raises:
         InputError: If model or data are of another kind, the folder holds other maps, another process
@@ -65,9 +65,8 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
     if not isinstance(model, MultiLabelModule):
         raise InputError("a MultiLabelModule for ibca maps", type(model).__name__, "give one in --model")
     if not isinstance(data, MultiLabelDataModule) or isinstance(data, FrozenMaps):
-        raise InputError(
-            "a data module of pictures for ibca maps", type(data).__name__, "give that which the maps are to be made of"
-        )
+        fix = "give that which the maps are to be made of"
+        raise InputError("a data module of pictures for ibca maps", type(data).__name__, fix)
     data.augment = "none"  # what a picture may turn into at random is stored as its views
     sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
     tests = data.test_sets()
@@ -76,7 +75,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
     model.eval().to(device)
     mapper = _Mapper(model, device, precision)
     config = built.config[built.subcommand].data
-    options = config.get("init_args") or {}
+    options = {key: _plain(value) for key, value in (config.get("init_args") or {}).items() if key not in _PASSING}
     record = MapsRecord(
         backbone=model.backbone_name,
         feature_stride=model.feature_stride,
@@ -90,10 +89,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         stages=mapper.shapes(data.image_size),
         precision=precision,
         splits={name: _size(dataset, 1 if name.startswith("test.") else views) for name, dataset in sets.items()},
-        data={
-            "class_path": config.class_path,
-            "init_args": {key: _plain(value) for key, value in options.items() if key not in _PASSING},
-        },
+        data={"class_path": config.class_path, "init_args": options},
     )
     start_record(folder, record)
     with sole_user(folder):
@@ -116,13 +112,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
 
 
 class _Mapper:
-    """Runs the backbone over the views of batches.
-
-    Args:
-        model: In evaluation mode, on its device.
-        device: That.
-        precision: `32` or `bf16`.
-    """
+    """Runs the backbone of a model, in evaluation mode and on its device, over the views of batches."""
 
     def __init__(self, model: MultiLabelModule, device: torch.device, precision: str) -> None:
         self._model, self._device, self._bf16 = model, device, precision == "bf16"
@@ -139,10 +129,9 @@ class _Mapper:
         for at, stage in enumerate(zip(*of_views, strict=True)):
             maps = torch.stack(stage, dim=1).half()
             if not maps.isfinite().all():
-                raise InputError(
-                    "maps in the range of float16", f"|x| of {max(float(x.abs().max()) for x in stage):g}",
-                    "choose another --model.backbone or --model.feature_stride",
-                )  # fmt: skip
+                got = f"|x| of {max(float(x.abs().max()) for x in stage):g}"
+                fix = "choose another --model.backbone or --model.feature_stride"
+                raise InputError("maps in the range of float16", got, fix)
             arrays[f"stage{at}"] = maps.numpy()
         arrays["label"] = batch["label"].numpy()
         for name in size.masks:
@@ -180,7 +169,5 @@ def _require_space(folder: str, record: MapsRecord, done: Mapping[str, int]) -> 
     )
     free = shutil.disk_usage(folder).free
     if wanted > free:
-        raise InputError(
-            f"{wanted / 1e9:.1f} GB free at --output {folder}", f"{free / 1e9:.1f} GB",
-            "give another --output, or fewer --views",
-        )  # fmt: skip
+        expected = f"{wanted / 1e9:.1f} GB free at --output {folder}"
+        raise InputError(expected, f"{free / 1e9:.1f} GB", "give another --output, or fewer --views")

@@ -1,4 +1,4 @@
-"""The GPUs that runs side by side may use, found without torch, which the parent of the runs never imports."""
+"""The GPUs and cores that runs side by side may use, found without torch, which their parent never imports."""
 
 import os
 import re
@@ -7,11 +7,15 @@ from itertools import takewhile
 from typing import Any
 
 
-def visible_gpus() -> list[str]:
-    """What may stand in `CUDA_VISIBLE_DEVICES`, one name a GPU: what stands there already, or all of the machine.
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    Returns:
-        Indices or UUIDs; of a GPU that is cut into MIG slices, those of the slices. Empty where there is none.
+
+def visible_gpus() -> list[str]:
+    """What may stand in `CUDA_VISIBLE_DEVICES`, one index or UUID a GPU: what stands there already, or all there are.
+
+    Of a GPU that is cut into MIG slices, the UUIDs of the slices.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:  # CUDA itself reads no further than a name that is none
@@ -34,8 +38,8 @@ def places(asked: int | None, devices: Any, accelerator: Any, cores: int) -> lis
     Args:
         asked: How many at a time; None: as many as there are shares of GPUs, or else of cores.
         devices: `trainer.devices` of the recipe; None where it has none, which is one.
-        accelerator: `trainer.accelerator` of the recipe; None where it has none.
-        cores: Of this machine.
+        accelerator: `trainer.accelerator` likewise.
+        cores: That there are.
 
     Returns:
         For each run at a time its `CUDA_VISIBLE_DEVICES`; None leaves that as it is.

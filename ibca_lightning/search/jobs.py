@@ -1,24 +1,18 @@
 """Many `ibca` command lines in parallel: one thread each, and torch imported once a worker process.
 
-Every job has a run folder of its own with `job.json` (what it was asked, which of its steps are done) and `log.txt`
-(what the commands said), so that an interrupted set of jobs goes on where it stopped. Two sets of jobs may share
-folders, as the tasks of a cluster do: what one runs, or has done since, the other leaves alone.
-
-Our own on purpose: no job queue has these folders, and a worker that imports once is faster than a process a run.
+Our own on purpose: no job queue has the folders of `job`, with which an interrupted set of jobs goes on where it
+stopped, and a worker that imports once is faster than a process a run.
 """
 
-import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain
 from multiprocessing.connection import Connection, wait
@@ -26,122 +20,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ibca_lightning import __version__
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.search.job import LOG, RECORD, Job, held, pending, read_record, write_record
 from ibca_lightning.system.failures import exit_code
-from ibca_lightning.system.locks import HeldError, sole_user
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.locks import HeldError
 
-RECORD, LOG = "job.json", "log.txt"
 _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
 
 
 @dataclass(frozen=True)
-class Job:
-    """Command lines to be run one after the other in one run folder.
-
-    Attributes:
-        folder: The run folder.
-        label: For people, such as `csra seed 3`.
-        steps: By name (`fit`, `test`), the arguments behind `ibca`.
-        settings: Plain data that decide the result; a folder made under other settings is not taken for done.
-        may_diverge: Whether training that diverged or was stopped early is a result, not to be tried again, and no
-            failure.
-    """
-
-    folder: Path
-    label: str
-    steps: Mapping[str, list[str]]
-    settings: Any
-    may_diverge: bool = False
-
-
-@dataclass(frozen=True)
 class Ended:
-    """How a job ended.
-
-    Attributes:
-        job: The job.
-        code: Exit code of its last command; 128 + the signal's number where the worker was killed.
-        error: The last line that says what went wrong; empty where nothing did.
-        seconds: It took.
-        excuse: Why it is no failure though it was not done: diverged, stopped early, run by another process.
-    """
+    """How a job ended."""
 
     job: Job
-    code: int
-    error: str
+    code: int  # of its last command; 128 + the signal's number where the worker was killed
+    error: str  # the last line that says what went wrong; empty where nothing did
     seconds: float
-    excuse: str = ""
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def pending(job: Job, again: bool = False) -> list[str]:
-    """The steps of a job that are not done yet.
-
-    Args:
-        job: The job.
-        again: Whether a run that was made under other settings is to be made again.
-
-    Returns:
-        Names, in order: from the first step that is not done on.
-
-    Raises:
-        InputError: The folder holds something else, or a run that was made under other settings or by another version
-            of this package; a run whose record names no version is older than all that do, and is not mixed in either.
-    """
-    if not job.folder.exists() or (job.folder.is_dir() and all(path.name == LOG for path in job.folder.iterdir())):
-        return list(job.steps)
-    record = _record(job.folder)
-    if record is None:
-        raise InputError(
-            f"{job.folder} free, or with the {RECORD} of ibca tune or ibca sweep", "another folder or file",
-            "give another --output",
-        )  # fmt: skip
-    if again and not _same(job, record):
-        return list(job.steps)
-    if (version := record.get("version", "an earlier version")) != __version__:
-        raise InputError(
-            f"{job.folder} made by ibca {__version__}", version,
-            "give another --output, or remove that folder (ibca sweep: or --again, to make it anew)",
-        )  # fmt: skip
-    if record["settings"] != _plain(job.settings):
-        changed = ", ".join(_changed(record["settings"], _plain(job.settings)))
-        raise InputError(
-            f"{job.folder} made under the same settings", f"others ({changed})",
-            "give another --output, or remove that folder",
-        )  # fmt: skip
-    return _left(job, record)
-
-
-def _same(job: Job, record: dict[str, Any]) -> bool:
-    """Whether a run was made under the same settings by this version."""
-    return bool(record["settings"] == _plain(job.settings) and record.get("version") == __version__)
-
-
-def _left(job: Job, record: dict[str, Any]) -> list[str]:
-    """What a record of the same settings leaves to do."""
-    if job.may_diverge and ("diverged" in record or "stopped" in record):
-        return []
-    left = list(job.steps)
-    while left and left[0] in record["seconds"]:
-        del left[0]
-    return left
-
-
-def seconds_of(folder: Path) -> dict[str, float]:
-    """How long each finished step of a run folder took, in seconds; empty where none is finished."""
-    record = _record(folder)
-    return dict(record["seconds"]) if record else {}
-
-
-def given_up(folder: Path) -> bool:
-    """Whether the run of a folder diverged or was stopped early, and will not be tried again."""
-    return bool({"diverged", "stopped"} & (_record(folder) or {}).keys())
+    excuse: str = ""  # why it is no failure though it was not done: diverged, stopped early, run by another process
 
 
 def run_jobs(
@@ -157,7 +51,7 @@ def run_jobs(
 
     Args:
         jobs: Each with a folder of its own.
-        places: For each run at a time the GPUs that it may use, as `CUDA_VISIBLE_DEVICES`; None: all.
+        places: From `gpus.places`, one a run at a time.
         said: What to print of a job that is done, such as its score.
         again: Whether runs that were made under other settings, or by another version, are made again.
         more: Further jobs, each asked for when a worker is free.
@@ -169,7 +63,6 @@ def run_jobs(
 
     Raises:
         InputError: As `pending`, before anything is run.
-        KeyboardInterrupt: On Ctrl-C, with all workers stopped.
     """
     left = [(job, steps) for job in jobs if (steps := pending(job, again))]
     total = len(jobs) if total is None else total
@@ -201,7 +94,6 @@ def _ended(
         """Give the worker of a place, made when it is needed, the next job that nobody else runs or has done since."""
         while (place not in workers or workers[place].job is None) and (pair := next(queue, None)) is not None:
             job, steps = pair
-            _make_folder(job)
             if place not in workers:
                 workers[place] = _Worker(places[place])
             worker = workers[place]
@@ -222,7 +114,7 @@ def _ended(
                     if worker.job is not None and stop(worker.job):
                         worker.stop()
                     continue
-                if not worker.alive:
+                if not worker.process.is_alive():
                     worker.kill()
                     del workers[place]
                 yield from start(place)
@@ -232,50 +124,8 @@ def _ended(
             worker.kill()
 
 
-def _make_folder(job: Job) -> None:
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        (job.folder / LOG).touch()
-    except OSError as error:
-        raise InputError(f"a folder to write at {job.folder}", error.strerror, "give another --output") from error
-
-
-@contextmanager
-def _held(job: Job, steps: list[str]) -> Iterator[list[str]]:
-    """Keep a job for this process; what a half-done run left in its folder is removed before it starts again.
-
-    Args:
-        job: Its folder is made.
-        steps: What was left to do when the set of jobs began.
-
-    Yields:
-        What is left to do now: another process may have done some since.
-
-    Raises:
-        HeldError: Another process runs the job.
-    """
-    log = job.folder / LOG
-    with sole_user(log):  # not the folder, which the run in it keeps for itself
-        record = _record(job.folder)
-        if record is not None and _same(job, record):
-            steps = _left(job, record)
-        if next(iter(job.steps)) in steps:
-            for path in job.folder.iterdir():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                elif path != log:
-                    path.unlink(missing_ok=True)
-            os.truncate(log, 0)
-            _write_record(job.folder, {"version": __version__, "settings": _plain(job.settings), "seconds": {}})
-        yield steps
-
-
 class _Worker:
-    """A process that runs one job after the other, in a group of its own with all that it starts.
-
-    Args:
-        gpus: `CUDA_VISIBLE_DEVICES` for it; None leaves that as it is.
-    """
+    """A process that runs one job after the other, in a group of its own with all that it starts."""
 
     def __init__(self, gpus: str | None) -> None:
         # Spawned, not forked: torch and CUDA do not survive a fork.
@@ -288,17 +138,9 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    @property
-    def alive(self) -> bool:
-        return self.process.is_alive()
-
     def give(self, job: Job, steps: list[str]) -> bool:
-        """Start a job, if anything of it is left to do, and say whether it is.
-
-        Raises:
-            HeldError: Another process runs it.
-        """
-        left = self._held.enter_context(_held(job, steps))
+        """Start a job, if anything of it is left to do, and say whether it is."""
+        left = self._held.enter_context(held(job, steps))
         if not left:
             self._held.close()
             return False
@@ -318,14 +160,13 @@ class _Worker:
         """How the job ended, if it has."""
         if self.job is None:
             return None
-        alive = self.alive  # asked first: what a worker sent before its death counts
+        alive = self.process.is_alive()  # asked first: what a worker sent before its death counts
         try:
-            if self.connection.poll():
-                code, error, seconds = self.connection.recv()
-            elif alive:
-                return None
-            else:
-                raise EOFError
+            if not self.connection.poll():
+                if alive:
+                    return None
+                raise EOFError  # not read from: children of a dead worker may hold its pipe open
+            code, error, seconds = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(5)
             seconds = time.monotonic() - self._start
@@ -333,14 +174,12 @@ class _Worker:
             code, error = 128 + number if number > 0 else 1, "its process died"
             if number > 0:
                 error += f" ({signal.Signals(number).name}; out of memory?)"
-        ended = Ended(self.job, code, error, seconds)
+        excuse = "diverged" if code and self.job.may_diverge and _DIVERGED.match(error) else ""
         if code and self._stopped:
-            ended = replace(ended, excuse="stopped early, behind the others")
-            if (record := _record(self.job.folder)) is not None:
-                _write_record(self.job.folder, record | {"stopped": ended.excuse})
-        elif code and self.job.may_diverge and _DIVERGED.match(error):
-            ended = replace(ended, excuse="diverged")
-        self.job = None
+            excuse = "stopped early, behind the others"
+            if record := read_record(self.job.folder):
+                write_record(self.job.folder, record | {"stopped": excuse})
+        ended, self.job = Ended(self.job, code, error, seconds, excuse), None
         self._held.close()
         return ended
 
@@ -385,10 +224,8 @@ def _work(connection: Connection, gpus: str | None) -> None:
         torch.set_num_threads(1)
         start = time.monotonic()
         answer = (*_run(Path(folder), steps, run), time.monotonic() - start)
-        try:
+        with suppress(OSError):  # the pipe is closed
             connection.send(answer)
-        except OSError:
-            return
 
 
 def _run(folder: Path, steps: list[tuple[str, list[str]]], run: Callable[[list[str]], int]) -> tuple[int, str]:
@@ -397,14 +234,14 @@ def _run(folder: Path, steps: list[tuple[str, list[str]]], run: Callable[[list[s
         with _written_to(folder / LOG), _by_itself(arguments):
             sys.stderr.write(f"$ ibca {' '.join(arguments)}\n")
             code = run(arguments)
-        record = _record(folder)
+        record = read_record(folder)
         error = _last_error(folder / LOG) if code else ""
-        if record is not None and _DIVERGED.match(error):
-            _write_record(folder, record | {"diverged": error})
-        if code or record is None:
+        if record and _DIVERGED.match(error):
+            write_record(folder, record | {"diverged": error})
+        if code or not record:
             return code or 1, error or f"{folder / RECORD} is gone"
         record["seconds"] |= {name: round(time.monotonic() - start, 3)}
-        _write_record(folder, record)
+        write_record(folder, record)
     return 0, ""
 
 
@@ -450,20 +287,17 @@ def _written_to(path: Path) -> Iterator[None]:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into an exit that stops the workers first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(number: int, frame: FrameType | None) -> None:
         sys.stderr.write(f"error: stopped by {signal.Signals(number).name}\n")
         raise SystemExit(128 + number)
 
     handled = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]  # as by nohup
-    before = [signal.signal(number, stop) for number in handled]
+    before = {number: signal.signal(number, stop) for number in handled}
     try:
         yield
     finally:
-        for number, handler in zip(handled, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
@@ -471,32 +305,3 @@ def _last_error(log: Path) -> str:
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     said = [line for line in lines if re.match(r"error: |\w*Error: ", line)]
     return (said or lines or [""])[-1]
-
-
-def _record(folder: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return record if {"settings", "seconds"} <= record.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    with whole(folder / RECORD) as part:
-        part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _plain(settings: Any) -> Any:
-    """As it comes back from JSON."""
-    return json.loads(json.dumps(settings, default=str))
-
-
-def _changed(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """Names of the settings that differ, by their place."""
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        old, new = (dict(zip(map(str, range(len(old))), items, strict=True)) for items in (old, new))
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in old | new:
-            yield from _changed(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
-    elif old != new:
-        yield f"{name}: {json.dumps(old)} then, {json.dumps(new)} now"

@@ -1,9 +1,11 @@
 """The experiment that `ibca tune` and `ibca sweep` run many times: YAML files and overrides, as for `ibca fit`."""
 
 import csv
+import math
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ import yaml
 from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.run.shipped import recipe_file
 from ibca_lightning.run.short_names import near_class, short_name
-from ibca_lightning.search.gpus import places
-from ibca_lightning.search.jobs import cores
+from ibca_lightning.search.gpus import cores, places
+from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.options import OptionParser
-from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.options import OptionParser, require_least
+from ibca_lightning.system.whole_files import write_text, write_whole
 from ibca_lightning.system.yaml_text import load
 
 SCORE = "val/mAP"
@@ -36,14 +38,11 @@ class Recipe:
 
     @classmethod
     def parsed(cls, parser: OptionParser, arguments: list[str]) -> tuple[Namespace, "Recipe"]:
-        """Read a command line: the command's own options, and what is meant for `ibca fit`.
+        """Read a command line: the command's own options, with `places` for `run_jobs`, and what is for `ibca fit`.
 
         Args:
-            parser: With the command's own options; `--config`, `--output` and `--processes` are added here.
+            parser: With the command's own options; those of both commands are added here.
             arguments: Options behind the command.
-
-        Returns:
-            The options of its own, with `places` for `run_jobs`, and the rest.
 
         Raises:
             InputError: Something is missing or out of range.
@@ -58,8 +57,7 @@ class Recipe:
         options, overrides = parser.parse_known_args(arguments)
         if overrides and not overrides[0].startswith("--"):
             raise InputError("options that start with --", overrides[0], f"see {parser.prog} --help")
-        if options.processes is not None and options.processes < 1:
-            raise InputError("--processes of at least 1", options.processes, "give another number")
+        require_least(options, processes=1)
         recipe = cls([recipe_file(path) for path in options.config], overrides)
         recipe.refuse("run_dir", "ckpt_path")
         check_config_files(recipe.arguments())
@@ -69,21 +67,15 @@ class Recipe:
 
     def _of_trainer(self, key: str) -> Any:
         """An option of the trainer as files and overrides give it; None where they do not."""
-        files = [load(Path(path).read_text(encoding="utf-8")) or {} for path in self.configs]
-        sections = [file.get("trainer") or {} for file in files]
-        given = [section[key] for section in sections if key in section]
+        given = [_at(_content(path), f"trainer.{key}") for path in self.configs]
         for override, behind in zip(self.overrides, [*self.overrides[1:], None], strict=False):
             name, equals, value = override.partition("=")
             if name == f"--trainer.{key}":
                 given.append(value if equals else behind)
-        return given[-1] if given else None
+        return next((value for value in reversed(given) if value is not None), None)
 
     def refuse(self, *keys: str) -> None:
-        """Refuse overrides of keys that the command sets itself.
-
-        Raises:
-            InputError: Names the first one.
-        """
+        """Refuse overrides of keys that the command sets itself."""
         overrides = {given.partition("=")[0].removeprefix("--") for given in self.overrides}
         for key in keys:
             if key in overrides:
@@ -94,14 +86,7 @@ class Recipe:
         return Recipe([*self.configs, *map(str, files)], self.overrides)
 
     def with_head(self, head: str) -> "Recipe":
-        """The same with another head.
-
-        Args:
-            head: A short name, a dotted class path, or a YAML file of one's own that sets the head.
-
-        Raises:
-            InputError: It is none of them.
-        """
+        """The same with another head: a short name, a dotted class path, or a YAML file that sets it."""
         if head.endswith((".yaml", ".yml")):
             check_config_files(["fit", "--config", head])
             return self.with_files(Path(head))
@@ -116,11 +101,9 @@ class Recipe:
         named = "ibca"
         for given in self.configs:
             option, _, value = given.partition("=")
-            model = {"head": value} if option == "--model.head" else _content(given).get("model")
-            model = (model.get("init_args") or model) if isinstance(model, dict) else {}
-            head = model.get("head") if isinstance(model, dict) else None
+            head = value if option == "--model.head" else _at(_content(given), "model.head")
             head = head.get("class_path") if isinstance(head, dict) else head
-            named = str(head) if head else named
+            named = str(head or named)
         return named
 
     def arguments(self, *more: str) -> list[str]:
@@ -151,29 +134,11 @@ def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> Non
             node = node.setdefault(name, {})
         node[last] = value
     text = "".join(f"# {line}\n" for line in comments) + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def write_table(path: Path, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV, whole or not at all.
-
-    Raises:
-        InputError: It cannot be written there.
-    """
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *rows])
-
-    write_whole(path, write)
+    write_whole(path, partial(write_text, text=text))
 
 
 def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
-    """Read a YAML that is a mapping.
-
-    Raises:
-        InputError: It is not there, or no mapping.
-    """
+    """Read a YAML that is a mapping; an InputError says what it is to be and to look like."""
     try:
         content = load(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -185,16 +150,17 @@ def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
 
 
 def best_validation(run: Path) -> dict[str, float]:
-    """The validation figures of a run at its best validation mAP, from `metrics.csv`.
+    """The validation figures of a run at its best validation mAP, by name without `val/`, from `metrics.csv`.
 
-    Args:
-        run: A run folder.
-
-    Returns:
-        By name without `val/`, such as `mAP`; empty where no mAP was ever defined.
+    Empty where no mAP was ever defined.
     """
     best = max(_validations(run), key=lambda row: float(row[SCORE]), default={})
     return {name.removeprefix("val/"): float(v) for name, v in best.items() if name.startswith("val/") and v}
+
+
+def said(job: Job) -> str:
+    """What `run_jobs` says of a job that is done."""
+    return f"val mAP {best_validation(job.folder).get('mAP', math.nan):.3f}"
 
 
 def epoch_scores(run: Path) -> list[float]:
@@ -213,10 +179,12 @@ def _validations(run: Path) -> list[dict[str, str]]:
 
 def config_value(run: Path, key: str) -> Any:
     """What a dotted key of `ibca fit` was in a run, from its `config.yaml`; None where it is not there."""
-    try:
-        node: Any = load((run / "config.yaml").read_text(encoding="utf-8"))
-    except OSError:
-        return None
+    path = run / "config.yaml"
+    return _at(_content(str(path)), key) if path.is_file() else None
+
+
+def _at(node: Any, key: str) -> Any:
+    """What stands at a dotted key, which may leave `init_args` out."""
     for name in key.split("."):
         if isinstance(node, dict) and name not in node and isinstance(node.get("init_args"), dict):
             node = node["init_args"]

@@ -1,18 +1,20 @@
 """`ibca sweep`: fit and test heads, or variants of one, under one recipe and over seeds."""
 
-import math
 import statistics
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ibca_lightning.search.jobs import Job, run_jobs, seconds_of
-from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, write_fragment, write_table
+from ibca_lightning.search.job import Job, seconds_of
+from ibca_lightning.search.jobs import run_jobs
+from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, said, write_fragment
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.options import OptionParser, require_least
 from ibca_lightning.system.output import write_out
 from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.whole_files import write_csv, write_whole
 
 _PRINTED = ("mAP", "AUROC", "attention_energy", "attention_gain", "pointing_game", "pixel_AP")
 
@@ -20,11 +22,7 @@ _PRINTED = ("mAP", "AUROC", "attention_energy", "attention_gain", "pointing_game
 def sweep(arguments: list[str]) -> int:
     """Run what is not done yet of heads x seeds, and write the validation figures into `sweep.csv`.
 
-    Args:
-        arguments: Options behind `ibca sweep`.
-
-    Returns:
-        0, or 1 if a run failed (one that another process is at has not); wrong input is an exception.
+    Returns 1 if a run failed, and one that another process is at has not; wrong input is an exception.
     """
     parser = OptionParser(
         "ibca sweep",
@@ -44,8 +42,7 @@ def sweep(arguments: list[str]) -> int:
     parser.add_argument("--job", type=int, help="One run of them by its number, from 0, as a task of a cluster does.")
     parser.add_argument("--count", action="store_true", help="Print how many runs there are, and run none.")
     options, recipe = Recipe.parsed(parser, arguments)
-    if options.folds is not None and options.folds < 2:
-        raise InputError("--folds of at least 2", options.folds, "give another number")
+    require_least(options, folds=2)
     recipe.refuse("seed_everything", "model.head", *(("data.fold", "data.folds") if options.folds else ()))
     output = Path(options.output)
     recipes = {_name(head): _of_head(recipe, head, options.tuned) for head in options.heads}
@@ -53,21 +50,24 @@ def sweep(arguments: list[str]) -> int:
     if not recipes:
         raise InputError("--heads or --variants", "neither", "name heads, such as --heads gap csra ibca")
     # Seeds outside: a sweep that is stopped has all methods on fewer seeds, and not fewer methods.
-    jobs = [
-        _job(output, name, own, seed, fold, options)
+    jobs = {
+        (name, seed, fold): _job(output, name, own, seed, fold, options)
         for seed in dict.fromkeys(options.seeds)
         for fold in (range(options.folds) if options.folds else [None])
         for name, own in recipes.items()
-    ]  # fmt: skip
+    }
+    asked = list(jobs.values())
     if options.count:
         sys.stdout.write(f"{len(jobs)}\n")
         return 0
     if options.job is not None:
         if not 0 <= options.job < len(jobs):
             raise InputError(f"--job from 0 to {len(jobs) - 1}", options.job, f"give one of these {len(jobs)} numbers")
-        return int(bool(run_jobs([jobs[options.job][0]], options.places, _said, options.again)))
-    failed = run_jobs([job for job, *_ in jobs], options.places, _said, options.again)
-    rows = [(name, seed, fold, best_validation(job.folder), seconds_of(job.folder)) for job, name, seed, fold in jobs]
+        asked = [asked[options.job]]
+    failed = run_jobs(asked, options.places, said, options.again)
+    if options.job is not None:
+        return int(bool(failed))
+    rows = [(*key, best_validation(job.folder), seconds_of(job.folder)) for key, job in jobs.items()]
     rows = [row for row in rows if "fit" in row[-1]]
     _write(output / "sweep.csv", rows)
     write_out(terminal_table(_table(rows), f"{output / 'sweep.csv'}"))
@@ -81,13 +81,10 @@ _Row = tuple[str, int, int | None, dict[str, float], dict[str, float]]
 
 def _of_head(recipe: Recipe, head: str, tuned: str | None) -> Recipe:
     """The recipe with a head, and what tuning chose for it."""
-    recipe, name = recipe.with_head(head), _name(head)
-    if not tuned:
-        return recipe
-    file = Path(tuned) / name / "best.yaml"
-    if not file.is_file():
-        raise InputError(f"what ibca tune chose for {name} at {file}", "no file", "tune it, or no --tuned")
-    return recipe.with_files(file)
+    file = Path(tuned or "", _name(head), "best.yaml")
+    if tuned and not file.is_file():
+        raise InputError(f"what ibca tune chose for {_name(head)} at {file}", "no file", "tune it, or no --tuned")
+    return recipe.with_head(head).with_files(*([file] if tuned else []))
 
 
 def _name(head: str) -> str:
@@ -109,9 +106,7 @@ def _variants(recipe: Recipe, path: str | None, head: str, tuned: str | None, ou
     return result
 
 
-def _job(
-    output: Path, name: str, recipe: Recipe, seed: int, fold: int | None, options: Namespace
-) -> tuple[Job, str, int, int | None]:
+def _job(output: Path, name: str, recipe: Recipe, seed: int, fold: int | None, options: Namespace) -> Job:
     run, label = output / f"{name}-{seed}", f"{name} seed {seed}"
     more = [f"--seed_everything={seed}"]
     if fold is not None:
@@ -122,20 +117,17 @@ def _job(
     steps = {"fit": recipe.arguments(*more, f"--run_dir={run}")}
     if fold is None and not options.no_test:
         steps["test"] = ["test", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
-    return Job(run, label, steps, settings), name, seed, fold
-
-
-def _said(job: Job) -> str:
-    return f"val mAP {best_validation(job.folder).get('mAP', math.nan):.3f}"
+    return Job(run, label, steps, settings)
 
 
 def _write(path: Path, rows: Sequence[_Row]) -> None:
     figures = list(dict.fromkeys(name for *_, values, _ in rows for name in values))
     header = ["name", "seed", "fold", *(f"val_{name}" for name in figures), "fit_seconds"]
-    write_table(path, header, [
+    lines = [
         [name, seed, fold, *(values.get(figure) for figure in figures), seconds["fit"]]
         for name, seed, fold, values, seconds in rows
-    ])  # fmt: skip
+    ]
+    write_whole(path, partial(write_csv, rows=[header, *lines]))
 
 
 def _table(rows: Sequence[_Row]) -> list[list[str]]:
@@ -143,16 +135,14 @@ def _table(rows: Sequence[_Row]) -> list[list[str]]:
     figures = [name for name in _PRINTED if any(name in values for *_, values, _ in rows)]
     lines = [["validation, best epoch", "seeds", *figures, "seconds a run"]]
     for name in dict.fromkeys(row[0] for row in rows):
-        seeds: dict[int, list[_Row]] = {}
-        for row in rows:
-            if row[0] == name:
-                seeds.setdefault(row[1], []).append(row)
+        own = [row for row in rows if row[0] == name]
+        seeds = {row[1]: [other for other in own if other[1] == row[1]] for row in own}
         cells = []
         for figure in figures:
             known = [[row[3][figure] for row in runs if figure in row[3]] for runs in seeds.values()]
             means = [statistics.fmean(values) for values in known if values]
             spread = f" ± {statistics.stdev(means):.4f}" if len(means) > 1 else ""
             cells.append(f"{statistics.fmean(means):.4f}{spread}" if means else "-")
-        seconds = statistics.fmean(row[4]["fit"] for runs in seeds.values() for row in runs)
+        seconds = statistics.fmean(row[4]["fit"] for row in own)
         lines.append([name, str(len(seeds)), *cells, f"{seconds:.0f}"])
     return lines

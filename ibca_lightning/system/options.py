@@ -1,7 +1,7 @@
 """Options of the commands that need no Lightning: argparse with the errors of the contract."""
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -41,6 +41,18 @@ def class_indices(asked: Sequence[str] | None, names: Sequence[str]) -> list[int
         if wanted not in names:
             raise InputError(f"--classes among {', '.join(names)}", wanted, "correct it")
     return [names.index(name) for name in asked or names]
+
+
+def require_least(options: Namespace, **least: int) -> None:
+    """Refuse an option, by its name, that is given and below what it is to be at least.
+
+    Raises:
+        InputError: Names the first such one.
+    """
+    for name, value in least.items():
+        given = getattr(options, name)
+        if given is not None and given < value:
+            raise InputError(f"--{name} of at least {value}", given, "give another number")
 
 
 def require_folder(path: str, option: str = "--output") -> None:

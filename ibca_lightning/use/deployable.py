@@ -18,11 +18,7 @@ INPUT, OUTPUTS = "images", ("probabilities", "decisions", "attention")
 
 
 class Deployed(nn.Module):
-    """A predictor's model with normalisation, calibration and thresholds inside.
-
-    Args:
-        predictor: A loaded checkpoint; its model is taken, not copied.
-    """
+    """A predictor's model, taken and not copied, with normalisation, calibration and thresholds inside."""
 
     thresholds: Tensor
 
@@ -34,10 +30,7 @@ class Deployed(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify pictures.
-
-        Args:
-            images: (B, 3, S, S) uint8 RGB, brought to S x S as the metadata's preprocessing says.
+        """Classify pictures (B, 3, S, S) uint8 RGB, brought to S x S as the metadata's preprocessing says.
 
         Returns:
             Probabilities (B, L) float32, decisions (B, L) bool, attention (B, L, H, W) float32.
@@ -47,20 +40,12 @@ class Deployed(nn.Module):
 
 
 def program_of(predictor: Predictor) -> ExportedProgram:
-    """Trace a model with a free batch dimension.
-
-    Args:
-        predictor: A checkpoint loaded on the CPU.
-
-    Returns:
-        A program that takes (B, 3, S, S) uint8 and returns what `Deployed` does.
-    """
+    """Trace `Deployed` of a checkpoint on the CPU, with a free batch dimension."""
     side = predictor.spec.image_size
     example = torch.zeros(2, 3, side, side, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
     with torch.no_grad():
-        return torch.export.export(
-            Deployed(predictor), (example,), dynamic_shapes={INPUT: {0: Dim("batch")}}, strict=False
-        )
+        shapes = {INPUT: {0: Dim("batch")}}
+        return torch.export.export(Deployed(predictor), (example,), dynamic_shapes=shapes, strict=False)
 
 
 def metadata(spec: ModelSpec) -> dict[str, str]:

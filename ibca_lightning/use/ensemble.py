@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ibca_lightning.data.pictures.transforms import Transform, evaluation_transform
-from ibca_lightning.data.pictures.views import VIEWS, turned
+from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.predictor import Predictor
 
@@ -20,24 +20,7 @@ class Ensemble:
         views: How many of `data.views.VIEWS` each picture is seen in: 1, 4 (flips and the half turn) or 8.
 
     Raises:
-        InputError: When the classes differ, or there is no such number of views.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning import MultiLabelModule
-        >>> from ibca_lightning.use.ensemble import Ensemble
-        >>> from ibca_lightning.use.predictor import Predictor
-        >>> def trained():  # as `load` gives it
-        ...     module = MultiLabelModule(
-        ...         1, ["drusen"], image_size=32, backbone="test_resnet", pretrained=False,
-        ...         preprocessing={"resize": "pad"},
-        ...     )
-        ...     return Predictor({"ibca": module.spec.as_dict(), "state_dict": module.state_dict()}, device="cpu")
-        >>> first, second = trained(), trained()
-        >>> images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-        >>> both = Ensemble({"first": first, "second": second}).probabilities([images])
-        >>> torch.allclose(both, (first.forward(images)[0] + second.forward(images)[0]) / 2)
-        True
+        InputError: When the classes differ.
     """
 
     def __init__(self, models: dict[str, Predictor], views: int = 1) -> None:
@@ -48,8 +31,6 @@ class Ensemble:
                     f"checkpoints of one list of classes ({', '.join(leader.spec.class_names)} in {first})",
                     f"{', '.join(model.spec.class_names)} in {name}", "leave out the one that differs",
                 )  # fmt: skip
-        if views not in (1, 4, len(VIEWS)):
-            raise InputError(f"1, 4 or {len(VIEWS)} views", views, "choose one of them")
         self.models, self.views = list(models.values()), views
         self.class_names = leader.spec.class_names
         settings = [(model.spec.image_size, model.spec.preprocessing) for model in self.models]
@@ -65,14 +46,7 @@ class Ensemble:
         return means if len(self.models) > 1 else list(self.models[0].spec.thresholds)
 
     def probabilities(self, images: Sequence[Tensor]) -> Tensor:
-        """Classify pictures.
-
-        Args:
-            images: For each of `transforms` (B, 3, S, S) uint8.
-
-        Returns:
-            (B, L) float32 on the CPU: the mean over models and views.
-        """
+        """The mean over models and views, (B, L) float32 on the CPU, of `images`: (B, 3, S, S) for each transform."""
         total = torch.zeros(len(images[0]), len(self.class_names), dtype=torch.float64)
         for model, way in zip(self.models, self._way_of, strict=True):
             for view in range(self.views):

@@ -5,12 +5,11 @@ One run measures one checkpoint, thus one training seed.
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.options import OptionParser, require_folder
+from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.use.model_options import CHECKPOINT, add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -24,14 +23,7 @@ _HEADLINE = ("deletion", "insertion", "deletion_gain", "insertion_gain")
 
 
 def faithfulness(arguments: list[str]) -> int:
-    """Write `faithfulness.json` and print its figures in one line.
-
-    Args:
-        arguments: Options behind `ibca faithfulness`.
-
-    Returns:
-        0; every failure is an exception.
-    """
+    """Write `faithfulness.json` and print its figures in one line."""
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.run.experiment_data import experiment_data
@@ -40,25 +32,19 @@ def faithfulness(arguments: list[str]) -> int:
 
     predictor = opened(options.ckpt_path, options.device)
     name, loader = _test_loader(experiment_data(experiment), options.test_set, predictor.spec.class_names)
-    result = measure(
-        predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision
-    )  # fmt: skip
+    result = measure(predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision)
     path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"
     write_json(path, {"checkpoint": options.ckpt_path, "test_set": name, **result})
-    figures = ", ".join(_text(figure, result) for figure in _HEADLINE)
+    values, ends = result["metrics"], result["intervals"]
+    figures = ", ".join(f"{n} {values[n]:.4f} [{ends[n][0]:.3f}, {ends[n][1]:.3f}]" for n in _HEADLINE)
     sys.stdout.write(f"{name}, {result['pairs']} pairs: {figures}; wrote {path}\n")
     return 0
 
 
 def measure(
-    predictor: "Predictor",
-    loader: "DataLoader[Any]",
-    pairs: int = 100,
-    seed: int = 0,
-    steps: int = 10,
-    filler: str = "blur",
-    precision: str = "32",
-) -> dict[str, Any]:
+    predictor: "Predictor", loader: "DataLoader[Any]", pairs: int = 100, seed: int = 0, steps: int = 10,
+    filler: str = "blur", precision: str = "32",
+) -> dict[str, Any]:  # fmt: skip
     """Measure a sample of pairs.
 
     Args:
@@ -90,7 +76,8 @@ def measure(
     names = predictor.spec.class_names
     chosen = _sample(loader, pairs, seed)
     probabilities, labels, groups = [], [], []
-    measured: list[tuple[int, int, dict[str, Curve]]] = []
+    curves: dict[str, list[Curve]] = {}
+    areas: dict[str, Tensor] = {}  # each (pictures, labels), NaN where there is no such pair
 
     def forward(images: "Tensor") -> "tuple[Tensor, Tensor]":
         with torch.autocast(predictor.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
@@ -105,22 +92,22 @@ def measure(
         groups.append(str(item.get("group", item["id"])))
         for label in present:
             mask = item["mask"][label] if "mask" in item else None
-            curves = pair_curves(
+            measured = pair_curves(
                 lambda images: forward(images)[0], image, attention[label], label, mask, steps,
                 mean_colour(image) if filler == "mean" else None, seed=(seed * 1_000_003 + row) * len(names) + label,
             )  # fmt: skip
-            measured.append((at, label, curves))
-    areas = _areas(measured, len(chosen), len(names))
+            for name, curve in measured.items():
+                curves.setdefault(name, []).append(curve)
+                areas.setdefault(name, torch.full((len(chosen), len(names)), torch.nan))[at, label] = curve.area
+    areas["deletion_gain"] = areas["deletion_random"] - areas["deletion"]
+    areas["insertion_gain"] = areas["insertion"] - areas["insertion_random"]
     summary = summarise(areas, names)
     intervals = bootstrap_intervals(torch.stack(probabilities), torch.stack(labels), groups, pairs=areas)
-    curves_of = {name: [c[name] for _, _, c in measured if name in c] for name in areas}
     return {
         **summary,
         "intervals": {name: intervals[name] for name in summary["metrics"]},
-        "curves": {
-            name: torch.stack([c.probabilities for c in own]).mean(0).tolist() for name, own in curves_of.items() if own
-        },
-        "shares": measured[0][2]["deletion"].shares.tolist(),
+        "curves": {name: torch.stack([c.probabilities for c in own]).mean(0).tolist() for name, own in curves.items()},
+        "shares": curves["deletion"][0].shares.tolist(),
         "pictures": len(chosen),
         "settings": {"pairs": pairs, "seed": seed, "steps": steps, "filler": filler, "precision": precision},
     }
@@ -151,23 +138,9 @@ def _item(loader: "DataLoader[Any]", row: int, size: int) -> dict[str, Any]:
     if "image" not in item:
         raise InputError("a data module of pictures", "one of maps", "give the --config of the pictures' experiment")
     if item["image"].shape[-1] != size:
-        raise InputError(
-            f"pictures of the model's image_size {size}", item["image"].shape[-1], f"add --data.image_size {size}"
-        )
+        expected = f"pictures of the model's image_size {size}"
+        raise InputError(expected, item["image"].shape[-1], f"add --data.image_size {size}")
     return dict(item)
-
-
-def _areas(measured: "Iterable[tuple[int, int, dict[str, Curve]]]", rows: int, labels: int) -> "dict[str, Tensor]":
-    """Each (rows, labels), NaN where there is no such pair."""
-    import torch
-
-    areas: dict[str, Tensor] = {}
-    for row, label, curves in measured:
-        for name, curve in curves.items():
-            areas.setdefault(name, torch.full((rows, labels), torch.nan))[row, label] = curve.area
-    areas["deletion_gain"] = areas["deletion_random"] - areas["deletion"]
-    areas["insertion_gain"] = areas["insertion"] - areas["insertion_random"]
-    return areas
 
 
 def _test_loader(data: Any, asked: str | None, class_names: list[str]) -> tuple[str, Any]:
@@ -176,18 +149,12 @@ def _test_loader(data: Any, asked: str | None, class_names: list[str]) -> tuple[
         raise InputError(f"data with the model's classes {class_names}", own, "give the --config of its experiment")
     data.setup("test")
     loaders = data.test_dataloader()
-    if not isinstance(loaders, list):
-        loaders = [loaders]
+    loaders = loaders if isinstance(loaders, list) else [loaders]
     names = list(getattr(data, "test_names", None) or [f"test{i}" for i in range(len(loaders))])
     if asked is not None and asked not in names:
         raise InputError(f"--test_set as one of {', '.join(names)}", asked, "correct it")
     name = asked or names[0]
     return name, loaders[names.index(name)]
-
-
-def _text(figure: str, result: dict[str, Any]) -> str:
-    interval = result["intervals"][figure]
-    return f"{figure} {result['metrics'][figure]:.4f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
@@ -210,9 +177,7 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     add_device(parser)
     parser.add_argument("--output", help="Folder for faithfulness.json; default the checkpoint's run.")
     options, others = parser.parse_known_args(arguments)
-    for name, least in (("pairs", 1), ("steps", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            raise InputError(f"--{name} of at least {least}", getattr(options, name), "give another value")
+    require_least(options, pairs=1, steps=1, seed=0)
     if options.output is not None:
         require_folder(options.output)
     return options, others

@@ -11,13 +11,7 @@ CHECKPOINT = "A checkpoint written by `ibca fit`."
 
 
 def add_images(parser: ArgumentParser, required: bool = True, more: str = "") -> None:
-    """Add `--images` and what goes with it.
-
-    Args:
-        parser: Of the command.
-        required: Whether there must be pictures.
-        more: What else to say of them in `--help`.
-    """
+    """Add `--images`, of which `--help` says `more`, and what goes with it."""
     parser.add_argument(
         "--images", nargs="+", required=required,
         help="Pictures, folders of pictures (searched below too), patterns in quotes such as 'scans/*.png', or .csv "
@@ -33,15 +27,7 @@ def add_device(parser: ArgumentParser) -> None:
 
 
 def opened(path: str, device: str | None = None) -> "Predictor":
-    """Load a model; the imports take seconds, so wrong options are to be answered before.
-
-    Args:
-        path: Of a checkpoint.
-        device: Where to run; default CUDA where there is one.
-
-    Returns:
-        The model.
-    """
+    """Load a checkpoint; the imports take seconds, so wrong options are to be answered before."""
     from ibca_lightning.system.allocator import keep_freed_memory
     from ibca_lightning.use.predictor import load
 

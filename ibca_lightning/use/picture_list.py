@@ -24,31 +24,17 @@ class PictureList:
 
 
 def list_pictures(images: Sequence[str], column: str = "image", image_dir: str | None = None) -> PictureList:
-    """Find the pictures that a user names.
+    """Find the pictures that a user names, each once: sorted within a folder or pattern, in the order of a CSV file.
 
     Args:
         images: Each a picture; a folder, searched below too; a pattern with `*`, `?`, `[...]` or `**`, which passes
-            over hidden files and other files than pictures; or a `.csv` file of paths.
+            over hidden files and other files than pictures; or a `.csv` file of paths, which may be absolute ones and
+            of files that are not there.
         column: Of the paths in a CSV file.
         image_dir: Where the paths in a CSV file are seen from; default the folder that it lies in.
 
-    Returns:
-        Each picture once: sorted within a folder or pattern, in the order of a CSV file. A CSV file may name absolute
-        paths, which stay as they are, and files that are not there.
-
     Raises:
         InputError: If one of `images` names no picture, or two pictures have one id.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from ibca_lightning.use.picture_list import list_pictures
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("left/1.png", "left/notes.txt", "right/1.png"):
-        ...         Path(folder, name).parent.mkdir(exist_ok=True)
-        ...         Path(folder, name).touch()
-        ...     list(list_pictures([folder]).files)
-        ['left/1.png', 'right/1.png']
     """
     found = PictureList()
     for entry in images:
@@ -86,6 +72,12 @@ def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str
 
 
 def inside(name: str) -> str:
-    """An id without what would lead out of a folder: a table of paths may hold absolute ones, and `..`."""
+    """An id without what would lead out of a folder: a table of paths may hold absolute ones, and `..`.
+
+    Example:
+        >>> from ibca_lightning.use.picture_list import inside
+        >>> inside("../scans/1.png")
+        'scans/1.png'
+    """
     parts = os.path.normpath(os.path.splitdrive(name)[1]).replace(os.sep, "/").split("/")
     return "/".join(part for part in parts if part not in ("", ".."))

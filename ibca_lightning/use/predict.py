@@ -1,23 +1,21 @@
 """`ibca predict --images`: probabilities for pictures, from a checkpoint alone."""
 
+import hashlib
 import os
 import sys
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.options import OptionParser, require_folder
+from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.use.model_options import add_device, add_images, listed, opened
 
 
 def predict_pictures(arguments: list[str]) -> int:
     """Write `predictions.csv` for the pictures that `--images` names, or the rest of it.
 
-    Args:
-        arguments: Options behind `ibca predict`.
-
-    Returns:
-        0; every failure is an exception, pictures that cannot be used too, when all others are done.
+    Pictures that cannot be used are an InputError when all others are done.
     """
     options = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
@@ -26,21 +24,21 @@ def predict_pictures(arguments: list[str]) -> int:
     from ibca_lightning import __version__
     from ibca_lightning.metrics.columns import decisions, digits, prediction_columns
     from ibca_lightning.use.ensemble import Ensemble
-    from ibca_lightning.use.picture_batches import Readings, readings_loader
-    from ibca_lightning.use.prediction_files import PredictionFiles, fingerprint
+    from ibca_lightning.use.picture_batches import picture_batches
+    from ibca_lightning.use.prediction_files import PredictionFiles
 
     pictures = listed(options)
     model = Ensemble({path: opened(path, options.device) for path in options.ckpt_path}, options.tta)
     record = {
         "version": __version__,
-        "checkpoints": [fingerprint(path) for path in options.ckpt_path],
+        "checkpoints": [_fingerprint(path) for path in options.ckpt_path],
         "images": [os.path.realpath(folder) for folder in pictures.folders],
         "views": options.tta,
     }
     names, thresholds = model.class_names, model.thresholds
-    with PredictionFiles(Path(options.output), record, prediction_columns(names, labelled=False)) as files:
+    with closing(PredictionFiles(Path(options.output), record, prediction_columns(names, labelled=False))) as files:
         left = {name: path for name, path in pictures.files.items() if name not in files.done}
-        loader = readings_loader(Readings(left, model.transforms), options.batch_size, options.num_workers)
+        loader = picture_batches(left, model.transforms, options.batch_size, options.num_workers)
         first = ""
         for batch in track(loader, "predict", disable=not sys.stderr.isatty()):
             if batch.ids:
@@ -61,6 +59,11 @@ def predict_pictures(arguments: list[str]) -> int:
             f"restore or remove what {files.failed_path} lists; the same command tries them again",
         )  # fmt: skip
     return 0
+
+
+def _fingerprint(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -86,10 +89,6 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--num_workers", type=int, default=0, help="Processes that read pictures (default 0).")
     add_device(parser)
     options = parser.parse_args(arguments)
-    if options.batch_size < 1 or options.num_workers < 0:
-        raise InputError(
-            "--batch_size of at least 1 and --num_workers of at least 0",
-            f"{options.batch_size} and {options.num_workers}", "give other values",
-        )  # fmt: skip
+    require_least(options, batch_size=1, num_workers=0)
     require_folder(options.output)
     return options

@@ -5,13 +5,12 @@ says what the rows were made with: a run with other checkpoints, pictures or opt
 """
 
 import csv
-import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from ibca_lightning.system.errors import InputError
@@ -22,7 +21,7 @@ RECORD = "predict.json"
 
 
 class PredictionFiles:
-    """`predictions.csv`, `failed.csv` and `predict.json` of one folder; a context manager.
+    """`predictions.csv`, `failed.csv` and `predict.json` of one folder.
 
     Args:
         folder: Where they lie; made if it is not there.
@@ -33,7 +32,7 @@ class PredictionFiles:
         done: Ids that have a row.
 
     Raises:
-        InputError: When the folder holds predictions of another record, cannot be written, or another process is at it.
+        InputError: The folder holds predictions of another record, cannot be written, or another process is at it.
     """
 
     def __init__(self, folder: Path, record: dict[str, Any], header: Sequence[str]) -> None:
@@ -51,9 +50,8 @@ class PredictionFiles:
                     self._append(self._file, self._header)
                 self.failed_path.unlink(missing_ok=True)  # those pictures are tried again
             except OSError as error:
-                raise InputError(
-                    f"a folder to write in at --output {folder}", error.strerror, "give another one"
-                ) from error
+                expected = f"a folder to write in at --output {folder}"
+                raise InputError(expected, error.strerror, "give another one") from error
             self._open = stack.pop_all()
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
@@ -69,26 +67,18 @@ class PredictionFiles:
             self._append(self._failed, _lines(rows))
             self.failures += len(rows)
 
-    def __enter__(self) -> "PredictionFiles":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the files."""
+    def close(self) -> None:
+        """Close the files, and let others write into the folder."""
         self._open.close()
 
     def _take_up(self, path: Path, record: dict[str, Any]) -> None:
         """Go on with the rows that are there, if they are of this record."""
-        before: Any = None
-        if path.is_file():
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                before = {}
-        if before is None and not self.path.exists():
+        if not path.is_file() and not self.path.exists():
             write_json(path, record)
             return
+        before: Any = {}
+        with suppress(ValueError, FileNotFoundError):
+            before = json.loads(path.read_text(encoding="utf-8"))
         if before != record:
             others = sorted(name for name in record if not isinstance(before, dict) or before.get(name) != record[name])
             raise InputError(
@@ -100,30 +90,20 @@ class PredictionFiles:
 
     def _cut_and_read(self) -> None:
         """Collect the ids of whole rows, and cut off what is behind them."""
-        whole, row, header = 0, b"", True
-        with self.path.open("r+b") as file:
-            for line in file:
-                row += line
-                # An id may hold a line break: a row ends where every quote is closed.
-                if not row.endswith(b"\n") or row.count(b'"') % 2:
-                    continue
-                if header and row != self._header:
-                    raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
-                if not header:
-                    self.done.add(next(csv.reader(io.StringIO(row.decode(), newline="")))[0])
-                whole, row, header = whole + len(row), b"", False
-            file.truncate(whole)
+        data = self.path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        while data.count(b'"', 0, end) % 2:  # an id may hold a line break: a row ends where every quote is closed
+            end = data.rfind(b"\n", 0, end - 1) + 1
+        if end and not data.startswith(self._header):
+            raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
+        rows = csv.reader(io.StringIO(data[len(self._header) : end].decode(), newline=""))
+        self.done = {row[0] for row in rows}
+        os.truncate(self.path, end)
 
     @staticmethod
     def _append(file: BinaryIO, data: bytes) -> None:
         file.write(data)
         file.flush()  # to the system, which outlives this process
-
-
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:

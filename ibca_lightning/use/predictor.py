@@ -70,24 +70,19 @@ class Predictor:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise InputError(
-                "a device of this machine, such as cpu or cuda:0", device, "choose another --device, or leave it out"
-            ) from error  # fmt: skip
+            fix = "choose another --device, or leave it out"
+            raise InputError("a device of this machine, such as cpu or cuda:0", device, fix) from error
         self.model = load_network(checkpoint, path).to(self.device)
         self._transform = evaluation_transform(spec.image_size, spec.preprocessing)
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities and attention of a batch.
+        """Probabilities (B, L) and attention (B, L, H, W) of pictures (B, 3, S, S) uint8 of the model's size.
 
-        Args:
-            images: (B, 3, S, S) uint8, already brought to the model's size.
-
-        Returns:
-            (B, L) probabilities and (B, L, H, W) attention, float32 on the CPU.
+        Both are float32 on the CPU.
 
         Raises:
-            NonFiniteError: When a probability is no number, as of weights that are none.
+            NonFiniteError: A probability is no number, as of weights that are none.
         """
         probabilities, attention = self.outputs(images.to(self.device))
         if not bool(torch.isfinite(probabilities).all()):
@@ -109,9 +104,6 @@ class Predictor:
             bits: (h, w) uint8, a mask of the picture from `read_mask`; None where there is none.
             classes: What its bits mark; default the model's classes, in their order.
 
-        Returns:
-            The picture at the model's size, where that lies on the original, and the lesions.
-
         Raises:
             InputError: When the file cannot be read.
         """
@@ -127,11 +119,8 @@ class Predictor:
             picture: A file, an 8-bit PIL image, or an (H, W, 3) uint8 RGB array. A file is read as training read it;
                 a large JPEG that you decode yourself differs a little, because files are decoded at reduced size.
 
-        Returns:
-            Probabilities, decisions and attention of every class.
-
         Raises:
-            InputError: When the file cannot be read, or the picture is none of these.
+            InputError: The file cannot be read, or the picture is none of these.
         """
         if isinstance(picture, (str, Path)):
             pixels = self._transform.read(str(picture))
@@ -142,24 +131,17 @@ class Predictor:
         else:
             pixels = np.asarray(picture)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise InputError(
-                "an (H, W, 3) uint8 RGB array", f"{pixels.dtype} of shape {pixels.shape}", "convert it first"
-            )
+            got = f"{pixels.dtype} of shape {pixels.shape}"
+            raise InputError("an (H, W, 3) uint8 RGB array", got, "convert it first")
         probabilities, attention = self.forward(self._transform(pixels)[0][None])
         row = probabilities[0].numpy()
         return Prediction(self.spec.class_names, row, row > np.asarray(self.spec.thresholds), attention[0].numpy())
 
 
 def lesions(bits: Bits, names: list[str], classes: list[str] | None = None) -> Tensor:
-    """The lesions that a mask marks.
+    """The lesions (L, h, w) bool of L classes in a mask (h, w), whose bits mark `classes`, by default these.
 
-    Args:
-        bits: (h, w) uint8.
-        names: L classes whose lesions are wanted.
-        classes: What the bits mark; default these.
-
-    Returns:
-        (L, h, w) bool; empty for a class without a bit.
+    Empty for a class without a bit.
     """
     marked = (classes or names)[:8]
     return MaskFolder("", tuple(marked.index(name) if name in marked else None for name in names)).select(bits)
@@ -172,32 +154,7 @@ def load(path: str | Path, device: str | None = None) -> Predictor:
         path: A `.ckpt` file written by `ibca fit`.
         device: Such as `cpu` or `cuda:0`; default CUDA where there is one.
 
-    Returns:
-        A predictor whose `predict` takes a file, a PIL image or an array.
-
     Raises:
         InputError: When the file is missing or no IBCA checkpoint.
-
-    Example:
-        A model that is not trained, saved and loaded without a YAML:
-
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> import torch
-        >>> from ibca_lightning import MultiLabelModule, load
-        >>> module = MultiLabelModule(
-        ...     2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False,
-        ...     preprocessing={"resize": "pad"},
-        ... )
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "best.ckpt")
-        ...     torch.save({"ibca": module.spec.as_dict(), "state_dict": module.state_dict()}, path)
-        ...     predictor = load(path, device="cpu")
-        >>> result = predictor.predict(np.zeros((100, 120, 3), dtype=np.uint8))  # or a file, or a PIL image
-        >>> result.names, result.probabilities.shape, result.attention.shape  # attention on a grid of 2 x 2 cells
-        (['drusen', 'scar'], (2,), (2, 2, 2))
-        >>> result.attention.sum((1, 2)).round(4).tolist()
-        [1.0, 1.0]
     """
     return Predictor(read_checkpoint(path), device, path)

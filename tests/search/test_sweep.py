@@ -15,7 +15,7 @@ import yaml
 
 from ibca_lightning import __version__
 from ibca_lightning.search import jobs
-from ibca_lightning.search.jobs import Job, pending, seconds_of
+from ibca_lightning.search.job import Job, held, pending, seconds_of
 from ibca_lightning.search.recipe import best_validation, config_value
 from ibca_lightning.system.errors import InputError
 from tests import light_worker
@@ -65,7 +65,7 @@ def test_a_run_of_another_version_is_refused_and_made_anew_when_asked(job: Job, 
     with pytest.raises(InputError, match=f"made by ibca {__version__}, got {version or 'an earlier version'}; .*again"):
         pending(job)
     assert pending(job, again=True) == ["fit", "test"]
-    with jobs._held(job, ["fit", "test"]) as left:
+    with held(job, ["fit", "test"]) as left:
         assert left == ["fit", "test"], "it is not taken for done behind the asking either"
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from ibca_lightning import __version__
 from ibca_lightning.search import jobs
-from ibca_lightning.search.draws import draw
+from ibca_lightning.search.job import held
 from ibca_lightning.search.recipe import best_validation, config_value
-from ibca_lightning.search.tune import read_space
+from ibca_lightning.search.space import draw, read_space
 from ibca_lightning.system.errors import InputError
 from tests import light_worker
 from tests.command_line import contents, done, ibca, rows, written
@@ -114,8 +115,7 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
 
     def ended(left: Any, places: Any, stop: Any) -> Any:
         for job, steps in left:
-            jobs._make_folder(job)
-            with jobs._held(job, steps) as now:
+            with held(job, steps) as now:
                 code, error = jobs._run(job.folder, [(s, job.steps[s]) for s in now], fit)
             excuse = "diverged" if "finite" in error else ""
             yield jobs.Ended(job, code, error, 0.0, excuse)
@@ -263,7 +263,7 @@ def test_a_trial_behind_the_median_is_stopped_and_is_neither_failure_nor_best(
 
 def test_two_machines_share_a_budget_by_the_storage(search: Namespace, tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom ibca_lightning.cli import main\nfrom ibca_lightning.commands import jobs\n"
+        "import sys\nfrom ibca_lightning.cli import main\nfrom ibca_lightning.search import jobs\n"
         "from tests import light_worker\njobs._work = light_worker.fit\nsys.exit(main(sys.argv[1:]))\n"
     )
     options = [str(option) for option in search.options[:-1]]
@@ -287,20 +287,15 @@ def test_two_machines_share_a_budget_by_the_storage(search: Namespace, tmp_path:
     other = [*command, str(tmp_path / "c"), *more, "--seed", "1"]
     refused = subprocess.run(other, env=environment, capture_output=True, text=True)
     assert refused.returncode == 2
-    assert "the journal of this search" in refused.stderr
+    assert "with trials of the same seed" in refused.stderr
 
 
 def test_trials_of_another_version_are_refused(fit: Fit, search: Namespace) -> None:
     done("tune", *search.options, "--trials", 1)
-    record = search.out / "tune.json"
-    content = json.loads(record.read_text())
-    for change, said in (({"version": "0.0.1"}, "by ibca 0.0.1"), ({}, "by ibca of an earlier version")):
-        del content["version"]
-        content |= change
-        record.write_text(json.dumps(content))
-        result = ibca("tune", *search.options, "--trials", 1)
-        assert result.code == 2
-        assert said in result.errors[0]
+    journal = search.out / "trials.journal"
+    journal.write_text(journal.read_text().replace(f'"version":"{__version__}"', '"version":"0.0.1"'))
+    result = ibca("tune", *search.options, "--trials", 1)
+    assert (result.code, "of the same version, got others (by ibca 0.0.1)" in result.errors[0]) == (2, True)
 
 
 # --- and for all that, a real one -------------------------------------------------------------------------------------

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from ibca_lightning.run.run_folder import claim
-from ibca_lightning.search import jobs
+from ibca_lightning.search.job import Job, held
 from ibca_lightning.system import locks as folder_lock
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import HeldError, locked, sole_user
 
 
 def _job(folder: Path) -> None:
-    job = jobs.Job(folder / "run", "job", {"fit": ["fit"]}, {})
-    jobs._make_folder(job)
+    job = Job(folder / "run", "job", {"fit": ["fit"]}, {})
+    job.folder.mkdir()
     (job.folder / "weights").touch()
-    with jobs._held(job, ["fit"]):
+    with held(job, ["fit"]):
         pass
 
 

@@ -14,9 +14,9 @@ import torch
 import ibca_lightning
 from ibca_lightning.heads import GAPHead, Head, IBCAHead, MLDecoderHead
 from ibca_lightning.system.errors import DisagreementError
-from ibca_lightning.use import export as command
+from ibca_lightning.use import exported
 from ibca_lightning.use.deployable import Deployed
-from ibca_lightning.use.export import _runner, compare
+from ibca_lightning.use.exported import compare, runner
 from tests.command_line import done, ibca
 from tests.training import SIZE, Pictures, module, probabilities, save
 
@@ -46,7 +46,7 @@ def pictures() -> Pictures:
 
 
 @pytest.fixture(scope="module", params=[IBCAHead, GAPHead, MLDecoderHead], ids=lambda head: head.__name__)
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("export")
     made = model(request.param)
     result = done("export", "--ckpt_path", save(made, folder / "x.ckpt"), "--output", folder / "model.onnx")
@@ -56,10 +56,10 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return folder / "model.onnx", made
 
 
-def test_onnx_answers_as_the_model_for_a_batch_of_any_size(exported: tuple[Path, Any], pictures: Pictures) -> None:
+def test_onnx_answers_as_the_model_for_a_batch_of_any_size(written: tuple[Path, Any], pictures: Pictures) -> None:
     import onnxruntime
 
-    path, made = exported
+    path, made = written
     session = onnxruntime.InferenceSession(path)
     expected = calibrated(probabilities(made, pictures))
     assert np.ptp(expected) > 1e-3, "or this test sees little"
@@ -76,8 +76,8 @@ def test_onnx_answers_as_the_model_for_a_batch_of_any_size(exported: tuple[Path,
     assert json.loads(about["preprocessing"]) == {"resize": "stretch"}
 
 
-def test_the_readme_runs_it_with_onnxruntime_and_numpy_alone(exported: tuple[Path, Any], pictures: Pictures) -> None:
-    path, made = exported
+def test_the_readme_runs_it_with_onnxruntime_and_numpy_alone(written: tuple[Path, Any], pictures: Pictures) -> None:
+    path, made = written
     np.save(path.with_name("picture.npy"), pictures.image[0].permute(1, 2, 0).numpy())
     script = "import sys, runpy\nfor name in ('torch', 'ibca_lightning', 'cv2', 'PIL'): sys.modules[name] = None\n"
     told = subprocess.run(
@@ -133,12 +133,13 @@ def test_decisions_are_those_of_predict_next_to_a_threshold_too(tmp_path: Path, 
 
 
 def test_a_file_that_disagrees_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
-    answer = _runner(Deployed(ibca_lightning.load(save(model(), tmp_path / "x.ckpt"), "cpu")))
+    answer = runner(Deployed(ibca_lightning.load(save(model(), tmp_path / "x.ckpt"), "cpu")))
     monkeypatch.setattr("ibca_lightning.use.deployable.program_of", lambda predictor: None)
-    monkeypatch.setattr(command, "_write_program", lambda program, spec, path: path.write_text("wrong"))
-    monkeypatch.setattr(
-        command, "_open_program", lambda path: lambda images: [a + 2e-4 * (a.dtype != bool) for a in answer(images)]
+    wrong = (
+        lambda program, spec, path: path.write_text("wrong"),
+        lambda path: lambda images: [a + 2e-4 * (a.dtype != bool) for a in answer(images)],
     )
+    monkeypatch.setitem(exported.KINDS, ".pt2", wrong)
     path = tmp_path / "model.pt2"
     path.write_text("an earlier one")
     result = ibca("export", "--ckpt_path", tmp_path / "x.ckpt", "--output", path, "--overwrite")
