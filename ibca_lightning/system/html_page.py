@@ -84,15 +84,7 @@ def _beginning(path: Path) -> str:
 
 
 def jpeg(pixels: np.ndarray, side: int) -> str:
-    """Make a small picture that lies in the page itself.
-
-    Args:
-        pixels: (h, w, 3) uint8 RGB.
-        side: Its longer side becomes this where it is longer, in pixels.
-
-    Returns:
-        A JPEG as a `data:` address.
-    """
+    """A picture (h, w, 3) uint8 RGB as the `data:` address of a JPEG, its longer side `side` pixels at most."""
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

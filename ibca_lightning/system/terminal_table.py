@@ -21,9 +21,6 @@ def terminal_table(
         where: What holds the columns that are left out; they are named below the table.
         wanted: Columns that are left out last, the most wanted first.
         most: Columns at most.
-
-    Returns:
-        Lines that end with a line break.
     """
     header = list(rows[0])
     width = Console().width
