@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
-from ibca_lightning.data.loader import WorkerInit
+from ibca_lightning.data.loader import start_worker
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
 from ibca_lightning.data.pictures.reading import Pixels, read_image
 from ibca_lightning.data.tables.labels import UNKNOWN
@@ -232,7 +232,7 @@ def _test_sets(data: MultiLabelDataModule) -> Mapping[str, Dataset[Any]]:
 def _batches(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any]:
     workers = min(num_workers, len(dataset) // _CHUNK)  # type: ignore[arg-type]
     return DataLoader(
-        dataset, _CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=WorkerInit(0) if workers else None
+        dataset, _CHUNK, num_workers=workers, collate_fn=list, worker_init_fn=start_worker if workers else None
     )
 
 
