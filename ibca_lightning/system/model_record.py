@@ -27,10 +27,8 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
 
 def unreadable(path: str | Path, error: Exception) -> InputError:
     """Say that a file is no checkpoint."""
-    return InputError(
-        f"{path} to be a checkpoint of tensors and plain data", f"an unreadable file ({type(error).__name__})",
-        "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it",
-    )  # fmt: skip
+    got, fix = f"an unreadable file ({type(error).__name__})", "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it"
+    return InputError(f"{path} to be a checkpoint of tensors and plain data", got, fix)
 
 
 def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, Any]:
@@ -46,8 +44,6 @@ def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, 
         got = f"format {record.get('format')} (ibca {record.get('version')})"
         raise InputError(f"{path} in checkpoint format {FORMAT}", got, "use the version of ibca that wrote it")
     if not isinstance(names := record.get("class_names"), list):
-        raise InputError(
-            f"{path} with a {'sound class_names in its' if 'class_names' in record else 'complete'} model record",
-            repr(names), "use the file as it was written",
-        )  # fmt: skip
+        what = "sound class_names in its" if "class_names" in record else "complete"
+        raise InputError(f"{path} with a {what} model record", repr(names), "use the file as it was written")
     return record
