@@ -80,7 +80,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
 
 
 def check_proportions(image: tuple[int, ...], mask: tuple[int, ...], path: str) -> None:
-    """Refuse, as a PictureError, a mask that is not of its picture: height and width differ by more than a pixel."""
+    """Refuse, as a PictureError, a mask whose proportions differ from its picture's by more than a pixel."""
     # The picture may have been decoded at an eighth of its size, each side rounded up: so proportions, within a pixel.
     (height, width), (rows, columns) = image, mask
     if abs(height * columns / rows - width) > 1 + columns / rows:

@@ -86,11 +86,10 @@ class ResumableLoader(Loader):
         Raises:
             InputError: If batches have another size now, so that their number says nothing of the place.
         """
-        given = state_dict["batches"]
+        given, size = state_dict["batches"], state_dict["batch_size"]
         if not isinstance(self.sampler, EpochSampler) or given >= len(self):  # at the end, an epoch of its own follows
             return
-        if state_dict["batch_size"] != self._global_batch_size:
-            size = state_dict["batch_size"]
+        if size != self._global_batch_size:
             expected = f"batches of {size} over all processes, as the checkpoint stands within an epoch"
             raise InputError(expected, self._global_batch_size, "go on with the same data.batch_size times devices")
         self.sampler.skip = given * (self.batch_size or 1)

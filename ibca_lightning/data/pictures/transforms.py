@@ -129,7 +129,11 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     Raises:
         InputError: If the preprocessing is not understood.
     """
-    resize, crop = _steps(preprocessing)
+    resize, crop = preprocessing.get("resize"), preprocessing.get("crop", "none")
+    unknown = set(preprocessing) - {"resize", "crop"}
+    if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
+        expected = "preprocessing with resize: stretch or pad, and crop: none or field_of_view"
+        raise InputError(expected, dict(preprocessing), "use the version that wrote it")
     return Transform(image_size, resize, crop=crop)
 
 
@@ -145,26 +149,14 @@ def training_transform(image_size: int, augment: Augment, preprocessing: Mapping
     Raises:
         InputError: If an argument is not understood.
     """
-    if augment == "none":
-        return evaluation_transform(image_size, preprocessing)
-    augmentation: Augmentation
+    transform = evaluation_transform(image_size, preprocessing)
     if augment == "default":
-        augmentation = DefaultAugmenter()
-    else:
+        transform.augmentation = DefaultAugmenter()
+    elif augment != "none":
         from ibca_lightning.data.pictures.augmentation import Augmenter
 
-        augmentation = Augmenter(augment)
-    resize, crop = _steps(preprocessing)
-    return Transform(image_size, resize, augmentation, crop)
-
-
-def _steps(preprocessing: Mapping[str, Any]) -> tuple[Resize, Crop]:
-    resize, crop = preprocessing.get("resize"), preprocessing.get("crop", "none")
-    unknown = set(preprocessing) - {"resize", "crop"}
-    if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
-        expected = "preprocessing with resize: stretch or pad, and crop: none or field_of_view"
-        raise InputError(expected, dict(preprocessing), "use the version that wrote it")
-    return "pad" if resize == "pad" else "stretch", "field_of_view" if crop == "field_of_view" else "none"
+        transform.augmentation = Augmenter(augment)
+    return transform
 
 
 def _resize_pixels(image: Pixels, height: int, width: int) -> Pixels:
