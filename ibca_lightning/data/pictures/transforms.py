@@ -129,7 +129,8 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     Raises:
         InputError: If the preprocessing is not understood.
     """
-    resize, crop = preprocessing.get("resize"), preprocessing.get("crop", "none")
+    resize: Any = preprocessing.get("resize")
+    crop: Any = preprocessing.get("crop", "none")
     unknown = set(preprocessing) - {"resize", "crop"}
     if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
         expected = "preprocessing with resize: stretch or pad, and crop: none or field_of_view"
