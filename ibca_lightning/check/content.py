@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
-from ibca_lightning.data.loader import WorkerInit
+from ibca_lightning.data.loader import start_worker
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
 from ibca_lightning.data.pictures.reading import Pixels, read_image
 from ibca_lightning.data.tables.labels import UNKNOWN
@@ -168,7 +168,7 @@ def _batches(one: Callable[[int], Any], rows: int, num_workers: int) -> DataLoad
     workers = min(num_workers, rows // _CHUNK)
     return DataLoader(
         range(rows),  # type: ignore[arg-type]  # any sequence will do
-        _CHUNK, num_workers=workers, collate_fn=partial(_each, one), worker_init_fn=WorkerInit(0) if workers else None,
+        _CHUNK, num_workers=workers, collate_fn=partial(_each, one), worker_init_fn=start_worker if workers else None,
     )  # fmt: skip
 
 

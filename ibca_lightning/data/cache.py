@@ -40,12 +40,7 @@ class Cache(Protocol):
 
 
 class Layout:
-    """How a picture and its planes lie in one run of bytes.
-
-    Args:
-        image_size: S.
-        planes: Number of bit planes beside the picture.
-    """
+    """How a picture of side S and some bit planes beside it lie in one run of bytes."""
 
     def __init__(self, image_size: int, planes: int) -> None:
         self.image_size, self.planes = image_size, planes
@@ -113,23 +108,16 @@ class MemoryCache:
     Where workers are not forked (`spawn`, `forkserver`) each keeps what it has read for itself. A file that changes is
     read again.
 
-    Args:
-        rows: Rows of the table.
-        layout: Of one row.
-
     Raises:
-        InputError: If that is more than the memory that is free.
+        InputError: If so many rows of a layout are more than the memory that is free.
     """
 
     def __init__(self, rows: int, layout: Layout) -> None:
         self.rows, self.layout = rows, layout
         needed, free = rows * layout.bytes, free_memory()
         if free is not None and needed > free:
-            raise InputError(
-                f"{needed / 1e9:.1f} GB of free memory for data.cache: memory ({rows} pictures)",
-                f"{free / 1e9:.1f} GB",
-                "use cache: disk, or a smaller image_size",
-            )
+            expected = f"{needed / 1e9:.1f} GB of free memory for data.cache: memory ({rows} pictures)"
+            raise InputError(expected, f"{free / 1e9:.1f} GB", "use cache: disk, or a smaller image_size")
         self._allocate()
 
     def _allocate(self) -> None:

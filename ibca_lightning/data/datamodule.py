@@ -71,11 +71,8 @@ class MultiLabelDataModule(LightningDataModule):
         on_bad_image: OnBadImage = "error",
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("image_size", image_size, 1),
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-        ):
+        sizes = (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
+        for name, value, least in sizes:
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"data.{name} of {least} or more", repr(value), "correct the value")
         if not isinstance(augment, list) and augment not in ("none", "default"):
@@ -136,11 +133,7 @@ class MultiLabelDataModule(LightningDataModule):
         """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Make the data sets that a stage needs, so that wrong data stop a run before it starts.
-
-        Args:
-            stage: `fit`, `validate`, `test`, `predict`, or None for all.
-        """
+        """Make the data sets that a stage, or each, needs, so that wrong data stop a run before it starts."""
         self._seed = None  # that of the run which begins here
         for name, stages in (("train", "fit"), ("val", ("fit", "validate")), ("test", ("test", "predict"))):
             if stage is None or stage in stages:
@@ -182,9 +175,8 @@ class MultiLabelDataModule(LightningDataModule):
         """
         labels = getattr(self._set("train"), "labels", None)
         if labels is None:
-            raise InputError(
-                "a training set with `labels`, an int8 array (N, L)", "none", "add it, or use no balanced option"
-            )
+            expected = "a training set with `labels`, an int8 array (N, L)"
+            raise InputError(expected, "none", "add it, or use no balanced option")
         return np.asarray(labels, dtype=np.int8)
 
     def val_dataloader(self) -> Loader:
@@ -220,9 +212,8 @@ class MultiLabelDataModule(LightningDataModule):
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer else 0
-        return make_loader(
-            dataset, self.batch_size, self.num_workers, rank=rank, on_bad_image=self.on_bad_image, **options
-        )
+        shared: dict[str, Any] = {"rank": rank, "on_bad_image": self.on_bad_image}
+        return make_loader(dataset, self.batch_size, self.num_workers, **shared, **options)
 
 
 class TableDataModule(MultiLabelDataModule):
@@ -278,10 +269,8 @@ class TableDataModule(MultiLabelDataModule):
         self.cache, self.cache_dir = cache, cache_dir
         self.label_space, self.label_aliases = read_label_space(label_space), label_aliases or {}
         if self.label_space and type(self).class_names is not TableDataModule.class_names:
-            raise InputError(
-                f"{type(self).__name__} with `names` or `own_names`, for data.label_space", "a class_names of its own",
-                "rename it to own_names",
-            )  # fmt: skip
+            expected = f"{type(self).__name__} with `names` or `own_names`, for data.label_space"
+            raise InputError(expected, "a class_names of its own", "rename it to own_names")
         self._space: LabelSpace | None = None
         if splits is not None and fold is not None:
             raise InputError("one of data.splits and data.fold", "both", "leave one out")
@@ -329,21 +318,14 @@ class TableDataModule(MultiLabelDataModule):
         return {"test": self._dataset("test", self.evaluation_transform())}
 
     def table(self, name: str) -> Table:
-        """Return a table.
-
-        Args:
-            name: `train`, `val` or `test`.
-
-        Returns:
-            Its rows, with the labels of `class_names`.
+        """Return the table `train`, `val` or `test`, with the labels of `class_names`.
 
         Raises:
             InputError: If there is no such split.
         """
         if name not in self.split_tables():
-            raise InputError(
-                f"a {name} split", "none", f"set data.{name}_csv, or data.{name}_fraction to split it off by group"
-            )
+            fix = f"set data.{name}_csv, or data.{name}_fraction to split it off by group"
+            raise InputError(f"a {name} split", "none", fix)
         return self.split_tables()[name]
 
     def _dataset(self, name: str, transform: Transform) -> Dataset[Any]:

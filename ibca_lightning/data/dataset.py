@@ -80,21 +80,9 @@ class PictureDataset(Dataset[dict[str, Any]]):
 
 
 def check_proportions(image: tuple[int, ...], mask: tuple[int, ...], path: str) -> None:
-    """Refuse a mask that is not of its picture.
-
-    Args:
-        image: Height and width of the picture as decoded.
-        mask: Height and width of the mask.
-        path: Of the mask, for the message.
-
-    Raises:
-        PictureError: If their proportions differ by more than a pixel.
-    """
+    """Refuse, as a PictureError, a mask whose proportions differ from its picture's by more than a pixel."""
     # The picture may have been decoded at an eighth of its size, each side rounded up: so proportions, within a pixel.
     (height, width), (rows, columns) = image, mask
     if abs(height * columns / rows - width) > 1 + columns / rows:
-        raise PictureError(
-            f"a mask with the proportions of its picture (height {height}, width {width} as decoded) at {path}",
-            f"height {rows}, width {columns}",
-            "make the mask from the same picture",
-        )
+        expected = f"a mask with the proportions of its picture (height {height}, width {width} as decoded) at {path}"
+        raise PictureError(expected, f"height {rows}, width {columns}", "make the mask from the same picture")

@@ -23,16 +23,11 @@ from ibca_lightning.system.locks import locked
 
 # One entry of the index: which files (a hash of their paths), as the file system described them then, with which
 # content, whose prepared picture lies in which slot and sums up to what; and a sum over the entry itself.
-_ENTRY = np.dtype(
-    [
-        ("files", "<u8"),
-        ("signature", "<u8", 2),
-        ("content", "<u8", 2),
-        ("slot", "<u8"),
-        ("sum", "<u8"),
-        ("check", "<u8"),
-    ]
-)
+_ENTRY = np.dtype([
+    ("files", "<u8"), ("signature", "<u8", 2), ("content", "<u8", 2), ("slot", "<u8"), ("sum", "<u8"), ("check", "<u8"),
+])  # fmt: skip
+Words = NDArray[np.uint64]
+Record = NDArray[np.uint8]
 _BLOCK = 1 << 18  # entries that are read at once
 _SALT = np.uint64(0x9E3779B97F4A7C15)  # an entry of zeros, as a crash of the machine may leave it, is no entry
 
@@ -82,25 +77,16 @@ class DiskCache:
             opened = self._open()
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise InputError(
-                f"a folder for the cache that can be written at {folder}",
-                error.strerror or error,
-                "set data.cache_dir, or cache: none",
-            ) from None
+            expected = f"a folder for the cache that can be written at {folder}"
+            raise InputError(expected, error.strerror or error, "set data.cache_dir, or cache: none") from None
         needed = int((opened.entries < 0).sum()) * layout.bytes
         if needed > free:
-            raise InputError(
-                f"{needed / 1e9:.1f} GB of free space for the cache in {self.folder}",
-                f"{free / 1e9:.1f} GB",
-                "free some, set data.cache_dir, or use a smaller image_size or cache: none",
-            )
+            expected = f"{needed / 1e9:.1f} GB of free space for the cache in {self.folder}"
+            fix = "free some, set data.cache_dir, or use a smaller image_size or cache: none"
+            raise InputError(expected, f"{free / 1e9:.1f} GB", fix)
 
     def fetch(self, row: int, files: Sequence[str], make: Callable[[], Prepared]) -> Prepared:
-        """Return what is kept of a row, or make and keep it; see `cache.Cache`.
-
-        Raises:
-            InputError: If the disk is full; and what `make` raises.
-        """
+        """Return what is kept of a row, or make and keep it; see `cache.Cache`; InputError: the disk is full."""
         before = Signature.of(files)
         if before is None:
             return make()
@@ -112,24 +98,15 @@ class DiskCache:
             return self.layout.unpack(record)
         content = _content(files)
         found = opened.find(content)
-        if found is not None:
-            prepared = self.layout.unpack(found[1])
-            new = None
-        else:
-            prepared = make()
-            new = self.layout.pack(prepared)
+        prepared = self.layout.unpack(found[1]) if found is not None else make()
+        new = self.layout.pack(prepared) if found is None else None
         # A file that changed while it was read is not kept.
         if Signature.of(files) == before and (new is not None or before.settled):
             self._keep(opened, self._ids[number], before, content, new)
         return prepared
 
     def _keep(
-        self,
-        opened: "_Opened",
-        files: np.uint64,
-        signature: Signature,
-        content: NDArray[np.uint64],
-        record: NDArray[np.uint8] | None,
+        self, opened: "_Opened", files: np.uint64, signature: Signature, content: Words, record: Record | None
     ) -> None:
         try:
             with opened.locked():
@@ -148,11 +125,8 @@ class DiskCache:
                 opened.append(entry)
                 opened.refresh()
         except OSError as error:
-            raise InputError(
-                f"space for the cache in {self.folder}",
-                error.strerror or error,
-                "free some, set data.cache_dir, or use cache: none; what is there stays good",
-            ) from None
+            fix = "free some, set data.cache_dir, or use cache: none; what is there stays good"
+            raise InputError(f"space for the cache in {self.folder}", error.strerror or error, fix) from None
 
     def _open(self) -> "_Opened":
         # Each process opens the files for itself: locks and positions belong to what was opened.
@@ -168,17 +142,8 @@ class _Opened:
     """The files as one process has them open, and where in the index it finds what.
 
     Of the index 12 bytes an entry are held, sorted by content in runs of falling length that grow together, so that a
-    content among millions is found in microseconds.
-
-    Args:
-        folder: Of the two files.
-        size: Bytes of a slot.
-        ids: (N,) uint64, sorted, the hashes of the files whose pictures are wanted.
-
-    Attributes:
-        process: The process.
-        entries: (N,) int64, the last entry of each of these files, -1 where there is none.
-        slots: Number of slots in use.
+    content among millions is found in microseconds. `entries` (N,) is the last entry of each file that is wanted, -1
+    where there is none.
     """
 
     def __init__(self, folder: str, size: int, ids: NDArray[np.uint64]) -> None:
@@ -223,14 +188,14 @@ class _Opened:
                 self.entries[at[mine]] = numbers[mine]  # in order, so that the last one stays
         return self._seen > before
 
-    def read(self, number: int, signature: Signature) -> NDArray[np.uint8] | None:
+    def read(self, number: int, signature: Signature) -> Record | None:
         """Return the record of the files at a place of `ids`, if they are as they were."""
         if self.entries[number] < 0:
             return None
         entry = self._read(int(self.entries[number]), 1)
         return self._record(entry[0]) if np.array_equal(entry["signature"][0], signature.words) else None
 
-    def find(self, content: NDArray[np.uint64]) -> tuple[np.void, NDArray[np.uint8]] | None:
+    def find(self, content: Words) -> tuple[np.void, Record] | None:
         """Return entry and record of a content, the newest first."""
         for words, places in reversed(self._runs):
             same = slice(np.searchsorted(words, content[0], "left"), np.searchsorted(words, content[0], "right"))
@@ -246,7 +211,7 @@ class _Opened:
         data = os.pread(self._index, count * _ENTRY.itemsize, at * _ENTRY.itemsize)
         return np.frombuffer(data, _ENTRY, len(data) // _ENTRY.itemsize)
 
-    def _record(self, entry: np.void) -> NDArray[np.uint8] | None:
+    def _record(self, entry: np.void) -> Record | None:
         start, end = (int(entry["slot"] + step) * self._size for step in (0, 1))
         if self._map is None or end > len(self._map):
             length = os.fstat(self._pictures).st_size
@@ -260,7 +225,7 @@ class _Opened:
         """Keep other processes from writing."""
         return locked(self._index, self._path)
 
-    def write(self, slot: int, record: NDArray[np.uint8]) -> None:
+    def write(self, slot: int, record: Record) -> None:
         """Write a slot; under the lock."""
         _write_all(self._pictures, record.tobytes(), slot * self._size)
 
@@ -281,7 +246,7 @@ def _content(files: Sequence[str]) -> NDArray[np.uint64]:
     return hashed(b"".join(hashed(Path(file).read_bytes()).tobytes() for file in files))
 
 
-def _sum(record: NDArray[np.uint8]) -> np.uint64:
+def _sum(record: Record) -> np.uint64:
     return np.add.reduce(record.view(np.uint64))  # type: ignore[no-any-return]  # wraps, as it shall
 
 

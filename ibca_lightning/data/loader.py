@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -30,12 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Replaced:
-    """An item or a batch in which other rows took the place of those whose pictures cannot be used.
-
-    Attributes:
-        content: The item or the batch.
-        errors: Why, one for each row that was left out.
-    """
+    """An item or a batch in which other rows took the place of those whose pictures cannot be used, and why."""
 
     content: Any
     errors: tuple[PictureError, ...]
@@ -90,15 +86,12 @@ class ResumableLoader(Loader):
         Raises:
             InputError: If batches have another size now, so that their number says nothing of the place.
         """
-        given = state_dict["batches"]
+        given, size = state_dict["batches"], state_dict["batch_size"]
         if not isinstance(self.sampler, EpochSampler) or given >= len(self):  # at the end, an epoch of its own follows
             return
-        if state_dict["batch_size"] != self._global_batch_size:
-            raise InputError(
-                f"batches of {state_dict['batch_size']} over all processes, as the checkpoint stands within an epoch",
-                self._global_batch_size,
-                "go on with the same data.batch_size times devices",
-            )
+        if size != self._global_batch_size:
+            expected = f"batches of {size} over all processes, as the checkpoint stands within an epoch"
+            raise InputError(expected, self._global_batch_size, "go on with the same data.batch_size times devices")
         self.sampler.skip = given * (self.batch_size or 1)
 
     @property
@@ -182,12 +175,8 @@ def _report(errors: list[PictureError], total: int) -> str:
 
 
 def _too_many(errors: list[PictureError]) -> InputError:
-    first = errors[0]
-    return InputError(
-        f"fewer than {len(errors)} bad pictures one after the other, the first {first.expected}",
-        first.got,
-        "check the data set: on_bad_image: skip is for single pictures",
-    )
+    expected = f"fewer than {len(errors)} bad pictures one after the other, the first {errors[0].expected}"
+    return InputError(expected, errors[0].got, "check the data set: on_bad_image: skip is for single pictures")
 
 
 def make_loader(
@@ -209,11 +198,7 @@ def make_loader(
         sampler: What chooses the items; None takes all, in order.
         drop_last: Whether to drop a last batch that is not full.
         rank: Of this process.
-        on_bad_image: Whether a picture that cannot be used is an `error`, or another row takes its place (`skip`; see
-            `Guard`) and a warning at the epoch's end names it.
-
-    Returns:
-        The loader.
+        on_bad_image: As for `Guard`; a warning at the epoch's end names what was left out.
     """
     kind = ResumableLoader if isinstance(sampler, EpochSampler) else Loader
     return kind(
@@ -225,21 +210,11 @@ def make_loader(
         collate_fn=collate,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=WorkerInit(rank),
+        worker_init_fn=partial(start_worker, rank=rank),
     )
 
 
-class WorkerInit:
-    """Start a worker process: its own random numbers by rank and worker, and one thread.
-
-    Args:
-        rank: Of the process that owns the worker.
-    """
-
-    def __init__(self, rank: int) -> None:
-        self.rank = rank
-
-    def __call__(self, worker: int) -> None:
-        """Run in the worker process."""
-        pl_worker_init_function(worker, self.rank)
-        quiet_worker(worker)
+def start_worker(worker: int, rank: int = 0) -> None:
+    """Run in a worker process of the process `rank`: its own random numbers by both, and one thread."""
+    pl_worker_init_function(worker, rank)
+    quiet_worker(worker)

@@ -1,6 +1,7 @@
 """Which rows an epoch trains on, in which order: a function of seed and epoch, shared by all processes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +38,6 @@ class EpochSampler(DistributedSampler[int]):
 
     Attributes:
         skip: Draws of this process that its next pass leaves out, to go on in the middle of an epoch.
-
-    Example:
-        >>> from ibca_lightning.data.sampling import EpochSampler
-        >>> first, second = (EpochSampler(range(6), seed=0, num_replicas=2, rank=rank) for rank in (0, 1))
-        >>> sorted([*first, *second])  # two processes: together every row once
-        [0, 1, 2, 3, 4, 5]
     """
 
     skip = 0
@@ -77,18 +72,13 @@ def class_balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
     Args:
         labels: (N, L) in {0, 1, -1}.
 
-    Returns:
-        (N,) probabilities, which sum to 1.
-
     Raises:
         InputError: If there is no row.
 
     Example:
-        Two classes, one of them rare: each gets half of the draws, shared among its positives.
-
         >>> import numpy as np
         >>> from ibca_lightning.data.sampling import class_balanced_weights
-        >>> labels = np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.int8)
+        >>> labels = np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.int8)  # half of the draws each
         >>> class_balanced_weights(labels).tolist()
         [0.125, 0.125, 0.125, 0.125, 0.5]
     """
@@ -103,27 +93,13 @@ def class_balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
 
 
 class BalancedSampler(EpochSampler):
-    """As many draws an epoch as there are rows, with replacement, by `class_balanced_weights`.
+    """As many draws an epoch as there are rows, with replacement, by `class_balanced_weights` of labels (N, L).
 
-    Args:
-        dataset: The training set, N items.
-        labels: (N, L) in {0, 1, -1}.
-        seed: Of the draws; the same in all processes.
-        num_replicas: Number of processes.
-        rank: Of this process.
-        drop_last: Draw fewer where the processes cannot share them evenly, rather than more.
+    Where the processes cannot share them evenly, `drop_last` draws fewer rather than more.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset[object],
-        labels: NDArray[np.int8],
-        seed: int,
-        num_replicas: int = 1,
-        rank: int = 0,
-        drop_last: bool = False,
-    ) -> None:
-        super().__init__(dataset, seed, num_replicas, rank, drop_last)
+    def __init__(self, dataset: Dataset[object], labels: NDArray[np.int8], seed: int, **processes: Any) -> None:
+        super().__init__(dataset, seed, **processes)
         self._cumulative = class_balanced_weights(labels).cumsum()
 
     def rows(self, random: np.random.Generator) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The one error a user is meant to see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 _LONGEST = 1000  # characters of what was expected, of what came, and of what to do
 
@@ -15,12 +15,6 @@ class InputError(Exception):
         got: What came instead.
         fix: What the user can do about it.
         further: What else is wrong in the same way, for `ibca check`, which lists everything.
-
-    Example:
-        >>> from ibca_lightning.system.errors import InputError
-        >>> raise InputError("labels in {0, 1, -1}", 2, "mark unknown labels with -1")
-        Traceback (most recent call last):
-        ibca_lightning...InputError: labels in {0, 1, -1}, got 2; mark unknown labels with -1
     """
 
     def __init__(self, expected: str, got: object = None, fix: str = "", further: Sequence["InputError"] = ()) -> None:
@@ -52,11 +46,14 @@ class DisagreementError(RuntimeError):
     """An exported model answers otherwise than its checkpoint, so no file of it was left."""
 
 
-def input_error_behind(error: BaseException) -> InputError | None:
-    """The wrong input behind an error: itself, or what another library wrapped; None where there is none."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from, one after the other."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, InputError):
-            return cause
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return None
+
+
+def input_error_behind(error: BaseException) -> InputError | None:
+    """The wrong input behind an error: itself, or what another library wrapped; None where there is none."""
+    return next((cause for cause in causes(error) if isinstance(cause, InputError)), None)

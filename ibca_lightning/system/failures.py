@@ -8,14 +8,14 @@ import os
 import re
 from traceback import walk_tb
 
-from ibca_lightning.system.errors import DisagreementError, InputError, NonFiniteError, input_error_behind
-from ibca_lightning.system.out_of_memory import is_out_of_memory
+from ibca_lightning.system.errors import DisagreementError, InputError, NonFiniteError, causes, input_error_behind
 from ibca_lightning.system.output import write_err
 
 # What the disk or the system refuses, wherever it is met.
 _OF_THE_SYSTEM = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP,
 })  # fmt: skip
+_NO_MEMORY = ("out of memory", "DefaultCPUAllocator: ", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 _LOST_WORKER = (
     "data workers that live as long as the run, got {} killed, as where memory runs out; lower "
     "--data.num_workers or --data.batch_size, and go on with --ckpt_path RUN/checkpoints/last.ckpt"
@@ -23,11 +23,7 @@ _LOST_WORKER = (
 
 
 def exit_code(error: BaseException, debug: bool = False) -> int:
-    """Say in one line what ended a command.
-
-    Args:
-        error: What it raised.
-        debug: Raise an error again instead, for its traceback.
+    """Say in one line what ended a command; with `debug`, raise an error again instead, for its traceback.
 
     Returns:
         The exit code of the contract: 2 wrong input, 130 or 143 stopped by a signal, 1 anything else; that of a
@@ -84,7 +80,7 @@ def _unexpected(error: Exception, debug: bool) -> int:
         return _failed(InputError("paths of text", "one that holds a zero byte", "correct that option"), 2, debug)
     if (lost := _lost_worker(error)) is not None:
         return _failed(_LOST_WORKER.format(lost), 1, debug)
-    if is_out_of_memory(error):
+    if any(_of_memory(cause) for cause in causes(error)):
         return _failed(_too_large(error), 1, debug)
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
@@ -108,6 +104,12 @@ def _lost_worker(error: Exception) -> str | None:
 def _of_the_system(error: OSError) -> InputError:
     place = f" at {error.filename}" if error.filename else ""
     return InputError(f"a file to read or write{place}", error.strerror, "make room, or give another path")
+
+
+def _of_memory(error: BaseException) -> bool:
+    """Whether torch, numpy or Python says that a device, or this machine, had no memory left."""
+    told = isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _too_large(error: Exception) -> InputError:

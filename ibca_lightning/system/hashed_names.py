@@ -17,17 +17,7 @@ _LEAST = 16  # bytes of a key
 
 
 class HashedNames:
-    """Maps a name to 16 hexadecimal digits of HMAC-SHA256; the same name to the same digits wherever the key is used.
-
-    Args:
-        key: Secret.
-
-    Example:
-        >>> from ibca_lightning.system.hashed_names import HashedNames
-        >>> hashed = HashedNames(b"a secret of this clinic")
-        >>> hashed("patient_0012.png") == hashed("patient_0012.png"), len(hashed("patient_0012.png"))
-        (True, 16)
-    """
+    """Maps a name to 16 hexadecimal digits of HMAC-SHA256, the same ones wherever the same secret key is used."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key

@@ -40,7 +40,6 @@ def sole_user(
     Raises:
         HeldError: When another process has it.
         InputError: When its file system has no locks: nobody may write there without.
-        OSError: When its file cannot be opened for writing.
     """
     path = Path(path)
     folder = path.is_dir()
@@ -76,11 +75,7 @@ def _taken(file: Path) -> int | None:
 
 @contextmanager
 def locked(file: int, path: str) -> Iterator[None]:
-    """Keep other processes from an open file for a moment; wait for them.
-
-    Args:
-        file: Its descriptor, open for writing.
-        path: Where it lies, for the message.
+    """Keep other processes from an open file for a moment; wait for them. The path is for messages.
 
     Raises:
         InputError: When its file system has no locks.
@@ -100,8 +95,6 @@ def _without_locks(path: str | os.PathLike[str], error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
         return error
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return InputError(
-        f"a file system that locks files (flock) at {os.fspath(path)}", reason,
-        "use another disk, or have that one mounted with locks (Lustre: -o flock): without, two runs would spoil "
-        "each other's files",
-    )  # fmt: skip
+    fix = "use another disk, or have that one mounted with locks (Lustre: -o flock): without, two runs would spoil "
+    fix += "each other's files"
+    return InputError(f"a file system that locks files (flock) at {os.fspath(path)}", reason, fix)

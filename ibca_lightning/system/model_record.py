@@ -12,14 +12,7 @@ FORMAT = 1
 
 
 def load_plain(path: str | Path, mmap: bool = False) -> Any:
-    """Load a checkpoint of tensors and plain data.
-
-    Args:
-        path: A `.ckpt` file.
-        mmap: Leave the weights in the file until they are used, where only the record is wanted.
-
-    Returns:
-        What it holds, tensors on the CPU.
+    """Load a checkpoint of tensors, put on the CPU, and plain data; with `mmap` weights stay in the file until used.
 
     Raises:
         InputError: When the file is missing, or cannot be read.
@@ -34,18 +27,12 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
 
 def unreadable(path: str | Path, error: Exception) -> InputError:
     """Say that a file is no checkpoint."""
-    return InputError(
-        f"{path} to be a checkpoint of tensors and plain data", f"an unreadable file ({type(error).__name__})",
-        "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it",
-    )  # fmt: skip
+    got, fix = f"an unreadable file ({type(error).__name__})", "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it"
+    return InputError(f"{path} to be a checkpoint of tensors and plain data", got, fix)
 
 
 def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, Any]:
-    """Return what a checkpoint says of its model.
-
-    Args:
-        checkpoint: From `load_plain`.
-        path: For messages.
+    """Return what a checkpoint, from `load_plain`, says of its model; the path is for messages.
 
     Raises:
         InputError: When the checkpoint has no record, one of another format, or one without classes.
@@ -54,14 +41,9 @@ def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, 
     if not isinstance(record, dict):
         raise InputError(f"{path} to be a checkpoint written by `ibca fit`", "none", "give RUN/checkpoints/best.ckpt")
     if record.get("format") != FORMAT:
-        raise InputError(
-            f"{path} in checkpoint format {FORMAT}",
-            f"format {record.get('format')} (ibca {record.get('version')})",
-            "use the version of ibca that wrote it",
-        )
+        got = f"format {record.get('format')} (ibca {record.get('version')})"
+        raise InputError(f"{path} in checkpoint format {FORMAT}", got, "use the version of ibca that wrote it")
     if not isinstance(names := record.get("class_names"), list):
-        raise InputError(
-            f"{path} with a {'sound class_names in its' if 'class_names' in record else 'complete'} model record",
-            repr(names), "use the file as it was written",
-        )  # fmt: skip
+        what = "sound class_names in its" if "class_names" in record else "complete"
+        raise InputError(f"{path} with a {what} model record", repr(names), "use the file as it was written")
     return record

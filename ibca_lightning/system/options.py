@@ -10,24 +10,14 @@ from ibca_lightning.system.errors import InputError
 
 
 class OptionParser(ArgumentParser):
-    """An ArgumentParser whose errors are `InputError`s.
-
-    Args:
-        command: As it is typed, such as `ibca compare`.
-        usage: What would have been right, for messages.
-        description: For `--help`.
-    """
+    """An ArgumentParser whose errors are `InputError`s, with `usage` as what would have been right."""
 
     def __init__(self, command: str, usage: str, description: str) -> None:
         super().__init__(prog=command.removesuffix(" --images"), description=description)
         self._command, self._expected = command, usage
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong in one line.
-
-        Raises:
-            InputError: Always.
-        """
+        """Raise what is wrong in one line, as an InputError."""
         raise InputError(self._expected, message, f"see {self._command} --help")
 
 
@@ -56,11 +46,7 @@ def require_least(options: Namespace, **least: int) -> None:
 
 
 def require_folder(path: str, option: str = "--output") -> None:
-    """Refuse what is no folder to write in and cannot become one, before the work for it is done.
-
-    Args:
-        path: The folder.
-        option: What it was given with.
+    """Refuse, before the work for it is done, what is no folder to write in and cannot become one.
 
     Raises:
         InputError: When it is such.

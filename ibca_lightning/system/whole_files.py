@@ -16,7 +16,7 @@ from ibca_lightning.system.errors import InputError
 
 @contextmanager
 def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]:
-    """Write beside the file and put it in place at the end, whatever fails or runs at the same time.
+    """Write beside the file, and put it in place at the end; where that fails an earlier file stays as it was.
 
     Args:
         path: The file; its folder is made.
@@ -24,22 +24,6 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
 
     Yields:
         A path to write to, which has another beginning and the same end.
-
-    Raises:
-        OSError: When it cannot be written there; an earlier file is then as it was.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from ibca_lightning.system.whole_files import whole
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "figures.json")
-        ...     with whole(path) as part:
-        ...         _ = part.write_text("{}")
-        ...         path.exists()  # not before it is whole
-        ...     path.read_text()
-        False
-        '{}'
     """
     path, part = Path(path), _part(path)
     try:
@@ -57,17 +41,7 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
 
 @contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a folder likewise; where it is made meanwhile by another process, that one stays.
-
-    Args:
-        path: The folder, which is not there yet.
-
-    Yields:
-        A folder to write in.
-
-    Raises:
-        OSError: When it cannot be written there.
-    """
+    """Write a new folder likewise; where it is made meanwhile by another process, that one stays."""
     path, part = Path(path), _part(path)
     try:
         part.mkdir(parents=True)
@@ -127,11 +101,7 @@ def _sync(path: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write an output of a command as `whole` does.
-
-    Args:
-        path: The file.
-        write: Writes to the path that it is given.
+    """Write an output of a command as `whole` does; `write` gets the path to write to.
 
     Raises:
         InputError: When it cannot be written there.

@@ -98,7 +98,8 @@ def test_any_text_is_a_list_of_names_or_one_line(text: str) -> None:
     st.sampled_from(("majority", "any", "all")),
 )
 def test_readers_are_joined_by_their_known_labels(rows, readers) -> None:
-    ids, labels = LabelPolicy(readers=readers).vote(np.array([row for _, row in rows], np.int8), [at for at, _ in rows])
+    labels_of_rows = np.array([row for _, row in rows], np.int8)
+    ids, labels = LabelPolicy(readers=readers).vote(labels_of_rows, [at for at, _ in rows], ["A", "B"])
     assert ids == list(dict.fromkeys(at for at, _ in rows))
     for at, joined in zip(ids, labels, strict=True):
         for column in range(2):

@@ -8,19 +8,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.pictures.header import check_size
+from ibca_lightning.data.pictures.header import check_size, damaged
 from ibca_lightning.system.errors import PictureError
 
 
 def read_array(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
-    """Read the one array of an NPZ file.
-
-    Args:
-        data: The bytes of the file.
-        path: The file, for messages.
-
-    Returns:
-        (H, W, 3), of whatever number type the file has.
+    """Read the one array of an NPZ file, its bytes given, as (H, W, 3) of whatever number type the file has.
 
     Raises:
         PictureError: If the file is damaged, holds not exactly one array, or one that is no picture or too large.
@@ -39,11 +32,7 @@ def read_array(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
             with archive.open(names[0]) as file:
                 pixels = np.lib.format.read_array(file, allow_pickle=False)
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OSError):
-        raise PictureError(
-            f"an NPZ file that can be read at {path}",
-            f"{len(data)} bytes that are truncated, damaged or something else",
-            "restore the file or remove its row",
-        ) from None
+        raise damaged("an NPZ file that can be read", data, path) from None
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]

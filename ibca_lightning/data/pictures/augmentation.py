@@ -37,20 +37,12 @@ class Augmenter:
 
     def __init__(self, augment: Augment) -> None:
         if not (isinstance(augment, list) and all(isinstance(t, BasicTransform | BaseCompose) for t in augment)):
-            raise InputError(
-                "augment: none, default or a list of albumentations transforms", repr(augment), "correct data.augment"
-            )
+            expected = "augment: none, default or a list of albumentations transforms"
+            raise InputError(expected, repr(augment), "correct data.augment")
         self._pipeline = A.Compose(augment)
 
     def __call__(self, image: Pixels, masks: list[Bits]) -> tuple[Pixels, list[Bits]]:
-        """Augment a picture and its masks alike.
-
-        Args:
-            image: (S, S, 3) uint8.
-            masks: (S, S) uint8 each; looked up at the nearest pixel, because their bits cannot be averaged.
-
-        Returns:
-            The same shapes and types.
+        """Augment a picture and its masks alike, as `DefaultAugmenter` does.
 
         Raises:
             InputError: If the transforms changed size or type.
@@ -64,9 +56,6 @@ class Augmenter:
         pixels = result["image"]
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != image.shape:
             kind = f"{type(pixels).__name__} {tuple(pixels.shape)} {pixels.dtype}"
-            raise InputError(
-                f"augmented pictures of shape {image.shape} and type uint8",
-                kind,
-                "crop to data.image_size, and leave Normalize and ToTensorV2 out of data.augment",
-            )
+            fix = "crop to data.image_size, and leave Normalize and ToTensorV2 out of data.augment"
+            raise InputError(f"augmented pictures of shape {image.shape} and type uint8", kind, fix)
         return pixels, list(result["masks"]) if masks else []

@@ -17,13 +17,7 @@ def eight_bit(pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
     bits are kept. Files of 16 bits rarely say how many of them are used; a radiograph of 12 bits divided by 256 would
     be black, while stretching each picture between its own least and largest value would show a pale picture and a
     strong one alike. Between the depths nothing is stretched, so pictures of one device keep their brightness.
-
-    Args:
-        pixels: uint8, uint16 or bool of any shape; 8 bits stay as they are, True becomes 255.
-        path: The file, for messages.
-
-    Returns:
-        The same shape.
+    Pictures of 8 bits (uint8) stay as they are, True of bool becomes 255.
 
     Raises:
         PictureError: If the numbers are of another type: where white is in a floating-point picture is anybody's guess.
@@ -31,8 +25,7 @@ def eight_bit(pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
     Example:
         >>> import numpy as np
         >>> from ibca_lightning.data.pictures.bit_depth import eight_bit
-        >>> radiograph = np.array([0, 2048, 4095], dtype=np.uint16)  # 12 bits in a file of 16
-        >>> eight_bit(radiograph, "a.png").tolist()
+        >>> eight_bit(np.array([0, 2048, 4095], dtype=np.uint16), "a.png").tolist()  # 12 bits in a file of 16
         [0, 128, 255]
     """
     if pixels.dtype == np.uint8:
@@ -40,10 +33,8 @@ def eight_bit(pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype != np.uint16:
-        raise PictureError(
-            f"8 or 16 bits a channel at {path}", pixels.dtype, "convert the picture to whole numbers of 8 or 16 bits"
-        )
-    words = pixels.astype(np.uint16, copy=False)
-    used = int(words.max(initial=0)).bit_length()
+        fix = "convert the picture to whole numbers of 8 or 16 bits"
+        raise PictureError(f"8 or 16 bits a channel at {path}", pixels.dtype, fix)
+    used = int(pixels.max(initial=0)).bit_length()
     depth = next(bits for bits in DEPTHS if used <= bits)
-    return (words >> (depth - 8)).astype(np.uint8)
+    return (pixels >> (depth - 8)).astype(np.uint8)

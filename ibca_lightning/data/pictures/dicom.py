@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.bit_depth import eight_bit
-from ibca_lightning.data.pictures.header import check_size
+from ibca_lightning.data.pictures.header import check_size, damaged
 from ibca_lightning.system.errors import InputError, PictureError
 
 if TYPE_CHECKING:
@@ -22,19 +22,12 @@ def is_dicom(data: memoryview, path: str) -> bool:
 
 
 def read_dicom(data: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
-    """Read a DICOM file of one frame.
+    """Read a DICOM file of one frame, its bytes given, as (H, W, 3).
 
     Gray values go through the rescale slope and intercept (or the modality table), then through the first window of the
     header (linear, exact or sigmoid, PS3.3 C.11.2.1.2), or its VOI table where there is no window. Without either,
     unsigned values follow `bit_depth.eight_bit`, and signed or rescaled ones that go below 0 run from the least to the
     largest value that is no padding. MONOCHROME1 is inverted. Colour becomes RGB.
-
-    Args:
-        data: The bytes of the file.
-        path: The file, for messages.
-
-    Returns:
-        (H, W, 3).
 
     Raises:
         PictureError: If the file is damaged, holds no picture, several frames, or too large a one.
@@ -43,19 +36,22 @@ def read_dicom(data: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
     try:
         import pydicom
     except ImportError:
-        raise InputError(
-            f"pydicom, to read {path}", "no such package", "install it: pip install 'ibca-lightning[dicom]'"
-        ) from None
+        fix = "install it: pip install 'ibca-lightning[dicom]'"
+        raise InputError(f"pydicom, to read {path}", "no such package", fix) from None
     try:
-        header = pydicom.dcmread(io.BytesIO(data.tobytes()), force=True)
-        height, width = int(header.Rows), int(header.Columns)
-        frames = int(header.get("NumberOfFrames") or 1)
-        photometric = str(header.PhotometricInterpretation)
+        return _pixels(pydicom.dcmread(io.BytesIO(data.tobytes()), force=True), path)
+    except InputError:
+        raise
     except Exception:  # pydicom raises many kinds over damaged bytes
-        raise _damaged(data, path) from None
+        raise damaged("a DICOM picture that can be decoded", data, path) from None
+
+
+def _pixels(header: Dataset, path: str) -> NDArray[np.uint8]:
+    height, width, photometric = int(header.Rows), int(header.Columns), str(header.PhotometricInterpretation)
+    frames = int(header.get("NumberOfFrames") or 1)
     check_size(height, width, path)
     if frames != 1:
-        raise PictureError(f"one frame at {path}", f"{frames}", "write each frame as a picture of its own")
+        raise PictureError(f"one frame at {path}", frames, "write each frame as a picture of its own")
     try:
         pixels = header.pixel_array
     except (ImportError, RuntimeError, NotImplementedError) as error:
@@ -63,28 +59,18 @@ def read_dicom(data: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
         lacking = "plugin" in str(error) or "missing" in str(error) or isinstance(error, NotImplementedError)
         # The same is said of pixels that are not compressed, but cut or mislabelled.
         if lacking and syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
-            raise InputError(
-                f"a decoder for the compression of {path}",
-                syntax.name,
-                "pip install 'pylibjpeg[all]' or uncompress the files",
-            ) from None
-        raise _damaged(data, path) from None
-    except Exception:
-        raise _damaged(data, path) from None
-    try:
-        if photometric.startswith("MONOCHROME"):
-            gray = _shown(header, pixels, path)
-            gray = 255 - gray if photometric == "MONOCHROME1" else gray
-            return np.repeat(gray[..., None], 3, axis=2)
-        if photometric.startswith("PALETTE"):
-            from pydicom.pixels.processing import apply_color_lut
-
-            pixels = apply_color_lut(pixels, header)
-        return eight_bit(pixels[..., :3], path)
-    except PictureError:
+            fix = "pip install 'pylibjpeg[all]' or uncompress the files"
+            raise InputError(f"a decoder for the compression of {path}", syntax.name, fix) from None
         raise
-    except Exception:
-        raise _damaged(data, path) from None
+    if photometric.startswith("MONOCHROME"):
+        gray = _shown(header, pixels, path)
+        gray = 255 - gray if photometric == "MONOCHROME1" else gray
+        return np.repeat(gray[..., None], 3, axis=2)
+    if photometric.startswith("PALETTE"):
+        from pydicom.pixels.processing import apply_color_lut
+
+        pixels = apply_color_lut(pixels, header)
+    return eight_bit(pixels[..., :3], path)
 
 
 def _shown(header: Dataset, pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
@@ -129,11 +115,3 @@ def _numbers(value: Any) -> list[float]:
     if value is None or value == "":
         return []
     return [float(number) for number in (value if hasattr(value, "__iter__") else [value])]
-
-
-def _damaged(data: NDArray[np.uint8], path: str) -> PictureError:
-    return PictureError(
-        f"a DICOM picture that can be decoded at {path}",
-        f"{len(data)} bytes that are truncated, damaged or something else",
-        "restore the file or remove its row",
-    )

@@ -55,9 +55,6 @@ def class_panel(
             attention lies on the grid cells that it touches. None, or empty: no lesion is known.
         lesion: (h, w) bool, the same in the picture's own proportions, to be outlined; default `mask`.
         box: As for `Panel`.
-
-    Returns:
-        What `explanation` draws.
     """
     lines = [title, f"p = {probability:.2f}, threshold {threshold:.2f}"]
     outline = None
@@ -97,7 +94,7 @@ def explanation(
             drawn, below = _overlay(base, panel.attention, panel.box, letters), _scale_bar(width, panel, letters)
         if panel.outline is not None and panel.outline.any():
             drawn = _outlined(drawn, panel.outline, letters)
-        tiles.append(_widened(np.concatenate([drawn, below]) if bars else drawn, panel.title, lines, letters))
+        tiles.append(_titled(np.concatenate([drawn, below]) if bars else drawn, panel.title, lines, letters))
     if columns is None:
         rows = math.ceil(len(tiles) / max(5, math.ceil(math.sqrt(len(tiles)))))
         columns = math.ceil(len(tiles) / rows)
@@ -118,17 +115,7 @@ def fitted(picture: np.ndarray, most: int, least: int = 1) -> np.ndarray:
 def heat_map(
     picture: np.ndarray, attention: np.ndarray, box: Box = _WHOLE, outline: np.ndarray | None = None
 ) -> np.ndarray:
-    """The attention of one class over a picture, as a panel of `explanation` without its title and scale bar.
-
-    Args:
-        picture: (h, w, 3) uint8 RGB.
-        attention: (H, W), sums to 1.
-        box: Where its grid lies, as for `Panel`.
-        outline: (h', w') bool, a lesion of the picture's proportions.
-
-    Returns:
-        (h, w, 3) uint8 RGB.
-    """
+    """The attention of one class over a picture, as a panel of `explanation` without its title and scale bar."""
     drawn = _overlay(np.ascontiguousarray(picture), attention, box)
     return _outlined(drawn, outline) if outline is not None and outline.any() else drawn
 
@@ -138,27 +125,12 @@ def full_scale(attention: np.ndarray) -> float:
 
     It is the map's own maximum, or four times uniform attention where that is more: a map that is nearly uniform must
     look like nothing, not like full attention everywhere.
-
-    Example:
-        >>> import numpy as np
-        >>> from ibca_lightning.data.pictures.drawing import full_scale
-        >>> full_scale(np.full((2, 2), 0.25))  # uniform: a quarter of the scale, so that it looks like nothing
-        1.0
-        >>> full_scale(np.array([[1.0] + [0.0] * 9]))  # one cell of ten has it all
-        1.0
     """
     return max(float(attention.max()), 4 * float(attention.mean()), 1e-12)
 
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures of one width below each other, a white gap between them.
-
-    Args:
-        rows: Each (height, width, 3) uint8.
-
-    Returns:
-        (height, width, 3) uint8.
-    """
+    """Pictures (height, width, 3) uint8 of one width below each other, a white gap between them."""
     return _joined(rows, axis=0)
 
 
@@ -203,16 +175,7 @@ def _outlined(panel: np.ndarray, mask: np.ndarray, thickness: int = 1) -> np.nda
 
 
 def share_on(attention: Tensor, mask: Tensor) -> float:
-    """The share of an attention map (H, W) on those of its cells that a mask (S, S) touches.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.data.pictures.drawing import share_on
-        >>> mask = torch.zeros(4, 4, dtype=torch.bool)
-        >>> mask[3, 0] = True  # in the third of the four cells
-        >>> round(share_on(torch.tensor([[0.1, 0.1], [0.6, 0.2]]), mask), 2)
-        0.6
-    """
+    """The share of an attention map (H, W) on those of its cells that a mask (S, S) touches."""
     cells = torch.nn.functional.adaptive_max_pool2d(mask[None, None].float(), attention.shape)[0, 0]
     return float((attention * cells).sum() / attention.sum())
 
@@ -237,15 +200,11 @@ def _scale_bar(width: int, panel: Panel, letters: int) -> np.ndarray:
     return np.asarray(strip)
 
 
-def _widened(panel: np.ndarray, lines: Sequence[str], count: int, letters: int) -> np.ndarray:
-    """A panel with `count` lines above it, with white beside it where it is too narrow to hold them."""
+def _titled(panel: np.ndarray, lines: Sequence[str], count: int, letters: int) -> np.ndarray:
+    """A panel with room for `count` lines above it, with white beside it where it is too narrow to hold them."""
     if panel.shape[1] < _MIN_SIDE:
         panel = np.pad(panel, ((0, 0), (0, _MIN_SIDE - panel.shape[1]), (0, 0)), constant_values=255)
-    return _titled(panel, [*lines, *[""] * (count - len(lines))], letters)
-
-
-def _titled(panel: np.ndarray, lines: Sequence[str], letters: int = 1) -> np.ndarray:
-    strip = Image.new("RGB", (panel.shape[1], letters * (_TITLE + _LINE * max(0, len(lines) - 2))), "white")
+    strip = Image.new("RGB", (panel.shape[1], letters * (_TITLE + _LINE * max(0, count - 2))), "white")
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(13 * letters)
     for row, line in enumerate(lines):
         while len(line) > 1 and font.getlength(line) > panel.shape[1] - 3 * letters:

@@ -15,28 +15,15 @@ Box = tuple[float, float, float, float]
 
 
 def field_of_view(image: NDArray[np.uint8]) -> Box | None:
-    """Find the box round the lit disc of a picture that is dark outside of it.
+    """Find the box round the lit disc of a picture (H, W, 3) that is dark outside of it.
 
     The disc is the largest connected region whose brightest channel lies above a level between that of the corners and
     that of the middle. It may be cut off by the picture's edges.
-
-    Args:
-        image: (H, W, 3) uint8.
 
     Returns:
         Top, left, bottom and right in fractions of the height and the width, so that the box holds for a mask of
         another size; None where no disc can be told: corners as bright as the middle, or a region that is too small,
         too ragged or away from the middle.
-
-    Example:
-        >>> import cv2
-        >>> import numpy as np
-        >>> from ibca_lightning.data.pictures.field_of_view import cut, field_of_view
-        >>> photograph = np.zeros((100, 200, 3), dtype=np.uint8)
-        >>> _ = cv2.circle(photograph, (100, 50), 40, (180, 90, 60), thickness=-1)
-        >>> box = field_of_view(photograph)
-        >>> [round(edge, 1) for edge in box], cut(photograph, box).shape  # top, left, bottom, right
-        ([0.1, 0.3, 0.9, 0.7], (81, 81, 3))
     """
     step = max(1, min(image.shape[:2]) // _SIDE)
     bright = image[::step, ::step].max(axis=2)
@@ -71,15 +58,7 @@ def field_of_view(image: NDArray[np.uint8]) -> Box | None:
 
 
 def cut(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cut a box out of a picture or a mask, each side rounded outwards.
-
-    Args:
-        pixels: (H, W, ...) uint8.
-        box: As `field_of_view` returns it.
-
-    Returns:
-        A view of it.
-    """
+    """Cut a box out of a picture or a mask (H, W, ...), each side rounded outwards; a view of it."""
     top, left, bottom, right = bounds(pixels, box)
     return pixels[top:bottom, left:right]
 

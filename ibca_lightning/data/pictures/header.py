@@ -3,6 +3,9 @@
 Our own on purpose: it looks at bytes that were read anyway, for every kind of picture in one way.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ibca_lightning.system.errors import PictureError
 
 # 400 MB as RGB: three times the largest radiograph or fundus photograph, and far from what would stop a machine.
@@ -12,32 +15,22 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def check_size(height: int, width: int, path: str) -> None:
-    """Refuse a picture with more than `MAX_PIXELS` pixels, or none.
-
-    Args:
-        height: In pixels.
-        width: In pixels.
-        path: The file, for the message.
-
-    Raises:
-        PictureError: If it is such a one.
-    """
+    """Refuse a picture with more than `MAX_PIXELS` pixels, or none, as a PictureError."""
     if not 0 < height * width <= MAX_PIXELS:
-        raise PictureError(
-            f"a picture of 1 to {MAX_PIXELS} pixels at {path}",
-            f"a height of {height} and a width of {width}",
-            "shrink it or cut it into tiles",
-        )
+        got = f"a height of {height} and a width of {width}"
+        raise PictureError(f"a picture of 1 to {MAX_PIXELS} pixels at {path}", got, "shrink it or cut it into tiles")
+
+
+def damaged(what: str, data: NDArray[np.uint8], path: str) -> PictureError:
+    """Return the error for bytes that are not what they should be."""
+    got = f"{len(data)} bytes that are truncated, damaged or something else"
+    return PictureError(f"{what} at {path}", got, "restore the file or remove its row")
 
 
 def picture_size(data: memoryview) -> tuple[int, int] | None:
-    """Read the size of a JPEG, PNG, TIFF, BMP or WebP as it is stored, before any EXIF orientation.
+    """Read height and width of a JPEG, PNG, TIFF, BMP or WebP as it is stored, before any EXIF orientation.
 
-    Args:
-        data: The bytes of the file.
-
-    Returns:
-        Height and width; None if it is none of these or the header is damaged.
+    None if the bytes are none of these, or the header is damaged.
     """
     head = bytes(data[:32])
     try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.pictures.array_file import read_array
 from ibca_lightning.data.pictures.bit_depth import eight_bit
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
-from ibca_lightning.data.pictures.header import PNG, check_size, picture_size
+from ibca_lightning.data.pictures.header import PNG, check_size, damaged, picture_size
 from ibca_lightning.system.errors import PictureError
 
 Pixels = NDArray[np.uint8]
@@ -27,12 +27,7 @@ READER_VERSION = 1
 # A gray flag beside the RGB one: OpenCV takes the scale from the one and the colours from the other, and refuses
 # IMREAD_REDUCED_COLOR_x there because that asks for BGR too.
 _REDUCED = {
-    factor: int(flag) | int(cv2.IMREAD_COLOR_RGB)
-    for factor, flag in (
-        (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
-        (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-        (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-    )
+    factor: int(getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{factor}")) | int(cv2.IMREAD_COLOR_RGB) for factor in (8, 4, 2)
 }
 _FULL = int(cv2.IMREAD_COLOR_RGB) | int(cv2.IMREAD_ANYDEPTH)
 
@@ -57,14 +52,11 @@ def read_image(path: str, target: int | None = None) -> Pixels:
         PictureError: If the file is missing, empty, truncated, damaged, too large or no picture.
         InputError: If a package that it needs is not installed.
     """
-    return decode_image(read_bytes(path), path, target)
+    return PictureFile(path).pixels(target)
 
 
 class PictureFile:
     """A picture that several want: its file is read once, and decoded once at each scale.
-
-    Args:
-        path: The file.
 
     Raises:
         PictureError: If it cannot be read or is empty.
@@ -78,53 +70,23 @@ class PictureFile:
         """As `read_image`; not to be changed, because others are given the same array."""
         factor = self.reduction(target)
         if factor not in self._decoded:
-            self._decoded[factor] = decode_image(self._data, self._path, target)
+            self._decoded[factor] = self._decode(_REDUCED.get(factor, _FULL))
         return self._decoded[factor]
 
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
-        return reduction(self._data, target)
+        if target is None or self._data[:2].tobytes() != b"\xff\xd8":
+            return 1
+        size = picture_size(self._data.data)
+        return next((factor for factor in _REDUCED if size and min(size) // factor >= target), 1)
 
-
-def decode_image(data: Pixels, path: str, target: int | None = None) -> Pixels:
-    """Decode the bytes of a file as `read_image` does.
-
-    Args:
-        data: The bytes, (N,) uint8.
-        path: The file, for messages.
-        target: The short side that is needed, in pixels; None decodes in full.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        PictureError: If they are truncated, damaged, too large or no picture.
-        InputError: If a package that they need is not installed.
-    """
-    view = data.data
-    if data[:4].tobytes() == b"PK\3\4":
-        return eight_bit(read_array(data, path), path)
-    if is_dicom(view, path):
-        return read_dicom(data, path)
-    flag = _REDUCED.get(reduction(data, target)) or _FULL
-    pixels = decode_bytes(data, path, flag)
-    return eight_bit(pixels, path)
-
-
-def reduction(data: Pixels, target: int | None) -> int:
-    """Say by how much `decode_image` reduces a picture.
-
-    Args:
-        data: The bytes of the file.
-        target: The short side that is needed, in pixels; None: all of it.
-
-    Returns:
-        1, 2, 4 or 8, by which both sides are divided.
-    """
-    if target is None or data[:2].tobytes() != b"\xff\xd8":
-        return 1
-    size = picture_size(data.data)
-    return next((factor for factor in _REDUCED if size and min(size) // factor >= target), 1)
+    def _decode(self, flag: int) -> Pixels:
+        data, path = self._data, self._path
+        if data[:4].tobytes() == b"PK\3\4":
+            return eight_bit(read_array(data, path), path)
+        if is_dicom(data.data, path):
+            return read_dicom(data, path)
+        return eight_bit(decode_bytes(data, path, flag), path)
 
 
 def read_bytes(path: str) -> Pixels:
@@ -145,15 +107,7 @@ def read_bytes(path: str) -> Pixels:
 
 
 def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
-    """Decode a picture, and refuse one that is incomplete or absurdly large.
-
-    Args:
-        data: The bytes of the file.
-        path: The file, for messages.
-        flag: OpenCV's IMREAD flag.
-
-    Returns:
-        The pixels as OpenCV returns them.
+    """Decode a picture by one of OpenCV's IMREAD flags, and refuse one that is incomplete or absurdly large.
 
     Raises:
         PictureError: If it is truncated, damaged, too large or no picture.
@@ -170,15 +124,11 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
         try:
             pixels = cv2.imdecode(data, flag)
         except (cv2.error, MemoryError):
-            pixels = None
+            pass
         finally:
             cv2.utils.logging.setLogLevel(level)
     if pixels is None:
-        raise PictureError(
-            f"a picture that can be decoded (JPEG, PNG, TIFF, BMP, WebP, DICOM, NPZ) at {path}",
-            f"{len(data)} bytes that are truncated, damaged or something else",
-            "restore the file or remove its row",
-        )
+        raise damaged("a picture that can be decoded (JPEG, PNG, TIFF, BMP, WebP, DICOM, NPZ)", data, path)
     return pixels
 
 

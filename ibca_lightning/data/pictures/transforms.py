@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -21,14 +21,8 @@ if TYPE_CHECKING:  # albumentations takes seconds to import, and evaluation does
 
 Resize = Literal["stretch", "pad"]
 Crop = Literal["none", "field_of_view"]
-
-
-class Augmentation(Protocol):
-    """Changes a picture and its masks alike."""
-
-    def __call__(self, image: Pixels, masks: list[Bits]) -> tuple[Pixels, list[Bits]]:
-        """Take and return (S, S, 3) uint8 and a list of (S, S) uint8 bit planes."""
-        ...
+# Changes a picture (S, S, 3) uint8 and its bit planes (S, S) uint8 alike.
+Augmentation = Callable[[Pixels, list[Bits]], tuple[Pixels, list[Bits]]]
 
 
 class Transform:
@@ -39,17 +33,6 @@ class Transform:
         resize: `stretch` to the square, or keep the proportions and `pad` with black, the picture in the middle.
         augmentation: What follows; None for evaluation.
         crop: `field_of_view` cuts the box round the lit disc out first, where there is one.
-
-    Example:
-        >>> import numpy as np
-        >>> from ibca_lightning.data.pictures.transforms import Transform
-        >>> picture = np.full((100, 200, 3), 255, dtype=np.uint8)
-        >>> padded = Transform(image_size=8, resize="pad")
-        >>> image, _ = padded(picture)
-        >>> image.shape, image[0, :, 0].tolist()  # twice as wide as high: black above and below
-        (torch.Size([3, 8, 8]), [0, 0, 255, 255, 255, 255, 0, 0])
-        >>> padded.placement(picture)  # the square reaches half a picture beyond the top and the bottom
-        (-0.5, 0.0, 1.5, 1.0)
     """
 
     def __init__(
@@ -70,10 +53,7 @@ class Transform:
         return self.finish(*self.prepare(image, masks))
 
     def read(self, source: str | PictureFile) -> Pixels:
-        """Read a picture, in as many pixels as `prepare` needs.
-
-        Args:
-            source: Its path, or the file that others read too.
+        """Read a picture, from its path or a file that others read too, in as many pixels as `prepare` needs.
 
         Raises:
             InputError: As `reading.read_image`.
@@ -88,15 +68,7 @@ class Transform:
         return pixels
 
     def prepare(self, image: Pixels, masks: Sequence[Bits] = ()) -> tuple[Pixels, list[Bits]]:
-        """Do what is alike every time, and can be kept: crop and resize.
-
-        Args:
-            image: As for the whole.
-            masks: As for the whole.
-
-        Returns:
-            The picture (S, S, 3) uint8; the masks (S, S) uint8.
-        """
+        """Do what is alike every time, and can be kept: crop and resize to (S, S, 3) and (S, S) uint8."""
         size = self.image_size
         box = self._crop_box(image)
         if box is not None:
@@ -110,9 +82,6 @@ class Transform:
 
     def placement(self, image: Pixels) -> Box:
         """Say where the S x S square that `prepare` returns lies on the picture.
-
-        Args:
-            image: As for `prepare`.
 
         Returns:
             Top, left, bottom and right of the square in fractions of the picture's height and width; inside of the
@@ -157,54 +126,38 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
         preprocessing: What a data module keeps in its `preprocessing`: `{"resize": "stretch" | "pad"}`, and `"crop":
             "field_of_view"` where there is one.
 
-    Returns:
-        The transform.
-
     Raises:
         InputError: If the preprocessing is not understood.
     """
-    resize, crop = _steps(preprocessing)
+    resize: Any = preprocessing.get("resize")
+    crop: Any = preprocessing.get("crop", "none")
+    unknown = set(preprocessing) - {"resize", "crop"}
+    if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
+        expected = "preprocessing with resize: stretch or pad, and crop: none or field_of_view"
+        raise InputError(expected, dict(preprocessing), "use the version that wrote it")
     return Transform(image_size, resize, crop=crop)
 
 
 def training_transform(image_size: int, augment: Augment, preprocessing: Mapping[str, Any]) -> Transform:
-    """Return the transform of training.
+    """Return the transform of training: that of evaluation, then augmentation.
 
     Args:
         image_size: S.
         augment: `none`, `default` (see `DefaultAugmenter`), or a list of albumentations transforms (see
             `augmentation.Augmenter`).
-        preprocessing: As for evaluation; augmentation comes after the same resizing.
-
-    Returns:
-        The transform.
+        preprocessing: As for evaluation.
 
     Raises:
         InputError: If an argument is not understood.
     """
-    if augment == "none":
-        return evaluation_transform(image_size, preprocessing)
-    augmentation: Augmentation
+    transform = evaluation_transform(image_size, preprocessing)
     if augment == "default":
-        augmentation = DefaultAugmenter()
-    else:
+        transform.augmentation = DefaultAugmenter()
+    elif augment != "none":
         from ibca_lightning.data.pictures.augmentation import Augmenter
 
-        augmentation = Augmenter(augment)
-    resize, crop = _steps(preprocessing)
-    return Transform(image_size, resize, augmentation, crop)
-
-
-def _steps(preprocessing: Mapping[str, Any]) -> tuple[Resize, Crop]:
-    resize, crop = preprocessing.get("resize"), preprocessing.get("crop", "none")
-    unknown = set(preprocessing) - {"resize", "crop"}
-    if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
-        raise InputError(
-            "preprocessing with resize: stretch or pad, and crop: none or field_of_view",
-            dict(preprocessing),
-            "use the version that wrote it",
-        )
-    return "pad" if resize == "pad" else "stretch", "field_of_view" if crop == "field_of_view" else "none"
+        transform.augmentation = Augmenter(augment)
+    return transform
 
 
 def _resize_pixels(image: Pixels, height: int, width: int) -> Pixels:

@@ -8,14 +8,7 @@ VIEWS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (
 
 
 def turned(images: Tensor, view: int) -> Tensor:
-    """Return one view of square pictures, masks or maps.
-
-    Args:
-        images: (..., S, S).
-        view: From 0, which leaves them as they are, to 7.
-
-    Returns:
-        (..., S, S).
+    """Return one view, 0 (as they are) to 7, of square pictures, masks or maps (..., S, S).
 
     Example:
         >>> import torch

@@ -44,14 +44,11 @@ class LabelPolicy:
         InputError: If a value is none of these.
 
     Example:
-        CheXpert's U-Ones: an uncertain label is positive in training, and stays unknown where figures are computed.
-
         >>> from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
         >>> from ibca_lightning.data.tables.sheet import Sheet
         >>> sheet = Sheet("train.csv", ["edema"], [["1"], ["-1"], [""]], lines=[2, 3, 4])
-        >>> labels = LabelPolicy(uncertain="one", blank="zero").cells(sheet, ["edema"])
-        >>> settled(labels, training=True).ravel().tolist(), settled(labels, training=False).ravel().tolist()
-        ([1, 1, 0], [1, -1, 0])
+        >>> settled(LabelPolicy(uncertain="one", blank="zero").cells(sheet, ["edema"]), training=True).ravel().tolist()
+        [1, 1, 0]
     """
 
     uncertain: Unknown | dict[str, Unknown] | None = None
@@ -76,10 +73,6 @@ class LabelPolicy:
 
     def cells(self, sheet: Sheet, class_names: Sequence[str]) -> NDArray[np.int8]:
         """Read columns of 0, 1, -1 and blanks.
-
-        Args:
-            sheet: The table.
-            class_names: The L columns, in this order.
 
         Returns:
             Labels (N, L) int8 for `build_table`: 0, 1, -1, and codes that `settled` resolves by split.
@@ -128,14 +121,6 @@ class LabelPolicy:
 
         Raises:
             InputError: If a name is not known, or a cell is no list.
-
-        Example:
-            >>> from ibca_lightning.data.tables.label_policy import LabelPolicy
-            >>> cells = ["Mass|Nodule", "no finding", ""]
-            >>> LabelPolicy().lists(
-            ...     cells, ["mass", "nodule"], where=lambda row: f"line {row + 2}", separator="|", none=["No Finding"]
-            ... ).tolist()
-            [[1, 1], [0, 0], [-1, -1]]
         """
         at = {_plain(name): index for index, name in enumerate(class_names)}
         known: dict[str, int | None] = {_plain(name): None for name in none} | dict(at)
@@ -150,42 +135,26 @@ class LabelPolicy:
                 continue
             for name in _names(text, separator, where, row):
                 if _plain(name) not in known:
-                    raise InputError(
-                        f"labels among {_some(class_names)} in {where(row)}", f"'{name}'", "correct the label"
-                    )
+                    expected = f"labels among {_some(class_names)} in {where(row)}"
+                    raise InputError(expected, f"'{name}'", "correct the label")
                 index = known[_plain(name)]
                 if index is not None:
                     labels[row, index] = 1
         return labels
 
     def vote(
-        self, labels: NDArray[np.int8], ids: Sequence[str], class_names: Sequence[str] = ()
+        self, labels: NDArray[np.int8], ids: Sequence[str], class_names: Sequence[str]
     ) -> tuple[list[str], NDArray[np.int8]]:
         """Join the readers of each picture, by `readers`.
 
         Args:
             labels: (N, L) of `cells` or `lists`, one row for each picture and reader.
             ids: The picture of each row.
-            class_names: The L classes; needed where `uncertain` is given by class.
+            class_names: The L classes.
 
         Returns:
             The U different ids in the order of their first row, and their labels (U, L). A class that no reader of a
             picture knows keeps the label of its first reader.
-
-        Raises:
-            ValueError: If `uncertain` is given by class and `class_names` are not L names.
-            InputError: If `uncertain` or `blank` names a class that is none of `class_names`.
-
-        Example:
-            >>> import numpy as np
-            >>> from ibca_lightning.data.tables.label_policy import LabelPolicy
-            >>> readers = np.array([[1], [1], [0], [1], [0]], dtype=np.int8)  # three of a.png, two of b.png
-            >>> ids = ["a.png", "a.png", "a.png", "b.png", "b.png"]
-            >>> for rule in ("majority", "any", "all"):
-            ...     rule, LabelPolicy(readers=rule).vote(readers, ids)[1].ravel().tolist()
-            ('majority', [1, -1])
-            ('any', [1, 1])
-            ('all', [0, 0])
         """
         first: dict[str, int] = {}
         picture = np.array([first.setdefault(name, len(first)) for name in ids], dtype=np.intp)
@@ -195,10 +164,8 @@ class LabelPolicy:
         np.add.at(negatives, picture, labels == 0)
         rows = np.unique(picture, return_index=True)[1]
         if self.readers in (None, "majority"):
-            if isinstance(self.uncertain, dict) and len(class_names) != shape[1]:
-                raise ValueError(f"vote by class needs {shape[1]} class names, got {len(class_names)}")
-            tie = self._codes(class_names)[0] if class_names else [self._code(self._of(self.uncertain, ""))] * shape[1]
-            joined = np.where(positives > negatives, 1, np.where(positives < negatives, 0, np.array(tie, dtype=int)))
+            tie = np.array(self._codes(class_names)[0], dtype=int)
+            joined = np.where(positives > negatives, 1, np.where(positives < negatives, 0, tie))
         elif self.readers == "any":
             joined = (positives > 0).astype(int)
         else:
@@ -212,9 +179,8 @@ class LabelPolicy:
             value = getattr(self, option)
             strange = [name for name in value if name not in (*class_names, "*")] if isinstance(value, dict) else []
             if strange:
-                raise InputError(
-                    f"data.labels.{option} by class names ({_some(class_names)}) or *", f"'{strange[0]}'", "correct it"
-                )
+                expected = f"data.labels.{option} by class names ({_some(class_names)}) or *"
+                raise InputError(expected, f"'{strange[0]}'", "correct it")
         uncertain = [self._code(self._of(self.uncertain, name)) for name in class_names]
         return uncertain, [_VALUES[self._of(self.blank, name)] for name in class_names]
 
@@ -228,15 +194,7 @@ class LabelPolicy:
 
 
 def settled(labels: NDArray[np.int8], training: bool) -> NDArray[np.int8]:
-    """Resolve what a policy leaves open until the splits are known.
-
-    Args:
-        labels: (N, L) of a `LabelPolicy`.
-        training: Whether the rows are the training split.
-
-    Returns:
-        (N, L) int8 in {0, 1, -1}; the same array where nothing was open.
-    """
+    """Resolve labels (N, L) of a `LabelPolicy` to {0, 1, -1}, once it is known whether they are for training."""
     if not (labels < UNKNOWN).any():
         return labels
     labels = labels.copy()

@@ -93,36 +93,18 @@ class LabelSpace:
 def match(names: Sequence[str], own: Sequence[str], aliases: Mapping[str, str] | None = None) -> LabelSpace:
     """Find each class among the classes of a data set.
 
-    A class is found by an alias of the user's, else by its name, else by its name without regard to case, `_`, `-` and
-    blanks, else by the table `SAME`.
-
-    Args:
-        names: The L classes wanted.
-        own: The K classes of the data set.
-        aliases: From a class of the data set to a class that is wanted.
-
-    Returns:
-        The classes and their columns.
+    A class is found by an alias of the user's (from a class of the data set to one that is wanted), else by its name,
+    else by its name without regard to case, `_`, `-` and blanks, else by the table `SAME`.
 
     Raises:
         InputError: If no class is found, several classes of the data set mean the same one, or an alias names no class.
-
-    Example:
-        >>> from ibca_lightning.data.tables.label_space import match
-        >>> space = match(["Effusion", "Mass"], own=["Pleural_Effusion", "Fracture"])
-        >>> space.sources, space.absent
-        ((0, None), ['Mass'])
-        >>> space.summary(["Pleural_Effusion", "Fracture"]).partition(";")[0]
-        'label space: 1 of 2 classes are in the data'
     """
     aliases = aliases or {}
     for theirs, ours in aliases.items():
         for name, known, what in ((theirs, own, "the data"), (ours, names, "the label space")):
             if name not in known:
-                raise InputError(
-                    f"data.label_aliases from a class of the data to one of the label space, '{theirs}: {ours}'",
-                    f"no class '{name}' in {what} ({', '.join(known)})", "correct it",
-                )  # fmt: skip
+                expected = f"data.label_aliases from a class of the data to one of the label space, '{theirs}: {ours}'"
+                raise InputError(expected, f"no class '{name}' in {what} ({', '.join(known)})", "correct it")
     found: dict[str, int] = {}
     free = {at for at, theirs in enumerate(own) if theirs not in aliases}
     for theirs, ours in aliases.items():
@@ -133,18 +115,15 @@ def match(names: Sequence[str], own: Sequence[str], aliases: Mapping[str, str] |
                 continue
             same = [at for at in sorted(free) if form(own[at]) == form(name)]
             if len(same) > 1:
-                raise InputError(
-                    f"one class of the data for '{name}'", f"{', '.join(own[at] for at in same)}",
-                    f"choose with data.label_aliases, such as '{own[same[0]]}: {name}'",
-                )  # fmt: skip
+                fix = f"choose with data.label_aliases, such as '{own[same[0]]}: {name}'"
+                raise InputError(f"one class of the data for '{name}'", ", ".join(own[at] for at in same), fix)
             if same:
                 found[name] = same[0]
                 free.discard(same[0])
     if not found:
-        raise InputError(
-            f"a class of the label space ({', '.join(names)}) among those of the data", ", ".join(own),
-            "name those that mean the same in data.label_aliases, as {CLASS_OF_THE_DATA: CLASS}",
-        )  # fmt: skip
+        expected = f"a class of the label space ({', '.join(names)}) among those of the data"
+        fix = "name those that mean the same in data.label_aliases, as {CLASS_OF_THE_DATA: CLASS}"
+        raise InputError(expected, ", ".join(own), fix)
     return LabelSpace(tuple(names), tuple(found.get(name) for name in names))
 
 
@@ -173,9 +152,8 @@ def intersection(spaces: Sequence[Sequence[str]]) -> list[str]:
     shared = [{meaning(name) for name in own} for own in spaces]
     names = [name for name in union(spaces[:1]) if all(meaning(name) in own for own in shared)]
     if not names:
-        raise InputError(
-            "a class that all data sets have", " / ".join(", ".join(own) for own in spaces), "or take the union"
-        )
+        got = " / ".join(", ".join(own) for own in spaces)
+        raise InputError("a class that all data sets have", got, "or take the union")
     return names
 
 
@@ -190,13 +168,7 @@ def meaning(name: str) -> str:
 
 
 def read_label_space(space: Sequence[str] | str | None) -> list[str] | None:
-    """Read the option `label_space`.
-
-    Args:
-        space: Class names; or a checkpoint of `ibca fit`, whose classes are meant; or a text file with one name a line.
-
-    Returns:
-        The names; None where there is no such option.
+    """Read the option `label_space`: class names, a checkpoint of `ibca fit`, or a text file with one name a line.
 
     Raises:
         InputError: If there is no such file, it holds no names, or a name stands there twice.
@@ -205,25 +177,20 @@ def read_label_space(space: Sequence[str] | str | None) -> list[str] | None:
         return None
     names = _read(space) if isinstance(space, str) else [str(name) for name in space]
     if not names or len(set(names)) < len(names):
-        double = next((name for name in names if names.count(name) > 1), None)
-        raise InputError(
-            "class names in data.label_space, each once", f"'{double}' twice" if double else "none", "correct it"
-        )
+        got = next((f"'{name}' twice" for name in names if names.count(name) > 1), "none")
+        raise InputError("class names in data.label_space, each once", got, "correct it")
     return names
 
 
 def _read(path: str) -> list[str]:
     if not os.path.isfile(path):
-        raise InputError(
-            "data.label_space as a list of class names, a checkpoint, or a file with a name a line",
-            f"no file at {path}", "correct the path, or write [NAME, NAME]",
-        )  # fmt: skip
+        expected = "data.label_space as a list of class names, a checkpoint, or a file with a name a line"
+        raise InputError(expected, f"no file at {path}", "correct the path, or write [NAME, NAME]")
     if os.path.splitext(path)[1] == ".ckpt":
         return [str(name) for name in model_record(load_plain(path, mmap=True), path)["class_names"]]
     try:
         with open(path, encoding="utf-8") as file:
             return [line.strip() for line in file if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"class names in {path}", f"{type(error).__name__}", "give RUN/checkpoints/best.ckpt, or a text file"
-        ) from error
+        fix = "give RUN/checkpoints/best.ckpt, or a text file"
+        raise InputError(f"class names in {path}", type(error).__name__, fix) from error

@@ -28,17 +28,10 @@ def check_root(root: str, fix: str = "correct data.root") -> None:
 
 
 def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
-    """Return the first path below a root that exists.
+    """Return the first of some paths below a root that exists, with the root before it.
 
-    Unpackers often double a folder (`images/images`): for each candidate that is tried first.
-
-    Args:
-        root: The folder of the data set.
-        candidates: Paths relative to it, in POSIX form, the best one first.
-        fix: What to do, for the message.
-
-    Returns:
-        The path, with the root before it.
+    Unpackers often double a folder (`images/images`): for each candidate that is tried first. All are relative to the
+    root, in POSIX form.
 
     Raises:
         InputError: If none does, with `fix` as what to do.
@@ -52,14 +45,6 @@ def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
 
 def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
     """Return those of some folders below a root that exist, relative to it, a doubled one before it.
-
-    Args:
-        root: The folder of the data set.
-        candidates: Folders relative to it, in POSIX form.
-        fix: What to do, for the message.
-
-    Returns:
-        One folder or more.
 
     Raises:
         InputError: If none does, with `fix` as what to do.
@@ -96,19 +81,6 @@ def find_pictures(
 
     Raises:
         InputError: If there is no file for an id.
-
-    Example:
-        >>> import os, tempfile
-        >>> from ibca_lightning.data.tables.paths import absent, find_pictures
-        >>> from ibca_lightning.data.tables.sheet import Sheet
-        >>> sheet = Sheet("train.csv", ["id"], [["7"], ["8.jpg"]], lines=[2, 3])
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("7.png", "8.jpg"):
-        ...         open(os.path.join(folder, name), "w").close()
-        ...     names = find_pictures(sheet, sheet.column("id"), folder)
-        ...     gone = absent(folder, [*names, "9.png"])
-        >>> names, gone  # the third of the files asked for is not there
-        (['7.png', '8.jpg'], [2])
     """
     entries: dict[str, str] = {}
     for part in below:
@@ -130,15 +102,7 @@ def find_pictures(
 
 
 def missing(expected: Sequence[str], fix: str) -> InputError:
-    """Return the error for files that are absent: it names the first, counts the others and carries them along.
-
-    Args:
-        expected: Each of them, with file and line.
-        fix: What to do.
-
-    Returns:
-        The error, to be raised.
-    """
+    """Return the error for files that are absent: it names the first, counts the others and carries them along."""
     more = f", as on {len(expected) - 1} further lines" if len(expected) > 1 else ""
     further = [InputError(each, "nothing there", fix) for each in expected[1:]]
     return InputError(expected[0], f"nothing there{more}", fix, further)
@@ -167,9 +131,6 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
         >>> from ibca_lightning.data.tables.paths import inside
         >>> inside("./train//a.png", root="data", folder="data", where="train.csv, line 2")
         'train/a.png'
-        >>> inside("../a.png", root="data", folder="data", where="train.csv, line 3")
-        Traceback (most recent call last):
-        ibca_lightning...InputError: a path below data in train.csv, line 3, got '../a.png'; write a path without '..'
     """
     if _PLAIN.fullmatch(name):
         return name
@@ -186,17 +147,10 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
 
 
 def absent(folder: str, names: Sequence[str]) -> list[int]:
-    """Find the rows whose file does not exist.
+    """Find the rows whose file, named relative to a folder, does not exist.
 
     Each folder is listed once: on network storage asking for 100,000 files one by one takes minutes. Where folders hold
     a picture or two each (CheXpert), asking for the files is cheaper.
-
-    Args:
-        folder: The picture folder.
-        names: Paths relative to it.
-
-    Returns:
-        The rows, in order.
     """
     heads = [name.rpartition("/")[0] for name in names]
     listed: dict[str, set[str]] = {}

@@ -23,12 +23,6 @@ class Sheet:
         header: Column names; at most one is blank (an index written by pandas).
         rows: The values of each row, as long as the header.
         lines: The line in the file, counted from 1, on which each row begins.
-
-    Example:
-        >>> from ibca_lightning.data.tables.sheet import Sheet
-        >>> sheet = Sheet("train.csv", ["image", "patient"], [["a.png", "0012"], ["b.png", "0013"]], lines=[2, 4])
-        >>> sheet.column("patient"), sheet.take([1]).where(0)
-        (['0012', '0013'], 'train.csv, line 4')
     """
 
     file: str
@@ -48,17 +42,10 @@ class Sheet:
         return replace(self, rows=[self.rows[row] for row in rows], lines=[self.lines[row] for row in rows])
 
     def column(self, name: str) -> list[str]:
-        """Return the values of a column.
-
-        Raises:
-            InputError: If there is no such column.
-        """
+        """Return the values of a column; an InputError where there is no such one."""
         if name not in self.header:
-            raise InputError(
-                f"a column '{name}' in {self.file}",
-                f"the columns {', '.join(self.header)}",
-                "correct the name in the configuration or the header of the file",
-            )
+            fix = "correct the name in the configuration or the header of the file"
+            raise InputError(f"a column '{name}' in {self.file}", f"the columns {', '.join(self.header)}", fix)
         at = self.header.index(name)
         return [row[at] for row in self.rows]
 
@@ -80,18 +67,6 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
     Raises:
         InputError: If the file is missing, empty, binary, has a header only, a column twice, or a row that is too
             long or too short.
-
-    Example:
-        >>> import os, tempfile
-        >>> from ibca_lightning.data.tables.sheet import read_sheet
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "train.csv")
-        ...     with open(path, "w") as file:
-        ...         for line in ("image;drusen", "", "a.png;1", "b.png;0"):  # semicolons, and a blank line
-        ...             print(line, file=file)
-        ...     sheet = read_sheet(path)
-        >>> sheet.header, sheet.rows, sheet.lines
-        (['image', 'drusen'], [('a.png', '1'), ('b.png', '0')], [3, 4])
     """
     text = _read_text(path)
     first = text.lstrip("\r\n").partition("\n")[0]
@@ -110,9 +85,8 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
                     lines.append(before + 1)
                 before = reader.line_num
         except csv.Error as error:
-            raise InputError(
-                f"a well-formed row in {path}, line {before + 1}", str(error), "check the quotes of that line"
-            ) from None
+            expected = f"a well-formed row in {path}, line {before + 1}"
+            raise InputError(expected, str(error), "check the quotes of that line") from None
         names, rows, lines = list(rows[0]), rows[1:], lines[1:]
     else:
         names = list(header)
@@ -124,17 +98,21 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
         # Commas at the end of every line, as a spreadsheet leaves them.
         rows = [row[:-1] if len(row) == len(names) else row for row in rows]
         names.pop()
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
+    check_columns(path, names)
     if not rows:
         raise InputError(f"rows in {path}", "a header only", "restore the file")
     for values, line_number in zip(rows, lines, strict=True):
         if len(values) != len(names):
-            raise InputError(
-                f"{len(names)} values in {path}, line {line_number}", f"{len(values)}", "correct that line of the file"
-            )
+            expected = f"{len(names)} values in {path}, line {line_number}"
+            raise InputError(expected, len(values), "correct that line of the file")
     return Sheet(path, names, rows, lines)
+
+
+def check_columns(path: str, names: Sequence[str]) -> None:
+    """Refuse a table with a column twice, as an InputError."""
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
 
 
 def _listed(line: str, count: int) -> list[str]:

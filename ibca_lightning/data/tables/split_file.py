@@ -31,54 +31,24 @@ def split_rows(tables: Mapping[str, Table]) -> Iterator[tuple[str, str, str]]:
 def write_splits(path: str | os.PathLike[str], tables: Mapping[str, Table]) -> None:
     """Write the split of every row; a file that says the same already is left alone.
 
-    Args:
-        path: The file.
-        tables: The splits by name.
-
     Raises:
         InputError: If the file holds other splits: a run that goes on must not validate on what it has trained on.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> from ibca_lightning.data.tables.split_file import write_splits
-        >>> from ibca_lightning.data.tables.table import Table, encode
-        >>> labels = np.zeros((1, 1), dtype=np.int8)
-        >>> train, val = (
-        ...     Table("t.csv", "pictures", np.array([at]), encode([f"{at}.png"]), labels, encode([f"p{at}"]))
-        ...     for at in (2, 3)
-        ... )
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "splits.csv")
-        ...     write_splits(path, {"train": train, "val": val})
-        ...     path.read_text().split()
-        ['id,group,split', '2.png,p2,train', '3.png,p3,val']
     """
     rows = [COLUMNS, *split_rows(tables)]
     if os.path.exists(path):
         sheet = read_sheet(os.fspath(path))
         if [tuple(sheet.header), *(tuple(row) for row in sheet.rows)] != rows:
-            raise InputError(
-                f"the splits that this run began with, {path}", "others",
-                f"give --data.splits {path} with the tables as they were, or start a new run",
-            )  # fmt: skip
+            fix = f"give --data.splits {path} with the tables as they were, or start a new run"
+            raise InputError(f"the splits that this run began with, {path}", "others", fix)
         return
     write_csv(path, rows)
 
 
 def apply_splits(path: str, tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Divide the rows as a file says.
+    """Divide the rows as a file of `write_splits` says, each split in the order of its table.
 
     Rows move between splits of one table only, that is between those that would be split off from it by share: a row of
     an official test table stays there.
-
-    Args:
-        path: A file of `write_splits`.
-        tables: The splits as the data set makes them.
-
-    Returns:
-        The splits, each with its rows in the order of its table.
 
     Raises:
         InputError: If the file and the tables do not hold the same rows in the same groups, or train or val is empty.
@@ -91,8 +61,11 @@ def apply_splits(path: str, tables: Mapping[str, Table]) -> dict[str, Table]:
         if split not in _SPLITS:
             raise InputError(f"train, val or test in {sheet.where(row)}", f"'{split}'", "give RUN/splits.csv")
         entries.setdefault(name, []).append(_Entry(group, split, row))
+    pools: dict[tuple[str, str], dict[str, Table]] = {}
+    for split, table in tables.items():
+        pools.setdefault((table.file, table.folder), {})[split] = table
     result: dict[str, Table] = {}
-    for pool in _pools(tables).values():
+    for pool in pools.values():
         # A split that no table gives is one that the file's run had split off from training.
         own = {*pool, *((set(_SPLITS) - set(tables)) if "train" in pool else ())}
         result |= _divided(joined(list(pool.values())), own, entries, sheet)
@@ -105,13 +78,6 @@ def apply_splits(path: str, tables: Mapping[str, Table]) -> dict[str, Table]:
     return {split: result[split] for split in _SPLITS if split in result}
 
 
-def _pools(tables: Mapping[str, Table]) -> dict[tuple[str, str], dict[str, Table]]:
-    pools: dict[tuple[str, str], dict[str, Table]] = {}
-    for split, table in tables.items():
-        pools.setdefault((table.file, table.folder), {})[split] = table
-    return pools
-
-
 def _divided(table: Table, own: set[str], entries: dict[str, list[_Entry]], sheet: Sheet) -> dict[str, Table]:
     """Divide one table, and take its entries out of the file's."""
     rows: dict[str, list[int]] = {}
@@ -120,8 +86,7 @@ def _divided(table: Table, own: set[str], entries: dict[str, list[_Entry]], shee
         name, group = table.name(row), decode(table.groups[row])
         here = [entry for entry in entries.get(name, ()) if entry.split in own]
         if len(here) > 1:
-            lines = [sheet.where(entry.row) for entry in here]
-            raise _differ(sheet.file, f"'{name}' once", lines)
+            raise _differ(sheet.file, f"'{name}' once", [sheet.where(entry.row) for entry in here])
         if not here:
             missing.append(table.where(row))
             continue

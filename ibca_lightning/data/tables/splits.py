@@ -41,27 +41,11 @@ def split_groups(
 
     Raises:
         InputError: If there are fewer groups than parts.
-
-    Example:
-        Six pictures of three patients, two of whom have the label: no patient is cut, and each part gets one of them.
-
-        >>> import numpy as np
-        >>> from ibca_lightning.data.tables.splits import split_groups
-        >>> patients = np.array([b"p1", b"p1", b"p1", b"p2", b"p3", b"p3"])
-        >>> labels = np.array([[1], [0], [0], [0], [1], [0]], dtype=np.int8)
-        >>> train, val = split_groups(patients, labels, [0.6, 0.4], seed=0)
-        >>> {str(name) for name in patients[train]} & {str(name) for name in patients[val]}
-        set()
-        >>> int(labels[train].sum()), int(labels[val].sum())
-        (1, 1)
     """
     names, code = np.unique(groups, return_inverse=True)
     if len(names) < len(fractions):
-        raise InputError(
-            f"at least {len(fractions)} groups to split by group",
-            f"{len(names)}",
-            "give the splits as files of their own, or correct group_column",
-        )
+        fix = "give the splits as files of their own, or correct group_column"
+        raise InputError(f"at least {len(fractions)} groups to split by group", len(names), fix)
     # What each group brings: positives of each label, then rows; as shares of the whole.
     rows = np.column_stack([labels == 1, np.ones(len(labels), dtype=bool)])
     shares = np.zeros((len(names), rows.shape[1]))
@@ -85,28 +69,11 @@ def split_fold(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Divide rows for one turn of a cross-validation: `folds` parts by `split_groups`, of which one validates.
 
-    Args:
-        groups: (N,) the group of each row.
-        labels: (N, L) in {0, 1, -1}.
-        fold: Which part validates, from 0.
-        folds: Number of parts.
-        seed: Chooses the parts; every fold of one seed has the same.
-
     Returns:
-        Training rows and validation rows, in order.
+        Training rows and validation rows, in order; every fold of one seed has the same parts.
 
     Raises:
         InputError: If there is no such fold, or there are fewer groups than folds.
-
-    Example:
-        >>> import numpy as np
-        >>> from ibca_lightning.data.tables.splits import split_fold
-        >>> patients, labels = np.array([b"p1", b"p2", b"p3", b"p4"]), np.array([[1], [1], [0], [0]], dtype=np.int8)
-        >>> turns = [split_fold(patients, labels, fold, folds=2, seed=0) for fold in (0, 1)]
-        >>> [sorted(int(row) for part in turn for row in part) for turn in turns]  # each turn has every row
-        [[0, 1, 2, 3], [0, 1, 2, 3]]
-        >>> bool((turns[0][1] == turns[1][0]).all())  # what validates in one turn of two trains in the other
-        True
     """
     if folds < 2:
         raise InputError("data.folds of 2 or more", folds, "correct the value")
@@ -117,47 +84,20 @@ def split_fold(
 
 
 def cross_validated(tables: Mapping[str, Table], fold: int, folds: int, seed: int) -> dict[str, Table]:
-    """Make one turn of a cross-validation of the training and validation rows; other splits stay as they are.
-
-    Args:
-        tables: `train`, `val`, and what else there is.
-        fold: Which part validates, from 0.
-        folds: Number of parts.
-        seed: Chooses the parts; every fold of one seed has the same.
-
-    Returns:
-        The same splits.
-
-    Raises:
-        InputError: If there is no such fold, or there are fewer groups than folds.
-    """
+    """Make one turn of a cross-validation of the rows of `train` and `val`, as `split_fold`; other splits stay."""
     rows = pooled([tables["train"], tables["val"]])
     train, val = split_fold(rows.groups, rows.labels, fold, folds, seed)
     return {**tables, "train": rows.take(train), "val": rows.take(val)}
 
 
 def keep_share(groups: NDArray[np.bytes_], labels: NDArray[np.int8], fraction: float, seed: int) -> NDArray[np.intp]:
-    """Keep whole groups that hold a share of the rows and of every label.
-
-    Args:
-        groups: (N,) the group of each row.
-        labels: (N, L) in {0, 1, -1}.
-        fraction: The share, in (0, 1]; at least one group is kept.
-        seed: Chooses the groups.
+    """Keep whole groups that hold a share in (0, 1] of the rows and of every label; at least one, chosen by the seed.
 
     Returns:
         The rows, in order.
 
     Raises:
         InputError: If the fraction is out of range, or there is one group only.
-
-    Example:
-        >>> import numpy as np
-        >>> from ibca_lightning.data.tables.splits import keep_share
-        >>> patients, labels = np.array([b"p1", b"p1", b"p2", b"p2"]), np.array([[1], [0], [1], [0]], dtype=np.int8)
-        >>> rows = keep_share(patients, labels, fraction=0.5, seed=0)
-        >>> len(rows), len(set(patients[rows]))  # both pictures of one patient
-        (2, 1)
     """
     if not 0 < fraction <= 1:
         raise InputError("data.train_fraction above 0 and up to 1", fraction, "correct the value")
@@ -197,9 +137,6 @@ def split_off(tables: Mapping[str, Table], fractions: Mapping[str, float], seed:
             split is left out where its share is 0.
         seed: Chooses the split.
 
-    Returns:
-        All splits.
-
     Raises:
         InputError: If a fraction is out of range or there are too few groups.
     """
@@ -219,15 +156,7 @@ def split_off(tables: Mapping[str, Table], fractions: Mapping[str, float], seed:
 
 
 def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:
-    """Refuse, or only report, a group or a picture that stands in two splits.
-
-    Args:
-        splits: The tables by name.
-        overlap: `error` or `warn`.
-
-    Raises:
-        InputError: If `overlap` is `error` and there is one.
-    """
+    """Refuse, as an InputError, or only report, a group or a picture that stands in two splits."""
     tables = list(splits.items())
     for at, (name, table) in enumerate(tables):
         for other_name, other in tables[at + 1 :]:

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.tables.labels import read_labels
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.paths import absent, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
@@ -64,25 +64,21 @@ def joined(tables: Sequence[Table]) -> Table:
     first = tables[0]
     if len(tables) == 1:
         return first
-    whole = replace(
-        first,
-        lines=np.concatenate([table.lines for table in tables]),
-        names=np.concatenate([table.names for table in tables]),
-        labels=np.concatenate([table.labels for table in tables]),
-        groups=np.concatenate([table.groups for table in tables]),
-        subgroups={name: np.concatenate([table.subgroups[name] for table in tables]) for name in first.subgroups},
-    )
+    whole = replace(first, names=np.concatenate([table.names for table in tables]), **_stacked(tables))
     return whole.take(np.argsort(whole.lines, kind="stable"))
+
+
+def _stacked(tables: Sequence[Table]) -> dict[str, Any]:
+    """What rows of several tables have beside their names."""
+    columns = ("lines", "labels", "groups")
+    return {name: np.concatenate([getattr(table, name) for table in tables]) for name in columns} | {
+        "subgroups": {name: np.concatenate([table.subgroups[name] for table in tables]) for name in tables[0].subgroups}
+    }
 
 
 @dataclass(frozen=True)
 class _Pool(Table):
-    """Rows of several files.
-
-    Attributes:
-        files: The files.
-        source: (N,) int8, of each row its file.
-    """
+    """Rows of several files; `source` (N,) int8 says from which each is."""
 
     files: tuple[str, ...] = ()
     source: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
@@ -106,15 +102,11 @@ def pooled(tables: Sequence[Table]) -> Table:
     for table in tables:
         below = os.path.relpath(table.folder, folder).replace(os.sep, "/")
         names += [table.name(row) if below == "." else f"{below}/{table.name(row)}" for row in range(len(table))]
-    first = tables[0]
     return _Pool(
         file=" and ".join(dict.fromkeys(table.file for table in tables)),
         folder=folder,
-        lines=np.concatenate([table.lines for table in tables]),
         names=encode(names),
-        labels=np.concatenate([table.labels for table in tables]),
-        groups=np.concatenate([table.groups for table in tables]),
-        subgroups={name: np.concatenate([table.subgroups[name] for table in tables]) for name in first.subgroups},
+        **_stacked(tables),
         files=tuple(table.file for table in tables),
         source=np.repeat(np.arange(len(tables), dtype=np.int8), [len(table) for table in tables]),
     )
@@ -153,33 +145,26 @@ def build_table(
         groups: For each row its group; None where every picture is its own.
         subgroup_columns: Columns kept beside the labels.
 
-    Returns:
-        The table.
-
     Raises:
         InputError: With file and line, where a row is wrong.
         ValueError: If `labels` are not (N, L).
     """
-    labels = read_labels(sheet, class_names) if labels is None else labels
+    labels = LabelPolicy().cells(sheet, class_names) if labels is None else labels
     if labels.shape != (len(sheet), len(class_names)):
         raise ValueError(f"labels of shape {(len(sheet), len(class_names))}, got {labels.shape}")
     names = [inside(name, root, folder, sheet.where(row)) for row, name in enumerate(names)]
     seen: dict[str, int] = {}
     for row, name in enumerate(names):
         if seen.setdefault(name, row) != row:
-            raise InputError(
-                f"every picture once in {sheet.file}",
-                f"'{name}' on lines {sheet.lines[seen[name]]} and {sheet.lines[row]}",
-                "remove one of the rows",
-            )
+            got = f"'{name}' on lines {sheet.lines[seen[name]]} and {sheet.lines[row]}"
+            raise InputError(f"every picture once in {sheet.file}", got, "remove one of the rows")
     gone = absent(folder, names)
     if gone:
         fix = suggestion(folder, names[gone[0]]) or "check image_dir and the row, or restore the file"
         raise missing([f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})" for row in gone], fix)
-    if groups is not None:
-        for row, group in enumerate(groups):
-            if not group:
-                raise InputError(f"a group in {sheet.where(row)}", "a blank", "fill in the group column")
+    for row, group in enumerate(groups or ()):
+        if not group:
+            raise InputError(f"a group in {sheet.where(row)}", "a blank", "fill in the group column")
     return Table(
         file=sheet.file,
         folder=folder,

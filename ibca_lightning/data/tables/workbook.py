@@ -3,20 +3,14 @@
 import importlib
 import zipfile
 
-from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.data.tables.sheet import Sheet, check_columns
 from ibca_lightning.system.errors import InputError
 
 
 def read_workbook(path: str) -> Sheet:
-    """Read the first sheet of a workbook.
+    """Read the first sheet of an .xlsx file, which has at least one row; blank rows are skipped.
 
-    Whole numbers become text without a decimal point, so that an id is what one sees in Excel. Blank rows are skipped.
-
-    Args:
-        path: The .xlsx file.
-
-    Returns:
-        The table, with at least one row.
+    Whole numbers become text without a decimal point, so that an id is what one sees in Excel.
 
     Raises:
         InputError: If openpyxl is not installed, the file is no workbook, or it has no rows or a column twice.
@@ -24,11 +18,8 @@ def read_workbook(path: str) -> Sheet:
     try:
         openpyxl = importlib.import_module("openpyxl")
     except ImportError:
-        raise InputError(
-            f"openpyxl, to read {path}",
-            "no such package",
-            "pip install 'ibca-lightning[excel]', or save the table as CSV",
-        ) from None
+        fix = "pip install 'ibca-lightning[excel]', or save the table as CSV"
+        raise InputError(f"openpyxl, to read {path}", "no such package", fix) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         cells = [[_text(value) for value in row] for row in book.worksheets[0].iter_rows(values_only=True)]
@@ -41,9 +32,7 @@ def read_workbook(path: str) -> Sheet:
     header = rows[0][1]
     while header and not header[-1]:  # formatted, but empty columns
         header.pop()
-    double = sorted({name for name in header if header.count(name) > 1})
-    if double:
-        raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
+    check_columns(path, header)
     width = len(header)
     values = [(*row[:width], *[""] * (width - len(row))) for _, row in rows[1:]]
     return Sheet(path, header, values, [number for number, _ in rows[1:]])
