@@ -97,7 +97,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         early_stopping_patience: Stop after this many validations without a better mAP. None switches it off.
         init_from: An IBCA checkpoint to start from; its labels may differ, classes are matched by name.
         preprocessing: Plain data from the data module that `predict` needs to read a picture as training did, such as
-            `{"resize": "pad"}`; `load` refuses a checkpoint without it.
+            `{"resize": "pad"}`; None is `{"resize": "stretch"}`.
         thresholds: How each class's threshold is chosen on the validation set, and stored: `f1` for the best F1,
             `{sensitivity: 0.9}` or `{precision: 0.8}` for at least so much, `fixed` for 0.5.
         calibration: What is fitted to the validation logits and stored: `temperature`, one scale for all classes, or
@@ -171,7 +171,8 @@ class MultiLabelModule(Network, pl.LightningModule):
             image_size=image_size,
         )
         super().__init__(num_labels, of_images, head, normalise_features, channels_last)
-        self.class_names, self.preprocessing = [str(name) for name in class_names], dict(preprocessing or {})
+        self.class_names = [str(name) for name in class_names]
+        self.preprocessing = {"resize": "stretch"} if preprocessing is None else dict(preprocessing)
         self.image_size = int(image_size)
         self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.normalise_features = normalise_features

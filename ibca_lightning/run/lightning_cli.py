@@ -40,7 +40,7 @@ from ibca_lightning.run.callbacks.splits import WriteSplits
 from ibca_lightning.run.callbacks.stop_signals import StopSignals
 from ibca_lightning.run.callbacks.tensorboard import RunTensorBoardLogger
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
-from ibca_lightning.run.class_options import class_rules
+from ibca_lightning.run.class_options import class_rules, refuse_bases
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.run.parser_messages import one_line
@@ -180,6 +180,7 @@ class IBCACLI(LightningCLI):
                 self.config = parser.parse_args(given)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
+        refuse_bases(self.config[self.config["subcommand"]])
         seed = self.config[self.config["subcommand"]].seed_everything
         if not 0 <= seed < 2**32:
             raise InputError("seed_everything from 0 to 4294967295", seed, "give another seed")

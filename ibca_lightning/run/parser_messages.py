@@ -175,10 +175,11 @@ def _unknown_class(message: str) -> InputError | None:
     found = next((match for pattern in patterns if (match := re.search(pattern, message))), None)
     if found is None:
         return None
-    return _no_class(_key(message), found[1] or _value(message))
+    return no_class(_key(message), found[1] or _value(message))
 
 
-def _no_class(key: str, wanted: str) -> InputError:
+def no_class(key: str, wanted: str) -> InputError:
+    """Say that an option takes no such class, and which was probably meant."""
     near = near_class(key, wanted, _more_classes(key))
     kind = f" ({_KINDS[key]})" if key in _KINDS else ""
     hint = f"did you mean {near}?" if near else "give one of ibca_lightning, or module.Class of a file of your own"
@@ -218,7 +219,7 @@ def _wrong_type(message: str) -> InputError | None:
     kinds = [kind for kind in re.findall(r"Expected a <class '(?:\w+\.)*(\w+)'>", message) if kind != "NoneType"]
     value, key = _value(message), _key(message).removesuffix(".class_path")
     if key in NAMES and kinds and re.fullmatch(r"[A-Za-z][\w.]*", value):  # a union with a class among other things
-        return _no_class(key, value)
+        return no_class(key, value)
     if literal:
         # Of a list of classes the reason is the class that cannot be made.
         inner = _unknown_class(message) if value[:1] in "[{" else None
