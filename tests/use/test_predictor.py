@@ -79,7 +79,7 @@ def test_a_module_built_without_preprocessing_predicts_stretched_pictures(tmp_pa
         if preprocessing is None:
             assert ibca_lightning.load(tmp_path / "x.ckpt", device="cpu").predict(picture).names == class_names
         else:  # files of before
-            with pytest.raises(InputError, match="preprocessing=data.preprocessing"):
+            with pytest.raises(InputError, match=r"preprocessing=data\.preprocessing"):
                 ibca_lightning.load(tmp_path / "x.ckpt", device="cpu")
 
 

@@ -199,7 +199,7 @@ def _steps(preprocessing: Mapping[str, Any]) -> tuple[Resize, Crop]:
     resize, crop = preprocessing.get("resize"), preprocessing.get("crop", "none")
     unknown = set(preprocessing) - {"resize", "crop"}
     if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
-        ours = "build it with MultiLabelModule.load_from_checkpoint(CKPT, preprocessing=data.preprocessing) and save that"
+        ours = "give it to MultiLabelModule.load_from_checkpoint(CKPT, preprocessing=data.preprocessing), and save that"
         raise InputError(
             "preprocessing with resize: stretch or pad, and crop: none or field_of_view", dict(preprocessing),
             "use the version that wrote it" if preprocessing else ours,
