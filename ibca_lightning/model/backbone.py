@@ -54,14 +54,6 @@ class Backbone(nn.Module):
 
     Raises:
         InputError: The name is unknown, the model gives no map at that size or stride, or the weights cannot be had.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.model.backbone import Backbone
-        >>> backbone = Backbone("test_resnet", pretrained=False, feature_stride=[16, 32], image_size=64).eval()
-        >>> images = torch.zeros(1, 3, 64, 64)
-        >>> [tuple(stage.shape[-2:]) for stage in backbone.stages(images)], tuple(backbone(images).shape[-2:])
-        ([(4, 4), (2, 2)], (4, 4))
     """
 
     mean: tuple[float, ...]
@@ -96,21 +88,11 @@ class Backbone(nn.Module):
         self.train(self.training)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map a batch of images.
-
-        Args:
-            images: (B, 3, S, S) float, normalised with `mean` and `std`.
-
-        Returns:
-            (B, C, H, W).
-        """
+        """Map a batch of images (B, 3, S, S), normalised with `mean` and `std`, to (B, C, H, W)."""
         return self.combine(self.stages(images))
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Map a batch of images, each chosen stage at its own resolution: what can be stored and combined later.
-
-        Args:
-            images: (B, 3, S, S) float, normalised with `mean` and `std`.
 
         Returns:
             One (B, C_i, H_i, W_i) for each stride, finest first; the C_i sum to C.
@@ -128,14 +110,7 @@ class Backbone(nn.Module):
 
     @staticmethod
     def combine(stages: Sequence[Tensor]) -> Tensor:
-        """Resize the maps of all stages (bilinear) to the finest and concatenate them.
-
-        Args:
-            stages: As `stages` returns them.
-
-        Returns:
-            (B, C, H, W).
-        """
+        """Resize the maps of all `stages` (bilinear) to the finest and concatenate them: (B, C, H, W)."""
         if len(stages) == 1:
             return stages[0]
         finest = stages[0].shape[-2:]

@@ -11,10 +11,7 @@ from ibca_lightning.system.errors import InputError
 
 
 def require_backend(backend: str) -> None:
-    """Refuse a backend that cannot work here.
-
-    Args:
-        backend: Of `torch.compile`; `inductor` writes C++ on a CPU, and what starts its kernels on a GPU.
+    """Refuse a backend that cannot work here: `inductor` writes C++, for a GPU's kernels too.
 
     Raises:
         InputError: It is unknown, or there is no C++ compiler.

@@ -42,14 +42,9 @@ from ibca_lightning.model.divergence import (
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.gathered import Gathered, logged_figures
-from ibca_lightning.model.module_options import (
-    require_class_names,
-    require_decision_options,
-    require_training_options,
-)
+from ibca_lightning.model.module_options import require_class_names, require_options
 from ibca_lightning.model.network import Network
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
-from ibca_lightning.model.stored_maps_check import StoredMapsCheck
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 
@@ -114,19 +109,10 @@ class MultiLabelModule(Network, pl.LightningModule):
         InputError: When a value is out of its range, or a file does not fit.
 
     Example:
-        >>> import torch
-        >>> from functools import partial
         >>> from ibca_lightning import MultiLabelModule
-        >>> from ibca_lightning.heads import CSRAHead
-        >>> module = MultiLabelModule(
-        ...     2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False, feature_stride=16,
-        ...     head=partial(CSRAHead, temperature=2.0),
-        ... ).eval()
-        >>> output = module(torch.zeros(3, 3, 64, 64, dtype=torch.uint8))
-        >>> output.logits.shape, output.attention.shape  # 64 / 16 = 4 cells a side
-        (torch.Size([3, 2]), torch.Size([3, 2, 4, 4]))
-        >>> module.spec.head["init_args"]["temperature"]  # what a checkpoint will hold
-        2.0
+        >>> module = MultiLabelModule(2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False)
+        >>> module.spec.head["class_path"]  # what a checkpoint will hold
+        'ibca_lightning.heads.IBCAHead'
     """
 
     def __init__(
@@ -158,10 +144,10 @@ class MultiLabelModule(Network, pl.LightningModule):
         compile_backend: str = "inductor",
     ) -> None:
         require_class_names(class_names, num_labels)
-        require_training_options(
-            head, optimizer, learning_rate, warmup_fraction, backbone_lr_scale, ema_decay, early_stopping_patience
-        )
-        require_decision_options(thresholds, calibration)
+        require_options(
+            head, optimizer, learning_rate, warmup_fraction, backbone_lr_scale, ema_decay, early_stopping_patience,
+            thresholds, calibration,
+        )  # fmt: skip
         of_images = Backbone(
             backbone,
             pretrained=pretrained and init_from is None,
@@ -255,9 +241,23 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
+        self._check_stored_maps()
         _ = self.spec
         if self._seed is None:
             self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
+
+    def _check_stored_maps(self) -> None:
+        """Show stored maps the backbone, which may be another one; not in `setup`: a checkpoint comes after it."""
+        require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
+        if require is not None:
+            require(self.backbone_name, self.feature_stride, self.backbone.fingerprint())
+
+    on_test_start = on_predict_start = _check_stored_maps
+
+    def on_validation_start(self) -> None:
+        """Check stored maps, if nobody has."""
+        if not self._fitting:
+            self._check_stored_maps()
 
     def on_train_start(self) -> None:
         """Go on at the place of the epoch where a checkpoint was saved.
@@ -297,7 +297,7 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """EMA and early stopping are part of the recipe, so they work from a notebook too."""
-        callbacks: list[Callback] = [StoredMapsCheck()]
+        callbacks: list[Callback] = []
         if not self._fitting:
             return callbacks
         if self.ema_decay is not None:

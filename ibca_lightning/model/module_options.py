@@ -25,7 +25,7 @@ def require_class_names(class_names: Sequence[str], num_labels: int) -> None:
     )  # fmt: skip
 
 
-def require_training_options(
+def require_options(
     head: object,
     optimizer: object,
     learning_rate: float | None,
@@ -33,8 +33,10 @@ def require_training_options(
     backbone_lr_scale: float,
     ema_decay: float | None,
     early_stopping_patience: int | None,
+    thresholds: ThresholdRule,
+    calibration: Calibration,
 ) -> None:
-    """Refuse what is out of its range.
+    """Refuse what is out of its range, or no choice.
 
     Raises:
         InputError: Says what.
@@ -51,14 +53,6 @@ def require_training_options(
         early_stopping_patience is None or early_stopping_patience >= 1,
         "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
     )  # fmt: skip
-
-
-def require_decision_options(thresholds: ThresholdRule, calibration: Calibration) -> None:
-    """Refuse a rule or a calibration that there is not.
-
-    Raises:
-        InputError: Names those there are.
-    """
     require_rule(thresholds)
     known = get_args(Calibration)
     _require(calibration in known, "model.calibration none, temperature or platt", calibration, "choose one")

@@ -57,10 +57,6 @@ class Network(nn.Module):
     def take_weights(self, checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> None:
         """Load the weights of a checkpoint, without those of its loss, and its normalisation of pictures.
 
-        Args:
-            checkpoint: From `read_checkpoint`.
-            path: For messages.
-
         Raises:
             InputError: When they do not fit.
         """
@@ -133,15 +129,7 @@ class Network(nn.Module):
             ) from error
 
     def classify(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
-        """Classify maps, as `stages` returns them.
-
-        Args:
-            stages: One (B, C_i, H_i, W_i) for each stride.
-            labels: (B, L) in {0, 1, -1}; in training only.
-
-        Returns:
-            As `forward`.
-        """
+        """As `forward`, for maps as `stages` returns them."""
         output: HeadOutput = self.head(self.feature_norm(self.backbone.combine(stages)), labels)
         return output
 
@@ -154,10 +142,6 @@ class Network(nn.Module):
 
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
     """Build the network that a checkpoint describes, with its weights, in evaluation mode.
-
-    Args:
-        checkpoint: From `read_checkpoint`.
-        path: For messages.
 
     Raises:
         InputError: When the weights do not fit the model that the checkpoint describes.

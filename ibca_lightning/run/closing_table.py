@@ -17,12 +17,7 @@ _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_A
 
 
 def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None) -> None:
-    """Print the figures of every evaluated set, and of every class of the first.
-
-    Args:
-        evaluations: By name.
-        run_dir: Where the files lie, for the last line; None where none were written.
-    """
+    """Print the figures of every evaluated set, every class of the first, and where the files lie, if any."""
     console = Console(highlight=False)
     shown = list(evaluations.values())
     console.print("Figures at threshold 0.5, and at the thresholds chosen on the validation set (tuned)")

@@ -74,7 +74,7 @@ def render(facts: Mapping[str, Any]) -> str:
 
 
 def _environment() -> Environment:
-    return Environment(finalize=_plain, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # noqa: S701
+    return Environment(finalize=_plain, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
 
 
 def _with_interval(value: float | None, interval: Sequence[float] | None = None) -> str:

@@ -6,14 +6,13 @@ Only the innermost reason helps a user: the keys on the way to it are collected,
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pkgutil import resolve_name
 
 from ibca_lightning.run.short_names import NAMES, near_class
 from ibca_lightning.system.errors import InputError
 
-_Rule = Callable[[str], InputError | None]
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca COMMAND --help for the names"
 _KINDS = {
@@ -32,22 +31,10 @@ _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "prepr
 
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
-    """The innermost reason of a parser's message.
-
-    Args:
-        message: Of jsonargparse, many lines.
-        arguments: The command line, to find the option that a message leaves out.
-
-    Returns:
-        What was expected for which key, what came, what to do.
-    """
-    rules: tuple[_Rule, ...] = (
-        lambda text: _no_value(text, arguments),
-        lambda text: _required(text, arguments),
-        *_RULES,
-    )
-    for rule in rules:
-        error = rule(message)
+    """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
+    given = (_no_value(message, arguments), _required(message, arguments))
+    known = (rule(message) for rule in (_unknown_option, _wrong_type, _unknown_class, _file))
+    for error in (*given, *known):
         if error is not None:
             return error
     value, reason = _value(message), _innermost(message)
@@ -99,9 +86,9 @@ def _file(message: str) -> InputError | None:
     if found and "dot import path" not in message:
         return InputError(f"a file for {_key(message)}", f"none at {found[1]}", "check the path")
     found = re.search(r"Unable to load config ['\"](.+?)['\"]", message)
-    return (
-        InputError(f"options for {_key(message)}", found[1], f"write --{_key(message)}.OPTION VALUE") if found else None
-    )
+    if found is None:
+        return None
+    return InputError(f"options for {_key(message)}", found[1], f"write --{_key(message)}.OPTION VALUE")
 
 
 def _unknown_option(message: str) -> InputError | None:
@@ -232,8 +219,3 @@ def _wrong_type(message: str) -> InputError | None:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 160 else text[:157] + "..."
-
-
-_RULES: tuple[_Rule, ...] = (
-    _unknown_option, _wrong_type, _unknown_class, _file,
-)  # fmt: skip

@@ -50,11 +50,7 @@ class Tested:
 
 
 def read_tested(run: Path, test_set: str) -> Tested:
-    """Read one test set of a run.
-
-    Args:
-        run: A run folder.
-        test_set: `test` where there is one, or the name of one of several.
+    """Read one test set of a run folder: `test` where there is one, or the name of one of several.
 
     Raises:
         InputError: A file is missing, or not as `ibca test` writes it.

@@ -17,12 +17,6 @@ from ibca_lightning.system.whole_files import write_text
 def wandb_mode(asked: str) -> str:
     """Where wandb is to log: what was asked, and for `auto` what WANDB_MODE says, or on line if there is a key.
 
-    Args:
-        asked: `auto`, `online`, `offline` or `disabled`.
-
-    Returns:
-        `online`, `offline` or `disabled`.
-
     Raises:
         InputError: When WANDB_MODE is none of wandb's.
     """
@@ -45,9 +39,6 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: 
         job_type: The subcommand.
         goes_on: Whether the run of this folder is taken up: then its wandb run is, too. Off line that begins a second
             folder of the same run, which `wandb sync` joins to the first.
-
-    Returns:
-        The logger.
 
     Raises:
         InputError: When wandb cannot write there; it would choose a temporary folder by itself.

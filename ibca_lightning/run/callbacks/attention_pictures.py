@@ -81,11 +81,10 @@ class AttentionPictures(Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start a new choice."""
-        self._reset()
+        self._shown.clear()
+        self._chosen.clear()
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start a new choice."""
-        self._reset()
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -113,10 +112,6 @@ class AttentionPictures(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the pictures."""
         self._write(trainer, pl_module)
-
-    def _reset(self) -> None:
-        self._shown.clear()
-        self._chosen.clear()
 
     def _choose(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, split: str) -> None:
         if not trainer.is_global_zero or not isinstance(pl_module, MultiLabelModule):

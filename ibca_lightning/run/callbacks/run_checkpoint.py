@@ -20,13 +20,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: str, name: str, monitor: str | None = None) -> None:
         super().__init__(
-            folder,
-            name,
-            monitor=monitor,
-            mode="max",
-            save_top_k=1,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
+            folder, name, monitor=monitor, mode="max", auto_insert_metric_name=False, enable_version_counter=False
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
