@@ -21,9 +21,6 @@ def first_non_finite_layer(module: nn.Module, forward: Callable[[], object]) -> 
     Args:
         module: What `forward` runs.
         forward: Repeats the forward pass; random numbers may differ from those of the first.
-
-    Returns:
-        The layer's name, and what was wrong before it; or that no layer was.
     """
     found: list[str] = []
     names = {layer: name or "the model" for name, layer in module.named_modules()}
@@ -60,15 +57,9 @@ def first_non_finite_gradient(parameters: Iterable[tuple[str, nn.Parameter]]) ->
 
 
 def first_non_finite_weight(state: Mapping[str, Tensor], parameters: Collection[str]) -> str | None:
-    """Name the first parameter or statistic of a state that is not finite.
+    """Name the first of the `parameters` of a `state_dict` that is not finite, or of BatchNorm's statistics.
 
-    Args:
-        state: A module's `state_dict`. Of its buffers only BatchNorm's statistics are looked at: an attention mask may
-            well be infinite.
-        parameters: The names in it that are parameters.
-
-    Returns:
-        Its name; None where all are finite.
+    Other buffers are not looked at: an attention mask may well be infinite.
     """
     looked_at = ((name, value) for name, value in state.items() if name in parameters or ".running_" in name)
     return next((name for name, value in looked_at if not value.isfinite().all()), None)

@@ -34,10 +34,6 @@ class Gathered:
 def logged_figures(prefix: str, evaluation: Evaluation) -> Iterator[tuple[str, float]]:
     """Name every defined figure of an evaluation for the loggers.
 
-    Args:
-        prefix: `val`, `test`, or `test_<name>` where there are several test sets.
-        evaluation: Its figures.
-
     Yields:
         Names such as `val/mAP`, `val_AP/<class>`, `val_tuned/CF1`, `val_<column>/<group>/mAP`, and their values.
     """

@@ -11,11 +11,7 @@ from ibca_lightning.system.errors import InputError
 
 
 def require_class_names(class_names: Sequence[str], num_labels: int) -> None:
-    """Refuse names that are not one a label, or that a column of predictions.csv has already.
-
-    Raises:
-        InputError: Says which.
-    """
+    """Refuse names that are not one a label, or that a column of predictions.csv has already."""
     _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
     _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
     twice = [name for name, number in Counter(prediction_columns(class_names)).items() if number > 1]
@@ -36,11 +32,7 @@ def require_options(
     thresholds: ThresholdRule,
     calibration: Calibration,
 ) -> None:
-    """Refuse what is out of its range, or no choice.
-
-    Raises:
-        InputError: Says what.
-    """
+    """Refuse what is out of its range, or no choice."""
     _require(callable(head), "model.head as a class of heads", head, "name one, such as IBCAHead, or leave it out")
     _require(callable(optimizer), "model.optimizer as a class", optimizer, "name one, such as torch.optim.AdamW")
     _require(

@@ -23,7 +23,7 @@ class Network(nn.Module):
     and `head.*`, in every checkpoint.
 
     Args:
-        num_labels: L, the number of classes.
+        num_labels: L.
         backbone: With its own mean and std, which pictures are normalised with.
         head: Called with (channels, num_labels).
         normalise_features: Whether the channels of the feature map are normalised before the head.

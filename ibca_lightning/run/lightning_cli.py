@@ -244,7 +244,7 @@ class IBCACLI(LightningCLI):
         except (ValueError, TypeError, MisconfigurationException) as error:
             reason, fix = str(error).splitlines()[0].rstrip("."), "correct the --trainer options"
             raise InputError("trainer options that fit this machine", reason, fix) from error
-        if self.subcommand == "fit" and trainer.sync_batchnorm and built.strategy.root_device.type == "cpu":
+        if self.subcommand == "fit" and trainer.sync_batchnorm and not _has_gpu(built):
             raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
         return built
 
@@ -347,6 +347,10 @@ def _given_loggers(given: Any, run_dir: str) -> list[Logger]:
         if isinstance(logger, RunTensorBoardLogger):
             logger.run_dir = run_dir
     return loggers
+
+
+def _has_gpu(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type != "cpu"
 
 
 def _plugins(trainer: Any) -> list[Any]:

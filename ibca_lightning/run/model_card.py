@@ -51,14 +51,11 @@ def _hidden(argument: str) -> str:
 
 
 def render(facts: Mapping[str, Any]) -> str:
-    """Write the card.
+    """Write the card in Markdown.
 
     Args:
         facts: `model` (of the checkpoint's record), and where they are known `fit` and `test`, each with `command`,
             `versions` and `sets`: by name, `rows`, `positives`, `unknown` (by class), `groups` and `figures`.
-
-    Returns:
-        Markdown.
     """
     fit, test = facts.get("fit"), facts.get("test")
     sets = [(name, own) for part in (fit, test) if part for name, own in part["sets"].items()]

@@ -96,7 +96,12 @@ def create_run_dir(run_dir: str) -> set[str] | None:
         InputError: When it cannot be made.
     """
     before = set(os.listdir(run_dir)) if Path(run_dir).is_dir() else None
-    _make(run_dir)
+    if process_rank() == 0:
+        try:
+            Path(run_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fix = "give another --run_dir"
+            raise InputError(f"a folder to write at --run_dir {run_dir}", error.strerror, fix) from error
     return before
 
 
@@ -118,16 +123,6 @@ def remove_unstarted(run_dir: str, before: set[str] | None) -> None:
                 folder.rmdir()
             except OSError:  # it holds something else
                 return
-
-
-@rank_zero_only
-def _make(run_dir: str) -> None:
-    try:
-        Path(run_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"a folder to write at --run_dir {run_dir}", error.strerror, "give another --run_dir"
-        ) from error
 
 
 def experiment_name(config: Any) -> str:

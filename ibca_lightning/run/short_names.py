@@ -71,15 +71,9 @@ def short_name(kind: str, name: str) -> str | None:
 
 
 def near_class(kind: str, wanted: str, more: tuple[str, ...] = ()) -> str | None:
-    """The short or class name that was probably meant.
+    """The short or class name of a kind (a key of `NAMES`) or among `more` that was probably meant.
 
-    Args:
-        kind: A key of `NAMES`, or another one, which has no names but `more`.
-        wanted: What was given.
-        more: Further names.
-
-    Returns:
-        None where nothing is near: `NoHead` shares four letters with every head, and is near none.
+    None where nothing is near: `NoHead` shares four letters with every head, and is near none.
     """
     table = NAMES.get(kind, {})
     names = [*(path.rpartition(".")[2] for path in table.values()), *more, *table]

@@ -27,23 +27,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What is drawn of a picture, on the CPU.
+    """What is drawn of a picture, on the CPU."""
 
-    Attributes:
-        name: The picture's id.
-        image: (S, S, 3) uint8.
-        present: Classes that it shows.
-        probabilities: (L,).
-        attention: (L, H, W).
-        mask: (L, S, S) bool, or None.
-    """
-
-    name: str
-    image: np.ndarray
-    present: list[int]
-    probabilities: torch.Tensor
-    attention: torch.Tensor
-    mask: torch.Tensor | None
+    name: str  # the picture's id
+    image: np.ndarray  # (S, S, 3) uint8
+    present: list[int]  # classes that it shows
+    probabilities: torch.Tensor  # (L,)
+    attention: torch.Tensor  # (L, H, W)
+    mask: torch.Tensor | None  # (L, S, S) bool
 
 
 class AttentionPictures(Callback):
@@ -166,12 +157,9 @@ def _draw(chosen: _Chosen, module: MultiLabelModule) -> np.ndarray:
         for label in chosen.present
     ]  # fmt: skip
     found = [name for name, p, at in zip(names, probabilities.tolist(), thresholds, strict=True) if p > at]
-    title = (
-        chosen.name,
-        f"shows: {', '.join(names[c] for c in chosen.present)}",
-        f"found: {', '.join(found) or 'none'}",
-    )
-    return explanation(chosen.image, [Panel(None, title), *panels])
+    shown = ", ".join(names[c] for c in chosen.present)
+    title = Panel(None, (chosen.name, f"shows: {shown}", f"found: {', '.join(found) or 'none'}"))
+    return explanation(chosen.image, [title, *panels])
 
 
 def _file_name(picture: str) -> str:

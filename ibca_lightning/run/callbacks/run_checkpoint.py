@@ -12,10 +12,7 @@ class RunCheckpoint(ModelCheckpoint):
     Lightning forgets the best score with the folder's path, and the first validation of the resumed run would take
     the place of a better `best.ckpt`. What lies in another run's folder stays forgotten: a new run has its own best.
 
-    Args:
-        folder: `RUN/checkpoints`.
-        name: File name without `.ckpt`.
-        monitor: Figure to maximise; None keeps the newest (see `LastCheckpoint`).
+    `monitor` is the figure to maximise; None keeps the newest (see `LastCheckpoint`).
     """
 
     def __init__(self, folder: str, name: str, monitor: str | None = None) -> None:
