@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         self.model = model
         self.mean, self.std = tuple(model.pretrained_cfg["mean"]), tuple(model.pretrained_cfg["std"])
         self.default_image_size = int(model.pretrained_cfg["input_size"][-1])
-        self._freeze = freeze
+        self.frozen = freeze
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
         self._final_norm = False  # of a token model, which gives its final map as a stage
         self._choose(name, feature_stride, image_size, poolless)
@@ -117,11 +117,6 @@ class Backbone(nn.Module):
         resized = [F.interpolate(x, size=finest, mode="bilinear", align_corners=False) for x in stages[1:]]
         return torch.cat([stages[0], *resized], dim=1)
 
-    @property
-    def frozen(self) -> bool:
-        """Whether it stays as it is."""
-        return self._freeze
-
     def fingerprint(self) -> str:
         """Name the weights: 16 hexadecimal digits, the same for the same values on any device."""
         digest = hashlib.sha256()
@@ -133,7 +128,7 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set training mode; a frozen backbone stays in evaluation mode."""
-        return super().train(mode and not self._freeze)
+        return super().train(mode and not self.frozen)
 
     def _choose(self, name: str, asked: int | Sequence[int], image_size: int, poolless: bool) -> None:
         """Decide which maps to take, and drop the stages after them."""

@@ -27,42 +27,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to build a model again and to use it.
+    """All that is needed to build a model again and to use it."""
 
-    Attributes:
-        backbone: timm name.
-        feature_stride: As the module was given it.
-        image_size: Side of the square input in pixels.
-        mean: Per channel, in [0, 1], of the backbone's own normalisation.
-        std: Likewise.
-        head: `{"class_path": ..., "init_args": {...}}`.
-        class_names: In the order of the logits.
-        thresholds: One a class; a class is predicted where its calibrated probability is above it.
-        calibration: What `metrics.calibration.calibrated` turns logits into probabilities with; None is the sigmoid.
-        threshold_rule: How the thresholds were chosen, as the module was told: `f1`, `fixed`, {"sensitivity": 0.9}.
-        threshold_positives: Positives of each class in the validation data the thresholds rest on; empty where the
-            checkpoint is older than this record, or no thresholds were chosen.
-        preprocessing: How pictures are brought to `image_size`.
-        normalise_features: Whether the channels of the feature map are normalised before the head.
-        version: Of the package that wrote it.
-        format: Of this record.
-    """
-
-    backbone: str
+    backbone: str  # timm name
     feature_stride: int | list[int]
-    image_size: int
-    mean: list[float]
+    image_size: int  # side of the square input in pixels
+    mean: list[float]  # per channel, in [0, 1], of the backbone's own normalisation
     std: list[float]
-    head: dict[str, Any]
-    class_names: list[str]
-    thresholds: list[float]
-    preprocessing: dict[str, str] = field(default_factory=dict)
-    normalise_features: bool = False
-    calibration: dict[str, Any] | None = None
-    threshold_rule: str | dict[str, float] = "fixed"
+    head: dict[str, Any]  # {"class_path": ..., "init_args": {...}}
+    class_names: list[str]  # in the order of the logits
+    thresholds: list[float]  # one a class, which is predicted where its calibrated probability is above it
+    preprocessing: dict[str, str] = field(default_factory=dict)  # how pictures are brought to `image_size`
+    normalise_features: bool = False  # whether the channels of the feature map are normalised before the head
+    calibration: dict[str, Any] | None = None  # for `metrics.calibration.calibrated`; None is the sigmoid
+    threshold_rule: str | dict[str, float] = "fixed"  # as the module was told: `f1`, `fixed`, {"sensitivity": 0.9}
+    # Positives of each class in the validation data that the thresholds rest on; empty where the checkpoint is older
+    # than this record, or no thresholds were chosen.
     threshold_positives: list[int] = field(default_factory=list)
-    version: str = __version__
-    format: int = FORMAT
+    version: str = __version__  # of the package that wrote it
+    format: int = FORMAT  # of this record
 
     @property
     def points(self) -> OperatingPoints:
@@ -191,11 +174,7 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
 
 
 def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
-    """Refuse to load one model's weights into another.
-
-    Raises:
-        InputError: Names the first setting that differs.
-    """
+    """Refuse to load one model's weights into another."""
     for name in ("class_names", "backbone", "feature_stride", "normalise_features", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
@@ -221,11 +200,7 @@ def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, str]:
 
 
 def require_fitting_weights(checkpoint: dict[str, Any], module: nn.Module) -> None:
-    """Refuse weights that do not fit, before torch does it in many lines.
-
-    Raises:
-        InputError: Names the first weight that is missing, too much, or of another shape.
-    """
+    """Refuse weights that do not fit, before torch does it in many lines."""
     state, own = checkpoint.get("state_dict", {}), module.state_dict()
     for name in (*own, *(name for name in state if name not in own)):
         theirs, ours = (tuple(d[name].shape) if name in d else "none" for d in (state, own))

@@ -55,11 +55,7 @@ class Network(nn.Module):
         self._compiled_stages: Callable[[Tensor], list[Tensor]] | None = None
 
     def take_weights(self, checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> None:
-        """Load the weights of a checkpoint, without those of its loss, and its normalisation of pictures.
-
-        Raises:
-            InputError: When they do not fit.
-        """
+        """Load the weights of a checkpoint, without those of its loss, and its normalisation of pictures."""
         spec = ModelSpec.from_checkpoint(checkpoint, path)
         weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("loss.")}
         weights |= {name: value for name, value in self.state_dict().items() if name.startswith("loss.")}
@@ -73,11 +69,7 @@ class Network(nn.Module):
         self.set_normalisation(spec.mean, spec.std)
 
     def compile_parts(self, backend: str) -> None:
-        """`torch.compile` backbone and head, each by itself; the weights keep their names.
-
-        Raises:
-            InputError: When the backend cannot work here.
-        """
+        """`torch.compile` backbone and head, each by itself; the weights keep their names."""
         require_backend(backend)
         self.head.compile(backend=backend)
         self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
@@ -141,11 +133,7 @@ class Network(nn.Module):
 
 
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
-    """Build the network that a checkpoint describes, with its weights, in evaluation mode.
-
-    Raises:
-        InputError: When the weights do not fit the model that the checkpoint describes.
-    """
+    """Build the network that a checkpoint describes, with its weights, in evaluation mode."""
     spec = ModelSpec.from_checkpoint(checkpoint, path)
     backbone = Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
     network = Network(len(spec.class_names), backbone, partial(build_head, spec.head), spec.normalise_features)

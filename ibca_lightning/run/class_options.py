@@ -59,11 +59,7 @@ def class_rules() -> Iterator[None]:
 
 
 def refuse_bases(options: Namespace) -> None:
-    """Refuse a base class, which only says what its subclasses must do, before anything is built.
-
-    Raises:
-        InputError: Names the option.
-    """
+    """Refuse a base class, which only says what its subclasses must do, before anything is built."""
     for key, path in options.items():
         if key.endswith(".class_path") and isinstance(path, str) and resolve_name(path) in _BASES:
             raise no_class(key.removesuffix(".class_path").replace(".init_args", ""), path)

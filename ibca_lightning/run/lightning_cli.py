@@ -234,7 +234,8 @@ class IBCACLI(LightningCLI):
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
         elif trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
-            callbacks += _checkpoints(self.run_dir, config.save_every_n_steps)
+            folder = os.path.join(self.run_dir, "checkpoints")
+            callbacks += [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, config.save_every_n_steps)]
         if trainer.logger is not False:
             kwargs["logger"] = [*self._loggers(config), *_given_loggers(trainer.logger, self.run_dir)] or False
         self.save_config_kwargs = {"run_dir": self.run_dir}
@@ -286,11 +287,7 @@ class IBCACLI(LightningCLI):
 
 
 def require_data(config: Any) -> None:
-    """Refuse a configuration without data.
-
-    Raises:
-        InputError: Where there are none.
-    """
+    """Refuse a configuration without data."""
     if config.data is None:
         raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
 
@@ -322,11 +319,6 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
         # Everything but the data has a default, the model too; what stands behind overrides it.
         args=[arguments[0], "--model", MultiLabelModule.__name__, *arguments[1:]],
     )
-
-
-def _checkpoints(run_dir: str, every_n_steps: int | None) -> list[Callback]:
-    folder = os.path.join(run_dir, "checkpoints")
-    return [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, every_n_steps)]
 
 
 def _seen_labels(data: Any) -> int:

@@ -50,11 +50,7 @@ def run_of(ckpt_path: str) -> Path:
 
 
 def refuse_taken(run_dir: str) -> None:
-    """Refuse a folder that holds a run.
-
-    Raises:
-        InputError: Where there is one.
-    """
+    """Refuse a folder that holds a run."""
     path = Path(run_dir)
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
     # A child process of the same run meets the folder that its parent has just begun.
@@ -90,11 +86,7 @@ def process_rank() -> int:
 
 
 def create_run_dir(run_dir: str) -> set[str] | None:
-    """Make the folder, on rank 0; return the names that it already holds, None where it is new.
-
-    Raises:
-        InputError: When it cannot be made.
-    """
+    """Make the folder, on rank 0; return the names that it already holds, None where it is new."""
     before = set(os.listdir(run_dir)) if Path(run_dir).is_dir() else None
     if process_rank() == 0:
         try:

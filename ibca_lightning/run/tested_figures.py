@@ -12,11 +12,7 @@ CLASS_AP = "AP/"  # in front of the name of a class: its average precision
 
 
 def figure_files(run: Path) -> dict[str, Path]:
-    """The figures of each test set of a run folder: `test` where there is one, or by name, the first one first.
-
-    Raises:
-        InputError: When it was not tested.
-    """
+    """The figures of each test set of a run folder: `test` where there is one, or by name, the first one first."""
     files = sorted(run.glob("test_metrics.*.json"))
     first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
     if first.is_file():
@@ -27,11 +23,7 @@ def figure_files(run: Path) -> dict[str, Path]:
 
 
 def read_figures(file: Path, command: str) -> dict[str, Any]:
-    """The content of one file as `ibca COMMAND` writes it.
-
-    Raises:
-        InputError: When it cannot be read, or holds something else.
-    """
+    """The content of one file as `ibca COMMAND` writes it."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         ends = [end for interval in dict(content.get("intervals", {})).values() for end in interval or ()]
@@ -50,9 +42,6 @@ def class_precisions(
     Returns:
         By `AP/<class>`, None for a class without a positive or without a negative; and the intervals of those that have
         one in the JSON.
-
-    Raises:
-        InputError: When it holds no figures of classes.
     """
     try:
         figures = {CLASS_AP + name: own["AP"] for name, own in dict(content["per_class"]).items()}

@@ -41,11 +41,7 @@ class Tested:
 
 
 def read_tested(run: Path, test_set: str) -> Tested:
-    """Read one test set of a run folder: `test` where there is one, or the name of one of several.
-
-    Raises:
-        InputError: A file is missing, or not as `ibca test` writes it.
-    """
+    """Read one test set of a run folder: `test` where there is one, or the name of one of several."""
     suffix = _suffix(run, test_set)
     path = run / f"test_predictions{suffix}.csv"
     try:
