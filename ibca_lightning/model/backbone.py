@@ -223,28 +223,21 @@ def _check_name(name: str) -> None:
 
 def _create(name: str, image_size: int, **weights: Any) -> tuple[Any, bool]:
     """The model without classifier, and whether it is without pool too (a few families refuse that)."""
-    pools: list[dict[str, Any]] = [{"global_pool": ""}, {}]
-    sizes: list[dict[str, Any]] = [{"img_size": image_size}, {}]
+    options: list[dict[str, Any]] = [
+        {**pool, **size} for pool in ({"global_pool": ""}, {}) for size in ({"img_size": image_size}, {})
+    ]
     refusal: Exception | None = None
-    for pool in pools:
-        for size in sizes:
-            try:
-                model = timm.create_model(name, num_classes=0, **pool, **size, **weights)
-            except (AssertionError, TypeError) as error:  # how families refuse one of these arguments
-                refusal = error
-            except (OSError, RuntimeError, ValueError) as error:
-                raise _unbuilt(name, image_size, error) from error
-            else:
-                return model, bool(pool)
-    raise _unbuilt(name, image_size, refusal) from refusal
-
-
-def _unbuilt(name: str, image_size: int, error: Exception | None) -> InputError:
-    return InputError(
-        f"backbone {name} to be built for {image_size} x {image_size} pixels",
-        _first_line(error),
-        "choose another `--data.image_size` or `--model.backbone`",
-    )
+    for own in options:
+        try:
+            return timm.create_model(name, num_classes=0, **own, **weights), "global_pool" in own
+        except (AssertionError, TypeError) as error:  # how families refuse one of these arguments
+            refusal = error
+        except (OSError, RuntimeError, ValueError) as error:
+            refusal = error
+            break
+    wanted = f"backbone {name} to be built for {image_size} x {image_size} pixels"
+    fix = "choose another `--data.image_size` or `--model.backbone`"
+    raise InputError(wanted, _first_line(refusal), fix) from refusal
 
 
 def _create_pretrained(name: str, image_size: int) -> tuple[Any, bool]:

@@ -23,6 +23,7 @@ from ibca_lightning.metrics.calibration import Calibration, calibrated
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
 from ibca_lightning.metrics.evaluation import Evaluation, evaluate
 from ibca_lightning.metrics.thresholds import ThresholdRule, choose_points
+from ibca_lightning.model import divergence
 from ibca_lightning.model.averaging import AveragedWeights
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import (
@@ -32,12 +33,6 @@ from ibca_lightning.model.checkpoint import (
     read_checkpoint,
     require_fitting_weights,
     require_same_model,
-)
-from ibca_lightning.model.divergence import (
-    diverged,
-    first_non_finite_gradient,
-    first_non_finite_layer,
-    first_non_finite_weight,
 )
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
@@ -77,8 +72,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         feature_stride: 32, 16 or 8, or a list such as [16, 32] whose maps are resized to the finest and concatenated.
         freeze_backbone: Keep the backbone as it is, BatchNorm statistics too.
         normalise_features: Bring every channel of the feature map to mean 0 and deviation 1 (BatchNorm without
-            parameters) before the head. Meant for frozen backbones, whose channels differ in scale by orders of
-            magnitude and cannot adapt: every head learns faster and better then.
+            parameters) before the head. Meant for frozen backbones, whose channels differ in scale and cannot adapt.
         head: Called with (channels, num_labels); in YAML a class path and its options.
         loss: Classification loss on (logits, labels); default `MaskedBCE`.
         optimizer: Called with parameter groups.
@@ -215,8 +209,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
-            where = first_non_finite_layer(self, lambda: self._outputs(batch, labels))
-            raise diverged(f"a finite training loss, got {values} {where},", self.trainer, batch["id"])
+            where = divergence.first_non_finite_layer(self, lambda: self._outputs(batch, labels))
+            raise divergence.diverged(f"a finite training loss, got {values} {where},", self.trainer, batch["id"])
         self._log_loss("train/loss", loss, len(labels), on_step=True)
         for name, part in parts.items():
             self._log_loss(f"train/{name}", part, len(labels))
@@ -235,9 +229,9 @@ class MultiLabelModule(Network, pl.LightningModule):
         ids, self._ids = self._ids, []
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return
-        name = first_non_finite_gradient(self.named_parameters())
+        name = divergence.first_non_finite_gradient(self.named_parameters())
         if name is not None:
-            raise diverged(f"finite gradients, got NaN or infinity in that of {name}", self.trainer, ids)
+            raise divergence.diverged(f"finite gradients, got NaN or infinity in that of {name}", self.trainer, ids)
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
@@ -298,11 +292,9 @@ class MultiLabelModule(Network, pl.LightningModule):
     def configure_callbacks(self) -> list[Callback]:
         """EMA and early stopping are part of the recipe, so they work from a notebook too."""
         callbacks: list[Callback] = []
-        if not self._fitting:
-            return callbacks
-        if self.ema_decay is not None:
+        if self._fitting and self.ema_decay is not None:
             callbacks.append(AveragedWeights(self.ema_decay))
-        if self.early_stopping_patience is not None:
+        if self._fitting and self.early_stopping_patience is not None:
             callbacks.append(RunEarlyStopping(MONITOR, self.early_stopping_patience))
         return callbacks
 
@@ -396,10 +388,9 @@ class MultiLabelModule(Network, pl.LightningModule):
         return evaluation
 
     def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
-        # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
-        record = partial(self.log, sync_dist=True)
         for name, value in logged_figures(prefix, evaluation):
-            record(name, value, prog_bar=name == "val/mAP")
+            # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
+            self.log(name, value, prog_bar=name == "val/mAP", sync_dist=True)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -449,9 +440,11 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
-        name = first_non_finite_weight(checkpoint["state_dict"], {name for name, _ in self.named_parameters()})
+        name = divergence.first_non_finite_weight(
+            checkpoint["state_dict"], {name for name, _ in self.named_parameters()}
+        )
         if name is not None:
-            raise diverged(f"finite weights, got NaN or infinity in {name}", self.trainer)
+            raise divergence.diverged(f"finite weights, got NaN or infinity in {name}", self.trainer)
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
         checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
 

@@ -303,8 +303,7 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
     _quieten()
     check_config_files(with_recipe_files(arguments))
     keep_freed_memory()
-    # An abbreviated key would be taken for another, longer one when options are added.
-    strict = {"exit_on_error": False, "allow_abbrev": False}
+    strict = {"exit_on_error": False, "allow_abbrev": False}  # a key cut short would be taken for a longer, later one
     return cli(
         MultiLabelModule,
         pl.LightningDataModule,

@@ -46,12 +46,8 @@ class AttentionPictures(Callback):
     the same at every epoch and in every run on the same data. Drawn at the validation that is best so far, so that
     they belong to `best.ckpt`, and at each test. Stored maps come without pictures; then none are drawn.
 
-    Args:
-        run_dir: The run folder.
-        per_class: Pictures in which one class is shown.
-        limit: Pictures in all.
-        log_images: Also send them to wandb when that is on line. Patient pictures leave the machine only when asked;
-            off line they are always added. wandb is never given their names.
+    `limit` is their number in all. With `log_images` they are also sent to wandb when that is on line: patient pictures
+    leave the machine only when asked. Off line they are always added. wandb is never given their names.
     """
 
     def __init__(self, run_dir: str | Path, per_class: int = 2, limit: int = 12, log_images: bool = False) -> None:

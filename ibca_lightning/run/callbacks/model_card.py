@@ -5,7 +5,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,7 @@ def _training_set(trainer: pl.Trainer, class_names: list[str]) -> dict[str, Any]
     labels = getattr(dataset, "labels", None)
     if isinstance(labels, np.ndarray) and labels.shape[1:] == (len(class_names),):
         return _counts(labels, class_names) | {"figures": None}
-    try:
-        rows: Any = len(dataset)  # type: ignore[arg-type]
-    except TypeError:  # a stream, or no data set at all
-        rows = "–"
+    rows = len(dataset) if isinstance(dataset, Sized) else "–"  # a stream, or no data set at all
     return {"rows": rows, "positives": None, "unknown": None, "figures": None}
 
 
