@@ -128,9 +128,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     ModelSpec.from_checkpoint(checkpoint, path)
     assert isinstance(checkpoint, dict)
     weights = checkpoint.get("state_dict")
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
-    ):
+    if not isinstance(weights, dict) or not _all([*weights], str) or not _all([*weights.values()], Tensor):
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
     return checkpoint
 

@@ -23,10 +23,7 @@ _NO_SETTING = ("run_dir", "ckpt_path", "config", "wandb", "save_every_n_steps", 
 
 
 def changed_settings(run_dir: str, text: str) -> str | None:
-    """Compare the `config.yaml` of a run with the resolved configuration of its resumption, a YAML `text`.
-
-    Returns:
-        A line that says what differs from here on; None where nothing does, or the run has no `config.yaml`.
+    """Say in a line what differs between a run's `config.yaml` and its resumption, a YAML `text`; None for nothing.
 
     Raises:
         InputError: Something differs that the checkpoint would silently override.

@@ -33,8 +33,7 @@ def recipe_file(given: str) -> str:
     known = recipes()
     if given in known:
         return str(known[given])
-    near = get_close_matches(given, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = "".join(f"did you mean {near}? " for near in get_close_matches(given, known, n=1))
     raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list recipes")
 
 

@@ -37,12 +37,7 @@ def read_figures(file: Path, command: str) -> dict[str, Any]:
 def class_precisions(
     content: dict[str, Any], file: Path
 ) -> tuple[dict[str, float | None], dict[str, list[float] | None]]:
-    """The average precision of each class, as figures beside those of `metrics`.
-
-    Returns:
-        By `AP/<class>`, None for a class without a positive or without a negative; and the intervals of those that have
-        one in the JSON.
-    """
+    """The average precision of each class by `AP/<class>`, None where it is undefined, and the intervals there are."""
     try:
         figures = {CLASS_AP + name: own["AP"] for name, own in dict(content["per_class"]).items()}
         stored = dict(content.get("per_class_intervals", {})).items()
