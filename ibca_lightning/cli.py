@@ -75,14 +75,7 @@ COMMANDS = (*_LIGHTNING, *_OWN, "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: Arguments without the program's name; default `sys.argv[1:]`.
-
-    Returns:
-        The exit code of the contract: 0 done, 2 wrong input, 130 or 143 stopped by a signal, 1 anything else.
-    """
+    """Run the command line, by default `sys.argv[1:]`; return an exit code as `HELP` lists them."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("IBCA_DEBUG", "") not in ("", "0")
     arguments = [a for a in arguments if a != "--debug"]

@@ -12,9 +12,6 @@ class AveragedWeights(EMAWeightAveraging):
 
     Buffers (BatchNorm statistics, the schedule's progress) are those of the last step: an average of the progress
     would lag behind.
-
-    Args:
-        decay: In (0, 1); the weight of the average before at each step.
     """
 
     def __init__(self, decay: float) -> None:

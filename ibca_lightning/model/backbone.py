@@ -54,14 +54,6 @@ class Backbone(nn.Module):
 
     Raises:
         InputError: The name is unknown, the model gives no map at that size or stride, or the weights cannot be had.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.model.backbone import Backbone
-        >>> backbone = Backbone("test_resnet", pretrained=False, feature_stride=[16, 32], image_size=64).eval()
-        >>> images = torch.zeros(1, 3, 64, 64)
-        >>> [tuple(stage.shape[-2:]) for stage in backbone.stages(images)], tuple(backbone(images).shape[-2:])
-        ([(4, 4), (2, 2)], (4, 4))
     """
 
     mean: tuple[float, ...]
@@ -86,7 +78,7 @@ class Backbone(nn.Module):
         self.model = model
         self.mean, self.std = tuple(model.pretrained_cfg["mean"]), tuple(model.pretrained_cfg["std"])
         self.default_image_size = int(model.pretrained_cfg["input_size"][-1])
-        self._freeze = freeze
+        self.frozen = freeze
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
         self._final_norm = False  # of a token model, which gives its final map as a stage
         self._choose(name, feature_stride, image_size, poolless)
@@ -96,21 +88,11 @@ class Backbone(nn.Module):
         self.train(self.training)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map a batch of images.
-
-        Args:
-            images: (B, 3, S, S) float, normalised with `mean` and `std`.
-
-        Returns:
-            (B, C, H, W).
-        """
+        """Map a batch of images (B, 3, S, S), normalised with `mean` and `std`, to (B, C, H, W)."""
         return self.combine(self.stages(images))
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Map a batch of images, each chosen stage at its own resolution: what can be stored and combined later.
-
-        Args:
-            images: (B, 3, S, S) float, normalised with `mean` and `std`.
 
         Returns:
             One (B, C_i, H_i, W_i) for each stride, finest first; the C_i sum to C.
@@ -128,24 +110,12 @@ class Backbone(nn.Module):
 
     @staticmethod
     def combine(stages: Sequence[Tensor]) -> Tensor:
-        """Resize the maps of all stages (bilinear) to the finest and concatenate them.
-
-        Args:
-            stages: As `stages` returns them.
-
-        Returns:
-            (B, C, H, W).
-        """
+        """Resize the maps of all `stages` (bilinear) to the finest and concatenate them: (B, C, H, W)."""
         if len(stages) == 1:
             return stages[0]
         finest = stages[0].shape[-2:]
         resized = [F.interpolate(x, size=finest, mode="bilinear", align_corners=False) for x in stages[1:]]
         return torch.cat([stages[0], *resized], dim=1)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it stays as it is."""
-        return self._freeze
 
     def fingerprint(self) -> str:
         """Name the weights: 16 hexadecimal digits, the same for the same values on any device."""
@@ -158,7 +128,7 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set training mode; a frozen backbone stays in evaluation mode."""
-        return super().train(mode and not self._freeze)
+        return super().train(mode and not self.frozen)
 
     def _choose(self, name: str, asked: int | Sequence[int], image_size: int, poolless: bool) -> None:
         """Decide which maps to take, and drop the stages after them."""
@@ -253,28 +223,21 @@ def _check_name(name: str) -> None:
 
 def _create(name: str, image_size: int, **weights: Any) -> tuple[Any, bool]:
     """The model without classifier, and whether it is without pool too (a few families refuse that)."""
-    pools: list[dict[str, Any]] = [{"global_pool": ""}, {}]
-    sizes: list[dict[str, Any]] = [{"img_size": image_size}, {}]
+    options: list[dict[str, Any]] = [
+        {**pool, **size} for pool in ({"global_pool": ""}, {}) for size in ({"img_size": image_size}, {})
+    ]
     refusal: Exception | None = None
-    for pool in pools:
-        for size in sizes:
-            try:
-                model = timm.create_model(name, num_classes=0, **pool, **size, **weights)
-            except (AssertionError, TypeError) as error:  # how families refuse one of these arguments
-                refusal = error
-            except (OSError, RuntimeError, ValueError) as error:
-                raise _unbuilt(name, image_size, error) from error
-            else:
-                return model, bool(pool)
-    raise _unbuilt(name, image_size, refusal) from refusal
-
-
-def _unbuilt(name: str, image_size: int, error: Exception | None) -> InputError:
-    return InputError(
-        f"backbone {name} to be built for {image_size} x {image_size} pixels",
-        _first_line(error),
-        "choose another `--data.image_size` or `--model.backbone`",
-    )
+    for own in options:
+        try:
+            return timm.create_model(name, num_classes=0, **own, **weights), "global_pool" in own
+        except (AssertionError, TypeError) as error:  # how families refuse one of these arguments
+            refusal = error
+        except (OSError, RuntimeError, ValueError) as error:
+            refusal = error
+            break
+    wanted = f"backbone {name} to be built for {image_size} x {image_size} pixels"
+    fix = "choose another `--data.image_size` or `--model.backbone`"
+    raise InputError(wanted, _first_line(refusal), fix) from refusal
 
 
 def _create_pretrained(name: str, image_size: int) -> tuple[Any, bool]:

@@ -27,51 +27,32 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to build a model again and to use it.
+    """All that is needed to build a model again and to use it."""
 
-    Attributes:
-        backbone: timm name.
-        feature_stride: As the module was given it.
-        image_size: Side of the square input in pixels.
-        mean: Per channel, in [0, 1], of the backbone's own normalisation.
-        std: Likewise.
-        head: `{"class_path": ..., "init_args": {...}}`.
-        class_names: In the order of the logits.
-        thresholds: One a class; a class is predicted where its calibrated probability is above it.
-        calibration: What `metrics.calibration.calibrated` turns logits into probabilities with; None is the sigmoid.
-        threshold_rule: How the thresholds were chosen, as the module was told: `f1`, `fixed`, {"sensitivity": 0.9}.
-        threshold_positives: Positives of each class in the validation data the thresholds rest on; empty where the
-            checkpoint is older than this record, or no thresholds were chosen.
-        preprocessing: How pictures are brought to `image_size`.
-        normalise_features: Whether the channels of the feature map are normalised before the head.
-        version: Of the package that wrote it.
-        format: Of this record.
-    """
-
-    backbone: str
+    backbone: str  # timm name
     feature_stride: int | list[int]
-    image_size: int
-    mean: list[float]
+    image_size: int  # side of the square input in pixels
+    mean: list[float]  # per channel, in [0, 1], of the backbone's own normalisation
     std: list[float]
-    head: dict[str, Any]
-    class_names: list[str]
-    thresholds: list[float]
-    preprocessing: dict[str, str] = field(default_factory=dict)
-    normalise_features: bool = False
-    calibration: dict[str, Any] | None = None
-    threshold_rule: str | dict[str, float] = "fixed"
+    head: dict[str, Any]  # {"class_path": ..., "init_args": {...}}
+    class_names: list[str]  # in the order of the logits
+    thresholds: list[float]  # one a class, which is predicted where its calibrated probability is above it
+    preprocessing: dict[str, str] = field(default_factory=dict)  # how pictures are brought to `image_size`
+    normalise_features: bool = False  # whether the channels of the feature map are normalised before the head
+    calibration: dict[str, Any] | None = None  # for `metrics.calibration.calibrated`; None is the sigmoid
+    threshold_rule: str | dict[str, float] = "fixed"  # as the module was told: `f1`, `fixed`, {"sensitivity": 0.9}
+    # Positives of each class in the validation data that the thresholds rest on; empty where the checkpoint is older
+    # than this record, or no thresholds were chosen.
     threshold_positives: list[int] = field(default_factory=list)
-    version: str = __version__
-    format: int = FORMAT
+    version: str = __version__  # of the package that wrote it
+    format: int = FORMAT  # of this record
 
     @property
     def points(self) -> OperatingPoints:
         """Where logits become decisions."""
         return OperatingPoints(list(self.thresholds), self.calibration, list(self.threshold_positives))
 
-    def as_dict(self) -> dict[str, Any]:
-        """The plain data that goes into the checkpoint."""
-        return asdict(self)
+    as_dict = asdict  # the plain data that goes into the checkpoint
 
     def module_options(self) -> dict[str, Any]:
         """The options of a `MultiLabelModule` that build this model again, without fetching weights."""
@@ -131,22 +112,10 @@ def _all(values: object, kind: type | tuple[type, ...]) -> bool:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint without running any code that it may hold.
-
-    Args:
-        path: A `.ckpt` file written by `ibca fit`.
-
-    Returns:
-        The checkpoint, tensors on the CPU.
+    """Load a checkpoint, tensors on the CPU, without running any code that it may hold.
 
     Raises:
         InputError: When the file is missing, unreadable, or no IBCA checkpoint.
-
-    Example:
-        >>> from ibca_lightning.model.checkpoint import read_checkpoint
-        >>> read_checkpoint("runs/none/best.ckpt")
-        Traceback (most recent call last):
-        ibca_lightning...InputError: a checkpoint file at runs/none/best.ckpt, got none; give RUN/checkpoints/best.ckpt
     """
     checkpoint = load_plain(path)
     try:
@@ -159,31 +128,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     ModelSpec.from_checkpoint(checkpoint, path)
     assert isinstance(checkpoint, dict)
     weights = checkpoint.get("state_dict")
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
-    ):
+    if not isinstance(weights, dict) or not _all([*weights], str) or not _all([*weights.values()], Tensor):
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
     return checkpoint
 
 
 def head_spec(head: Head) -> dict[str, Any]:
-    """The class path and the options that build this head again.
-
-    Args:
-        head: Built by calling its class.
-
-    Returns:
-        {"class_path": str, "init_args": dict}.
+    """The class path and the options that build this head again, `{"class_path": str, "init_args": dict}`.
 
     Raises:
         InputError: When an option is not plain data, so that the checkpoint could not be loaded safely.
-
-    Example:
-        >>> from ibca_lightning.model.checkpoint import build_head, head_spec
-        >>> from ibca_lightning.heads import GAPHead
-        >>> spec = head_spec(GAPHead(channels=8, num_labels=3, width=4))
-        >>> spec["init_args"], type(build_head(spec, channels=8, num_labels=5)).__name__
-        ({'width': 4}, 'GAPHead')
     """
     cls = type(head)
     _require_plain(head.options, f"{cls.__name__} option")
@@ -191,17 +145,9 @@ def head_spec(head: Head) -> dict[str, Any]:
 
 
 def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
-    """Build the head that a record describes.
+    """Build the head that a record of `head_spec` describes, with fresh weights.
 
     Only a subclass of `Head` is called: a tampered record can make an installed module be imported, and no more.
-
-    Args:
-        spec: As `head_spec` returns it.
-        channels: C of the feature map.
-        num_labels: L.
-
-    Returns:
-        The head, with fresh weights.
 
     Raises:
         InputError: When the class cannot be found or is no head, or does not take the options.
@@ -226,22 +172,7 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
 
 
 def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
-    """Refuse to load one model's weights into another.
-
-    Raises:
-        InputError: Names the first setting that differs.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> from ibca_lightning.model.checkpoint import ModelSpec, require_same_model
-        >>> head = {"class_path": "ibca_lightning.heads.GAPHead", "init_args": {}}
-        >>> half = [0.5, 0.5, 0.5]
-        >>> spec = ModelSpec("resnet18", 32, 384, half, half, head, ["drusen", "scar"], thresholds=[0.5, 0.4])
-        >>> require_same_model(spec, replace(spec, thresholds=[0.5, 0.5]))  # thresholds are no part of the model
-        >>> require_same_model(spec, replace(spec, backbone="resnet50"))
-        Traceback (most recent call last):
-        ibca_lightning...InputError: the checkpoint's backbone resnet18, got resnet50 from the configuration; use ...
-    """
+    """Refuse to load one model's weights into another."""
     for name in ("class_names", "backbone", "feature_stride", "normalise_features", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
@@ -267,15 +198,7 @@ def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, str]:
 
 
 def require_fitting_weights(checkpoint: dict[str, Any], module: nn.Module) -> None:
-    """Refuse weights that do not fit, before torch does it in many lines.
-
-    Args:
-        checkpoint: With its `state_dict`.
-        module: What is to be filled.
-
-    Raises:
-        InputError: Names the first weight that is missing, too much, or of another shape.
-    """
+    """Refuse weights that do not fit, before torch does it in many lines."""
     state, own = checkpoint.get("state_dict", {}), module.state_dict()
     for name in (*own, *(name for name in state if name not in own)):
         theirs, ours = (tuple(d[name].shape) if name in d else "none" for d in (state, own))
@@ -293,11 +216,6 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     have, by name; the others keep their fresh values. The label axis of a parameter is the one that grows by one row
     when the head is built with one label more, so it is found for any head. Labels come first along it: what lies
     behind them, such as background components, is label-free and copied.
-
-    Args:
-        module: A `MultiLabelModule`.
-        checkpoint: From `read_checkpoint`.
-        path: For messages.
 
     Raises:
         InputError: When backbone, stride or head differ, or a weight does not fit.

@@ -11,14 +11,7 @@ from ibca_lightning.system.errors import InputError
 
 
 def require_backend(backend: str) -> None:
-    """Refuse a backend that cannot work here.
-
-    Args:
-        backend: Of `torch.compile`; `inductor` writes C++ on a CPU, and what starts its kernels on a GPU.
-
-    Raises:
-        InputError: It is unknown, or there is no C++ compiler.
-    """
+    """Refuse a backend that cannot work here: `inductor` writes C++, for a GPU's kernels too."""
     known = torch.compiler.list_backends(exclude_tags=())
     if backend not in known:
         raise InputError(f"model.compile_backend one of {', '.join(known)}", backend, "choose one of them")

@@ -21,9 +21,6 @@ def first_non_finite_layer(module: nn.Module, forward: Callable[[], object]) -> 
     Args:
         module: What `forward` runs.
         forward: Repeats the forward pass; random numbers may differ from those of the first.
-
-    Returns:
-        The layer's name, and what was wrong before it; or that no layer was.
     """
     found: list[str] = []
     names = {layer: name or "the model" for name, layer in module.named_modules()}
@@ -51,14 +48,7 @@ def first_non_finite_layer(module: nn.Module, forward: Callable[[], object]) -> 
 
 
 def first_non_finite_gradient(parameters: Iterable[tuple[str, nn.Parameter]]) -> str | None:
-    """Name the first parameter whose gradient is not finite.
-
-    Args:
-        parameters: By name; one without gradient is passed over.
-
-    Returns:
-        Its name; None where all are finite, which costs one norm over all of them.
-    """
+    """Name the first parameter whose gradient is not finite; None where all are, which costs one norm over all."""
     gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
     if torch.nn.utils.get_total_norm([gradient for _, gradient in gradients]).isfinite():
         return None
@@ -67,35 +57,16 @@ def first_non_finite_gradient(parameters: Iterable[tuple[str, nn.Parameter]]) ->
 
 
 def first_non_finite_weight(state: Mapping[str, Tensor], parameters: Collection[str]) -> str | None:
-    """Name the first parameter or statistic of a state that is not finite.
+    """Name the first of the `parameters` of a `state_dict` that is not finite, or of BatchNorm's statistics.
 
-    Args:
-        state: A module's `state_dict`. Of its buffers only BatchNorm's statistics are looked at: an attention mask may
-            well be infinite.
-        parameters: The names in it that are parameters.
-
-    Returns:
-        Its name; None where all are finite.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.model.divergence import first_non_finite_weight
-        >>> state = {"head.weight": torch.ones(2), "head.bias": torch.tensor([0.0, float("nan")])}
-        >>> first_non_finite_weight(state, parameters=state)
-        'head.bias'
+    Other buffers are not looked at: an attention mask may well be infinite.
     """
     looked_at = ((name, value) for name, value in state.items() if name in parameters or ".running_" in name)
     return next((name for name, value in looked_at if not value.isfinite().all()), None)
 
 
 def diverged(what: str, trainer: pl.Trainer, ids: Collection[str] = ()) -> NonFiniteError:
-    """Say where a run stopped being finite.
-
-    Args:
-        what: That was expected, and what came.
-        trainer: Of the run.
-        ids: Of the pictures of the step.
-    """
+    """Say where a run stopped being finite: what was expected and came, and at which of the pictures `ids`."""
     pictures = f" (pictures {listed(ids)})" if ids else ""
     return NonFiniteError(
         f"{what} at epoch {trainer.current_epoch}, step {trainer.global_step}{pictures}; lower the learning rate, or "

@@ -7,12 +7,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 
 class RunEarlyStopping(EarlyStopping):
-    """Stops after so many validations without a better score; a run that was stopped so does not go on.
-
-    Args:
-        monitor: Figure to maximise.
-        patience: Validations.
-    """
+    """Stops after so many validations without a better score; a run that was stopped so does not go on."""
 
     def __init__(self, monitor: str, patience: int) -> None:
         super().__init__(monitor, mode="max", patience=patience)

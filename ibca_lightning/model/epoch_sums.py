@@ -9,30 +9,14 @@ from torch import Tensor
 
 
 class Part(NamedTuple):
-    """What an earlier start of the run has seen of an epoch, as the share of this process.
+    """What an earlier start of the run has seen of an epoch, as the share of this process."""
 
-    Attributes:
-        mean: Over its samples.
-        samples: Their number.
-    """
-
-    mean: Tensor
+    mean: Tensor  # over the samples
     samples: int
 
 
 class EpochSums:
-    """Sums over the samples of an epoch, of this process while they grow and of all processes when they are saved.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.model.epoch_sums import EpochSums
-        >>> before, after = EpochSums(), EpochSums()
-        >>> _ = before.add("loss", torch.tensor(2.0), samples=8)  # the run stops in the middle of an epoch,
-        >>> after.load_state_dict(before.state_dict(), processes=1)  # is taken up,
-        >>> _ = after.add("loss", torch.tensor(1.0), samples=8)  # and sees the rest
-        >>> after.state_dict()  # 2 * 8 + 1 * 8, over 16 samples
-        {'loss': [24.0, 16.0]}
-    """
+    """Sums over the samples of an epoch, of this process while they grow and of all processes when they are saved."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -45,16 +29,7 @@ class EpochSums:
             held.clear()
 
     def add(self, name: str, mean: Tensor, samples: int) -> Part | None:
-        """Add a batch.
-
-        Args:
-            name: Of the loss.
-            mean: Over the batch, a scalar.
-            samples: In the batch.
-
-        Returns:
-            The first time after `load_state_dict`, what came before.
-        """
+        """Add the mean over a batch; the first time after `load_state_dict`, return what came before."""
         earlier = self._earlier.pop(name, None)
         for part in (earlier, Part(mean.detach(), samples)):
             if part is not None:
@@ -73,13 +48,7 @@ class EpochSums:
         return dict(zip(self._sums, totals.tolist(), strict=True))
 
     def load_state_dict(self, state: Mapping[str, list[float]], processes: int, rank: int) -> None:
-        """Take up an epoch.
-
-        Args:
-            state: From `state_dict`.
-            processes: Each takes an equal part; the first ones a sample more where they do not divide.
-            rank: Of this process among them.
-        """
+        """Take up an epoch: each process takes an equal part, the first ones a sample more where it does not divide."""
         self.clear()
         self._earlier = {
             name: Part(torch.tensor(total / samples), (int(samples) + processes - 1 - rank) // processes)

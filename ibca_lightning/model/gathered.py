@@ -20,13 +20,7 @@ class Gathered:
     facts: SampleFacts = field(default_factory=SampleFacts)
 
     def update(self, batch: Mapping[str, Any], output: HeadOutput, contribution: bool) -> None:
-        """Take in a batch.
-
-        Args:
-            batch: As the loader gives it.
-            output: Of the model for it.
-            contribution: Whether to measure what the logits sum, too; it takes milliseconds a pair.
-        """
+        """Take in a batch; what the logits sum (`contribution`) takes milliseconds a pair to measure."""
         labels = batch["label"]
         pairs: dict[str, Tensor] = {}
         if "mask" in batch:
@@ -39,10 +33,6 @@ class Gathered:
 
 def logged_figures(prefix: str, evaluation: Evaluation) -> Iterator[tuple[str, float]]:
     """Name every defined figure of an evaluation for the loggers.
-
-    Args:
-        prefix: `val`, `test`, or `test_<name>` where there are several test sets.
-        evaluation: Its figures.
 
     Yields:
         Names such as `val/mAP`, `val_AP/<class>`, `val_tuned/CF1`, `val_<column>/<group>/mAP`, and their values.

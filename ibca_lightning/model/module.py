@@ -23,6 +23,7 @@ from ibca_lightning.metrics.calibration import Calibration, calibrated
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
 from ibca_lightning.metrics.evaluation import Evaluation, evaluate
 from ibca_lightning.metrics.thresholds import ThresholdRule, choose_points
+from ibca_lightning.model import divergence
 from ibca_lightning.model.averaging import AveragedWeights
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import (
@@ -33,23 +34,12 @@ from ibca_lightning.model.checkpoint import (
     require_fitting_weights,
     require_same_model,
 )
-from ibca_lightning.model.divergence import (
-    diverged,
-    first_non_finite_gradient,
-    first_non_finite_layer,
-    first_non_finite_weight,
-)
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.gathered import Gathered, logged_figures
-from ibca_lightning.model.module_options import (
-    require_class_names,
-    require_decision_options,
-    require_training_options,
-)
+from ibca_lightning.model.module_options import require_class_names, require_options
 from ibca_lightning.model.network import Network
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
-from ibca_lightning.model.stored_maps_check import StoredMapsCheck
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 
@@ -82,8 +72,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         feature_stride: 32, 16 or 8, or a list such as [16, 32] whose maps are resized to the finest and concatenated.
         freeze_backbone: Keep the backbone as it is, BatchNorm statistics too.
         normalise_features: Bring every channel of the feature map to mean 0 and deviation 1 (BatchNorm without
-            parameters) before the head. Meant for frozen backbones, whose channels differ in scale by orders of
-            magnitude and cannot adapt: every head learns faster and better then.
+            parameters) before the head. Meant for frozen backbones, whose channels differ in scale and cannot adapt.
         head: Called with (channels, num_labels); in YAML a class path and its options.
         loss: Classification loss on (logits, labels); default `MaskedBCE`.
         optimizer: Called with parameter groups.
@@ -97,7 +86,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         early_stopping_patience: Stop after this many validations without a better mAP. None switches it off.
         init_from: An IBCA checkpoint to start from; its labels may differ, classes are matched by name.
         preprocessing: Plain data from the data module that `predict` needs to read a picture as training did, such as
-            `{"resize": "pad"}`; `load` refuses a checkpoint without it.
+            `{"resize": "pad"}`; None is `{"resize": "stretch"}`.
         thresholds: How each class's threshold is chosen on the validation set, and stored: `f1` for the best F1,
             `{sensitivity: 0.9}` or `{precision: 0.8}` for at least so much, `fixed` for 0.5.
         calibration: What is fitted to the validation logits and stored: `temperature`, one scale for all classes, or
@@ -114,19 +103,10 @@ class MultiLabelModule(Network, pl.LightningModule):
         InputError: When a value is out of its range, or a file does not fit.
 
     Example:
-        >>> import torch
-        >>> from functools import partial
         >>> from ibca_lightning import MultiLabelModule
-        >>> from ibca_lightning.heads import CSRAHead
-        >>> module = MultiLabelModule(
-        ...     2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False, feature_stride=16,
-        ...     head=partial(CSRAHead, temperature=2.0),
-        ... ).eval()
-        >>> output = module(torch.zeros(3, 3, 64, 64, dtype=torch.uint8))
-        >>> output.logits.shape, output.attention.shape  # 64 / 16 = 4 cells a side
-        (torch.Size([3, 2]), torch.Size([3, 2, 4, 4]))
-        >>> module.spec.head["init_args"]["temperature"]  # what a checkpoint will hold
-        2.0
+        >>> module = MultiLabelModule(2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False)
+        >>> module.spec.head["class_path"]  # what a checkpoint will hold
+        'ibca_lightning.heads.IBCAHead'
     """
 
     def __init__(
@@ -158,10 +138,10 @@ class MultiLabelModule(Network, pl.LightningModule):
         compile_backend: str = "inductor",
     ) -> None:
         require_class_names(class_names, num_labels)
-        require_training_options(
-            head, optimizer, learning_rate, warmup_fraction, backbone_lr_scale, ema_decay, early_stopping_patience
-        )
-        require_decision_options(thresholds, calibration)
+        require_options(
+            head, optimizer, learning_rate, warmup_fraction, backbone_lr_scale, ema_decay, early_stopping_patience,
+            thresholds, calibration,
+        )  # fmt: skip
         of_images = Backbone(
             backbone,
             pretrained=pretrained and init_from is None,
@@ -171,7 +151,8 @@ class MultiLabelModule(Network, pl.LightningModule):
             image_size=image_size,
         )
         super().__init__(num_labels, of_images, head, normalise_features, channels_last)
-        self.class_names, self.preprocessing = [str(name) for name in class_names], dict(preprocessing or {})
+        self.class_names = [str(name) for name in class_names]
+        self.preprocessing = {"resize": "stretch"} if preprocessing is None else dict(preprocessing)
         self.image_size = int(image_size)
         self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.normalise_features = normalise_features
@@ -228,8 +209,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
-            where = first_non_finite_layer(self, lambda: self._outputs(batch, labels))
-            raise diverged(f"a finite training loss, got {values} {where},", self.trainer, batch["id"])
+            where = divergence.first_non_finite_layer(self, lambda: self._outputs(batch, labels))
+            raise divergence.diverged(f"a finite training loss, got {values} {where},", self.trainer, batch["id"])
         self._log_loss("train/loss", loss, len(labels), on_step=True)
         for name, part in parts.items():
             self._log_loss(f"train/{name}", part, len(labels))
@@ -248,15 +229,29 @@ class MultiLabelModule(Network, pl.LightningModule):
         ids, self._ids = self._ids, []
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return
-        name = first_non_finite_gradient(self.named_parameters())
+        name = divergence.first_non_finite_gradient(self.named_parameters())
         if name is not None:
-            raise diverged(f"finite gradients, got NaN or infinity in that of {name}", self.trainer, ids)
+            raise divergence.diverged(f"finite gradients, got NaN or infinity in that of {name}", self.trainer, ids)
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
+        self._check_stored_maps()
         _ = self.spec
         if self._seed is None:
             self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
+
+    def _check_stored_maps(self) -> None:
+        """Show stored maps the backbone, which may be another one; not in `setup`: a checkpoint comes after it."""
+        require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
+        if require is not None:
+            require(self.backbone_name, self.feature_stride, self.backbone.fingerprint())
+
+    on_test_start = on_predict_start = _check_stored_maps
+
+    def on_validation_start(self) -> None:
+        """Check stored maps, if nobody has."""
+        if not self._fitting:
+            self._check_stored_maps()
 
     def on_train_start(self) -> None:
         """Go on at the place of the epoch where a checkpoint was saved.
@@ -296,12 +291,10 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """EMA and early stopping are part of the recipe, so they work from a notebook too."""
-        callbacks: list[Callback] = [StoredMapsCheck()]
-        if not self._fitting:
-            return callbacks
-        if self.ema_decay is not None:
+        callbacks: list[Callback] = []
+        if self._fitting and self.ema_decay is not None:
             callbacks.append(AveragedWeights(self.ema_decay))
-        if self.early_stopping_patience is not None:
+        if self._fitting and self.early_stopping_patience is not None:
             callbacks.append(RunEarlyStopping(MONITOR, self.early_stopping_patience))
         return callbacks
 
@@ -395,10 +388,9 @@ class MultiLabelModule(Network, pl.LightningModule):
         return evaluation
 
     def _log_figures(self, prefix: str, evaluation: Evaluation) -> None:
-        # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
-        record = partial(self.log, sync_dist=True)
         for name, value in logged_figures(prefix, evaluation):
-            record(name, value, prog_bar=name == "val/mAP")
+            # Every process holds the same gathered figures; without sync_dist Lightning warns of each of them.
+            self.log(name, value, prog_bar=name == "val/mAP", sync_dist=True)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -448,9 +440,11 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
-        name = first_non_finite_weight(checkpoint["state_dict"], {name for name, _ in self.named_parameters()})
+        name = divergence.first_non_finite_weight(
+            checkpoint["state_dict"], {name for name, _ in self.named_parameters()}
+        )
         if name is not None:
-            raise diverged(f"finite weights, got NaN or infinity in {name}", self.trainer)
+            raise divergence.diverged(f"finite weights, got NaN or infinity in {name}", self.trainer)
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
         checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
 

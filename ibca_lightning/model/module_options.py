@@ -11,11 +11,7 @@ from ibca_lightning.system.errors import InputError
 
 
 def require_class_names(class_names: Sequence[str], num_labels: int) -> None:
-    """Refuse names that are not one a label, or that a column of predictions.csv has already.
-
-    Raises:
-        InputError: Says which.
-    """
+    """Refuse names that are not one a label, or that a column of predictions.csv has already."""
     _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
     _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
     twice = [name for name, number in Counter(prediction_columns(class_names)).items() if number > 1]
@@ -25,7 +21,7 @@ def require_class_names(class_names: Sequence[str], num_labels: int) -> None:
     )  # fmt: skip
 
 
-def require_training_options(
+def require_options(
     head: object,
     optimizer: object,
     learning_rate: float | None,
@@ -33,12 +29,10 @@ def require_training_options(
     backbone_lr_scale: float,
     ema_decay: float | None,
     early_stopping_patience: int | None,
+    thresholds: ThresholdRule,
+    calibration: Calibration,
 ) -> None:
-    """Refuse what is out of its range.
-
-    Raises:
-        InputError: Says what.
-    """
+    """Refuse what is out of its range, or no choice."""
     _require(callable(head), "model.head as a class of heads", head, "name one, such as IBCAHead, or leave it out")
     _require(callable(optimizer), "model.optimizer as a class", optimizer, "name one, such as torch.optim.AdamW")
     _require(
@@ -51,14 +45,6 @@ def require_training_options(
         early_stopping_patience is None or early_stopping_patience >= 1,
         "model.early_stopping_patience of at least 1", early_stopping_patience, "try 10, or null",
     )  # fmt: skip
-
-
-def require_decision_options(thresholds: ThresholdRule, calibration: Calibration) -> None:
-    """Refuse a rule or a calibration that there is not.
-
-    Raises:
-        InputError: Names those there are.
-    """
     require_rule(thresholds)
     known = get_args(Calibration)
     _require(calibration in known, "model.calibration none, temperature or platt", calibration, "choose one")

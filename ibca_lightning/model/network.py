@@ -23,7 +23,7 @@ class Network(nn.Module):
     and `head.*`, in every checkpoint.
 
     Args:
-        num_labels: L, the number of classes.
+        num_labels: L.
         backbone: With its own mean and std, which pictures are normalised with.
         head: Called with (channels, num_labels).
         normalise_features: Whether the channels of the feature map are normalised before the head.
@@ -55,15 +55,7 @@ class Network(nn.Module):
         self._compiled_stages: Callable[[Tensor], list[Tensor]] | None = None
 
     def take_weights(self, checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> None:
-        """Load the weights of a checkpoint, without those of its loss, and its normalisation of pictures.
-
-        Args:
-            checkpoint: From `read_checkpoint`.
-            path: For messages.
-
-        Raises:
-            InputError: When they do not fit.
-        """
+        """Load the weights of a checkpoint, without those of its loss, and its normalisation of pictures."""
         spec = ModelSpec.from_checkpoint(checkpoint, path)
         weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("loss.")}
         weights |= {name: value for name, value in self.state_dict().items() if name.startswith("loss.")}
@@ -77,11 +69,7 @@ class Network(nn.Module):
         self.set_normalisation(spec.mean, spec.std)
 
     def compile_parts(self, backend: str) -> None:
-        """`torch.compile` backbone and head, each by itself; the weights keep their names.
-
-        Raises:
-            InputError: When the backend cannot work here.
-        """
+        """`torch.compile` backbone and head, each by itself; the weights keep their names."""
         require_backend(backend)
         self.head.compile(backend=backend)
         self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
@@ -133,15 +121,7 @@ class Network(nn.Module):
             ) from error
 
     def classify(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
-        """Classify maps, as `stages` returns them.
-
-        Args:
-            stages: One (B, C_i, H_i, W_i) for each stride.
-            labels: (B, L) in {0, 1, -1}; in training only.
-
-        Returns:
-            As `forward`.
-        """
+        """As `forward`, for maps as `stages` returns them."""
         output: HeadOutput = self.head(self.feature_norm(self.backbone.combine(stages)), labels)
         return output
 
@@ -153,15 +133,7 @@ class Network(nn.Module):
 
 
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
-    """Build the network that a checkpoint describes, with its weights, in evaluation mode.
-
-    Args:
-        checkpoint: From `read_checkpoint`.
-        path: For messages.
-
-    Raises:
-        InputError: When the weights do not fit the model that the checkpoint describes.
-    """
+    """Build the network that a checkpoint describes, with its weights, in evaluation mode."""
     spec = ModelSpec.from_checkpoint(checkpoint, path)
     backbone = Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
     network = Network(len(spec.class_names), backbone, partial(build_head, spec.head), spec.normalise_features)

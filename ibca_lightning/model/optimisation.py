@@ -38,13 +38,7 @@ def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, 
 
 
 def set_rates(optimizer: Optimizer, rate: float | None, backbone_scale: float) -> None:
-    """Give every group of `parameter_groups` its learning rate.
-
-    Args:
-        optimizer: Over these groups.
-        rate: In place of the optimiser's own; None keeps that.
-        backbone_scale: The backbone's rate as a multiple of it.
-    """
+    """Give every group of `parameter_groups` its learning rate; a rate of None keeps the optimiser's own."""
     for group in optimizer.param_groups:
         group["lr"] = rate or group["lr"]
         if group.get("part") == "backbone":
@@ -52,16 +46,7 @@ def set_rates(optimizer: Optimizer, rate: float | None, backbone_scale: float) -
 
 
 def by_epoch(scheduler: LRScheduler | ReduceLROnPlateau, score: str, loss: str) -> dict[str, Any]:
-    """Tell Lightning to step a scheduler once an epoch.
-
-    Args:
-        scheduler: Of the user's.
-        score: The figure that a plateau scheduler of mode max watches.
-        loss: The one that a plateau scheduler of mode min watches.
-
-    Returns:
-        What `configure_optimizers` gives to Lightning.
-    """
+    """Tell Lightning to step a scheduler once an epoch; one of plateaus watches `loss` in mode min, else `score`."""
     monitor = getattr(scheduler, "monitor", None)  # Lightning's own ReduceLROnPlateau names what it watches
     if monitor is None:
         monitor = loss if getattr(scheduler, "mode", "max") == "min" else score
@@ -71,25 +56,12 @@ def by_epoch(scheduler: LRScheduler | ReduceLROnPlateau, score: str, loss: str) 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int) -> LambdaLR:
     """Linear warm-up to the optimiser's rate, then a cosine to zero; stepped every batch.
 
+    Its state needs no pickled function: it is rebuilt from the same arguments on resume.
+
     Args:
         optimizer: Its groups keep their own peak rates.
         total_steps: Length of the run in optimiser steps.
         warmup_steps: Steps until the peak; 0 starts at the peak.
-
-    Returns:
-        A scheduler whose state needs no pickled function: rebuilt from the same arguments on resume.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.model.optimisation import warmup_cosine
-        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        >>> scheduler, rates = warmup_cosine(optimizer, total_steps=5, warmup_steps=1), []
-        >>> for _ in range(6):
-        ...     rates.append(round(scheduler.get_last_lr()[0], 2))
-        ...     optimizer.step()
-        ...     scheduler.step()
-        >>> rates
-        [0.5, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
 
     def factor(step: int) -> float:

@@ -11,11 +11,7 @@ _ROOMS = ("ibca_lightning.heads", "ibca_lightning.losses", "ibca_lightning", "ib
 def public_name(path: str) -> str:
     """Return the public name of a class, whatever module defined it when the path was written.
 
-    Args:
-        path: A dotted path, such as `ibca_lightning.heads.csra.CSRAHead`.
-
-    Returns:
-        `ibca_lightning.heads.CSRAHead`; the path itself, where it is no public class of this package.
+    `ibca_lightning.heads.csra.CSRAHead` is `ibca_lightning.heads.CSRAHead`; other paths stay.
     """
     package, _, rest = path.partition(".")
     name = rest.rpartition(".")[2]

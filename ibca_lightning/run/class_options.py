@@ -15,13 +15,18 @@ from contextlib import contextmanager
 from pkgutil import resolve_name
 from typing import Any
 
-from jsonargparse import _typehints
+import lightning.pytorch as pl
+from jsonargparse import Namespace, _typehints
+from torch.optim.lr_scheduler import LRScheduler
 
+from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import Loss
 from ibca_lightning.model.public_names import public_name
+from ibca_lightning.run.parser_messages import no_class
 from ibca_lightning.run.short_names import class_paths
 
+_BASES = (Head, Loss, MultiLabelDataModule, pl.LightningDataModule, pl.LightningModule, LRScheduler)
 _DISCARD, _RESOLVE = "discard_init_args_on_class_path_change", "resolve_class_path_by_name"
 
 
@@ -51,6 +56,13 @@ def class_rules() -> Iterator[None]:
         yield
     finally:
         vars(_typehints).update(kept)
+
+
+def refuse_bases(options: Namespace) -> None:
+    """Refuse a base class, which only says what its subclasses must do, before anything is built."""
+    for key, path in options.items():
+        if key.endswith(".class_path") and isinstance(path, str) and resolve_name(path) in _BASES:
+            raise no_class(key.removesuffix(".class_path").replace(".init_args", ""), path)
 
 
 def _replaced(before: str, now: str) -> bool:

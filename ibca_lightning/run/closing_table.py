@@ -17,23 +17,14 @@ _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_A
 
 
 def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None) -> None:
-    """Print the figures of every evaluated set, and of every class of the first.
-
-    Args:
-        evaluations: By name.
-        run_dir: Where the files lie, for the last line; None where none were written.
-    """
+    """Print the figures of every evaluated set, every class of the first, and where the files lie, if any."""
     console = Console(highlight=False, markup=False)
     shown = list(evaluations.values())
     console.print("Figures at threshold 0.5, and at the thresholds chosen on the validation set (tuned)")
     names = [n for n in (*_HEADLINE, *_LOCALISATION) if any(n in e.figures["metrics"] for e in shown)]
-    rows = [
-        ["figure", *(column for e in shown for column in (e.name, "tuned" if len(shown) == 1 else f"{e.name}, tuned"))]
-    ]
-    rows += [
-        [name, *(_text(e.figures[kind].get(name, "")) for e in shown for kind in ("metrics", "tuned"))]
-        for name in names
-    ]
+    columns = [c for e in shown for c in (e.name, "tuned" if len(shown) == 1 else f"{e.name}, tuned")]
+    kinds = [e.figures[kind] for e in shown for kind in ("metrics", "tuned")]
+    rows = [["figure", *columns], *([name, *(_text(figures.get(name, "")) for figures in kinds)] for name in names)]
     write_out(terminal_table(rows, "test_metrics.*.json"))
     first = shown[0]
     console.print(f"Classes of {first.name}")
@@ -53,9 +44,8 @@ def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir
         write_out(terminal_table(_class_rows(evaluation), "metrics.csv"))
     for checkpoint in checkpoints:
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:
-            console.print(
-                f"best validation score {float(checkpoint.best_model_score):.4f}: {checkpoint.best_model_path}"
-            )
+            score = float(checkpoint.best_model_score)
+            console.print(f"best validation score {score:.4f}: {checkpoint.best_model_path}")
     config, best = os.path.join(run_dir, "config.yaml"), os.path.join(run_dir, "checkpoints", "best.ckpt")
     if os.path.isfile(config) and os.path.isfile(best):  # not after a trial run, or one without validation
         command = f"ibca test --config {shlex.quote(config)} --ckpt_path {shlex.quote(best)}"

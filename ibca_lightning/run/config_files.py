@@ -17,9 +17,6 @@ _EXAMPLES = "see ibca list recipes"
 def check_config_files(arguments: Sequence[str]) -> None:
     """Check the form of the YAML files that a command line names; their values are the parser's.
 
-    Args:
-        arguments: The subcommand and its options.
-
     Raises:
         InputError: Names the file, and the line where there is one, when a file is missing, unreadable, no YAML, no
             mapping, or has a key twice.
@@ -74,11 +71,8 @@ def _check_keys(node: yaml.Node, path: str) -> None:
     for key, value in node.value:
         line = key.start_mark.line + 1
         if seen.setdefault(str(key.value), line) != line:
-            raise InputError(
-                f"every key once in {path}",
-                f"{key.value} on lines {seen[str(key.value)]} and {line}",
-                "remove one of them",
-            )
+            twice = f"{key.value} on lines {seen[str(key.value)]} and {line}"
+            raise InputError(f"every key once in {path}", twice, "remove one of them")
         _check_keys(value, path)
     _check_class(node, path)
 
@@ -90,13 +84,11 @@ def _check_class(node: yaml.MappingNode, path: str) -> None:
         return
     for name, (key, _) in keys.items():
         if name not in ("class_path", "init_args", "dict_kwargs"):
-            cls = keys["class_path"][1].value
+            meant = bool(get_close_matches(name, ["init_args"]))
             raise InputError(
-                f"the options of {cls} below init_args in {path}",
+                f"the options of {keys['class_path'][1].value} below init_args in {path}",
                 f"{name} on line {key.start_mark.line + 1}",
-                "did you mean init_args?"
-                if get_close_matches(name, ["init_args"])
-                else f"write init_args: {{{name}: ...}}",
+                "did you mean init_args?" if meant else f"write init_args: {{{name}: ...}}",
             )
 
 

@@ -6,9 +6,8 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ibca_lightning.run.lightning_cli import IBCACLI, build
+from ibca_lightning.run.lightning_cli import IBCACLI, build, require_data
 from ibca_lightning.run.run_folder import experiment_name
-from ibca_lightning.system.errors import InputError
 
 
 class _DataCLI(IBCACLI):
@@ -16,8 +15,7 @@ class _DataCLI(IBCACLI):
 
     def before_instantiate_classes(self) -> None:
         """Ask for data; nothing is written, so there is no run folder to choose."""
-        if self.config[self.subcommand].data is None:
-            raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
+        require_data(self.config[self.subcommand])
 
     def instantiate_classes(self) -> None:
         """Build the data module; the model would be built for nothing."""
@@ -31,17 +29,7 @@ class _DataCLI(IBCACLI):
 
 
 def experiment_data(arguments: list[str]) -> Any:
-    """Build the data module of an experiment.
-
-    Args:
-        arguments: Options of `ibca test`, such as `--config FILE --data.root DIR`.
-
-    Returns:
-        The data module, not set up.
-
-    Raises:
-        InputError: As for `ibca test`.
-    """
+    """Build the data module, not set up, of options of `ibca test` such as `--config FILE --data.root DIR`."""
     return named_experiment_data(arguments)[0]
 
 

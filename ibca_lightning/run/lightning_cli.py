@@ -21,18 +21,18 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
-from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.model.public_names import with_public_names
 from ibca_lightning.model.sync_batchnorm import TimmSyncBatchNorm
+from ibca_lightning.run import run_folder
 from ibca_lightning.run.callbacks.attention_pictures import AttentionPictures
 from ibca_lightning.run.callbacks.last_checkpoint import LastCheckpoint
 from ibca_lightning.run.callbacks.metrics_csv import MetricsRows, RunCSVLogger
 from ibca_lightning.run.callbacks.model_card import ModelCard
-from ibca_lightning.run.callbacks.progress import EpochLines, ProgressBar
+from ibca_lightning.run.callbacks.progress import EpochLines, ProgressBar, say
 from ibca_lightning.run.callbacks.results import WriteResults
 from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.run.callbacks.run_config import SaveRunConfig, resolved_yaml
@@ -40,20 +40,11 @@ from ibca_lightning.run.callbacks.splits import WriteSplits
 from ibca_lightning.run.callbacks.stop_signals import StopSignals
 from ibca_lightning.run.callbacks.tensorboard import RunTensorBoardLogger
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
-from ibca_lightning.run.class_options import class_rules
+from ibca_lightning.run.class_options import class_rules, refuse_bases
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.config_files import check_config_files
 from ibca_lightning.run.parser_messages import one_line
 from ibca_lightning.run.resumed_settings import changed_settings
-from ibca_lightning.run.run_folder import (
-    choose_run_dir,
-    claim,
-    create_run_dir,
-    process_rank,
-    refuse_taken,
-    remove_unstarted,
-    run_of,
-)
 from ibca_lightning.run.shipped import with_recipe_files
 from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
@@ -134,11 +125,11 @@ class IBCACLI(LightningCLI):
                 logger.experiment.finish(exit_code=int(error is not None))
         trained = trainer is not None and trainer.global_step > 0
         if error is not None and hasattr(self, "_before") and (wrong_input or not trained):
-            remove_unstarted(self.run_dir, self._before)
+            run_folder.remove_unstarted(self.run_dir, self._before)
         folder = os.path.join(getattr(self, "run_dir", ""), "wandb")
         if any(logger._offline for logger in wandb_loggers) and os.path.isdir(folder):
             written = f"{shlex.quote(folder)}/offline-run-*"
-            _say(f"wandb ran off line; to sync, attention pictures included: wandb sync {written}")
+            say(f"wandb ran off line; to sync, attention pictures included: wandb sync {written}")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's own options and link the model to the data."""
@@ -180,6 +171,7 @@ class IBCACLI(LightningCLI):
                 self.config = parser.parse_args(given)  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
+        refuse_bases(self.config[self.config["subcommand"]])
         seed = self.config[self.config["subcommand"]].seed_everything
         if not 0 <= seed < 2**32:
             raise InputError("seed_everything from 0 to 4294967295", seed, "give another seed")
@@ -202,26 +194,26 @@ class IBCACLI(LightningCLI):
                     config.model.init_args[key] = value
             size = config.data.init_args.get("image_size") or spec.image_size  # stored maps may leave it out
             if self.subcommand != "fit" and size != spec.image_size:
-                _say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
+                say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
         fit = self.subcommand == "fit"
-        self.run_dir = choose_run_dir(config.run_dir, checkpoint, config, fit)
-        self._goes_on = bool(checkpoint) and os.path.realpath(self.run_dir) == str(run_of(checkpoint))
+        self.run_dir = run_folder.choose_run_dir(config.run_dir, checkpoint, config, fit)
+        self._goes_on = bool(checkpoint) and os.path.realpath(self.run_dir) == str(run_folder.run_of(checkpoint))
         require_folder(self.run_dir, "--run_dir")  # before the data are read, and weights fetched
         if fit and not self._goes_on:
-            refuse_taken(self.run_dir)
+            run_folder.refuse_taken(self.run_dir)
         note = changed_settings(self.run_dir, given) if fit and self._goes_on else None
         if note is not None:
-            _say(note)
+            say(note)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""
         config = self.config_init[self.subcommand]
         trainer = config.trainer
-        before = create_run_dir(self.run_dir)
+        before = run_folder.create_run_dir(self.run_dir)
         if self.subcommand == "fit":
-            self._claimed = claim(self.run_dir)
+            self._claimed = run_folder.claim(self.run_dir)
             if not self._goes_on:
-                refuse_taken(self.run_dir)  # by a run that began and ended meanwhile
+                run_folder.refuse_taken(self.run_dir)  # by a run that began and ended meanwhile
         self._before = before  # from here on this run may clear up
         terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
         callbacks: list[Callback] = [
@@ -242,7 +234,8 @@ class IBCACLI(LightningCLI):
         if self.subcommand != "fit":
             kwargs["enable_checkpointing"] = False
         elif trainer.enable_checkpointing is not False and not trainer.fast_dev_run:
-            callbacks += _checkpoints(self.run_dir, config.save_every_n_steps)
+            folder = os.path.join(self.run_dir, "checkpoints")
+            callbacks += [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, config.save_every_n_steps)]
         if trainer.logger is not False:
             kwargs["logger"] = [*self._loggers(config), *_given_loggers(trainer.logger, self.run_dir)] or False
         self.save_config_kwargs = {"run_dir": self.run_dir}
@@ -250,10 +243,8 @@ class IBCACLI(LightningCLI):
         try:
             built = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise InputError(
-                "trainer options that fit this machine", reason, "correct the --trainer options"
-            ) from error
+            reason, fix = str(error).splitlines()[0].rstrip("."), "correct the --trainer options"
+            raise InputError("trainer options that fit this machine", reason, fix) from error
         if self.subcommand == "fit" and trainer.sync_batchnorm and not _has_gpu(built):
             raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
         return built
@@ -279,64 +270,40 @@ class IBCACLI(LightningCLI):
         """Close with a table of the last validation, the best score, and where everything lies."""
         stopped = self.trainer.early_stopping_callback
         if stopped is not None and stopped.stopped_epoch:
-            _say(f"stopped early: no better validation score in {stopped.patience} validations")
+            say(f"stopped early: no better validation score in {stopped.patience} validations")
         if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
             fit_table(self.model.evaluations.get("val"), self.trainer.checkpoint_callbacks, self.run_dir)
-
-    def after_validate(self) -> None:
-        """Close with a table of the figures."""
-        if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
-            evaluation_table(self.model.evaluations, None)
 
     def after_test(self) -> None:
         """Close with a table of the figures."""
         if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
-            evaluation_table(self.model.evaluations, self.run_dir)
+            evaluation_table(self.model.evaluations, self.run_dir if self.subcommand == "test" else None)
+
+    after_validate = after_test
 
     def after_predict(self) -> None:
         """Say where the predictions lie."""
-        if self.trainer.is_global_zero:
-            _say(f"wrote {os.path.join(self.run_dir, 'predictions.csv')}")
+        say(f"wrote {os.path.join(self.run_dir, 'predictions.csv')}")
 
 
 def require_data(config: Any) -> None:
-    """Refuse a configuration without data.
-
-    Raises:
-        InputError: Where there are none.
-    """
+    """Refuse a configuration without data."""
     if config.data is None:
         raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
 
 
 def run_lightning(arguments: list[str]) -> int:
-    """Run one of fit, validate, test, predict.
-
-    Args:
-        arguments: The subcommand and its options.
-
-    Returns:
-        0; every failure is an exception.
-    """
+    """Run one of fit, validate, test, predict, the first argument; 0, as every failure is an exception."""
     build(arguments, IBCACLI)
     return 0
 
 
 def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
-    """Build model, data and trainer from the options of a subcommand, and run it.
-
-    Args:
-        arguments: The subcommand and its options.
-        cli: What is done with them.
-
-    Returns:
-        The command line, when it has run.
-    """
+    """Build model, data and trainer from a subcommand and its options, run it, and return the command line."""
     _quieten()
     check_config_files(with_recipe_files(arguments))
     keep_freed_memory()
-    # An abbreviated key would be taken for another, longer one when options are added.
-    strict = {"exit_on_error": False, "allow_abbrev": False}
+    strict = {"exit_on_error": False, "allow_abbrev": False}  # a key cut short would be taken for a longer, later one
     return cli(
         MultiLabelModule,
         pl.LightningDataModule,
@@ -353,18 +320,13 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
     )
 
 
-def _checkpoints(run_dir: str, every_n_steps: int | None) -> list[Callback]:
-    folder = os.path.join(run_dir, "checkpoints")
-    return [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, every_n_steps)]
-
-
 def _seen_labels(data: Any) -> int:
     """The number of labels, for the model, of data whose tables have been read.
 
     The model is built behind this, with weights to fetch, and the run folder and wandb behind the model: what is wrong
     with the tables is to be said before. By the first process alone: some data are unpacked when they are first read.
     """
-    if isinstance(data, MultiLabelDataModule) and process_rank() == 0:
+    if isinstance(data, MultiLabelDataModule) and run_folder.process_rank() == 0:
         data.read_tables()
     return int(data.num_labels)
 
@@ -408,11 +370,6 @@ def _said_by_parent(error: Exception, parent: int, took: float) -> int | None:
     return None
 
 
-@rank_zero_only
-def _say(line: str) -> None:
-    write_err(line + "\n")
-
-
 class _Stderr(logging.Handler):
     """Writes to what `sys.stderr` is at that moment: a notebook or a test exchanges it."""
 
@@ -425,7 +382,7 @@ def _quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logger = logging.getLogger("ibca_lightning")
-    if not logger.handlers and process_rank() == 0:
+    if not logger.handlers and run_folder.process_rank() == 0:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)

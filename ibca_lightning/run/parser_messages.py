@@ -6,14 +6,13 @@ Only the innermost reason helps a user: the keys on the way to it are collected,
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pkgutil import resolve_name
 
 from ibca_lightning.run.short_names import NAMES, near_class
 from ibca_lightning.system.errors import InputError
 
-_Rule = Callable[[str], InputError | None]
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca COMMAND --help for the names"
 _KINDS = {
@@ -32,22 +31,10 @@ _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "prepr
 
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
-    """The innermost reason of a parser's message.
-
-    Args:
-        message: Of jsonargparse, many lines.
-        arguments: The command line, to find the option that a message leaves out.
-
-    Returns:
-        What was expected for which key, what came, what to do.
-    """
-    rules: tuple[_Rule, ...] = (
-        lambda text: _no_value(text, arguments),
-        lambda text: _required(text, arguments),
-        *_RULES,
-    )
-    for rule in rules:
-        error = rule(message)
+    """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
+    given = (_no_value(message, arguments), _required(message, arguments))
+    known = (rule(message) for rule in (_unknown_option, _wrong_type, _unknown_class, _file))
+    for error in (*given, *known):
         if error is not None:
             return error
     value, reason = _value(message), _innermost(message)
@@ -93,15 +80,14 @@ def _no_value(message: str, arguments: Sequence[str]) -> InputError | None:
 
 
 def _file(message: str) -> InputError | None:
-    found = re.search(
-        r"(?:File does not exist|not accessible|Path is not a file|No such file[^:]*): '?([^'\n]+)", message
-    )
+    missing = r"(?:File does not exist|not accessible|Path is not a file|No such file[^:]*): '?([^'\n]+)"
+    found = re.search(missing, message)
     if found and "dot import path" not in message:
         return InputError(f"a file for {_key(message)}", f"none at {found[1]}", "check the path")
     found = re.search(r"Unable to load config ['\"](.+?)['\"]", message)
-    return (
-        InputError(f"options for {_key(message)}", found[1], f"write --{_key(message)}.OPTION VALUE") if found else None
-    )
+    if found is None:
+        return None
+    return InputError(f"options for {_key(message)}", found[1], f"write --{_key(message)}.OPTION VALUE")
 
 
 def _unknown_option(message: str) -> InputError | None:
@@ -111,9 +97,7 @@ def _unknown_option(message: str) -> InputError | None:
         section, dot, last = name.lstrip("-").rpartition(".")
         near = _near(last, _known(section)) if name.startswith("--") else None
         return InputError("known options only", name, f"did you mean --{section}{dot}{near}?" if near else _SEE)
-    found = re.search(
-        r"(?:Option|does not accept option|Key|key) '([\w.-]+)'(?: is not (?:accepted|expected))?", message
-    )
+    found = re.search(r"(?:Option|does not accept option|Key|key) '([\w.-]+)'", message)
     if not found or "not" not in message or "is required" in message:
         return None
     key = _key(message)
@@ -175,10 +159,11 @@ def _unknown_class(message: str) -> InputError | None:
     found = next((match for pattern in patterns if (match := re.search(pattern, message))), None)
     if found is None:
         return None
-    return _no_class(_key(message), found[1] or _value(message))
+    return no_class(_key(message), found[1] or _value(message))
 
 
-def _no_class(key: str, wanted: str) -> InputError:
+def no_class(key: str, wanted: str) -> InputError:
+    """Say that an option takes no such class, and which was probably meant."""
     near = near_class(key, wanted, _more_classes(key))
     kind = f" ({_KINDS[key]})" if key in _KINDS else ""
     hint = f"did you mean {near}?" if near else "give one of ibca_lightning, or module.Class of a file of your own"
@@ -218,7 +203,7 @@ def _wrong_type(message: str) -> InputError | None:
     kinds = [kind for kind in re.findall(r"Expected a <class '(?:\w+\.)*(\w+)'>", message) if kind != "NoneType"]
     value, key = _value(message), _key(message).removesuffix(".class_path")
     if key in NAMES and kinds and re.fullmatch(r"[A-Za-z][\w.]*", value):  # a union with a class among other things
-        return _no_class(key, value)
+        return no_class(key, value)
     if literal:
         # Of a list of classes the reason is the class that cannot be made.
         inner = _unknown_class(message) if value[:1] in "[{" else None
@@ -231,8 +216,3 @@ def _wrong_type(message: str) -> InputError | None:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 160 else text[:157] + "..."
-
-
-_RULES: tuple[_Rule, ...] = (
-    _unknown_option, _wrong_type, _unknown_class, _file,
-)  # fmt: skip

@@ -21,12 +21,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> 
     """
     write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
     write_predictions(
-        folder / f"test_predictions{suffix}.csv",
-        evaluation.ids,
-        evaluation.probabilities,
-        evaluation.class_names,
+        folder / f"test_predictions{suffix}.csv", evaluation.ids, evaluation.probabilities, evaluation.class_names,
         evaluation.labels,
-    )
+    )  # fmt: skip
     groups, localisation = folder / f"test_groups{suffix}.csv", folder / f"test_localisation{suffix}.csv"
     if evaluation.groups != evaluation.ids:
         write_csv(groups, [("id", "group"), *zip(evaluation.ids, evaluation.groups, strict=True)])

@@ -23,14 +23,7 @@ _NO_SETTING = ("run_dir", "ckpt_path", "config", "wandb", "save_every_n_steps", 
 
 
 def changed_settings(run_dir: str, text: str) -> str | None:
-    """Compare the configuration of a run with that of its resumption.
-
-    Args:
-        run_dir: The run folder, with the `config.yaml` of its start.
-        text: The resolved configuration now, as YAML.
-
-    Returns:
-        A line that says what differs from here on; None where nothing does, or the run has no `config.yaml`.
+    """Say in a line what differs between a run's `config.yaml` and its resumption, a YAML `text`; None for nothing.
 
     Raises:
         InputError: Something differs that the checkpoint would silently override.

@@ -30,8 +30,6 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
 
     Example:
         >>> from ibca_lightning.run.run_folder import choose_run_dir
-        >>> choose_run_dir("runs/mine", ckpt_path=None, config={})
-        'runs/mine'
         >>> choose_run_dir(None, ckpt_path="runs/mine/checkpoints/best.ckpt", config={})  # beside its model
         'runs/mine'
     """
@@ -46,34 +44,13 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
 
 
 def run_of(ckpt_path: str) -> Path:
-    """The run folder of a checkpoint: where `checkpoints/` lies, or else the folder of the file.
-
-    Example:
-        >>> from ibca_lightning.run.run_folder import run_of
-        >>> run_of("runs/mine/checkpoints/best.ckpt").name, run_of("handed_on/best.ckpt").name
-        ('mine', 'handed_on')
-    """
+    """The run folder of a checkpoint: where `checkpoints/` lies, or else the folder of the file."""
     folder = Path(ckpt_path).resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
 
 
 def refuse_taken(run_dir: str) -> None:
-    """Refuse a folder that holds a run.
-
-    Raises:
-        InputError: Where there is one.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from ibca_lightning.run.run_folder import refuse_taken
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     refuse_taken(folder)  # an empty one is welcome
-        ...     Path(folder, "metrics.csv").touch()
-        ...     refuse_taken(folder)
-        Traceback (most recent call last):
-        ibca_lightning...InputError: --run_dir ... without a run, got metrics.csv of an earlier one; give ...
-    """
+    """Refuse a folder that holds a run."""
     path = Path(run_dir)
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
     # A child process of the same run meets the folder that its parent has just begun.
@@ -87,14 +64,11 @@ def refuse_taken(run_dir: str) -> None:
 
 
 def claim(run_dir: str, patience: float = 10.0) -> ExitStack:
-    """Hold a run folder, on rank 0, so that no other run trains into it.
+    """Hold a run folder, on rank 0, until what is returned is closed, so that no other run trains into it.
 
     Args:
         run_dir: The folder, which is there.
         patience: Seconds to wait for a run that is about to end.
-
-    Returns:
-        What gives it back when it is closed; the end of this process does too.
 
     Raises:
         InputError: When another run holds the folder, or its file system has no locks.
@@ -112,16 +86,14 @@ def process_rank() -> int:
 
 
 def create_run_dir(run_dir: str) -> set[str] | None:
-    """Make the folder, on rank 0.
-
-    Returns:
-        The names it already holds; None where it is new.
-
-    Raises:
-        InputError: When it cannot be made.
-    """
+    """Make the folder, on rank 0; return the names that it already holds, None where it is new."""
     before = set(os.listdir(run_dir)) if Path(run_dir).is_dir() else None
-    _make(run_dir)
+    if process_rank() == 0:
+        try:
+            Path(run_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fix = "give another --run_dir"
+            raise InputError(f"a folder to write at --run_dir {run_dir}", error.strerror, fix) from error
     return before
 
 
@@ -129,9 +101,7 @@ def create_run_dir(run_dir: str) -> set[str] | None:
 def remove_unstarted(run_dir: str, before: set[str] | None) -> None:
     """Remove what a run that failed before its first checkpoint left, so that the mended command can be run again.
 
-    Args:
-        run_dir: The run folder.
-        before: What it held before this run; None where it was not there.
+    `before` are the names that the folder held; None where it was not there.
     """
     path = Path(run_dir)
     if any(path.glob("checkpoints/*.ckpt")) or not path.is_dir():
@@ -145,16 +115,6 @@ def remove_unstarted(run_dir: str, before: set[str] | None) -> None:
                 folder.rmdir()
             except OSError:  # it holds something else
                 return
-
-
-@rank_zero_only
-def _make(run_dir: str) -> None:
-    try:
-        Path(run_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"a folder to write at --run_dir {run_dir}", error.strerror, "give another --run_dir"
-        ) from error
 
 
 def experiment_name(config: Any) -> str:

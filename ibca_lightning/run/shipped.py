@@ -23,13 +23,7 @@ def recipes() -> dict[str, Path]:
 
 
 def recipe_file(given: str) -> str:
-    """The file that a `--config` names.
-
-    Args:
-        given: A path, which wins, or the name of a recipe.
-
-    Returns:
-        The path of a recipe that is so named; everything else as it was given.
+    """The file that a `--config` names: a path, which wins, or a recipe's; what is neither stays as it is.
 
     Raises:
         InputError: It looks like a name, and there is no such recipe.
@@ -39,23 +33,12 @@ def recipe_file(given: str) -> str:
     known = recipes()
     if given in known:
         return str(known[given])
-    near = get_close_matches(given, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = "".join(f"did you mean {near}? " for near in get_close_matches(given, known, n=1))
     raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list recipes")
 
 
 def with_recipe_files(arguments: list[str]) -> list[str]:
-    """The same command line with a file behind every `--config`.
-
-    Args:
-        arguments: Options of a command.
-
-    Returns:
-        A new list.
-
-    Raises:
-        InputError: As `recipe_file`.
-    """
+    """A new command line with a file behind every `--config`, as `recipe_file` finds it."""
     result = list(arguments)
     for at, argument in enumerate(arguments):
         name, equals, path = argument.partition("=")

@@ -47,9 +47,7 @@ NAMES: dict[str, dict[str, str]] = {
         "scm": "ibca_lightning.data.SCMDataModule",
         "vindr_cxr": "ibca_lightning.data.VinDrCXR",
     },
-    "trainer.logger": {
-        "tensorboard": "ibca_lightning.run.callbacks.tensorboard.RunTensorBoardLogger",
-    },
+    "trainer.logger": {"tensorboard": "ibca_lightning.run.callbacks.tensorboard.RunTensorBoardLogger"},
 }
 """By the option that takes them, in the order in which they are listed."""
 _SUFFIXES = ("head", "loss", "datamodule", "logger")  # what every class of a kind ends in tells nothing
@@ -63,15 +61,7 @@ def class_paths(name: str) -> list[str]:
 
 
 def short_name(kind: str, name: str) -> str | None:
-    """The short name of a class.
-
-    Args:
-        kind: A key of `NAMES`.
-        name: A short name, a class name or a dotted class path.
-
-    Returns:
-        None where the class has none: it is the user's own.
-    """
+    """The short name of a class of a key of `NAMES`, however it is named; None for a class of the user's own."""
     table = NAMES[kind]
     if name in table:
         return name
@@ -81,15 +71,9 @@ def short_name(kind: str, name: str) -> str | None:
 
 
 def near_class(kind: str, wanted: str, more: tuple[str, ...] = ()) -> str | None:
-    """The short or class name that was probably meant.
+    """The short or class name of a kind (a key of `NAMES`) or among `more` that was probably meant.
 
-    Args:
-        kind: A key of `NAMES`, or another one, which has no names but `more`.
-        wanted: What was given.
-        more: Further names.
-
-    Returns:
-        None where nothing is near: `NoHead` shares four letters with every head, and is near none.
+    None where nothing is near: `NoHead` shares four letters with every head, and is near none.
     """
     table = NAMES.get(kind, {})
     names = [*(path.rpartition(".")[2] for path in table.values()), *more, *table]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,7 @@ CLASS_AP = "AP/"  # in front of the name of a class: its average precision
 
 
 def figure_files(run: Path) -> dict[str, Path]:
-    """The figures of each test set of a run: `test` where there is one, or by name, the first one first.
-
-    Args:
-        run: A run folder.
-
-    Raises:
-        InputError: When it was not tested.
-    """
+    """The figures of each test set of a run folder: `test` where there is one, or by name, the first one first."""
     files = sorted(run.glob("test_metrics.*.json"))
     first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
     if first.is_file():
@@ -29,21 +23,11 @@ def figure_files(run: Path) -> dict[str, Path]:
 
 
 def read_figures(file: Path, command: str) -> dict[str, Any]:
-    """The content of one file.
-
-    Args:
-        file: As `ibca COMMAND` writes it.
-        command: Which command that is.
-
-    Raises:
-        InputError: When it cannot be read, or holds something else.
-    """
+    """The content of one file as `ibca COMMAND` writes it."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         ends = [end for interval in dict(content.get("intervals", {})).values() for end in interval or ()]
-        for value in (*dict(content["metrics"]).values(), *ends):
-            if value is not None:
-                math.isfinite(value)  # a TypeError where it is no number
+        _require_numbers([*dict(content["metrics"]).values(), *ends])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
     assert isinstance(content, dict)
@@ -53,27 +37,19 @@ def read_figures(file: Path, command: str) -> dict[str, Any]:
 def class_precisions(
     content: dict[str, Any], file: Path
 ) -> tuple[dict[str, float | None], dict[str, list[float] | None]]:
-    """The average precision of each class, as figures beside those of `metrics`.
-
-    Args:
-        content: Of `ibca test`, from `read_figures`.
-        file: Where it was read, for messages.
-
-    Returns:
-        By `AP/<class>`, None for a class without a positive or without a negative; and the intervals of those that have
-        one in the JSON.
-
-    Raises:
-        InputError: When it holds no figures of classes.
-    """
+    """The average precision of each class by `AP/<class>`, None where it is undefined, and the intervals there are."""
     try:
         figures = {CLASS_AP + name: own["AP"] for name, own in dict(content["per_class"]).items()}
         stored = dict(content.get("per_class_intervals", {})).items()
         intervals = {CLASS_AP + name: own["AP"] for name, own in stored}
-        for value in (*figures.values(), *(end for interval in intervals.values() for end in interval or ())):
-            if value is not None:
-                math.isfinite(value)  # a TypeError where it is no number
+        _require_numbers([*figures.values(), *(end for interval in intervals.values() for end in interval or ())])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"AP of each class under per_class in {file}", reason, "run ibca test again") from error
     return figures, intervals
+
+
+def _require_numbers(values: Iterable[Any]) -> None:
+    for value in values:
+        if value is not None:
+            math.isfinite(value)  # a TypeError where it is no number

@@ -14,23 +14,14 @@ from ibca_lightning.system.errors import InputError
 
 @dataclass(frozen=True)
 class Tested:
-    """One test set of one run, in the order of the ids, so that two runs can be paired.
-
-    Attributes:
-        ids: N picture ids.
-        class_names: L names.
-        probabilities: (N, L) float32.
-        labels: (N, L) int64 in {0, 1, -1}.
-        groups: N groups; a picture without one is its own.
-        pairs: Localisation figures of (picture, class) pairs, each (N, L) float64, NaN where there is no pair.
-    """
+    """One test set of one run: N pictures in the order of the ids, so that two runs can be paired, and L classes."""
 
     ids: list[str]
     class_names: list[str]
-    probabilities: Tensor
-    labels: Tensor
-    groups: list[str]
-    pairs: dict[str, Tensor]
+    probabilities: Tensor  # (N, L) float32
+    labels: Tensor  # (N, L) int64 in {0, 1, -1}
+    groups: list[str]  # N; a picture without one is its own
+    pairs: dict[str, Tensor]  # localisation figures, each (N, L) float64, NaN where there is no lesion of the class
 
     def without(self, classes: Sequence[str]) -> "Tested":
         """The same without these classes.
@@ -50,15 +41,7 @@ class Tested:
 
 
 def read_tested(run: Path, test_set: str) -> Tested:
-    """Read one test set of a run.
-
-    Args:
-        run: A run folder.
-        test_set: `test` where there is one, or the name of one of several.
-
-    Raises:
-        InputError: A file is missing, or not as `ibca test` writes it.
-    """
+    """Read one test set of a run folder: `test` where there is one, or the name of one of several."""
     suffix = _suffix(run, test_set)
     path = run / f"test_predictions{suffix}.csv"
     try:

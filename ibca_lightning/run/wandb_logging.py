@@ -17,12 +17,6 @@ from ibca_lightning.system.whole_files import write_text
 def wandb_mode(asked: str) -> str:
     """Where wandb is to log: what was asked, and for `auto` what WANDB_MODE says, or on line if there is a key.
 
-    Args:
-        asked: `auto`, `online`, `offline` or `disabled`.
-
-    Returns:
-        `online`, `offline` or `disabled`.
-
     Raises:
         InputError: When WANDB_MODE is none of wandb's.
     """
@@ -36,18 +30,10 @@ def wandb_mode(asked: str) -> str:
 
 
 def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: bool = False) -> WandbLogger:
-    """A logger that writes below `run_dir/wandb`.
+    """A logger of the mode `online` or `offline` that writes below `run_dir/wandb`; the folder's name is the run's.
 
-    Args:
-        run_dir: The run folder; its name is the run's name.
-        mode: `online` or `offline`.
-        project: Project on wandb.
-        job_type: The subcommand.
-        goes_on: Whether the run of this folder is taken up: then its wandb run is, too. Off line that begins a second
-            folder of the same run, which `wandb sync` joins to the first.
-
-    Returns:
-        The logger.
+    Where the run of this folder is taken up (`goes_on`), its wandb run is, too. Off line that begins a second folder of
+    the same run, which `wandb sync` joins to the first.
 
     Raises:
         InputError: When wandb cannot write there; it would choose a temporary folder by itself.

@@ -117,7 +117,7 @@ def test_a_second_run_waits_for_nobody_and_changes_nothing(
 ) -> None:
     Path("new").mkdir()
     held = claim("new")
-    monkeypatch.setattr("ibca_lightning.run.lightning_cli.claim", lambda folder: claim(folder, 0.2))
+    monkeypatch.setattr("ibca_lightning.run.run_folder.claim", lambda folder: claim(folder, 0.2))
     before = contents(here)
     result = fit()
     assert result.code == 2

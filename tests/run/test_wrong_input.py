@@ -129,6 +129,13 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "option of data": (("--data.init_args.batchsize", "3"), ("data.batchsize", "did you mean batch_size?")),
     "option that is gone": (("--find_lr", "true"), ("find_lr",)),
     "head of another kind": (("--model.head", "torch.nn.Linear"), ("model.head (Head)", "torch.nn.Linear")),
+    "base of the heads": (("--model.head", "Head"), ("a class for model.head (Head)", "ibca_lightning.heads.Head")),
+    "base of the losses": (("--model.loss", "ibca_lightning.losses.Loss"), ("a class for model.loss (Loss)",)),
+    "base of the schedulers": (
+        ("--model.scheduler", "torch.optim.lr_scheduler.LRScheduler"), ("a class for model.scheduler", "LRScheduler"),
+    ),
+    "base of the data": (("--data", "MultiLabelDataModule"), ("a class for data", "MultiLabelDataModule")),
+    "base of all data": (("--data", "lightning.pytorch.LightningDataModule"), ("a class for data",)),
     "no head": (("--model.head", "null"), ("model.head", "None", "IBCAHead")),
     "no optimizer": (("--model.optimizer", "null"), ("model.optimizer", "None")),
     "head of no module": (("--model.head", "nowhere.MyHead"), ("model.head", "nowhere.MyHead")),

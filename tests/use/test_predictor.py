@@ -17,7 +17,7 @@ from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks.results import WriteResults
 from ibca_lightning.system.errors import InputError
 from tests.datasets import fake_csv
-from tests.training import Pictures, best, loader, module, trainer
+from tests.training import Pictures, best, loader, module, save, trainer
 
 
 @pytest.fixture(scope="module", params=["stretch", "pad"])
@@ -70,6 +70,17 @@ def test_normalised_features_are_predicted_as_the_module_evaluates_them(tmp_path
         twin.feature_norm.reset_running_stats()
         assert (twin(pictures.image).logits.sigmoid() - expected).abs().max() > 1e-3, "or this test sees nothing"
     torch.testing.assert_close(predictor.forward(pictures.image)[0], expected, rtol=0, atol=1e-6)
+
+
+def test_a_module_built_without_preprocessing_predicts_stretched_pictures(tmp_path):
+    class_names, picture = ["A", "B", "C"], np.full((30, 60, 3), 7, np.uint8)
+    for preprocessing in (None, {}):
+        save(module(class_names=class_names, preprocessing=preprocessing), tmp_path / "x.ckpt")
+        if preprocessing is None:
+            assert ibca_lightning.load(tmp_path / "x.ckpt", device="cpu").predict(picture).names == class_names
+        else:  # files of before
+            with pytest.raises(InputError, match=r"preprocessing=data\.preprocessing"):
+                ibca_lightning.load(tmp_path / "x.ckpt", device="cpu")
 
 
 def test_decisions_are_by_the_stored_thresholds(run, tmp_path):

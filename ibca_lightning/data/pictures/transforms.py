@@ -134,7 +134,8 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     unknown = set(preprocessing) - {"resize", "crop"}
     if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
         expected = "preprocessing with resize: stretch or pad, and crop: none or field_of_view"
-        raise InputError(expected, dict(preprocessing), "use the version that wrote it")
+        ours = "give it to MultiLabelModule.load_from_checkpoint(CKPT, preprocessing=data.preprocessing), and save that"
+        raise InputError(expected, dict(preprocessing), "use the version that wrote it" if preprocessing else ours)
     return Transform(image_size, resize, crop=crop)
 
 

@@ -27,23 +27,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What is drawn of a picture, on the CPU.
+    """What is drawn of a picture, on the CPU."""
 
-    Attributes:
-        name: The picture's id.
-        image: (S, S, 3) uint8.
-        present: Classes that it shows.
-        probabilities: (L,).
-        attention: (L, H, W).
-        mask: (L, S, S) bool, or None.
-    """
-
-    name: str
-    image: np.ndarray
-    present: list[int]
-    probabilities: torch.Tensor
-    attention: torch.Tensor
-    mask: torch.Tensor | None
+    name: str  # the picture's id
+    image: np.ndarray  # (S, S, 3) uint8
+    present: list[int]  # classes that it shows
+    probabilities: torch.Tensor  # (L,)
+    attention: torch.Tensor  # (L, H, W)
+    mask: torch.Tensor | None  # (L, S, S) bool
 
 
 class AttentionPictures(Callback):
@@ -55,12 +46,8 @@ class AttentionPictures(Callback):
     the same at every epoch and in every run on the same data. Drawn at the validation that is best so far, so that
     they belong to `best.ckpt`, and at each test. Stored maps come without pictures; then none are drawn.
 
-    Args:
-        run_dir: The run folder.
-        per_class: Pictures in which one class is shown.
-        limit: Pictures in all.
-        log_images: Also send them to wandb when that is on line. Patient pictures leave the machine only when asked;
-            off line they are always added. wandb is never given their names.
+    `limit` is their number in all. With `log_images` they are also sent to wandb when that is on line: patient pictures
+    leave the machine only when asked. Off line they are always added. wandb is never given their names.
     """
 
     def __init__(self, run_dir: str | Path, per_class: int = 2, limit: int = 12, log_images: bool = False) -> None:
@@ -81,11 +68,10 @@ class AttentionPictures(Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start a new choice."""
-        self._reset()
+        self._shown.clear()
+        self._chosen.clear()
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start a new choice."""
-        self._reset()
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -113,10 +99,6 @@ class AttentionPictures(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the pictures."""
         self._write(trainer, pl_module)
-
-    def _reset(self) -> None:
-        self._shown.clear()
-        self._chosen.clear()
 
     def _choose(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, split: str) -> None:
         if not trainer.is_global_zero or not isinstance(pl_module, MultiLabelModule):
@@ -171,12 +153,9 @@ def _draw(chosen: _Chosen, module: MultiLabelModule) -> np.ndarray:
         for label in chosen.present
     ]  # fmt: skip
     found = [name for name, p, at in zip(names, probabilities.tolist(), thresholds, strict=True) if p > at]
-    title = (
-        chosen.name,
-        f"shows: {', '.join(names[c] for c in chosen.present)}",
-        f"found: {', '.join(found) or 'none'}",
-    )
-    return explanation(chosen.image, [Panel(None, title), *panels])
+    shown = ", ".join(names[c] for c in chosen.present)
+    title = Panel(None, (chosen.name, f"shows: {shown}", f"found: {', '.join(found) or 'none'}"))
+    return explanation(chosen.image, [title, *panels])
 
 
 def _file_name(picture: str) -> str:

@@ -17,10 +17,8 @@ class LastCheckpoint(RunCheckpoint):
     What is drawn at random needs no state: it is seeded by place (`EpochSampler`,
     `MultiLabelModule.on_train_batch_start`).
 
-    Args:
-        folder: `RUN/checkpoints`.
-        every_n_steps: Optimiser steps after which it is also saved within an epoch; None never. A step later where a
-            validation has just run or gradients are being accumulated.
+    Within an epoch it is saved after `every_n_steps` optimiser steps, None never; a step later where a validation has
+    just run or gradients are being accumulated.
     """
 
     def __init__(self, folder: str, every_n_steps: int | None = None) -> None:

@@ -18,9 +18,6 @@ class RunCSVLogger(CSVLogger):
 
     Lightning's own logger deletes the file of an earlier start of the same run; this one goes on below its rows. It
     writes no `hparams.yaml`: the run's `config.yaml` says more.
-
-    Args:
-        run_dir: The run folder.
     """
 
     def __init__(self, run_dir: str) -> None:

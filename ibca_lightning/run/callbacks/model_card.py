@@ -5,7 +5,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
 from ibca_lightning.system.whole_files import write_whole
 
-_OF_MODEL = (
-    "backbone", "image_size", "class_names", "thresholds", "threshold_rule", "calibration", "preprocessing",
-)  # fmt: skip
+_OF_MODEL = ("backbone", "image_size", "class_names", "thresholds", "threshold_rule", "preprocessing")
 
 
 class ModelCard(Callback):
@@ -31,10 +29,6 @@ class ModelCard(Callback):
 
     The figures of the fit are those of the best validation, which `best.ckpt` holds. A test writes beside the
     checkpoint that it was given, or into the run folder where that is another one.
-
-    Args:
-        run_dir: The run folder.
-        command: The command line, for the card; paths that lead elsewhere are left out of it.
     """
 
     def __init__(self, run_dir: str | Path, command: Sequence[str]) -> None:
@@ -127,10 +121,7 @@ def _training_set(trainer: pl.Trainer, class_names: list[str]) -> dict[str, Any]
     labels = getattr(dataset, "labels", None)
     if isinstance(labels, np.ndarray) and labels.shape[1:] == (len(class_names),):
         return _counts(labels, class_names) | {"figures": None}
-    try:
-        rows: Any = len(dataset)  # type: ignore[arg-type]
-    except TypeError:  # a stream, or no data set at all
-        rows = "–"
+    rows = len(dataset) if isinstance(dataset, Sized) else "–"  # a stream, or no data set at all
     return {"rows": rows, "positives": None, "unknown": None, "figures": None}
 
 

@@ -10,6 +10,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from ibca_lightning.system.output import write_err
 
 
+@rank_zero_only
+def say(line: str) -> None:
+    """Write a line on standard error, from the first process."""
+    write_err(line + "\n")
+
+
 class ProgressBar(TQDMProgressBar):
     """A bar with epoch, loss and validation mAP, and nothing else."""
 
@@ -27,9 +33,7 @@ class EpochLines(Callback):
         """Start the clock, also of an epoch that is taken up in its middle."""
         self._started = time.monotonic()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock."""
-        self._started = time.monotonic()
+    on_train_epoch_start = on_train_start
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how far the run is."""
@@ -39,8 +43,4 @@ class EpochLines(Callback):
         for name, shown in (("train/loss_epoch", "loss"), ("val/loss", "val loss"), ("val/mAP", "val mAP")):
             if name in values:
                 parts.append(f"{shown} {float(values[name]):.4f}")
-        self._say(", ".join([*parts, f"{time.monotonic() - self._started:.0f} s"]))
-
-    @rank_zero_only
-    def _say(self, line: str) -> None:
-        write_err(line + "\n")
+        say(", ".join([*parts, f"{time.monotonic() - self._started:.0f} s"]))

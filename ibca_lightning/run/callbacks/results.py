@@ -18,9 +18,6 @@ class WriteResults(Callback):
 
     With one test set: `test_metrics.json`, `test_predictions.csv`. With several, `test_metrics.<name>.json` and
     `test_predictions.<name>.csv` each, and the first one's also under the plain names.
-
-    Args:
-        run_dir: The run folder.
     """
 
     def __init__(self, run_dir: str | Path) -> None:

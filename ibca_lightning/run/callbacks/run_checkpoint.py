@@ -12,21 +12,12 @@ class RunCheckpoint(ModelCheckpoint):
     Lightning forgets the best score with the folder's path, and the first validation of the resumed run would take
     the place of a better `best.ckpt`. What lies in another run's folder stays forgotten: a new run has its own best.
 
-    Args:
-        folder: `RUN/checkpoints`.
-        name: File name without `.ckpt`.
-        monitor: Figure to maximise; None keeps the newest (see `LastCheckpoint`).
+    `monitor` is the figure to maximise; None keeps the newest (see `LastCheckpoint`).
     """
 
     def __init__(self, folder: str, name: str, monitor: str | None = None) -> None:
         super().__init__(
-            folder,
-            name,
-            monitor=monitor,
-            mode="max",
-            save_top_k=1,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
+            folder, name, monitor=monitor, mode="max", auto_insert_metric_name=False, enable_version_counter=False
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

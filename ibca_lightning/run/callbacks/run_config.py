@@ -15,11 +15,6 @@ class SaveRunConfig(SaveConfigCallback):
     """Writes `config.yaml` at the start of `fit`; a test or a resumed run never touches it.
 
     `run_dir` and `ckpt_path` are left out, so that `ibca fit --config RUN/config.yaml` starts a new run.
-
-    Args:
-        parser: The subcommand's parser.
-        config: The resolved configuration.
-        run_dir: The run folder.
     """
 
     def __init__(self, parser: LightningArgumentParser, config: Any, run_dir: str) -> None:

@@ -13,9 +13,6 @@ class WriteSplits(Callback):
     """`splits.csv` of a run on tables: id, group and split of every row; `data.splits` reads it again.
 
     Of joined data sets each has its own, `splits.<name>.csv`.
-
-    Args:
-        run_dir: The run folder.
     """
 
     def __init__(self, run_dir: str | Path) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ibca_lightning.run.callbacks.last_checkpoint import LastCheckpoint
-from ibca_lightning.system.output import write_err
+from ibca_lightning.run.callbacks.progress import say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what SLURM is told to send before its limit
 _STOPPING = b"stopping after this step (within a validation: after it); Ctrl-C again stops at once\n"
@@ -40,9 +39,7 @@ class StopSignals(Callback):
         """Take the signals over."""
         self._take(_stop)
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals over."""
-        self._take(_stop)
+    on_predict_start = on_test_start
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals over, where this is not part of training."""
@@ -65,7 +62,7 @@ class StopSignals(Callback):
         if saver is not None:
             saver.save_before(trainer, batch_idx)
             if saver.best_model_path:
-                _say(f"saved; to go on, give --ckpt_path {os.path.relpath(saver.best_model_path)}")
+                say(f"saved; to go on, give --ckpt_path {os.path.relpath(saver.best_model_path)}")
         _stop(asked)
 
     def _take(self, handler: Any) -> None:
@@ -86,8 +83,3 @@ def _stop(number: int, frame: FrameType | None = None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SIGTERMException(signal.Signals(number).name)
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    write_err(line + "\n")

@@ -8,21 +8,15 @@ from ibca_lightning.system.errors import InputError
 class RunTensorBoardLogger(TensorBoardLogger):
     """Writes into the folder `tensorboard` of the run: `--trainer.logger tensorboard`, `tensorboard --logdir runs`.
 
-    Args:
-        max_queue: Entries that are kept back before they are written.
-        flush_secs: Seconds after which they are written in any case.
-
     Raises:
         InputError: TensorBoard is not installed.
     """
 
     run_dir = ""  # set by the command line, which chooses the folder behind the logger's options
 
-    def __init__(self, max_queue: int = 10, flush_secs: int = 120) -> None:
+    def __init__(self) -> None:
         try:
-            super().__init__(
-                "", name="", version="tensorboard", default_hp_metric=False, max_queue=max_queue, flush_secs=flush_secs
-            )
+            super().__init__("", name="", version="tensorboard", default_hp_metric=False)
         except ModuleNotFoundError as error:
             raise InputError("TensorBoard for --trainer.logger", "none installed", "pip install tensorboard") from error
 
