@@ -61,7 +61,7 @@ def write_masks(folder: str, planes: Mapping[str, Bits]) -> None:
 
     Args:
         folder: Where to; made if need be.
-        planes: For each picture (its path below the picture folder) its bit plane.
+        planes: By the path of a picture below the picture folder.
 
     Raises:
         InputError: If the folder cannot be written to.

@@ -101,8 +101,8 @@ class Galar(OpenSplitSet):
             pictures = self._pictures(part, video, bases)
             read.append(self.rows(part, pictures, labels=labels[rows], groups=[video] * len(part)))
         parts = split_off({"train": joined(every)}, self.fractions, self.split_seed)
-        columns = (np.concatenate([getattr(each, name) for each in read]) for name in _COLUMNS)
-        table = _Videos(folder, self.root, *columns)
+        columns: dict[str, Any] = {name: np.concatenate([getattr(each, name) for each in read]) for name in _COLUMNS}
+        table = _Videos(folder, self.root, **columns)
         return {
             split: table.take(np.flatnonzero(np.isin(table.groups, np.unique(part.groups))))
             for split, part in parts.items()

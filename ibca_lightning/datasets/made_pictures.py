@@ -35,7 +35,7 @@ def write_picture(path: str, pixels: NDArray[np.uint8], quality: int = 95) -> No
     Args:
         path: The file, .png or .jpg.
         pixels: (H, W, 3) uint8 RGB, or (H, W) uint8.
-        quality: Of a JPEG.
+        quality: Of a JPEG, to 100.
 
     Raises:
         OSError: If it cannot be written.

@@ -48,14 +48,7 @@ class ArrayDataset(PictureDataset):
 
 
 def read_array(archive: str, name: str) -> NDArray[Any]:
-    """Read a small array of an npz archive.
-
-    Args:
-        archive: The file.
-        name: The array.
-
-    Returns:
-        The array, in memory.
+    """Read a small array of an npz archive into memory.
 
     Raises:
         InputError: If the file is no npz archive or damaged, or has no such array.
@@ -80,10 +73,7 @@ def unpack(archive: str, name: str, folder: str) -> str:
     Args:
         archive: The npz file.
         name: The array.
-        folder: Where the file is written; made if absent.
-
-    Returns:
-        Its path.
+        folder: Where the file, whose path is returned, is written; made if absent.
 
     Raises:
         InputError: If the archive is damaged or has no such array, or the folder cannot be written to.

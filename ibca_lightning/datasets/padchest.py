@@ -102,11 +102,7 @@ class PadChest(OpenSplitSet):
         return list(self.classes or self._frequent or [])
 
     def official(self) -> Mapping[str, Table]:
-        """Read the table.
-
-        Raises:
-            InputError: If a row or a picture is wrong, or a label of `classes` is named by no row.
-        """
+        """Read the table."""
         names = self.own_names
         sheet, positives = self._read_rows()
         self._rows = None  # text of 160,000 rows, which every worker process would get a copy of
@@ -182,6 +178,5 @@ def _list(text: str) -> set[str]:
         names = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return set()
-    return (
-        {_plain(name) for name in names if isinstance(name, str) and name.strip()} if isinstance(names, list) else set()
-    )
+    names = names if isinstance(names, list) else []
+    return {_plain(name) for name in names if isinstance(name, str) and name.strip()}

@@ -163,7 +163,7 @@ class SCMDataset(Dataset[dict[str, Any]]):
         """Return `{"image", "label", "index", "id", "group", "mask", "spurious_mask", "noise_mask"}` of one picture."""
         image, planes = self.transform(self._images[row], list(self._planes[row]))
         count = len(CLASS_NAMES)
-        cause, mark, noise = unpack(planes, 2 * count + 1).split([count, count, 1])
+        masks = unpack(planes, 2 * count + 1)
         name = f"{self.name}/{row:06d}.png"
         return {
             "image": image,
@@ -171,7 +171,7 @@ class SCMDataset(Dataset[dict[str, Any]]):
             "index": torch.tensor(row),
             "id": name,
             "group": name,
-            "mask": cause,
-            "spurious_mask": mark,
-            "noise_mask": noise,
+            "mask": masks[:count],
+            "spurious_mask": masks[count : 2 * count],
+            "noise_mask": masks[2 * count :],
         }
