@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
+from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.masks import MaskFolder
 from ibca_lightning.data.pictures.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
@@ -73,13 +74,12 @@ class MultiLabelDataModule(LightningDataModule):
         super().__init__()
         sizes = (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
         for name, value, least in sizes:
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"data.{name} of {least} or more", repr(value), "correct the value")
+            check_whole(name, value, least)
         if not isinstance(augment, list) and augment not in ("none", "default"):
             raise InputError("data.augment: none, default or a list of transforms", repr(augment), "correct the value")
-        _check_choice("resize", resize, Resize)
-        _check_choice("crop", crop, Crop)
-        _check_choice("on_bad_image", on_bad_image, OnBadImage)
+        check_choice("resize", resize, Resize)
+        check_choice("crop", crop, Crop)
+        check_choice("on_bad_image", on_bad_image, OnBadImage)
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.augment, self.resize, self.balanced_sampling = augment, resize, balanced_sampling
         self.crop, self.on_bad_image = crop, on_bad_image
@@ -265,7 +265,7 @@ class TableDataModule(MultiLabelDataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        _check_choice("cache", cache, CacheKind)
+        check_choice("cache", cache, CacheKind)
         self.cache, self.cache_dir = cache, cache_dir
         self.label_space, self.label_aliases = read_label_space(label_space), label_aliases or {}
         if self.label_space and type(self).class_names is not TableDataModule.class_names:
@@ -382,8 +382,3 @@ class TableDataModule(MultiLabelDataModule):
         if masks is None or space is None:
             return masks
         return MaskFolder(masks.path, tuple(None if at is None else masks.bits[at] for at in space.sources))
-
-
-def _check_choice(name: str, value: object, kind: Any) -> None:
-    if value not in get_args(kind):
-        raise InputError(f"data.{name}: {' or '.join(get_args(kind))}", repr(value), "correct the value")

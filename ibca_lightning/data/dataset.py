@@ -48,19 +48,10 @@ class PictureDataset(Dataset[dict[str, Any]]):
             PictureError: With file, row and picture, if the picture or its mask cannot be used.
             InputError: If something else is wrong, such as a full disk below the cache.
         """
-        table = self.table
-        name = table.name(row)
-        item = {
-            "label": torch.from_numpy(table.labels[row].copy()),
-            "index": torch.tensor(row),
-            "id": name,
-            "group": decode(table.groups[row]),
-        }
-        if table.subgroups:
-            item["subgroup"] = {column: decode(values[row]) for column, values in table.subgroups.items()}
-        files = [os.path.join(table.folder, name)]
+        table, item = self.table, described(self.table, row)
+        files = [os.path.join(table.folder, item["id"])]
         if self.masks is not None:
-            files.append(os.path.join(self.masks.path, mask_name(name)))
+            files.append(os.path.join(self.masks.path, mask_name(item["id"])))
         try:
             prepared = self.cache.fetch(row, files, lambda: self._prepare(*files)) if self.cache else None
             item["image"], planes = self.transform.finish(*(prepared or self._prepare(*files)))
@@ -77,6 +68,19 @@ class PictureDataset(Dataset[dict[str, Any]]):
         bits = read_mask(mask)
         check_proportions(image.shape[:2], bits.shape, mask)
         return self.transform.prepare(image, [bits])
+
+
+def described(table: Table, row: int) -> dict[str, Any]:
+    """Return the item of a row without its picture."""
+    item = {
+        "label": torch.from_numpy(table.labels[row].copy()),
+        "index": torch.tensor(row),
+        "id": table.name(row),
+        "group": decode(table.groups[row]),
+    }
+    if table.subgroups:
+        item["subgroup"] = {column: decode(values[row]) for column, values in table.subgroups.items()}
+    return item
 
 
 def check_proportions(image: tuple[int, ...], mask: tuple[int, ...], path: str) -> None:

@@ -3,13 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 
 from ibca_lightning.data.pictures.masks import Bits, mask_name
 from ibca_lightning.data.tables.sheet import read_sheet
+from ibca_lightning.datasets.made_pictures import writable, write_picture
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.whole_files import whole
 
 # The corners are those of the released pictures, all of this side; a copy of smaller ones has the same proportions.
 _SIDE = 1024
@@ -62,18 +61,13 @@ def write_masks(folder: str, planes: Mapping[str, Bits]) -> None:
 
     Args:
         folder: Where to; made if need be.
-        planes: For each picture (its path below the picture folder) its bit plane.
+        planes: By the path of a picture below the picture folder.
 
     Raises:
         InputError: If the folder cannot be written to.
     """
-    try:
+    with writable("masks", folder, "boxes_dir"):
         for name, plane in planes.items():
             path = os.path.join(folder, mask_name(name))
             if not os.path.exists(path):
-                with whole(path) as part:
-                    part.write_bytes(cv2.imencode(".png", plane)[1].tobytes())
-    except OSError as error:
-        raise InputError(
-            f"a folder that masks can be written to at {folder}", error.strerror or error, "set data.boxes_dir"
-        ) from None
+                write_picture(path, plane)

@@ -6,17 +6,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ibca_lightning.data.datamodule import TableDataModule
+from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.transforms import Transform
-from ibca_lightning.data.tables.paths import check_root, first_present
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.datasets.npz_pictures import ArrayDataset, read_array, unpack
+from ibca_lightning.datasets.released import ReleasedSet
 from ibca_lightning.system.errors import InputError
 
-_SIZES = (28, 64, 128, 224)
+Size = Literal[28, 64, 128, 224]
 
 
-class ChestMNIST(TableDataModule):
+class ChestMNIST(ReleasedSet):
     """ChestMNIST of MedMNIST v2: ChestX-ray14 shrunk to 28, 64, 128 or 224 pixels, in one npz file for each size.
 
     112,120 frontal radiographs (gray, 8 bits) of 30,805 patients. Official split: 78,468 training, 11,219 validation
@@ -39,9 +39,6 @@ class ChestMNIST(TableDataModule):
         size: Side of the pictures in the file, 28, 64, 128 or 224; `image_size` is what they are resized to.
         unpack_dir: Folder for the unpacked pictures; None for `root`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If an argument is wrong; wrong files are reported when they are read.
     """
 
     names = (
@@ -50,12 +47,9 @@ class ChestMNIST(TableDataModule):
     )
     _help = "get ChestMNIST (Zenodo, record 10519652) as root/chestmnist.npz or root/chestmnist_{64,128,224}.npz"
 
-    def __init__(
-        self, root: str, size: Literal[28, 64, 128, 224] = 28, unpack_dir: str | None = None, **common: Any
-    ) -> None:
-        super().__init__(**common)
-        if size not in _SIZES:
-            raise InputError("data.size: 28, 64, 128 or 224", repr(size), "correct the value")
+    def __init__(self, root: str, size: Size = 28, unpack_dir: str | None = None, **common: Any) -> None:
+        super().__init__(root, **common)
+        check_choice("size", size, Size)
         for option, value, none in (("cache", self.cache, "none"), ("fold", self.fold, None)):
             if value != none:
                 raise InputError(
@@ -63,7 +57,7 @@ class ChestMNIST(TableDataModule):
                     value,
                     f"remove data.{option}",
                 )
-        self.root, self.size = os.fspath(root), size
+        self.size = size
         self.unpack_dir = self.root if unpack_dir is None else os.fspath(unpack_dir)
 
     def prepare_data(self) -> None:
@@ -71,15 +65,13 @@ class ChestMNIST(TableDataModule):
         for split in ("train", "val", "test"):
             self._unpacked(split)
 
-    def tables(self) -> Mapping[str, Table]:
+    def official(self) -> Mapping[str, Table]:
         """Read the labels of the three splits."""
         archive = self._archive()
         return {split: self._table(archive, split) for split in ("train", "val", "test")}
 
     def _archive(self) -> str:
-        check_root(self.root, self._help)
-        file = "chestmnist.npz" if self.size == 28 else f"chestmnist_{self.size}.npz"
-        return first_present(self.root, (file,), self._help)
+        return self.present("chestmnist.npz" if self.size == 28 else f"chestmnist_{self.size}.npz")
 
     def _unpacked(self, split: str) -> str:
         return unpack(self._archive(), f"{split}_images", self.unpack_dir)

@@ -7,26 +7,22 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.pictures.masks import MaskFolder
-from ibca_lightning.data.tables.paths import all_present, check_root, find_pictures, first_present
+from ibca_lightning.data.tables.paths import all_present, find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
-from ibca_lightning.data.tables.splits import split_off
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.chest_boxes import read_boxes, write_masks
+from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 
-class ChestXray14(TableDataModule):
+class ChestXray14(OpenSplitSet):
     """ChestX-ray14 of the NIH Clinical Center.
 
     112,120 frontal radiographs (PNG) of 30,805 patients, 14 labels mined from reports by a program. Official split by
     patient: `train_val_list.txt` and `test_list.txt`; validation is split off from the first, by patient. A picture
     without a finding is 0 for all 14.
-
-    Labels: Atelectasis, Cardiomegaly, Effusion (pleural), Infiltration, Mass, Nodule, Pneumonia, Pneumothorax,
-    Consolidation, Edema, Emphysema, Fibrosis, Pleural_Thickening, Hernia.
 
     Licence: no restriction on use; link to the NIH download site, cite the paper and name the NIH Clinical Center as
     the provider (Google Cloud Healthcare's page of the set). Citation: Wang et al., "ChestX-ray8: Hospital-scale Chest
@@ -48,7 +44,6 @@ class ChestXray14(TableDataModule):
         root: Folder of the data set.
         no_finding: Whether `No Finding` is a label too, after the others.
         val_fraction: Share of the pictures of `train_val_list.txt` that becomes validation, in (0, 1).
-        split_seed: Chooses the split; independent of `seed_everything`.
         subgroup_columns: Columns for figures by subgroup, such as `View Position` or `Patient Gender` (`Patient Sex` in
             some copies).
         boxes: Whether to add the test set `boxes`.
@@ -73,16 +68,13 @@ class ChestXray14(TableDataModule):
         root: str,
         no_finding: bool = False,
         val_fraction: float = 0.1,
-        split_seed: int = 0,
         subgroup_columns: list[str] | None = None,
         boxes: bool = False,
         boxes_dir: str | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(**common)
-        self.root, self.no_finding = os.fspath(root), no_finding
-        self.val_fraction, self.split_seed = val_fraction, split_seed
-        self.subgroup_columns, self.boxes = subgroup_columns or [], boxes
+        super().__init__(root, val_fraction, **common)
+        self.no_finding, self.subgroup_columns, self.boxes = no_finding, subgroup_columns or [], boxes
         self.boxes_dir = os.path.join(self.root, "box_masks") if boxes_dir is None else os.fspath(boxes_dir)
 
     @property
@@ -101,7 +93,7 @@ class ChestXray14(TableDataModule):
 
     def _boxed(self) -> PictureDataset:
         test = self.table("test")
-        planes = read_boxes(self._present("BBox_List_2017.csv"), self.names[:8], {"Infiltrate": "Infiltration"})
+        planes = read_boxes(self.present("BBox_List_2017.csv"), self.names[:8], {"Infiltrate": "Infiltration"})
         names = [test.name(row) for row in range(len(test))]
         rows = [row for row, name in enumerate(names) if os.path.basename(name) in planes]
         if not rows:
@@ -113,19 +105,17 @@ class ChestXray14(TableDataModule):
         bits = tuple(at if at is not None and at < 8 else None for at in sources)
         return PictureDataset(test.take(np.array(rows)), self.evaluation_transform(), MaskFolder(self.boxes_dir, bits))
 
-    def tables(self) -> Mapping[str, Table]:
-        """Read the table, divide it by the official lists, split validation off by patient."""
-        check_root(self.root, self._help)
-        sheet = read_sheet(self._present("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"))
+    def official(self) -> Mapping[str, Table]:
+        """Read the table and divide it by the official lists."""
+        sheet = read_sheet(self.present("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"))
         below = all_present(self.root, self._folders, self._help)
-        tables = {split: self._table(sheet.take(rows), below) for split, rows in self._rows(sheet).items()}
-        return split_off(tables, {"val": self.val_fraction}, self.split_seed)
+        return {split: self._table(sheet.take(rows), below) for split, rows in self._rows(sheet).items()}
 
     def _rows(self, sheet: Sheet) -> dict[str, list[int]]:
         names = sheet.column("Image Index")
         split_of: dict[str, str] = {}
         for split, file in self._lists.items():
-            listed = read_sheet(self._present(file), header=("Image Index",))
+            listed = read_sheet(self.present(file), header=("Image Index",))
             for row, name in enumerate(listed.column("Image Index")):
                 if split_of.setdefault(name, split) != split:
                     raise InputError(
@@ -152,16 +142,4 @@ class ChestXray14(TableDataModule):
             separator="|",
             none=() if self.no_finding else ("No Finding",),
         )
-        return build_table(
-            sheet,
-            self.own_names,
-            names,
-            self.root,
-            self.root,
-            labels=labels,
-            groups=sheet.column("Patient ID"),
-            subgroup_columns=self.subgroup_columns,
-        )
-
-    def _present(self, *candidates: str) -> str:
-        return first_present(self.root, candidates, self._help)
+        return self.rows(sheet, names, labels=labels, groups=sheet.column("Patient ID"))

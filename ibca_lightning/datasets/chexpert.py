@@ -3,20 +3,19 @@
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from ibca_lightning.data.datamodule import TableDataModule
+from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.tables.label_policy import LabelPolicy
-from ibca_lightning.data.tables.paths import check_root, first_present
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
-from ibca_lightning.data.tables.splits import split_off
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 View = Literal["all", "frontal", "lateral"]
 
 
-class CheXpert(TableDataModule):
+class CheXpert(OpenSplitSet):
     """CheXpert of Stanford Hospital.
 
     224,316 radiographs of 65,240 patients (JPEG), 14 observations mined from reports by a program: positive (1),
@@ -28,9 +27,6 @@ class CheXpert(TableDataModule):
     Uncertain labels are unknown by default; `labels: {uncertain: zero}`, `{uncertain: one}` or a choice by class give
     the paper's U-Zeros, U-Ones and mixtures of them, for training. A blank is 0: what a report does not mention is
     taken as absent, as the paper does; `labels: {blank: ignore}` leaves it unknown.
-
-    Labels: No Finding, Enlarged Cardiomediastinum, Cardiomegaly, Lung Opacity, Lung Lesion, Edema, Consolidation,
-    Pneumonia, Atelectasis, Pneumothorax, Pleural Effusion, Pleural Other, Fracture, Support Devices.
 
     Licence: Stanford University Dataset Research Use Agreement. Citation: Irvin et al., "CheXpert: A Large Chest
     Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019, arXiv 1901.07031.
@@ -45,12 +41,8 @@ class CheXpert(TableDataModule):
         root: Folder of the data set.
         view: `all` radiographs, or the `frontal` or `lateral` ones only; of test too.
         val_fraction: Share of `train.csv` that becomes validation, in (0, 1).
-        split_seed: Chooses the split; independent of `seed_everything`.
         subgroup_columns: Columns for figures by subgroup, such as `Sex` or `AP/PA`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If `view` is none of these.
     """
 
     default_labels = LabelPolicy(blank="zero")
@@ -69,25 +61,18 @@ class CheXpert(TableDataModule):
         root: str,
         view: View = "all",
         val_fraction: float = 0.05,
-        split_seed: int = 0,
         subgroup_columns: list[str] | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(**common)
-        if view not in get_args(View):
-            raise InputError("data.view: all, frontal or lateral", repr(view), "correct the value")
-        self.root, self.view = os.fspath(root), view
-        self.val_fraction, self.split_seed = val_fraction, split_seed
-        self.subgroup_columns = subgroup_columns or []
+        super().__init__(root, val_fraction, **common)
+        check_choice("view", view, View)
+        self.view, self.subgroup_columns = view, subgroup_columns or []
 
-    def tables(self) -> Mapping[str, Table]:
-        """Read the official tables and split validation off by patient."""
-        check_root(self.root, self._help)
-        tables = {}
-        for split, file in (("train", "train.csv"), ("test", "valid.csv")):
-            bases = ("", "CheXpert-v1.0-small/", "CheXpert-v1.0/")
-            tables[split] = self._table(first_present(self.root, [base + file for base in bases], self._help))
-        return split_off(tables, {"val": self.val_fraction}, self.split_seed)
+    def official(self) -> Mapping[str, Table]:
+        """Read the two tables."""
+        bases = ("", "CheXpert-v1.0-small/", "CheXpert-v1.0/")
+        files = {"train": "train.csv", "test": "valid.csv"}
+        return {split: self._table(self.present(*(base + file for base in bases))) for split, file in files.items()}
 
     def _table(self, file: str) -> Table:
         sheet = self._of_view(read_sheet(file))
@@ -100,16 +85,8 @@ class CheXpert(TableDataModule):
                 f"'{sheet.column('Path')[row]}'",
                 "use the table of the release",
             )
-        return build_table(
-            sheet,
-            self.names,
-            paths,
-            self.root,
-            os.path.dirname(file),
-            labels=self.label_policy.cells(sheet, self.names),
-            groups=[patient[1] for patient in patients if patient],
-            subgroup_columns=self.subgroup_columns,
-        )
+        groups = [patient[1] for patient in patients if patient]
+        return self.rows(sheet, paths, os.path.dirname(file), groups=groups)
 
     def _of_view(self, sheet: Sheet) -> Sheet:
         if self.view == "all":

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
+from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing
@@ -47,30 +48,6 @@ class CSVDataModule(TableDataModule):
         subgroup_columns: Columns such as sex, site or device, for figures by subgroup; never labels.
         group_overlap: Whether a group, or a picture, in two splits is an `error` or a reason to `warn`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If an argument is wrong; wrong files are reported when they are read.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import cv2
-        >>> import numpy as np
-        >>> from ibca_lightning.data import CSVDataModule
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     rows = [(f"{i}.png", f"p{i // 2}", 62 + i, i % 2) for i in range(10)]  # two pictures of each patient
-        ...     with open(Path(folder, "train.csv"), "w") as table:
-        ...         for row in [("image", "patient", "age", "drusen"), *rows]:
-        ...             print(*row, sep=",", file=table)
-        ...     for name, *_ in rows:
-        ...         written = cv2.imwrite(str(Path(folder, name)), np.zeros((20, 30, 3), dtype=np.uint8))
-        ...     data = CSVDataModule(folder, group_column="patient", image_size=16)
-        ...     sizes = {name: len(table) for name, table in data.split_tables().items()}
-        ...     item = data.train_set()[0]
-        >>> data.class_names, sizes  # age is no label; one patient of five validates
-        (['drusen'], {'train': 8, 'val': 2})
-        >>> item["image"].shape, item["id"], item["group"]
-        (torch.Size([3, 16, 16]), '0.png', 'p0')
     """
 
     def __init__(
@@ -94,8 +71,7 @@ class CSVDataModule(TableDataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        if group_overlap not in ("error", "warn"):
-            raise InputError("data.group_overlap: error or warn", repr(group_overlap), "correct the value")
+        check_choice("group_overlap", group_overlap, GroupOverlap)
         for name, columns in (
             ("label_columns", label_columns),
             ("mask_labels", mask_labels),
@@ -112,13 +88,8 @@ class CSVDataModule(TableDataModule):
         self.image_dir, self.mask_dir = image_dir or "", mask_dir
         self.label_columns, self.mask_labels = label_columns, mask_labels
         self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
-        others = [
-            image_column,
-            *([group_column] if group_column else []),
-            *self.subgroup_columns,
-            *self.exclude_columns,
-        ]
-        self._others = others
+        own = (image_column, *([group_column] if group_column else []))
+        self._others = others = [*own, *self.subgroup_columns, *self.exclude_columns]
         for column in label_columns or []:
             if column in others or (label_columns or []).count(column) > 1:
                 raise InputError(

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from ibca_lightning.data.datamodule import TableDataModule
+from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.tables.labels import is_blank
-from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.tables.paths import first_present
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.released import ReleasedSet
 from ibca_lightning.system.errors import InputError
 
 Form = Literal["criteria", "levels"]
@@ -33,7 +34,7 @@ _COLUMNS: dict[str, tuple[tuple[str, tuple[str, ...], int], ...]] = {
 }
 
 
-class Derm7pt(TableDataModule):
+class Derm7pt(ReleasedSet):
     """Derm7pt, the seven-point checklist data set: skin lesions with a dermoscopic and a clinical photograph each.
 
     1011 cases. Official split: 413 training, 203 validation and 395 test cases, given as row numbers (from 0) of the
@@ -62,9 +63,6 @@ class Derm7pt(TableDataModule):
         melanoma: Whether the diagnosis melanoma is a label too.
         view: Which photograph is read, `derm` or `clinic`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If an argument is wrong; wrong files are reported when they are read.
     """
 
     _tree = "root/meta/meta.csv, root/meta/{train,valid,test}_indexes.csv, root/images/"
@@ -73,11 +71,9 @@ class Derm7pt(TableDataModule):
     def __init__(
         self, root: str, form: Form = "criteria", melanoma: bool = False, view: View = "derm", **common: Any
     ) -> None:
-        super().__init__(**common)
-        for name, value, choices in (("form", form, get_args(Form)), ("view", view, get_args(View))):
-            if value not in choices:
-                raise InputError(f"data.{name}: {' or '.join(choices)}", repr(value), "correct the value")
-        self.root = os.fspath(root)
+        super().__init__(root, **common)
+        check_choice("form", form, Form)
+        check_choice("view", view, View)
         self.form, self.melanoma, self.view = form, melanoma, view
 
     @property
@@ -85,10 +81,9 @@ class Derm7pt(TableDataModule):
         """The labels of `form`, as `streaks irregular`, and last `melanoma`."""
         return [*(f"{column} {level}" for column, level, _ in self._levels()), *(["melanoma"] if self.melanoma else [])]
 
-    def tables(self) -> Mapping[str, Table]:
+    def official(self) -> Mapping[str, Table]:
         """Read the table and the official row numbers."""
-        check_root(self.root, self._help)
-        file = first_present(self.root, ("meta/meta.csv", "release_v0/meta/meta.csv"), self._help)
+        file = self.present("meta/meta.csv", "release_v0/meta/meta.csv")
         release = os.path.dirname(os.path.dirname(file))
         folder = first_present(release, ("images",), self._help)
         sheet = read_sheet(file)
@@ -97,8 +92,7 @@ class Derm7pt(TableDataModule):
             indexes = read_sheet(first_present(release, (f"meta/{name}_indexes.csv",), self._help))
             part = sheet.take(_rows(indexes, len(sheet), sheet.file))
             labels = self.label_policy.cells(self._marked(part), self.own_names)
-            pictures = part.column(self.view)
-            tables[split] = build_table(part, self.own_names, pictures, self.root, folder, labels=labels)
+            tables[split] = self.rows(part, part.column(self.view), folder, labels)
         return tables
 
     def _levels(self) -> list[tuple[str, str, tuple[str, ...]]]:

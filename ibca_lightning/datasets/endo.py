@@ -26,14 +26,6 @@ class Endo(MedFMC):
         root/MedFMC_train/endo/images/*.png  root/MedFMC_train/endo/endo_train.csv
         root/MedFMC_val/endo/images/*.png    root/MedFMC_val/endo/endo_val.csv
         root/[endo/]images/*.png  root/[endo/]{train_20,val_20,test_WithLabel}.txt      with lists
-
-    Args:
-        root: Folder of the data set.
-        lists: Whether to use the list files.
-        val_fraction: Share of `MedFMC_train` that becomes validation, in (0, 1); not used with `lists`.
-        split_seed: Chooses the split; independent of `seed_everything`.
-        group_overlap: Whether a patient in two splits of the release is an `error` or a reason to `warn`.
-        common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
     """
 
     part = "endo"

@@ -8,10 +8,7 @@ import cv2
 import numpy as np
 
 from ibca_lightning.data.pictures.reading import Pixels, read_image
-from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.whole_files import whole
-
-_QUALITY = 95
+from ibca_lightning.datasets.made_pictures import writable, write_picture
 
 
 def write_pairs(folder: str, pairs: Mapping[str, tuple[str, str]], side: int) -> None:
@@ -27,23 +24,18 @@ def write_pairs(folder: str, pairs: Mapping[str, tuple[str, str]], side: int) ->
     Raises:
         InputError: If an eye cannot be read or the folder cannot be written to.
     """
-    try:
+    with writable("pictures", folder, "pairs_dir"), ThreadPoolExecutor() as pool:
         os.makedirs(folder, exist_ok=True)
-        there = set(os.listdir(folder))
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda name: _write(folder, name, pairs[name], side), sorted(pairs.keys() - there)))
-    except OSError as error:
-        raise InputError(
-            f"a folder that pictures can be written to at {folder}", error.strerror or error, "set data.pairs_dir"
-        ) from None
+        absent = sorted(pairs.keys() - set(os.listdir(folder)))
+        list(pool.map(lambda name: _write(os.path.join(folder, name), *pairs[name], side), absent))
 
 
 def join(left: Pixels, right: Pixels, side: int) -> Pixels:
     """Put two eyes side by side.
 
     Args:
-        left: (H, W, 3) uint8.
-        right: (H', W', 3) uint8.
+        left: (H, W, 3) uint8; the other eye may be of another size.
+        right: Likewise.
         side: S, of the square of each eye.
 
     Returns:
@@ -59,9 +51,5 @@ def join(left: Pixels, right: Pixels, side: int) -> Pixels:
     return pair
 
 
-def _write(folder: str, name: str, eyes: tuple[str, str], side: int) -> None:
-    left, right = (read_image(path, side) for path in eyes)
-    pixels = cv2.cvtColor(join(left, right, side), cv2.COLOR_RGB2BGR)
-    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    with whole(os.path.join(folder, name)) as part:
-        part.write_bytes(data)
+def _write(path: str, left: str, right: str, side: int) -> None:
+    write_picture(path, join(read_image(left, side), read_image(right, side), side))

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.dataset import described
 from ibca_lightning.data.pictures.masks import unpack
 from ibca_lightning.data.tables.splits import keep_share, split_fold
-from ibca_lightning.data.tables.table import Table, decode
-from ibca_lightning.datasets.map_files import MapSplit, MapsRecord, read_record
+from ibca_lightning.data.tables.table import Table, pooled
+from ibca_lightning.datasets.map_files import MapSplit, read_record
 from ibca_lightning.system.errors import InputError
 
 
@@ -62,7 +63,7 @@ class FrozenMaps(MultiLabelDataModule):
         if image_size not in (None, record.image_size):
             raise InputError(
                 f"data.image_size {record.image_size}, that of the maps in {self.root}", image_size,
-                "leave it out, or write maps of that size",
+                "leave it out, or write maps of that size"
             )  # fmt: skip
         super().__init__(record.image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling)
         self.fold, self.folds, self.split_seed, self.train_fraction = fold, folds, split_seed, train_fraction
@@ -94,15 +95,10 @@ class FrozenMaps(MultiLabelDataModule):
     def require_backbone(self, name: str, feature_stride: int | list[int], fingerprint: str) -> None:
         """Refuse a model whose backbone is not the one that made the maps.
 
-        Args:
-            name: timm name.
-            feature_stride: As the module was given it.
-            fingerprint: Of the weights.
-
         Raises:
             InputError: Names the first thing that differs.
         """
-        record: MapsRecord = self.record
+        record = self.record
         for what, theirs, ours, fix in (
             ("backbone", record.backbone, name, "set --model.backbone"),
             ("feature_stride", record.feature_stride, feature_stride, "set --model.feature_stride"),
@@ -122,22 +118,21 @@ class FrozenMaps(MultiLabelDataModule):
     def test_sets(self) -> Mapping[str, "MapDataset"]:
         """Return the test sets."""
         sets = {name: self._split(f"test.{name}") for name in self.test_names}
-        return {name: MapDataset([split], np.arange(len(split.ids))) for name, split in sets.items()}
+        return {name: MapDataset([split], np.arange(len(split.table))) for name, split in sets.items()}
 
     def split_files(self) -> Mapping[str, Mapping[str, Table]]:
         """Return id and group of every row, for one file."""
-        pool, rows = self._both(), self._rows()
-        ids, groups, labels = (np.concatenate([getattr(s, name) for s in pool]) for name in ("ids", "groups", "labels"))
-        whole = Table(self.root, "", np.arange(len(ids), dtype=np.int32), ids, labels, groups)
-        tables = {"train": whole.take(rows[0]), "val": whole.take(rows[1])}
+        pool, rows = self._pool(), self._rows()
+        tables = {"train": pool.take(rows[0]), "val": pool.take(rows[1])}
         if self.test_names == ["test"]:  # several sets of other names may show the same scenes
-            test = self._split("test.test")
-            lines = np.arange(len(test.ids), dtype=np.int32)
-            tables["test"] = Table(self.root, "", lines, test.ids, test.labels, test.groups)
+            tables["test"] = self._split("test.test").table
         return {"": tables}
 
     def _both(self) -> list[MapSplit]:
         return [self._split("train"), self._split("val")]
+
+    def _pool(self) -> Table:
+        return pooled([split.table for split in self._both()])
 
     def _split(self, name: str) -> MapSplit:
         if name not in self._splits:
@@ -147,14 +142,11 @@ class FrozenMaps(MultiLabelDataModule):
     def _rows(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows that train and those that validate, counted through both splits."""
         if self._chosen is None:
-            train, val = self._both()
-            groups = np.concatenate([train.groups, val.groups])
-            labels = np.concatenate([train.labels, val.labels])
-            at = np.arange(len(groups))
-            training, validation = at[: len(train.ids)], at[len(train.ids) :]
+            pool = self._pool()
+            training, validation = np.split(np.arange(len(pool)), [len(self._split("train").table)])
             if self.fold is not None:
-                training, validation = split_fold(groups, labels, self.fold, self.folds, self.split_seed)
-            kept = keep_share(groups[training], labels[training], self.train_fraction, self.split_seed)
+                training, validation = split_fold(pool.groups, pool.labels, self.fold, self.folds, self.split_seed)
+            kept = keep_share(pool.groups[training], pool.labels[training], self.train_fraction, self.split_seed)
             self._chosen = training[kept], validation
         return self._chosen
 
@@ -173,14 +165,11 @@ class MapDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self,
-        splits: Sequence[MapSplit],
-        rows: NDArray[np.intp],
-        masks: bool = True,
-        any_view: bool = False,
+        self, splits: Sequence[MapSplit], rows: NDArray[np.intp], masks: bool = True, any_view: bool = False
     ) -> None:
         self.splits, self.rows, self.masks, self.any_view = splits, rows, masks, any_view
-        self._starts = np.cumsum([0, *(len(split.ids) for split in splits)])
+        self.table = pooled([split.table for split in splits]).take(rows)
+        self._starts = np.cumsum([0, *(len(split.table) for split in splits)])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -188,23 +177,15 @@ class MapDataset(Dataset[dict[str, Any]]):
     @property
     def labels(self) -> NDArray[np.int8]:
         """(N, L) in {0, 1, -1}."""
-        labels: NDArray[np.int8] = np.concatenate([split.labels for split in self.splits])
-        return labels[self.rows]
+        return self.table.labels
 
     def __getitem__(self, at: int) -> dict[str, Any]:
         """Read one row."""
         place = int(self.rows[at])
         part = int(np.searchsorted(self._starts, place, side="right")) - 1
         split, row = self.splits[part], place - int(self._starts[part])
-        item: dict[str, Any] = {
-            "features": [torch.from_numpy(stage) for stage in split.maps(row, self._view(split.views))],
-            "label": torch.from_numpy(split.labels[row].copy()),
-            "index": torch.tensor(at),
-            "id": decode(split.ids[row]),
-            "group": decode(split.groups[row]),
-        }
-        if split.subgroups:
-            item["subgroup"] = {column: decode(values[row]) for column, values in split.subgroups.items()}
+        item = described(self.table, at)
+        item["features"] = [torch.from_numpy(stage) for stage in split.maps(row, self._view(split.views))]
         if self.masks:
             item |= {name: unpack(list(split.planes(row, name)), count) for name, count in split.masks.items()}
         return item

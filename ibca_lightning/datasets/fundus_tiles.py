@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.masks import Bits, pack, resize_bits
 from ibca_lightning.data.pictures.reading import Pixels
+from ibca_lightning.datasets.made_pictures import writable, write_picture
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import whole_folder, write_csv
 
@@ -121,27 +121,12 @@ def write_tiles(
     """
     if os.path.isdir(folder):
         return
-    try:
-        with whole_folder(folder) as part:
-            for kind in ("images", "masks"):
-                (part / kind).mkdir()
-            for split, photographs in splits.items():
-                rows: list[list[object]] = [["image", "source", *mask_names]]
-                for photograph in photographs:
-                    for each in cut(photograph, tile, pixels):
-                        _write(each, part)
-                        rows.append([f"{each.name}.jpg", photograph.name, *map(int, each.labels)])
-                write_csv(part / f"{split}.csv", rows)
-    except OSError as error:
-        raise InputError(
-            f"a folder that tiles can be written to at {folder}", error.strerror or error, "set data.tiles_dir"
-        ) from None
-
-
-def _write(tile: Tile, folder: Path) -> None:
-    image = cv2.cvtColor(tile.image, cv2.COLOR_RGB2BGR)
-    for name, pixels, options in (
-        (f"images/{tile.name}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]),
-        (f"masks/{tile.name}.png", tile.bits, []),
-    ):
-        (folder / name).write_bytes(cv2.imencode(os.path.splitext(name)[1], pixels, options)[1].tobytes())
+    with writable("tiles", folder, "tiles_dir"), whole_folder(folder) as part:
+        for split, photographs in splits.items():
+            rows: list[list[object]] = [["image", "source", *mask_names]]
+            for photograph in photographs:
+                for each in cut(photograph, tile, pixels):
+                    write_picture(f"{part}/images/{each.name}.jpg", each.image, _QUALITY)
+                    write_picture(f"{part}/masks/{each.name}.png", each.bits)
+                    rows.append([f"{each.name}.jpg", photograph.name, *map(int, each.labels)])
+            write_csv(part / f"{split}.csv", rows)

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.options import check_classes, check_whole
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import split_off
-from ibca_lightning.data.tables.table import Table, build_table, decode
+from ibca_lightning.data.tables.table import Table, decode, joined
+from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
+_COLUMNS = ("lines", "names", "labels", "groups")
 _FRAME = re.compile(r"(\d+)\.(?:png|jpe?g)", re.IGNORECASE)
 
 
-class Galar(TableDataModule):
+class Galar(OpenSplitSet):
     """Galar, video capsule endoscopy of two centres in Saxony (Germany).
 
     80 videos with 3,513,539 frames, each labelled by hand. No official split here: training, validation and test are
@@ -46,11 +47,7 @@ class Galar(TableDataModule):
         stride: Every how many rows of a video's table a frame is read, in all splits; 1 reads all.
         val_fraction: Share of the frames whose videos become validation, in (0, 1).
         test_fraction: Share of the frames whose videos become test, in [0, 1).
-        split_seed: Chooses the split; independent of `seed_everything`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If an argument is wrong; wrong files are reported when they are read.
     """
 
     _everywhere = (
@@ -74,20 +71,13 @@ class Galar(TableDataModule):
         stride: int = 1,
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
-        split_seed: int = 0,
         **common: Any,
     ) -> None:
-        super().__init__(**common)
-        if not isinstance(stride, int) or isinstance(stride, bool) or stride < 1:
-            raise InputError("data.stride of 1 or more", repr(stride), "correct the value")
-        if classes is not None and (not classes or len({*classes} & {*self.names}) < len(classes)):
-            raise InputError(
-                f"some of {', '.join(self.names)} in data.classes, each once", repr(classes), "correct the list"
-            )
-        self.root = os.fspath(root)
+        super().__init__(root, val_fraction, **common)
+        check_whole("stride", stride, 1)
+        check_classes(classes, self.names)
         self.classes, self.videos, self.stride = classes, videos, stride
-        self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.split_seed = split_seed
+        self.fractions["test"] = test_fraction
 
     @property
     def own_names(self) -> list[str]:
@@ -96,9 +86,8 @@ class Galar(TableDataModule):
 
     def tables(self) -> Mapping[str, Table]:
         """Read the tables of the videos and split by video."""
-        check_root(self.root, self._help)
         places = [f"{base}{name}" for base in ("", "Galar_labels_and_metadata/") for name in ("Labels", "labels")]
-        folder = first_present(self.root, places, self._help)
+        folder = self.present(*places)
         every, read = [], []
         bases = self._bases()
         for video in self._videos(folder):
@@ -110,17 +99,14 @@ class Galar(TableDataModule):
             rows = range(0, len(sheet), self.stride)
             part = sheet.take(rows)
             pictures = self._pictures(part, video, bases)
-            own = [video] * len(part)
-            read.append(
-                build_table(part, self.own_names, pictures, self.root, self.root, labels=labels[rows], groups=own)
-            )
-        parts = split_off({"train": _joined(every, folder)}, self.fractions, self.split_seed)
-        table = _joined(read, folder)
-        tables = {
+            read.append(self.rows(part, pictures, labels=labels[rows], groups=[video] * len(part)))
+        parts = split_off({"train": joined(every)}, self.fractions, self.split_seed)
+        columns: dict[str, Any] = {name: np.concatenate([getattr(each, name) for each in read]) for name in _COLUMNS}
+        table = _Videos(folder, self.root, **columns)
+        return {
             split: table.take(np.flatnonzero(np.isin(table.groups, np.unique(part.groups))))
             for split, part in parts.items()
         }
-        return tables
 
     def _videos(self, folder: str) -> list[str]:
         """Return the names of the videos that have a table, or of those that are asked for."""
@@ -179,14 +165,3 @@ class _Videos(Table):
     def where(self, row: int) -> str:
         """Name a row for a message."""
         return f"{os.path.join(self.file, decode(self.groups[row]))}.csv, line {self.lines[row]}"
-
-
-def _joined(tables: list[Table], folder: str) -> Table:
-    return _Videos(
-        file=folder,
-        folder=tables[0].folder,
-        lines=np.concatenate([table.lines for table in tables]),
-        names=np.concatenate([table.names for table in tables]),
-        labels=np.concatenate([table.labels for table in tables]),
-        groups=np.concatenate([table.groups for table in tables]),
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ibca_lightning.data.options import check_classes, check_whole
 from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes, read_image
 from ibca_lightning.data.tables.paths import check_root, first_present
 from ibca_lightning.data.tables.table import Table
@@ -60,9 +61,6 @@ class IDRiD(CSVDataModule):
         val_fraction: Share of the 54 photographs that becomes validation, in (0, 1).
         split_seed: Chooses the split; independent of `seed_everything`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If an argument is wrong; wrong files are reported when they are read.
     """
 
     _tree = (
@@ -84,14 +82,10 @@ class IDRiD(CSVDataModule):
         **common: Any,
     ) -> None:
         pixels = tile if tile_pixels is None else tile_pixels
-        for name, value, most in (("tile", tile, 2848), ("tile_pixels", pixels, tile)):
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-                raise InputError(f"data.{name} from 1 to {most}", repr(value), "correct the value")
+        check_whole("tile", tile, 1, 2848)
+        check_whole("tile_pixels", pixels, 1, tile)
         classes = list(_MASKS)[:4] if classes is None else classes
-        if not classes or len({*classes} & {*_MASKS}) < len(classes):
-            raise InputError(
-                f"some of {', '.join(_MASKS)} in data.classes, each once", repr(classes), "correct the list"
-            )
+        check_classes(classes, _MASKS)
         root = os.fspath(root)
         below = os.path.join(root, "tiles") if tiles_dir is None else os.fspath(tiles_dir)
         super().__init__(

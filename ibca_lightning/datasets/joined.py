@@ -35,12 +35,7 @@ class JoinedDataModule(MultiLabelDataModule):
         InputError: If there are no two sets, or a value is out of range.
     """
 
-    def __init__(
-        self,
-        sets: list[TableDataModule],
-        label_space: list[str] | str = "union",
-        **common: Any,
-    ) -> None:
+    def __init__(self, sets: list[TableDataModule], label_space: list[str] | str = "union", **common: Any) -> None:
         super().__init__(**common)
         if len(sets) < 2:
             raise InputError("two data modules or more in data.sets", len(sets), "name them, or use the one by itself")
@@ -149,11 +144,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         return int(self._starts[-1])
 
     def __getitem__(self, at: int) -> dict[str, Any]:
-        """Return one item.
-
-        Raises:
-            InputError: As its data set does.
-        """
+        """Return one item."""
         number = int(np.searchsorted(self._starts, at, side="right")) - 1
         name, part = list(self.parts.items())[number]
         item = dict(part[at - int(self._starts[number])])

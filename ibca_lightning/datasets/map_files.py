@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning import __version__
-from ibca_lightning.data.tables.table import encode
+from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import write_json
 
@@ -30,13 +30,7 @@ _RECORD = "maps.json"
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """The size of one split.
-
-    Attributes:
-        rows: N.
-        views: V.
-        masks: For each kind of mask (`mask`, `spurious_mask`, ...) how many there are of a picture.
-    """
+    """The size of one split: N rows, V views, and for each kind of mask how many there are of a picture."""
 
     rows: int
     views: int
@@ -51,18 +45,14 @@ class MapsRecord:
         backbone: timm name.
         feature_stride: As the module was given it.
         fingerprint: Of the backbone's weights.
-        mean: Per channel, in [0, 1], that the pictures were normalised with.
-        std: Likewise.
+        mean: Per channel, in [0, 1], that the pictures were normalised with; `std` likewise.
         image_size: S.
         preprocessing: How pictures were brought to S.
-        class_names: L names.
         test_names: Of the test sets, in order.
         stages: (C, H, W) of each stage, finest first.
         precision: `32` or `bf16`, of the backbone's arithmetic.
-        splits: By name.
         data: Class and options of the data module.
         version: Of the package that wrote them.
-        format: Of this record.
     """
 
     backbone: str
@@ -124,33 +114,17 @@ def start_record(folder: str, record: MapsRecord) -> None:
         theirs, ours = (json.loads(json.dumps(asdict(each))) for each in (read_record(folder), record))
         for name in ours:
             if name != "version" and theirs[name] != ours[name]:
-                raise InputError(
-                    f"--output {folder} to hold maps of {name} {_short(ours[name])}", _short(theirs[name]),
-                    "give another --output, or the options they were written with",
-                )  # fmt: skip
+                fix = "give another --output, or the options they were written with"
+                raise InputError(f"--output {folder} to hold maps of {name} {ours[name]}", theirs[name], fix)
         return
     write_json(path, asdict(record))
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
 class SplitWriter:
-    """Appends rows to the files of one split, behind those that an earlier, unfinished run has left.
-
-    Args:
-        folder: Of the maps; its `maps.json` is written.
-        record: What that holds.
-        split: Name of the split.
-
-    Attributes:
-        done: Rows that are written.
-    """
+    """Appends rows to the files of one split, behind the `done` ones that an earlier, unfinished run has left."""
 
     def __init__(self, folder: str, record: MapsRecord, split: str) -> None:
-        self._rows = _rows_file(folder, split)
+        self._rows = Path(folder, f"{split}.rows.jsonl")
         self._arrays = {
             name: (_array_file(folder, split, name), *wanted) for name, wanted in record.shapes(split).items()
         }
@@ -190,16 +164,8 @@ class SplitWriter:
 class MapSplit:
     """One split of stored maps, read through memory maps that are opened when first used, in each process.
 
-    Args:
-        folder: Of the maps.
-        record: Its `maps.json`.
-        split: Name of the split.
-
     Attributes:
-        labels: (N, L) int8.
-        ids: (N,) bytes.
-        groups: (N,) bytes.
-        subgroups: For each column (N,) bytes.
+        table: The N rows.
         views: V.
         masks: For each kind of mask its number.
 
@@ -212,22 +178,23 @@ class MapSplit:
         self._paths = {name: _array_file(folder, split, name) for name in record.shapes(split)}
         self._open: dict[str, NDArray[Any]] = {}
         for name, (shape, kind) in record.shapes(split).items():
-            if _shape(self._paths[name]) != (shape, np.dtype(kind)):
-                raise InputError(
-                    f"an array {shape} of {np.dtype(kind)} at {self._paths[name]}", _shape(self._paths[name]) or "none",
-                    "write the maps again with `ibca maps`",
-                )  # fmt: skip
-        rows_file = _rows_file(folder, split)
+            if (found := _shape(self._paths[name])) != (shape, np.dtype(kind)):
+                wanted = f"an array {shape} of {np.dtype(kind)} at {self._paths[name]}"
+                raise InputError(wanted, found or "none", "write the maps again with `ibca maps`")
+        rows_file = Path(folder, f"{split}.rows.jsonl")
         rows = [json.loads(line) for line in rows_file.read_bytes().split(b"\n") if line] if rows_file.exists() else []
         if len(rows) != size.rows:
-            raise InputError(
-                f"{size.rows} maps of {split} at {folder}",
-                len(rows),
-                "run the same `ibca maps` again: it goes on there",
-            )
-        self.ids, self.groups = encode([row["id"] for row in rows]), encode([row["group"] for row in rows])
-        self.subgroups = {name: encode([row["subgroup"][name] for row in rows]) for name in rows[0]["subgroup"]}
-        self.labels: NDArray[np.int8] = np.load(self._paths["label"])
+            fix = "run the same `ibca maps` again: it goes on there"
+            raise InputError(f"{size.rows} maps of {split} at {folder}", len(rows), fix)
+        self.table = Table(
+            file=str(rows_file),
+            folder=folder,
+            lines=np.arange(1, size.rows + 1, dtype=np.int32),
+            names=encode([row["id"] for row in rows]),
+            labels=np.load(self._paths["label"]),
+            groups=encode([row["group"] for row in rows]),
+            subgroups={name: encode([row["subgroup"][name] for row in rows]) for name in rows[0]["subgroup"]},
+        )
         self.views, self.masks, self._stages = size.views, size.masks, len(record.stages)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -251,11 +218,7 @@ class MapSplit:
 
 
 def _array_file(folder: str, split: str, name: str) -> Path:
-    return Path(folder) / f"{split}.{name}.npy"
-
-
-def _rows_file(folder: str, split: str) -> Path:
-    return Path(folder) / f"{split}.rows.jsonl"
+    return Path(folder, f"{split}.{name}.npy")
 
 
 def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:

@@ -29,14 +29,6 @@ class MedFMChestDR(MedFMC):
         root/MedFMC_train/chest/images/*.png  root/MedFMC_train/chest/chest_train.csv
         root/MedFMC_val/chest/images/*.png    root/MedFMC_val/chest/chest_val.csv
         root/[chest/]images/*.png  root/[chest/]{train_20,val_20,test_WithLabel}.txt      with lists
-
-    Args:
-        root: Folder of the data set.
-        lists: Whether to use the list files.
-        val_fraction: Share of `MedFMC_train` that becomes validation, in (0, 1); not used with `lists`.
-        split_seed: Chooses the split; independent of `seed_everything`.
-        group_overlap: Whether a picture, or a study, in two splits is an `error` or a reason to `warn`.
-        common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
     """
 
     part = "chest"

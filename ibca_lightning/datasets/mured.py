@@ -1,17 +1,14 @@
 """MuReD: retinal diseases, 20 labels."""
 
-import os
 from collections.abc import Mapping
-from typing import Any
 
-from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.tables.paths import check_root, find_pictures, first_present
+from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import read_sheet
-from ibca_lightning.data.tables.splits import split_off
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.released import OpenSplitSet
 
 
-class MuReD(TableDataModule):
+class MuReD(OpenSplitSet):
     """MuReD, the Multi-Label Retinal Diseases data set.
 
     2208 colour fundus photographs (519x547 to 3925x2847; PNG and TIFF) from ARIA, STARE and RFMiD's training part, with
@@ -34,12 +31,6 @@ class MuReD(TableDataModule):
     `test_data.csv`; ids in the tables have no extension)::
 
         root/train_data.csv  root/val_data.csv  root/images/{ID}.{png,tif,jpg}
-
-    Args:
-        root: Folder of the data set.
-        val_fraction: Share of the 1764 that becomes validation, in (0, 1).
-        split_seed: Chooses the split; independent of `seed_everything`.
-        common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
     """
 
     names = (
@@ -49,19 +40,11 @@ class MuReD(TableDataModule):
     _tree = "root/train_data.csv, root/val_data.csv, root/images/ID.png|tif|jpg"
     _help = f"get MuReD (doi 10.17632/pc4mb3h8hz.1) and unpack it as {_tree}"
 
-    def __init__(self, root: str, val_fraction: float = 0.2, split_seed: int = 0, **common: Any) -> None:
-        super().__init__(**common)
-        self.root = os.fspath(root)
-        self.val_fraction, self.split_seed = val_fraction, split_seed
-
-    def tables(self) -> Mapping[str, Table]:
-        """Read the official tables and split validation off."""
-        check_root(self.root, self._help)
-        folder = first_present(self.root, ("images",), self._help)
+    def official(self) -> Mapping[str, Table]:
+        """Read the two tables."""
+        folder = self.present("images")
         tables = {}
-        for split, candidates in (("train", ("train_data.csv",)), ("test", ("val_data.csv", "test_data.csv"))):
-            sheet = read_sheet(first_present(self.root, candidates, self._help))
-            pictures = find_pictures(sheet, sheet.column("ID"), folder)
-            labels = self.label_policy.cells(sheet, self.names)
-            tables[split] = build_table(sheet, self.names, pictures, self.root, folder, labels=labels)
-        return split_off(tables, {"val": self.val_fraction}, self.split_seed)
+        for split, files in (("train", ("train_data.csv",)), ("test", ("val_data.csv", "test_data.csv"))):
+            sheet = read_sheet(self.present(*files))
+            tables[split] = self.rows(sheet, find_pictures(sheet, sheet.column("ID"), folder), folder)
+        return tables

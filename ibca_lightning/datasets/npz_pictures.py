@@ -7,22 +7,21 @@ import zlib
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
+from ibca_lightning.data.dataset import PictureDataset, described
 from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.data.pictures.transforms import Transform
-from ibca_lightning.data.tables.table import Table, decode
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.made_pictures import writable
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import whole
 
 
-class ArrayDataset(Dataset[dict[str, Any]]):
+class ArrayDataset(PictureDataset):
     """Rows of a table whose pictures lie in one array, as items of a batch.
 
-    An item is `{"image": uint8 (3, S, S), "label": int8 (L,), "index": int64, "id": str, "group": str}`. The file is
-    mapped, not read: worker processes, ranks and runs share its pages, whichever way they were started.
+    The file is mapped, not read: worker processes, ranks and runs share its pages, whichever way they were started.
 
     Args:
         table: The N rows; `lines` says where in the array their pictures are.
@@ -31,16 +30,9 @@ class ArrayDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, table: Table, path: str, transform: Transform) -> None:
-        self.table, self.path, self.transform = table, path, transform
+        super().__init__(table, transform)
+        self.path = path
         self._pixels: Pixels | None = None
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @property
-    def labels(self) -> NDArray[np.int8]:
-        """(N, L) in {0, 1, -1}."""
-        return self.table.labels
 
     def __getstate__(self) -> dict[str, Any]:
         # A mapped array would be pickled with all its pixels; the other process maps the file itself.
@@ -52,24 +44,11 @@ class ArrayDataset(Dataset[dict[str, Any]]):
             self._pixels = np.load(self.path, mmap_mode="r")
         picture = self._pixels[self.table.lines[row]]
         image = np.array(picture) if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-        return {
-            "image": self.transform(image)[0],
-            "label": torch.from_numpy(self.table.labels[row].copy()),
-            "index": torch.tensor(row),
-            "id": self.table.name(row),
-            "group": decode(self.table.groups[row]),
-        }
+        return described(self.table, row) | {"image": self.transform(image)[0]}
 
 
 def read_array(archive: str, name: str) -> NDArray[Any]:
-    """Read a small array of an npz archive.
-
-    Args:
-        archive: The file.
-        name: The array.
-
-    Returns:
-        The array, in memory.
+    """Read a small array of an npz archive into memory.
 
     Raises:
         InputError: If the file is no npz archive or damaged, or has no such array.
@@ -94,10 +73,7 @@ def unpack(archive: str, name: str, folder: str) -> str:
     Args:
         archive: The npz file.
         name: The array.
-        folder: Where the file is written; made if absent.
-
-    Returns:
-        Its path.
+        folder: Where the file, whose path is returned, is written; made if absent.
 
     Raises:
         InputError: If the archive is damaged or has no such array, or the folder cannot be written to.
@@ -108,25 +84,18 @@ def unpack(archive: str, name: str, folder: str) -> str:
             stem = os.path.splitext(os.path.basename(archive))[0]
             path = os.path.join(folder, f"{stem}.{name}.{member.CRC:08x}.npy")
             if not os.path.exists(path):
-                with file.open(member) as packed:
-                    _write(packed, path)
+                with (
+                    writable("unpacked pictures", folder, "unpack_dir"),
+                    file.open(member) as packed,
+                    whole(path) as part,
+                    part.open("wb") as array,
+                ):
+                    shutil.copyfileobj(packed, array, 1 << 20)
     except KeyError:
         raise InputError(f"an array '{name}' in {archive}", "none of this name", "restore the file") from None
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _damaged(archive, error) from None
     return path
-
-
-def _write(packed: Any, path: str) -> None:
-    try:
-        with whole(path) as part, part.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
-    except OSError as error:
-        raise InputError(
-            f"a folder that unpacked pictures can be written to, for {path}",
-            error.strerror or error,
-            "make room, or set data.unpack_dir",
-        ) from None
 
 
 def _damaged(archive: str, error: Exception) -> InputError:

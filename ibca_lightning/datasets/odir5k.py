@@ -3,15 +3,15 @@
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.tables.paths import all_present, check_root, find_pictures, first_present
+from ibca_lightning.data.options import check_choice, check_whole
+from ibca_lightning.data.tables.paths import all_present, find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
-from ibca_lightning.data.tables.splits import split_off
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table
 from ibca_lightning.data.tables.workbook import read_workbook
 from ibca_lightning.datasets.eye_pairs import write_pairs
+from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ Level = Literal["eye", "patient"]
 Source = Literal["full_df.csv", "data.xlsx"]
 
 
-class ODIR5K(TableDataModule):
+class ODIR5K(OpenSplitSet):
     """ODIR-5K, Ocular Disease Intelligent Recognition (ODIR-2019 challenge).
 
     10,000 colour fundus photographs (JPEG) of both eyes of 5,000 patients, 8 labels; labels are public for the training
@@ -52,14 +52,10 @@ class ODIR5K(TableDataModule):
         table: The table to read, which `data.xlsx` needs openpyxl for; None takes `full_df.csv` where there is one.
         val_fraction: Share that becomes validation, in (0, 1).
         test_fraction: Share that becomes test, in [0, 1).
-        split_seed: Chooses the split; independent of `seed_everything`.
         pair_pixels: Side of each eye in the pictures of `level: patient`.
         pairs_dir: Folder for these pictures; None for `root/pairs`. Remove it when the photographs change.
         subgroup_columns: Columns for figures by subgroup, such as `Patient Sex`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If an argument is wrong; wrong files are reported when they are read.
     """
 
     names = ("N", "D", "G", "C", "A", "H", "M", "O")
@@ -83,29 +79,25 @@ class ODIR5K(TableDataModule):
         table: Source | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
-        split_seed: int = 0,
         pair_pixels: int = 768,
         pairs_dir: str | None = None,
         subgroup_columns: list[str] | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(**common)
-        if level not in get_args(Level):
-            raise InputError("data.level: eye or patient", repr(level), "correct the value")
-        if table is not None and table not in self._files:
-            raise InputError("data.table: full_df.csv or data.xlsx", repr(table), "correct the value")
+        super().__init__(root, val_fraction, **common)
+        check_choice("level", level, Level)
+        check_whole("pair_pixels", pair_pixels, 1)
+        if table is not None:
+            check_choice("table", table, Source)
         if level == "eye" and table == "data.xlsx":
             raise InputError(
                 "data.table full_df.csv for data.level eye",
                 "data.xlsx, which has labels of patients only",
                 "set data.level to patient",
             )
-        if not isinstance(pair_pixels, int) or isinstance(pair_pixels, bool) or pair_pixels < 1:
-            raise InputError("data.pair_pixels of 1 or more", repr(pair_pixels), "correct the value")
-        self.root, self.level = os.fspath(root), level
+        self.level = level
         self.source: Source | None = "full_df.csv" if level == "eye" else table
-        self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.split_seed, self.pair_pixels = split_seed, pair_pixels
+        self.fractions["test"], self.pair_pixels = test_fraction, pair_pixels
         below = os.path.join(self.root, "pairs") if pairs_dir is None else os.fspath(pairs_dir)
         self.pairs = os.path.join(below, str(pair_pixels))
         self.subgroup_columns = subgroup_columns or []
@@ -115,16 +107,14 @@ class ODIR5K(TableDataModule):
         if self.level == "patient":
             self._by_patient(self._sheet())
 
-    def tables(self) -> Mapping[str, Table]:
-        """Read the table and split validation and test off by patient."""
+    def official(self) -> Mapping[str, Table]:
+        """Read the table."""
         sheet = self._sheet()
-        table = self._by_eye(sheet) if self.level == "eye" else self._by_patient(sheet)
-        return split_off({"train": table}, self.fractions, self.split_seed)
+        return {"train": self._by_eye(sheet) if self.level == "eye" else self._by_patient(sheet)}
 
     def _sheet(self) -> Sheet:
-        check_root(self.root, self._help)
-        files = [name for source in ([self.source] if self.source else self._files) for name in self._files[source]]
-        path = first_present(self.root, files, self._help)
+        sources = [self.source] if self.source else self._files
+        path = self.present(*(name for source in sources for name in self._files[source]))
         return read_workbook(path) if path.endswith(".xlsx") else read_sheet(path)
 
     def _pictures(self, sheet: Sheet, column: str) -> list[str]:
@@ -133,16 +123,7 @@ class ODIR5K(TableDataModule):
 
     def _by_eye(self, sheet: Sheet) -> Table:
         labels = self.label_policy.lists(sheet.column("labels"), self.names, where=sheet.where, separator=None)
-        return build_table(
-            sheet,
-            self.names,
-            self._pictures(sheet, "filename"),
-            self.root,
-            self.root,
-            labels=labels,
-            groups=sheet.column("ID"),
-            subgroup_columns=self.subgroup_columns,
-        )
+        return self.rows(sheet, self._pictures(sheet, "filename"), labels=labels, groups=sheet.column("ID"))
 
     def _by_patient(self, sheet: Sheet) -> Table:
         sheet = self._patients(sheet)
@@ -155,16 +136,7 @@ class ODIR5K(TableDataModule):
         }
         log.info("joining the eyes of %d patients in %s, those that are not there yet", len(names), self.pairs)
         write_pairs(self.pairs, pairs, self.pair_pixels)
-        return build_table(
-            sheet,
-            self.names,
-            names,
-            self.pairs,
-            self.pairs,
-            labels=self.label_policy.cells(sheet, self.names),
-            groups=ids,
-            subgroup_columns=self.subgroup_columns,
-        )
+        return self.rows(sheet, names, self.pairs, groups=ids)
 
     def _patients(self, sheet: Sheet) -> Sheet:
         """Return the first row of each patient, after a look whether the others say the same."""

@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.options import check_whole
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
-from ibca_lightning.data.tables.splits import split_off
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
-class PadChest(TableDataModule):
+class PadChest(OpenSplitSet):
     """PadChest, chest radiographs of the Hospital San Juan (Alicante, Spain), 2009 to 2017.
 
     More than 160,000 pictures (gray PNG of 16 bits) of about 67,000 patients, in several projections. The labels are
@@ -49,11 +48,7 @@ class PadChest(TableDataModule):
         image_dirs: Values of `ImageDir` whose rows are read, for a copy of some of the zip files; None for all.
         val_fraction: Share that becomes validation, in (0, 1).
         test_fraction: Share that becomes test, in [0, 1).
-        split_seed: Chooses the split; independent of `seed_everything`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If an argument is wrong; wrong files are reported when they are read.
     """
 
     _of_the_picture = ("exclude", "suboptimal study")
@@ -70,23 +65,19 @@ class PadChest(TableDataModule):
         image_dirs: list[int] | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
-        split_seed: int = 0,
         **common: Any,
     ) -> None:
-        super().__init__(**common)
-        if not isinstance(min_positives, int) or isinstance(min_positives, bool) or min_positives < 1:
-            raise InputError("data.min_positives of 1 or more", repr(min_positives), "correct the value")
+        super().__init__(root, val_fraction, **common)
+        check_whole("min_positives", min_positives, 1)
         names = [_plain(name) for name in classes or []]
         if classes is not None and (not names or len(set(names)) < len(names)):
             raise InputError("at least one name in data.classes, and each once", repr(classes), "correct the list")
-        self.root = os.fspath(root)
         self.classes, self.min_positives = classes, min_positives
         self.wanted = {
             "Projection": projections,
             "ImageDir": None if image_dirs is None else [str(number) for number in image_dirs],
         }
-        self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.split_seed = split_seed
+        self.fractions["test"] = test_fraction
         self._rows: tuple[Sheet, Counter[str]] | None = None
         self._frequent: list[str] | None = None
 
@@ -110,12 +101,8 @@ class PadChest(TableDataModule):
                 )
         return list(self.classes or self._frequent or [])
 
-    def tables(self) -> Mapping[str, Table]:
-        """Read the table and split it by patient.
-
-        Raises:
-            InputError: If a row or a picture is wrong, or a label of `classes` is named by no row.
-        """
+    def official(self) -> Mapping[str, Table]:
+        """Read the table."""
         names = self.own_names
         sheet, positives = self._read_rows()
         self._rows = None  # text of 160,000 rows, which every worker process would get a copy of
@@ -128,14 +115,12 @@ class PadChest(TableDataModule):
             sheet.column("Labels"), names, where=sheet.where, separator=None, none=list(positives)
         )
         folder, pictures = self._pictures(sheet)
-        table = build_table(sheet, names, pictures, self.root, folder, labels=labels, groups=sheet.column("PatientID"))
-        return split_off({"train": table}, self.fractions, self.split_seed)
+        return {"train": self.rows(sheet, pictures, folder, labels, sheet.column("PatientID"))}
 
     def _read_rows(self) -> tuple[Sheet, Counter[str]]:
         """Return the rows that are read, the columns needed alone, and how often each label stands in them."""
         if self._rows is None:
-            check_root(self.root, self._help)
-            sheet = read_sheet(first_present(self.root, (f"{self._file}.gz", self._file), self._help))
+            sheet = read_sheet(self.present(f"{self._file}.gz", self._file))
             sheet = sheet.take(sorted(set.intersection(*(_rows(sheet, *wanted) for wanted in self.wanted.items()))))
             sheet = _narrow(sheet, ("ImageID", "ImageDir", "PatientID", "Labels"))
             labels = [_list(text) for text in sheet.column("Labels")]
@@ -193,6 +178,5 @@ def _list(text: str) -> set[str]:
         names = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return set()
-    return (
-        {_plain(name) for name in names if isinstance(name, str) and name.strip()} if isinstance(names, list) else set()
-    )
+    names = names if isinstance(names, list) else []
+    return {_plain(name) for name in names if isinstance(name, str) and name.strip()}

@@ -35,11 +35,7 @@ class PictureFolder(Dataset[dict[str, Any]]):
         return len(self.ids)
 
     def __getitem__(self, at: int) -> dict[str, Any]:
-        """Read one picture.
-
-        Raises:
-            InputError: If it cannot be read.
-        """
+        """Read one picture."""
         try:
             image = self.transform.read(os.path.join(self.folder, self.ids[at]))
         except PictureError as error:  # its advice is about the row of a table

@@ -2,21 +2,21 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.tables.paths import check_root, find_pictures, first_present
+from ibca_lightning.data.options import check_choice
+from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
-from ibca_lightning.data.tables.table import Table, build_table
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.released import ReleasedSet
 
 Classes = Literal["all", "riadd"]
 
 
-class RFMiD(TableDataModule):
+class RFMiD(ReleasedSet):
     """RFMiD, the Retinal Fundus Multi-disease Image Dataset.
 
     3200 colour fundus photographs (PNG) of three cameras, taken in Nanded, India, from 2009 to 2020, with 45 diseases
@@ -58,9 +58,6 @@ class RFMiD(TableDataModule):
         classes: `all` 45, or the 28 of `riadd`.
         disease_risk: Whether `Disease_Risk` is a label too, before the others.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
-
-    Raises:
-        InputError: If `classes` is neither.
     """
 
     frequent = (
@@ -83,10 +80,9 @@ class RFMiD(TableDataModule):
     )
 
     def __init__(self, root: str, classes: Classes = "all", disease_risk: bool = False, **common: Any) -> None:
-        super().__init__(**common)
-        if classes not in get_args(Classes):
-            raise InputError("data.classes: all or riadd", repr(classes), "correct the value")
-        self.root, self.classes, self.disease_risk = os.fspath(root), classes, disease_risk
+        super().__init__(root, **common)
+        check_choice("classes", classes, Classes)
+        self.classes, self.disease_risk = classes, disease_risk
 
     @property
     def own_names(self) -> list[str]:
@@ -94,22 +90,22 @@ class RFMiD(TableDataModule):
         rest = ("OTHER",) if self.classes == "riadd" else self.rare
         return [*(["Disease_Risk"] if self.disease_risk else []), *self.frequent, *rest]
 
-    def tables(self) -> Mapping[str, Table]:
-        """Read the three official tables."""
-        check_root(self.root, self._help)
+    def official(self) -> Mapping[str, Table]:
+        """Read the three tables."""
         return {split: self._table(*parts) for split, parts in self._splits.items()}
 
     def _table(self, pictures: str, tables: str, letter: str, name: str) -> Table:
-        folder = self._present(pictures, f"1. Original Images/{letter}. {name} Set")
+        folder = self._below(pictures, f"1. Original Images/{letter}. {name} Set")
         file = f"RFMiD_{name}_Labels.csv"
-        sheet = read_sheet(self._present(f"{tables}/{file}", f"2. Groundtruths/{letter}. {file}"))
+        sheet = read_sheet(self._below(f"{tables}/{file}", f"2. Groundtruths/{letter}. {file}"))
         # Relative to the root, because ids begin at 1 in every split.
         names = find_pictures(sheet, sheet.column("ID"), self.root, [os.path.relpath(folder, self.root)])
-        return build_table(sheet, self.own_names, names, self.root, self.root, labels=self._labels(sheet))
+        return self.rows(sheet, names, labels=self._labels(sheet))
 
-    def _present(self, *candidates: str) -> str:
-        whole = os.path.join(self.root, "A. RFMiD_All_Classes_Dataset")
-        return first_present(whole if os.path.isdir(whole) else self.root, candidates, self._help)
+    def _below(self, *candidates: str) -> str:
+        whole = "A. RFMiD_All_Classes_Dataset"
+        below = f"{whole}/" if os.path.isdir(os.path.join(self.root, whole)) else ""
+        return self.present(*(below + name for name in candidates))
 
     def _labels(self, sheet: Sheet) -> NDArray[np.int8]:
         if self.classes == "all" or "OTHER" in sheet.header:

@@ -1,20 +1,17 @@
 """VinDr-CXR: findings and diagnoses in chest radiographs, 28 labels, several readers."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.tables.label_policy import LabelPolicy
-from ibca_lightning.data.tables.paths import check_root, find_pictures, first_present
+from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
-from ibca_lightning.data.tables.splits import split_off
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 
-class VinDrCXR(TableDataModule):
+class VinDrCXR(OpenSplitSet):
     """VinDr-CXR, chest radiographs of two hospitals in Vietnam.
 
     18,000 postero-anterior radiographs (DICOM; reading them needs the extra `dicom`) with 22 findings, which the
@@ -37,12 +34,6 @@ class VinDrCXR(TableDataModule):
     Expected tree (pictures converted to PNG or JPEG under the same names are read too)::
 
         root/annotations/image_labels_{train,test}.csv  root/{train,test}/{image_id}.dicom
-
-    Args:
-        root: Folder of the data set.
-        val_fraction: Share of the 15,000 that becomes validation, in (0, 1).
-        split_seed: Chooses the split; independent of `seed_everything`.
-        common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
     """
 
     names = (
@@ -56,30 +47,19 @@ class VinDrCXR(TableDataModule):
     _tree = "root/annotations/image_labels_{train,test}.csv, root/{train,test}/ID.dicom"
     _help = f"get VinDr-CXR (PhysioNet, doi 10.13026/3akn-b287) and unpack it as {_tree}"
 
-    def __init__(self, root: str, val_fraction: float = 0.2, split_seed: int = 0, **common: Any) -> None:
-        super().__init__(**common)
-        self.root = os.fspath(root)
-        self.val_fraction, self.split_seed = val_fraction, split_seed
-
-    def tables(self) -> Mapping[str, Table]:
-        """Read the official tables, join the readers and split validation off."""
-        check_root(self.root, self._help)
-        return split_off(
-            {split: self._table(split) for split in ("train", "test")}, {"val": self.val_fraction}, self.split_seed
-        )
+    def official(self) -> Mapping[str, Table]:
+        """Read the two tables and join the readers."""
+        return {split: self._table(split) for split in ("train", "test")}
 
     def _table(self, split: str) -> Table:
-        folder = first_present(self.root, (split,), self._help)
-        file = f"image_labels_{split}.csv"
-        sheet = read_sheet(first_present(self.root, (f"annotations/{file}", file), self._help))
+        folder, file = self.present(split), f"image_labels_{split}.csv"
+        sheet = read_sheet(self.present(f"annotations/{file}", file))
         header = ["Other diseases" if name == "Other disease" else name for name in sheet.header]
         sheet = replace(sheet, header=header)
-        rows = _first_rows(sheet)
-        ids, labels = self.label_policy.vote(
-            self.label_policy.cells(sheet, self.names), sheet.column("image_id"), self.names
-        )
-        sheet = sheet.take(rows)
-        return build_table(sheet, self.names, find_pictures(sheet, ids, folder), self.root, folder, labels=labels)
+        cells = self.label_policy.cells(sheet, self.names)
+        ids, labels = self.label_policy.vote(cells, sheet.column("image_id"), self.names)
+        sheet = sheet.take(_first_rows(sheet))
+        return self.rows(sheet, find_pictures(sheet, ids, folder), folder, labels)
 
 
 def _first_rows(sheet: Sheet) -> list[int]:

@@ -320,7 +320,7 @@ def test_a_folder_that_cannot_be_written_and_wrong_values(root: Path, tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cache that can be written at .*file"):
         fresh(root, tmp_path / "file")
-    with pytest.raises(InputError, match=r"data\.cache: none or memory or disk, got 'ram'"):
+    with pytest.raises(InputError, match=r"data\.cache: none, memory or disk, got 'ram'"):
         CSVDataModule(str(root), cache="ram")
 
 

@@ -115,7 +115,7 @@ def drawn(maps: Path, seed: int, workers: int = 0, epochs: int = 1) -> dict[tupl
     """The view that each training picture was given, by epoch and id."""
     module = FrozenMaps(str(maps), batch_size=5, num_workers=workers)
     module.setup("fit")
-    split, names = module._split("train"), [name.decode() for name in module._split("train").ids]
+    split, names = module._split("train"), [name.decode() for name in module._split("train").table.names]
     torch.manual_seed(seed)
     loader, views = module.train_dataloader(), {}
     for epoch in range(epochs):

@@ -127,7 +127,7 @@ def test_stopped_and_simultaneous_runs_leave_whole_tiles(
         written.append(given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tiling, "_write", stopped)
+        patch.setattr(tiling, "write_picture", stopped)
         with pytest.raises(KeyboardInterrupt):
             data.prepare_data()
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ibca_lightning.datasets.scm.lesions import Floats, blob, colour, edge
+from ibca_lightning.datasets.scm.lesions import Floats, blob, colour, edge, turned
 
 Artefact = Callable[[np.random.Generator, Floats, Floats], tuple[Floats, Floats]]
 
@@ -20,14 +20,9 @@ def _stain(rgb: Floats) -> Artefact:
     return stain
 
 
-def _turned(rng: np.random.Generator, u: Floats, v: Floats) -> tuple[Floats, Floats]:
-    angle = rng.uniform(0, np.pi)
-    return u * np.cos(angle) + v * np.sin(angle), v * np.cos(angle) - u * np.sin(angle)
-
-
 def clip(rng: np.random.Generator, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     """A haemostatic clip: two bright metal jaws with a dark slit."""
-    a, b = _turned(rng, u, v)
+    a, b = turned(u, v, rng.uniform(0, np.pi))
     jaw = np.abs(np.abs(b) - 0.28)
     alpha = edge(np.minimum(0.95 - np.abs(a), 0.5 - np.abs(b)), 0.12)
     return alpha, (0.25 + 0.7 * edge(0.26 - jaw, 0.15))[..., None] * colour(0.92, 0.97, 1.0)
@@ -40,7 +35,7 @@ def ring(rng: np.random.Generator, u: Floats, v: Floats) -> tuple[Floats, Floats
 
 def probe(rng: np.random.Generator, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     """The tip of an instrument: a yellow sheath with black bands."""
-    a, b = _turned(rng, u, v)
+    a, b = turned(u, v, rng.uniform(0, np.pi))
     bands = (np.sin(a * 7.5) > 0)[..., None]
     alpha = edge(np.minimum(0.95 - np.abs(a), 0.42 - np.abs(b)), 0.12)
     return alpha, np.where(bands, colour(1.0, 0.86, 0.1), colour(0.1, 0.1, 0.08))
@@ -67,7 +62,7 @@ def bubble(rng: np.random.Generator, u: Floats, v: Floats) -> tuple[Floats, Floa
 
 def glare(rng: np.random.Generator, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     """A specular reflection of the lamp from wet tissue, elongated."""
-    a, b = _turned(rng, u, v)
+    a, b = turned(u, v, rng.uniform(0, np.pi))
     return edge(0.9 - np.hypot(a, b * rng.uniform(1.2, 3)), 0.5), np.broadcast_to(colour(1, 1, 1), (*u.shape, 3))
 
 

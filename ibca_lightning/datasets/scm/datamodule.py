@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.options import check_whole
 from ibca_lightning.data.pictures.masks import pack, unpack
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.datasets.scm.pictures import CLASS_NAMES, draw_picture, plan_picture
@@ -87,22 +88,11 @@ class SCMDataModule(MultiLabelDataModule):
         seed: int = 0,
         balanced_sampling: bool = False,
     ) -> None:
-        super().__init__(
-            image_size=image_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            augment=augment,
-            balanced_sampling=balanced_sampling,
-        )
-        for name, value, least in (
-            ("image_size", image_size, _SMALLEST),
-            ("train_size", train_size, 1),
-            ("val_size", val_size, 1),
-            ("test_size", test_size, 1),
-            ("seed", seed, 0),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"data.{name} of {least} or more", repr(value), "correct the value")
+        super().__init__(image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling)
+        check_whole("image_size", image_size, _SMALLEST)
+        for name, size in (("train_size", train_size), ("val_size", val_size), ("test_size", test_size)):
+            check_whole(name, size, 1)
+        check_whole("seed", seed, 0)
         if not 0 <= rho <= 1:
             raise InputError("data.rho in [0, 1]", repr(rho), "correct the value")
         self.train_size, self.val_size, self.test_size, self.rho, self.seed = train_size, val_size, test_size, rho, seed
@@ -119,23 +109,25 @@ class SCMDataModule(MultiLabelDataModule):
 
     def train_set(self) -> SCMDataset:
         """Draw the training set."""
-        return self._draw("train", "train", self.train_size, self.rho, self.training_transform())
+        return self._draw("train", self.train_size, self.training_transform())
 
     def val_set(self) -> SCMDataset:
         """Draw the validation set."""
-        return self._draw("val", "val", self.val_size, self.rho, self.evaluation_transform())
+        return self._draw("val", self.val_size, self.evaluation_transform())
 
     def test_sets(self) -> Mapping[str, SCMDataset]:
         """Draw the three test sets."""
-        transform = self.evaluation_transform()
-        return {name: self._draw(name, "test", self.test_size, rho, transform) for name, rho in self._test_rhos.items()}
+        transform, entropy = self.evaluation_transform(), (self.seed, _STREAMS["test"])
+        return {
+            name: SCMDataset(name, entropy, self.test_size, rho, transform) for name, rho in self._test_rhos.items()
+        }
 
     @property
     def _test_rhos(self) -> dict[str, float]:
         return {"same": self.rho, "independent": 0.5, "reversed": 1 - self.rho}
 
-    def _draw(self, name: str, stream: str, count: int, rho: float, transform: Transform) -> SCMDataset:
-        return SCMDataset(name, (self.seed, _STREAMS[stream]), count, rho, transform)
+    def _draw(self, name: str, count: int, transform: Transform) -> SCMDataset:
+        return SCMDataset(name, (self.seed, _STREAMS[name]), count, self.rho, transform)
 
 
 class SCMDataset(Dataset[dict[str, Any]]):
@@ -161,10 +153,8 @@ class SCMDataset(Dataset[dict[str, Any]]):
         self._planes = np.empty((count, (masks + 7) // 8, size, size), np.uint8)
         for i in range(count):
             plan = plan_picture((*entropy, i), rho, size)
-            picture = draw_picture(plan, size)
-            self.labels[i] = plan.labels
-            self._images[i] = picture.image
-            self._planes[i] = pack(np.concatenate([picture.cause, picture.mark, picture.noise]))
+            self._images[i], *drawn = draw_picture(plan, size)
+            self.labels[i], self._planes[i] = plan.labels, pack(np.concatenate(drawn))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -30,6 +30,11 @@ def blob(rng: np.random.Generator, u: Floats, v: Floats, wobble: float = 0.12) -
     return distance
 
 
+def turned(u: Floats, v: Floats, angle: float) -> tuple[Floats, Floats]:
+    """The coordinates of a patch along and across a direction."""
+    return u * np.cos(angle) + v * np.sin(angle), v * np.cos(angle) - u * np.sin(angle)
+
+
 def colour(*rgb: float) -> Floats:
     """A colour that broadcasts over a patch."""
     return np.array(rgb, np.float64)
@@ -46,8 +51,8 @@ def ulcer(rng: np.random.Generator, u: Floats, v: Floats, light: tuple[float, fl
 def polyp(rng: np.random.Generator, u: Floats, v: Floats, light: tuple[float, float]) -> tuple[Floats, Floats]:
     """A dome: bright on the side of the lamp, dark on the other, with a shadow at its foot."""
     angle, flat = rng.uniform(0, np.pi), rng.uniform(1.0, 1.35)
-    a, b = u * np.cos(angle) + v * np.sin(angle), (v * np.cos(angle) - u * np.sin(angle)) * flat
-    distance = np.hypot(a, b) / 0.95
+    a, b = turned(u, v, angle)
+    distance = np.hypot(a, b * flat) / 0.95
     facing = u * light[1] + v * light[0]
     shade = 1 + 0.7 * facing + 0.15 * np.clip(1 - distance, 0, 1)
     foot = np.exp(-(((distance - 0.93) / 0.09) ** 2)) * (0.3 - 0.2 * facing)
@@ -80,7 +85,7 @@ def villous(rng: np.random.Generator, u: Floats, v: Floats, light: tuple[float, 
     """A patch of winding ridges, as the pit pattern of a villous adenoma."""
     distance = blob(rng, u, v)
     angle, period = rng.uniform(0, np.pi), rng.uniform(0.38, 0.52)
-    along, across = u * np.cos(angle) + v * np.sin(angle), v * np.cos(angle) - u * np.sin(angle)
+    along, across = turned(u, v, angle)
     winding = 0.10 * np.sin(along * rng.uniform(3, 6) + rng.uniform(0, 2 * np.pi))
     ridges = np.sin((across + winding) * (2 * np.pi / period))[..., None]
     return edge(1 - distance, 0.25), 1.04 + ridges * colour(0.30, 0.42, 0.42)
@@ -99,11 +104,6 @@ def angioectasia(rng: np.random.Generator, u: Floats, v: Floats, light: tuple[fl
 
 
 LESIONS: dict[str, Lesion] = {
-    "ulcer": ulcer,
-    "bleeding": bleeding,
-    "polyp": polyp,
-    "villous": villous,
-    "erosion": erosion,
-    "angioectasia": angioectasia,
+    lesion.__name__: lesion for lesion in (ulcer, bleeding, polyp, villous, erosion, angioectasia)
 }
 """Class name -> how its lesion is painted, in the order of the labels."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Points = NDArray[np.float64]
 
 # Albedos of mucosa (RGB, 0-1) between which a picture's own colour is mixed: pale, pink, orange, congested.
 _TISSUES = np.array([[0.88, 0.66, 0.56], [0.84, 0.48, 0.42], [0.86, 0.50, 0.30], [0.66, 0.30, 0.24]], np.float32)
@@ -29,15 +30,7 @@ class Scene(NamedTuple):
 
 
 def draw_scene(rng: np.random.Generator, size: int) -> Scene:
-    """Draw a mucosa with its own colour, folds, vessels and light.
-
-    Args:
-        rng: Source of all randomness.
-        size: Side S in pixels.
-
-    Returns:
-        The scene.
-    """
+    """Draw a mucosa of S = `size` pixels with its own colour, folds, vessels and light."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     x, y = axis[None, :], axis[:, None]
     tissue = rng.dirichlet(np.full(len(_TISSUES), 0.7)).astype(np.float32) @ _TISSUES
@@ -93,13 +86,11 @@ def _vessels(rng: np.random.Generator, size: int) -> Floats:
     return soft * np.float32(1 / 255)
 
 
-def _walk(
-    rng: np.random.Generator, start: NDArray[np.float64], heading: float, steps: int, stride: float
-) -> NDArray[np.float64]:
+def _walk(rng: np.random.Generator, start: Points, heading: float, steps: int, stride: float) -> Points:
     angles = heading + np.cumsum(rng.normal(0, 0.3, steps))
     moves = np.stack([np.cos(angles), np.sin(angles)], axis=1) * stride
     return np.concatenate([start[None], start + np.cumsum(moves, axis=0)])
 
 
-def _fixed(points: NDArray[np.float64], shift: int) -> NDArray[np.int32]:
+def _fixed(points: Points, shift: int) -> NDArray[np.int32]:
     return np.rint(points * (1 << shift)).astype(np.int32)

@@ -32,19 +32,17 @@ _LESION_RADIUS, _FAINTEST = (9.0, 13.5), 0.4
 _MARK_RADIUS, _MARK_STRENGTH = (3.5, 5.5), (0.4, 0.95)
 _NOISE_RADIUS = {"bubble": (2.0, 4.5), "glare": (1.2, 3.0), "debris": (1.0, 2.5)}
 _APART = 0.36  # least distance of a mark from the lesion of its own class, in sides of the picture, where there is room
+_Disc = tuple[float, float, float]  # y, x, radius
 _VISIBLE = 0.08  # coverage below which a pixel counts as untouched, and is
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing laid on the scene.
+    """One thing laid on the scene; places and sizes are in pixels.
 
     Attributes:
         kind: Lesion of a class, mark of a class, or noise.
         index: Position in CLASS_NAMES, in MARKS or in NOISES.
-        y: Row of the centre, pixels.
-        x: Column of the centre, pixels.
-        radius: In pixels.
         strength: How far the tint of a lesion, or the colour of an artefact, replaces the tissue's, in 0-1.
         seed: Of everything else that varies in it.
     """
@@ -60,14 +58,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """All decisions about one picture, before a pixel is drawn.
-
-    Attributes:
-        labels: (L,) bool.
-        items: In the order of drawing.
-        scene_seed: Of the scene.
-        grain_seed: Of the sensor's grain.
-    """
+    """All decisions about one picture, before a pixel is drawn: labels (L,), and items in the order of drawing."""
 
     labels: NDArray[np.bool_]
     items: tuple[Item, ...]
@@ -105,21 +96,20 @@ _FACTOR = _correlate()
 def plan_picture(entropy: Sequence[int], rho: float, size: int) -> Plan:
     """Decide what a picture shows.
 
+    Plans of one `entropy` and different `rho` differ only in which marks they hold.
+
     Args:
         entropy: Non-negative integers that name the picture: seed, stream (train, val or test), index.
         rho: P(mark | label) = rho, P(mark | no label) = 1 - rho, for each class independently, in [0, 1].
         size: Side S in pixels.
-
-    Returns:
-        The plan. Plans of one `entropy` and different `rho` differ only in which marks they hold.
     """
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+    rng = _generator(np.random.SeedSequence(entropy))
     count, scale = len(CLASS_NAMES), size / 96
     labels = _FACTOR @ rng.standard_normal(count) > _THRESHOLD
     chance = rng.random(count)
     scene_seed, grain_seed = (int(s) for s in rng.integers(2**63, size=2))
 
-    taken: list[tuple[float, float, float]] = []
+    taken: list[_Disc] = []
     causes: dict[int, Item] = {}
     for i in map(int, np.flatnonzero(labels)):
         radius = scale * rng.uniform(*_LESION_RADIUS)
@@ -143,11 +133,7 @@ def plan_picture(entropy: Sequence[int], rho: float, size: int) -> Plan:
 
 
 def _place(
-    rng: np.random.Generator,
-    size: int,
-    radius: float,
-    taken: list[tuple[float, float, float]],
-    away_from: Item | None = None,
+    rng: np.random.Generator, size: int, radius: float, taken: list[_Disc], away_from: Item | None = None
 ) -> tuple[float, float]:
     """The first of some random places that touches nothing, or else the one that overlaps least; it is then taken."""
     tries = rng.uniform(radius + 2, size - radius - 2, (24, 2))
@@ -168,15 +154,9 @@ def _place(
 
 
 def draw_picture(plan: Plan, size: int) -> Picture:
-    """Draw a plan.
+    """Draw a plan of `plan_picture` for the same size; a mask holds exactly the pixels that its item was painted on.
 
-    Args:
-        plan: From `plan_picture` for the same size; an item may have been left out of it, and then nothing changes
-            outside that item's mask.
-        size: Side S in pixels.
-
-    Returns:
-        The picture and its masks; a mask holds exactly the pixels that its item was painted on.
+    An item may have been left out of the plan, and then nothing changes outside that item's mask.
     """
     scene = draw_scene(_generator(plan.scene_seed), size)
     count = len(CLASS_NAMES)
@@ -203,22 +183,24 @@ def _paint_lesion(albedo: Floats, scene: Scene, item: Item, mask: NDArray[np.boo
     to_lamp /= max(float(np.hypot(*to_lamp)), 1e-6)
     lesion = LESIONS[CLASS_NAMES[item.index]]
     alpha, tint = lesion(_generator(item.seed), u, v, (float(to_lamp[0]), float(to_lamp[1])))
-    visible = alpha > _VISIBLE
-    alpha = np.where(visible, alpha * item.strength, 0)
-    albedo[rows, columns] *= 1 + alpha[..., None] * (tint - 1)
-    mask[rows, columns] |= visible
+    albedo[rows, columns] *= 1 + _covered(alpha, item, mask[rows, columns]) * (tint - 1)
 
 
 def _paint_artefact(canvas: Floats, scene: Scene, item: Item, mask: NDArray[np.bool_]) -> None:
     rows, columns, u, v = _patch(item, len(canvas))
-    paint = tuple(MARKS.values())[item.index] if item.kind == "mark" else tuple(NOISES.values())[item.index]
-    alpha, rgb = paint(_generator(item.seed), u, v)
-    visible = alpha > _VISIBLE
-    alpha = np.where(visible, alpha * item.strength, 0)[..., None]
+    paints = MARKS if item.kind == "mark" else NOISES
+    alpha, rgb = tuple(paints.values())[item.index](_generator(item.seed), u, v)
     # Half of an artefact's light is its own gloss: it stays bold where the tissue is dark.
     light = 0.5 + 0.5 * scene.light[rows, columns, None]
-    canvas[rows, columns] += alpha * (rgb * light - canvas[rows, columns])
-    mask[rows, columns] |= visible
+    part = canvas[rows, columns]
+    part += _covered(alpha, item, mask[rows, columns]) * (rgb * light - part)
+
+
+def _covered(alpha: Floats, item: Item, mask: NDArray[np.bool_]) -> Floats:
+    """Mark the visible pixels of an item in its mask; return how far they are replaced, (n, n, 1)."""
+    visible = alpha > _VISIBLE
+    mask |= visible
+    return np.where(visible, alpha * item.strength, 0)[..., None]
 
 
 def _patch(item: Item, size: int) -> tuple[slice, slice, Floats, Floats]:
@@ -231,5 +213,5 @@ def _patch(item: Item, size: int) -> tuple[slice, slice, Floats, Floats]:
     return slice(top, bottom), slice(left, right), u, v
 
 
-def _generator(seed: int) -> np.random.Generator:
+def _generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
