@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
-from ibca_lightning.data.loader import start_worker
+from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
 from ibca_lightning.data.pictures.reading import Pixels, read_image
 from ibca_lightning.data.tables.labels import UNKNOWN
@@ -166,9 +166,10 @@ def _test_sets(data: MultiLabelDataModule) -> Mapping[str, Dataset[Any]]:
 def _batches(one: Callable[[int], Any], rows: int, num_workers: int) -> DataLoader[Any]:
     """What `one` says of each row, in lists; worker processes call it."""
     workers = min(num_workers, rows // _CHUNK)
+    end_workers_at_exit()
     return DataLoader(
         range(rows),  # type: ignore[arg-type]  # any sequence will do
-        _CHUNK, num_workers=workers, collate_fn=partial(_each, one), worker_init_fn=start_worker if workers else None,
+        _CHUNK, num_workers=workers, collate_fn=partial(_each, one), worker_init_fn=quiet_worker if workers else None,
     )  # fmt: skip
 
 

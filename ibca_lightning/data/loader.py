@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from ibca_lightning.data.sampling import Draw, EpochSampler
-from ibca_lightning.data.worker import quiet_worker
+from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
 from ibca_lightning.system.errors import InputError, PictureError
 
 OnBadImage = Literal["error", "skip"]
@@ -200,6 +200,7 @@ def make_loader(
         rank: Of this process.
         on_bad_image: As for `Guard`; a warning at the epoch's end names what was left out.
     """
+    end_workers_at_exit()
     kind = ResumableLoader if isinstance(sampler, EpochSampler) else Loader
     return kind(
         Guard(dataset, on_bad_image),

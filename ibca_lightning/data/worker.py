@@ -1,6 +1,9 @@
-"""A worker process that only reads: one thread, and no ear for signals."""
+"""A worker process that only reads: one thread, no ear for signals, and no life after its main process."""
 
+import atexit
+import multiprocessing
 import signal
+from functools import cache
 
 import cv2
 
@@ -11,3 +14,18 @@ def quiet_worker(worker: int) -> None:
     # A terminal, SLURM and `timeout` signal whole groups: the main process decides, and may still need a batch.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+
+
+@cache
+def end_workers_at_exit() -> None:
+    """Have the workers that are left at the end of this process killed; call it before they start.
+
+    Python ends them by SIGTERM, to which a quiet worker does not listen, and would wait for them for ever.
+    """
+
+    def kill() -> None:
+        for child in multiprocessing.active_children():
+            if child.daemon:
+                child.kill()
+
+    atexit.register(kill)

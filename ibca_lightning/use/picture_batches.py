@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import Transform
-from ibca_lightning.data.worker import quiet_worker
+from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
 from ibca_lightning.system.errors import PictureError
 
 
@@ -38,6 +38,7 @@ def picture_batches(
         batch_size: Pictures in a batch, with those that cannot be read.
         num_workers: Worker processes; 0 reads in this process.
     """
+    end_workers_at_exit()
     return DataLoader(
         _Pictures(files, transforms), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate,
         pin_memory=torch.cuda.is_available(), worker_init_fn=quiet_worker,

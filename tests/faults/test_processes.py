@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.data.pictures import transforms
+from ibca_lightning.data.pictures import reading
 from ibca_lightning.run.run_folder import choose_run_dir, claim
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
@@ -35,7 +35,7 @@ def fit(*options: object) -> Any:
 
 def later(monkeypatch: pytest.MonkeyPatch, what: Any, calls: int) -> None:
     """Do something before a picture is read in this process for so many times."""
-    read, count = transforms.read_bytes, [0]
+    read, count = reading.read_bytes, [0]
 
     def counting(path: str) -> Any:
         count[0] += 1
@@ -43,7 +43,7 @@ def later(monkeypatch: pytest.MonkeyPatch, what: Any, calls: int) -> None:
             what(path)
         return read(path)
 
-    monkeypatch.setattr(transforms, "read_bytes", counting)
+    monkeypatch.setattr(reading, "read_bytes", counting)
 
 
 def test_a_killed_data_worker_is_one_line_and_the_epochs_before_are_kept(

@@ -1,0 +1,28 @@
+"""Worker processes end with the process that started them."""
+
+import subprocess
+import sys
+
+from tests.command_line import REPOSITORY
+
+# A module keeps the iterator alive to the end, so that torch itself does not send its workers home.
+SCRIPT = """
+import sys
+from ibca_lightning.data.loader import make_loader
+
+class Rows(list):
+    def __getitem__(self, at):
+        return {"index": at}
+
+loader = make_loader(Rows(range(8)), batch_size=2, num_workers=2)
+sys.kept = iter(loader)
+print(next(sys.kept)["index"].tolist())
+"""
+
+
+def test_workers_that_are_left_do_not_keep_their_process_from_ending() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=240, cwd=REPOSITORY, check=False
+    )
+    assert done.stdout == "[0, 1]\n", done.stderr
+    assert done.returncode == 0
