@@ -12,7 +12,7 @@ import ibca_lightning
 from ibca_lightning import MultiLabelModule
 from ibca_lightning.heads import CSRAHead
 from ibca_lightning.model.checkpoint import ModelSpec
-from ibca_lightning.run.resumed_settings import changed_settings
+from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from tests.command_line import done
 from tests.datasets import fake_csv
 from tests.training import trainer

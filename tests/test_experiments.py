@@ -8,8 +8,8 @@ from pkgutil import resolve_name
 import pytest
 import yaml
 
-from ibca_lightning.run.shipped import SPACES, recipes
-from ibca_lightning.run.short_names import NAMES
+from ibca_lightning.run.command_line.shipped import SPACES, recipes
+from ibca_lightning.run.command_line.short_names import NAMES
 from ibca_lightning.search.space import checked_space
 from tests.command_line import done, rows
 from tests.datasets import (

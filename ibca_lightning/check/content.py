@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
-from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
 from ibca_lightning.data.pictures.reading import Pixels, read_image
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.data.tables.table import Table, decode, encode
+from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
 from ibca_lightning.system.errors import InputError
 
 _CHUNK = 32  # pictures that a worker hands over at once

@@ -40,12 +40,12 @@ from ibca_lightning.run.callbacks.splits import WriteSplits
 from ibca_lightning.run.callbacks.stop_signals import StopSignals
 from ibca_lightning.run.callbacks.tensorboard import RunTensorBoardLogger
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
-from ibca_lightning.run.class_options import class_rules, refuse_bases
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
-from ibca_lightning.run.config_files import check_config_files
-from ibca_lightning.run.parser_messages import one_line
-from ibca_lightning.run.resumed_settings import changed_settings
-from ibca_lightning.run.shipped import with_recipe_files
+from ibca_lightning.run.command_line.class_options import class_rules, refuse_bases
+from ibca_lightning.run.command_line.config_files import check_config_files
+from ibca_lightning.run.command_line.parser_messages import one_line
+from ibca_lightning.run.command_line.resumed_settings import changed_settings
+from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError

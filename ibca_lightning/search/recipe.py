@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from ibca_lightning.run.config_files import check_config_files
-from ibca_lightning.run.shipped import recipe_file
-from ibca_lightning.run.short_names import near_class, short_name
+from ibca_lightning.run.command_line.config_files import check_config_files
+from ibca_lightning.run.command_line.shipped import recipe_file
+from ibca_lightning.run.command_line.short_names import near_class, short_name
 from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError

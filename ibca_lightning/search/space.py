@@ -9,8 +9,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from ibca_lightning.run.shipped import SPACES, experiments
-from ibca_lightning.run.short_names import short_name
+from ibca_lightning.run.command_line.shipped import SPACES, experiments
+from ibca_lightning.run.command_line.short_names import short_name
 from ibca_lightning.search.recipe import read_mapping
 from ibca_lightning.system.errors import InputError
 

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import ibca_lightning
-from ibca_lightning.run.shipped import recipes
-from ibca_lightning.run.short_names import NAMES
+from ibca_lightning.run.command_line.shipped import recipes
+from ibca_lightning.run.command_line.short_names import NAMES
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out

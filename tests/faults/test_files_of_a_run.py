@@ -14,7 +14,7 @@ import torch
 
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
-from ibca_lightning.run.resumed_settings import changed_settings
+from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.prediction_files import PredictionFiles

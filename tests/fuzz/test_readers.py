@@ -21,7 +21,7 @@ from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import find_label_columns
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.model.checkpoint import read_checkpoint
-from ibca_lightning.run.config_files import check_config_files
+from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from tests.data.pictures.test_formats import dicom

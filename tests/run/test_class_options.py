@@ -10,8 +10,8 @@ from jsonargparse import _typehints
 
 import ibca_lightning.heads
 from ibca_lightning.losses import AsymmetricLoss
-from ibca_lightning.run import class_options
-from ibca_lightning.run.short_names import NAMES
+from ibca_lightning.run.command_line import class_options
+from ibca_lightning.run.command_line.short_names import NAMES
 from tests.command_line import done
 
 FOLDER = Path(__file__).parents[2] / "experiments"

@@ -14,9 +14,9 @@ import ibca_lightning.heads
 from ibca_lightning import losses
 from ibca_lightning.data import MultiLabelDataModule
 from ibca_lightning.heads import Head
-from ibca_lightning.run import shipped
-from ibca_lightning.run.shipped import recipe_file, recipes, with_recipe_files
-from ibca_lightning.run.short_names import NAMES, near_class, short_name
+from ibca_lightning.run.command_line import shipped
+from ibca_lightning.run.command_line.shipped import recipe_file, recipes, with_recipe_files
+from ibca_lightning.run.command_line.short_names import NAMES, near_class, short_name
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, refused, written
 

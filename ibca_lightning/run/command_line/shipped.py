@@ -7,7 +7,7 @@ from pathlib import Path
 from ibca_lightning.system.errors import InputError
 
 SPACES = "spaces.yaml"
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 
 
 @cache

@@ -23,8 +23,8 @@ from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import Loss
 from ibca_lightning.model.public_names import public_name
-from ibca_lightning.run.parser_messages import no_class
-from ibca_lightning.run.short_names import class_paths
+from ibca_lightning.run.command_line.parser_messages import no_class
+from ibca_lightning.run.command_line.short_names import class_paths
 
 _BASES = (Head, Loss, MultiLabelDataModule, pl.LightningDataModule, pl.LightningModule, LRScheduler)
 _DISCARD, _RESOLVE = "discard_init_args_on_class_path_change", "resolve_class_path_by_name"

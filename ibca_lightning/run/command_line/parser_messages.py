@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pkgutil import resolve_name
 
-from ibca_lightning.run.short_names import NAMES, near_class
+from ibca_lightning.run.command_line.short_names import NAMES, near_class
 from ibca_lightning.system.errors import InputError
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
