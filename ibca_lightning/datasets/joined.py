@@ -127,12 +127,6 @@ class JoinedDataset(Dataset[dict[str, Any]]):
 
     Args:
         parts: The data sets by name.
-
-    Example:
-        >>> from ibca_lightning.datasets.joined import JoinedDataset
-        >>> one = [{"index": 0, "id": "1.png", "group": "p1"}]
-        >>> JoinedDataset({"MuReD": one, "RFMiD": one})[1]
-        {'index': tensor(1), 'id': 'RFMiD/1.png', 'group': 'RFMiD/p1'}
     """
 
     def __init__(self, parts: Mapping[str, Dataset[Any]]) -> None:

@@ -101,15 +101,6 @@ def paired_intervals(
     Returns:
         [low, high] of first - second for each figure that all of them have; None where it is undefined in every
         resample. Resamples in which a figure is undefined for a seed drawn are left out for it.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
-        >>> labels = torch.tensor([[1], [1], [0], [0]])
-        >>> good, bad = torch.tensor([[0.9], [0.8], [0.2], [0.1]]), torch.tensor([[0.1], [0.2], [0.8], [0.9]])
-        >>> ours, theirs = (resampled_figures(own, labels) for own in (good, bad))
-        >>> paired_intervals([ours], [theirs])["AUROC"]  # 1 - 0 in every resample
-        [1.0, 1.0]
     """
     names = [name for name in first[0] if all(name in drawn for drawn in (*first, *second))]
     if not names:
@@ -152,13 +143,6 @@ def resampled_figures(
 
     Raises:
         InputError: As `bootstrap_intervals`.
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.metrics.intervals import resampled_figures
-        >>> drawn = resampled_figures(torch.tensor([[0.9], [0.1]]), torch.tensor([[1], [0]]), resamples=200)
-        >>> drawn["mAP"].shape  # NaN in the half of the resamples that draw one picture twice
-        (200,)
     """
     classes = class_figures is not None
     drawn = _resampled(probabilities, labels, groups, resamples, seed, pairs, None, classes=classes)

@@ -21,13 +21,6 @@ def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, 
 
     Returns:
         Non-empty groups with the keys `params`, `part` and, for undecayed ones, `weight_decay: 0`.
-
-    Example:
-        >>> from torch import nn
-        >>> from ibca_lightning.model.optimisation import parameter_groups
-        >>> groups = parameter_groups(nn.Conv2d(3, 8, 1, bias=False), nn.Linear(8, 2))
-        >>> [(group["part"], group.get("weight_decay")) for group in groups]  # the bias is not decayed
-        [('backbone', None), ('head', None), ('head', 0.0)]
     """
     groups: list[dict[str, Any]] = []
     for part, modules in (("backbone", (backbone,)), ("head", others)):

@@ -8,14 +8,7 @@ VIEWS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (
 
 
 def turned(images: Tensor, view: int) -> Tensor:
-    """Return one view, 0 (as they are) to 7, of square pictures, masks or maps (..., S, S).
-
-    Example:
-        >>> import torch
-        >>> from ibca_lightning.data.pictures.views import turned
-        >>> [turned(torch.tensor([[1, 2], [3, 4]]), view).tolist() for view in (0, 1, 2)]  # as it is, turned, mirrored
-        [[[1, 2], [3, 4]], [[4, 3], [2, 1]], [[2, 1], [4, 3]]]
-    """
+    """Return one view, 0 (as they are) to 7, of square pictures, masks or maps (..., S, S)."""
     turns, mirrored = VIEWS[view]
     images = images.rot90(turns, (-2, -1)) if turns else images
     return images.flip(-1) if mirrored else images
