@@ -230,7 +230,8 @@ def _calibration_errors(scores: Floats, target: NDArray[np.int64], counts: Count
     """Those of `calibration_errors` with each sample counting once, without the axis of resamples."""
     classes = [Binned(column, known) for column, known in zip(scores.T, target.T, strict=True)]
     once = np.ones((len(scores), 1), np.float32)
-    errors = calibration_errors(classes, once, Counts(*(total[None] for total in counts)))
+    gaps = np.stack([own.gaps(once).T for own in classes], axis=1)
+    errors = calibration_errors(gaps, Counts(*(total[None] for total in counts)))
     return {name: values[0] for name, values in errors.items()}
 
 

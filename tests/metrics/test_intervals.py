@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ibca_lightning.metrics import intervals
-from ibca_lightning.metrics.intervals import bootstrap_intervals, every_interval, paired_intervals, resampled_figures
+from ibca_lightning.metrics.intervals import bootstrap_intervals, every_interval
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.system.errors import InputError
