@@ -1,8 +1,7 @@
 """One row a method: mean and deviation over seeds, and how sure the difference to another method is.
 
-The interval of a difference comes from a paired bootstrap over groups (photographs, patients) and training seeds: each
-resample draws the same groups for both methods, crossed with seeds (the same ones where both have the same), and takes
-the mean over the seeds drawn.
+The interval of a difference holds the scatter of a paired bootstrap, which draws the same groups (photographs) for both
+methods, and that between training seeds, paired where both have the same. Of one seed nothing is known of it.
 """
 
 import re
@@ -28,7 +27,7 @@ class Difference:
     Attributes:
         reference: Name of the other method.
         value: Difference of the means over seeds.
-        interval: [low, high]; None where it is undefined in every resample.
+        interval: [low, high]; None where it is undefined.
     """
 
     reference: str
@@ -99,8 +98,8 @@ def add_samples(
     Raises:
         InputError: Predictions are missing or not of the same pictures, or there is no such method or class.
     """
-    from ibca_lightning.metrics.intervals import resampled_figures
     from ibca_lightning.metrics.multilabel import figures
+    from ibca_lightning.metrics.resamples import resampled_figures
     from ibca_lightning.run.tested_samples import Tested, read_tested
 
     first: tuple[Path, Tested] | None = None
@@ -184,9 +183,11 @@ def markdown(methods: Sequence[Method], shown: Sequence[str] | None, compared: S
             cells += [f"{method.parameters:,}", f"{method.milliseconds:.3f}"]
         lines.append(f"| {method.name} | " + " | ".join(cells) + " |")
     if compared:
-        note = f"Difference to the method named, paired bootstrap over {groups} groups, {RESAMPLES} resamples"
-        single = "" if all(len(method.runs) > 1 for method in methods) else " (a single one shows no spread)"
-        lines += ["", f"{note}; training seeds drawn with replacement in each resample{single}."]
+        note = f"Difference to the method named, with the scatter of a paired bootstrap over {groups} groups, "
+        note += f"{RESAMPLES} resamples, and of the training seeds"
+        single = [cell(method.name) for method in methods if len(method.runs) == 1]
+        without = f"; with one seed, the scatter between seeds is not in it: {', '.join(single)}" if single else ""
+        lines += ["", f"{note}{without}."]
     return "\n".join(lines) + "\n"
 
 
@@ -241,7 +242,7 @@ def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
 def _add_differences(
     method: Method, methods: Sequence[Method], reference: str, drawn: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
-    from ibca_lightning.metrics.intervals import paired_intervals
+    from ibca_lightning.metrics.paired import paired_intervals
 
     for name in drawn[method.name][0]:
         known = [other for other in methods if all(name in figures for figures in drawn[other.name])]
