@@ -160,12 +160,13 @@ def by_subgroup(
                 len(values),
                 "give one for each sample",
             )
-        result[column] = {}
-        for value in sorted(set(values)):
-            rows = torch.tensor([own == value for own in values], dtype=torch.bool, device=probabilities.device)
-            result[column][value] = figures(
-                probabilities[rows], labels[rows.to(labels.device)], class_names, thresholds
-            )
+        rows: dict[str, list[int]] = {}
+        for i, value in enumerate(values):
+            rows.setdefault(value, []).append(i)
+        result[column] = {
+            value: figures(probabilities[rows[value]], labels[rows[value]], class_names, thresholds)
+            for value in sorted(rows)
+        }
     return result
 
 

@@ -1,6 +1,5 @@
 """The figures against scikit-learn and against plain counting, on scores full of ties and labels full of gaps."""
 
-
 import numpy as np
 import pytest
 import torch
