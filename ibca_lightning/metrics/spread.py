@@ -87,7 +87,7 @@ def fraction(
         groups: (...,), as from `effective`.
         level: In (0, 1).
         alike: (...,), the observations that it is taken to rest on where all resamples agree; None: the groups.
-        biased: Whether its centre is the figure less the bias that resampling shows.
+        biased: Whether it is joined with the interval about the figure less the bias that resampling shows.
 
     Returns:
         (2, ...), low and high, which hold `value`; NaN where it is undefined.
@@ -102,20 +102,24 @@ def fraction(
     scatter = variance(draws, groups)
     number = ratio(value * (1 - value), np.where(scatter > _STILL, scatter, 0.0))
     number = np.minimum(np.where(np.isnan(number), groups if alike is None else alike, number), units)
-    centre = value
+    found = [_wilson(value, number, groups, level)]
     if biased:
         known = ~np.isnan(draws)
         mean = ratio(np.where(known, draws, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64), otherwise=np.nan)
-        centre = np.clip(np.where(np.isnan(mean), value, 2 * value - mean), 0, 1)
-    square = quantile(groups, level) ** 2
-    middle = (number * centre + square / 2) / (number + square)
-    half = np.sqrt(square * (number * centre * (1 - centre) + square / 4)) / (number + square)
-    low = np.fmin(middle - half, _rare(number * centre, number, level))
-    high = np.fmax(middle + half, 1 - _rare(number * (1 - centre), number, level))
+        found.append(_wilson(np.clip(np.where(np.isnan(mean), value, 2 * value - mean), 0, 1), number, groups, level))
+    low, high = np.min([own[0] for own in found], axis=0), np.max([own[1] for own in found], axis=0)
     none = number <= 0
     low, high = np.where(none, 0.0, np.minimum(low, value)), np.where(none, 1.0, np.maximum(high, value))
     ends: Floats = np.clip(np.stack([low, high]), 0, 1) + 0 * value  # NaN where it is
     return ends
+
+
+def _wilson(centre: Floats, number: Floats, groups: Floats | float, level: float) -> tuple[Floats, Floats]:
+    square = quantile(groups, level) ** 2
+    middle = (number * centre + square / 2) / (number + square)
+    half = np.sqrt(square * (number * centre * (1 - centre) + square / 4)) / (number + square)
+    low = np.fmin(middle - half, _rare(number * centre, number, level))
+    return low, np.fmax(middle + half, 1 - _rare(number * (1 - centre), number, level))
 
 
 def _rare(found: Floats, number: Floats, level: float) -> Floats:
