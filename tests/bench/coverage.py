@@ -1,6 +1,6 @@
 """How often do the 95 % intervals hold the truth? Simulated test sets; the truth is that of 200,000 further pictures.
 
-python -m tests.bench.coverage [--sets 300] [--resamples 300]
+python -m tests.bench.coverage [--sets 300] [--resamples 200]
 
 A picture shares half of the variance of its labels and scores with its group. Scores of class c are normal, 0.5 (the
 first class) to 2 (the last) apart between positives and negatives; their logits are off by what the prevalence is, so
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of metrics/README.md."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", type=int, default=300)
-    parser.add_argument("--resamples", type=int, default=300)
+    parser.add_argument("--resamples", type=int, default=200)
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     print("| groups, prevalence | " + " | ".join((*SHOWN, "lowest tuned", "lowest of a class")) + " |")
