@@ -183,8 +183,9 @@ def _test_loader(data: Any, asked: str | None, class_names: list[str]) -> tuple[
 
 
 def _text(figure: str, result: dict[str, Any]) -> str:
-    interval = result["intervals"][figure]
-    return f"{figure} {result['metrics'][figure]:.4f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    interval = result["intervals"][figure]  # None for a gain in pictures of one group
+    ends = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+    return f"{figure} {result['metrics'][figure]:.4f}{ends}"
 
 
 def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
