@@ -1,8 +1,7 @@
 """One row a method: mean and deviation over seeds, and how sure the difference to another method is.
 
-The interval of a difference comes from a paired bootstrap over groups (photographs, patients) and training seeds: each
-resample draws the same groups for both methods, crossed with seeds (the same ones where both have the same), and takes
-the mean over the seeds drawn.
+The interval of a difference holds the scatter of a paired bootstrap, which draws the same groups (photographs) for both
+methods, and that between training seeds, paired where both have the same. Of one seed nothing is known of it.
 """
 
 import re
@@ -88,8 +87,8 @@ def add_samples(
     Raises:
         InputError: Predictions are missing or not of the same pictures, or there is no such method or class.
     """
-    from ibca_lightning.metrics.intervals import resampled_figures
     from ibca_lightning.metrics.multilabel import figures
+    from ibca_lightning.metrics.resamples import resampled_figures
     from ibca_lightning.run.tested_samples import read_tested
 
     left_out = "mAP\\" + ",".join(without)
@@ -169,10 +168,11 @@ def note(methods: Sequence[Method], groups: int) -> str:
     """What the differences are, in a line; blank where there are none. `groups`: that were resampled."""
     if not any(method.differences for method in methods):
         return ""
-    single = "" if all(len(method.runs) > 1 for method in methods) else " (a single one shows no spread)"
+    single = [method.name for method in methods if len(method.runs) == 1]
+    without = f"; with one seed, the scatter between seeds is not in it: {', '.join(single)}" if single else ""
     return (
-        f"Difference to the method named, paired bootstrap over {groups} groups, {RESAMPLES} resamples; training seeds "
-        f"drawn with replacement in each resample{single}.\n"
+        f"Difference to the method named, with the scatter of a paired bootstrap over {groups} groups, {RESAMPLES} "
+        f"resamples, and of the training seeds{without}.\n"
     )
 
 
@@ -225,7 +225,7 @@ def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
 def _add_differences(
     method: Method, methods: Sequence[Method], reference: str, drawn: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
-    from ibca_lightning.metrics.intervals import paired_intervals
+    from ibca_lightning.metrics.paired import paired_intervals
 
     for name in drawn[method.name][0]:
         known = [other for other in methods if all(name in figures for figures in drawn[other.name])]

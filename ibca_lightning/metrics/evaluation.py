@@ -15,6 +15,8 @@ from ibca_lightning.metrics.multilabel import by_subgroup, calibration_figures, 
 from ibca_lightning.metrics.store import Stored
 from ibca_lightning.system.errors import InputError
 
+_LEAST = 10  # pictures of a subgroup that has intervals: those of fewer are nearly [0, 1]
+
 
 @dataclass
 class SampleFacts:
@@ -129,8 +131,13 @@ def evaluate(
         result["subgroups"] = by_subgroup(probabilities, labels, class_names, columns, thresholds)
         if intervals:
             for column, values in columns.items():
+                inside_of: dict[str, list[int]] = {}
+                for at, given in enumerate(values):
+                    inside_of.setdefault(given, []).append(at)
                 for value, own in result["subgroups"][column].items():
-                    inside = [at for at, given in enumerate(values) if given == value]
+                    inside = inside_of[value]
+                    if len(inside) < _LEAST:
+                        continue
                     own |= every_interval(
                         probabilities[inside], labels[inside], class_names, [groups[at] for at in inside], thresholds
                     )

@@ -1,57 +1,58 @@
-"""Bootstrap intervals of the figures, by resampling groups.
+"""Intervals of the figures, by resampling groups: `resamples` draws, `spread` makes intervals of the draws."""
 
-Pictures of one patient are not independent: whole groups are drawn with replacement (Field and Welsh, JRSS B 2007), a
-sample then weighs as often as its group was drawn. Each class is sorted once; the resamples, as columns of weights,
-share the sorting, so that a thousand of them cost seconds. Our own on purpose: a library's
-bootstrap draws rows, not groups, and computes every figure anew for each resample.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.metrics.localisation import averages, class_averages
-from ibca_lightning.metrics.multilabel import SPECIFICITY, checked_arrays
-from ibca_lightning.metrics.operating_point import (
-    Counts,
-    Floats,
-    class_mean,
-    overall_figures,
-    per_class_figures,
-    ratio,
+from ibca_lightning.metrics.operating_point import Counts, Floats, harmonic_mean, ratio
+from ibca_lightning.metrics.resamples import RANKING, Drawn, Sample
+from ibca_lightning.metrics.spread import (
+    effective,
+    error,
+    fraction,
+    listed,
+    of_mean,
+    of_overlap,
+    overlap,
+    student,
 )
-from ibca_lightning.metrics.reliability import Binned, calibration_errors
-from ibca_lightning.system.errors import InputError
 
-_CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache
+# Which figure of a class the overall ones are the means of, or have the totals of.
+_MEANS = {
+    "mAP": "AP", "AUROC": "AUROC", "CP": "precision", "CR": "recall", "CF1": "F1", "sensitivity": "recall",
+    "specificity": "specificity", "sensitivity_at_95_specificity": "sensitivity_at_95_specificity",
+}  # fmt: skip
+_OWN = (*_MEANS, "OP", "OR", "OF1", "ECE", "class_ECE")
+_TOTALS = {"OP": "precision", "OR": "recall", "OF1": "F1"}
+# torchmetrics rounds its figures to float32; they are to lie in intervals of float64.
+_ROUNDING = 1e-6
 
 
 def bootstrap_intervals(
     probabilities: Tensor,
     labels: Tensor,
     groups: Sequence[str] | None = None,
-    resamples: int = 1000,
+    resamples: int | None = None,
     seed: int = 0,
     level: float = 0.95,
     pairs: Mapping[str, Tensor] | None = None,
 ) -> dict[str, list[float] | None]:
-    """Compute percentile intervals of every figure of `metrics`.
+    """Compute an interval of every figure of `metrics`.
 
     Args:
         probabilities: (B, L) float in [0, 1].
         labels: (B, L) in {0, 1, -1}, -1 = unknown.
         groups: For each sample its group, such as the patient; None: each sample is its own.
-        resamples: How many resamples.
+        resamples: How many; None: 1,000, and fewer, down to 200, from 200,000 probabilities on.
         seed: Of the draws; equal seeds and groups draw alike, so that intervals of two models are paired.
         level: Of the interval, in (0, 1).
         pairs: Localisation figures of (picture, class) pairs as for `localisation.summarise`, each (B, L).
 
     Returns:
-        For each figure of `figures(...)["metrics"]`, and of `summarise(pairs)["metrics"]` with `pairs`, [low, high], or
-        None where it is undefined in every resample. Resamples in which a figure is undefined are left out for it.
+        For each figure of `figures(...)["metrics"]`, and of `summarise(pairs)["metrics"]` with `pairs`, [low, high],
+        which hold it, or None where it is undefined. Resamples in which a figure is undefined are left out for it.
 
     Raises:
         InputError: As in `figures`, or there is not one group a sample.
@@ -69,87 +70,10 @@ def bootstrap_intervals(
         >>> patients = [str(i % 4 + 4 * (i // 8)) for i in range(40)]
         >>> together = bootstrap_intervals(probabilities, labels, patients)["AUROC"]
         >>> [round(bound, 1) for bound in alone], together[1] - together[0] > alone[1] - alone[0]
-        ([0.6, 0.9], True)
+        ([0.5, 0.9], True)
     """
-    drawn = resampled_figures(probabilities, labels, groups, resamples, seed, pairs)
-    return {name: _interval(values, level) for name, values in drawn.items()}
-
-
-def paired_intervals(
-    first: Sequence[Mapping[str, Floats]],
-    second: Sequence[Mapping[str, Floats]],
-    level: float = 0.95,
-    training_seeds: tuple[Sequence[int | None], Sequence[int | None]] | None = None,
-    seed: int = 0,
-) -> dict[str, list[float] | None]:
-    """Compute percentile intervals of the differences between two methods on the same samples.
-
-    A resample draws the same groups for both, and crossed with them, also with replacement, as many training seeds as a
-    method has; its figure is the mean over the seeds drawn. The interval says what another test set from the same
-    source and another training with other seeds would do to the difference of the two means. Methods that were trained
-    with the same seeds are paired by seed; else each draws its own. Of n seeds a bootstrap shows (n - 1) / n of the
-    variance between seeds, and of one seed nothing.
-
-    Args:
-        first: `resampled_figures` of each seed of one method, S of them.
-        second: Of the other, T of them, on the same samples in the same order, with the same groups and seed of the
-            draws.
-        level: Of the interval, in (0, 1).
-        training_seeds: S and T seeds; None: not known, drawn independently.
-        seed: Of the draws of training seeds, which are a stream of their own beside those of groups.
-
-    Returns:
-        [low, high] of first - second for each figure that all of them have; None where it is undefined in every
-        resample. Resamples in which a figure is undefined for a seed drawn are left out for it.
-    """
-    names = [name for name in first[0] if all(name in drawn for drawn in (*first, *second))]
-    if not names:
-        return {}
-    resamples = first[0][names[0]].size
-    # Not the stream of `_weights`: the draws of seeds would follow those of groups.
-    generator = np.random.default_rng([seed, 1])
-    ours, theirs = (generator.integers(len(seeds), size=(resamples, len(seeds))).T for seeds in (first, second))
-    if training_seeds is not None and _same_seeds(*training_seeds):
-        draw = ours
-        ours, theirs = (np.argsort(np.asarray(seeds))[draw] for seeds in training_seeds)
-    return {
-        name: _interval(_mean_of_drawn(first, name, ours) - _mean_of_drawn(second, name, theirs), level)
-        for name in names
-    }
-
-
-def resampled_figures(
-    probabilities: Tensor,
-    labels: Tensor,
-    groups: Sequence[str] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    pairs: Mapping[str, Tensor] | None = None,
-    class_figures: Sequence[str] | None = None,
-) -> dict[str, Floats]:
-    """Compute every figure of `metrics` in each resample.
-
-    Args:
-        probabilities: As for `bootstrap_intervals`, and so are all others.
-        labels: (B, L).
-        groups: B names.
-        resamples: R.
-        seed: Of the draws.
-        pairs: Each (B, L).
-        class_figures: L names under which the AP of each class is returned too; None leaves them out.
-
-    Returns:
-        (R,) for each figure, NaN where it is undefined.
-
-    Raises:
-        InputError: As `bootstrap_intervals`.
-    """
-    classes = class_figures is not None
-    drawn = _resampled(probabilities, labels, groups, resamples, seed, pairs, None, classes=classes)
-    found = drawn.get("intervals", {})
-    if class_figures is not None and drawn:
-        found |= dict(zip(class_figures, drawn["per_class_intervals"]["AP"].T, strict=True))
-    return found
+    names = [str(i) for i in range(probabilities.shape[-1])]
+    return every_interval(probabilities, labels, names, groups, None, resamples, seed, level, pairs)["intervals"]
 
 
 def every_interval(
@@ -158,12 +82,12 @@ def every_interval(
     class_names: Sequence[str],
     groups: Sequence[str] | None = None,
     thresholds: Sequence[float] | None = None,
-    resamples: int = 1000,
+    resamples: int | None = None,
     seed: int = 0,
     level: float = 0.95,
     pairs: Mapping[str, Tensor] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Compute percentile intervals of every figure: overall, at the stored thresholds, and of each class.
+    """Compute an interval of every figure: overall, at the stored thresholds, and of each class.
 
     Args:
         probabilities: As for `bootstrap_intervals`, and so are all others but these two.
@@ -183,158 +107,170 @@ def every_interval(
     Raises:
         InputError: As `bootstrap_intervals`.
     """
-    drawn = _resampled(probabilities, labels, groups, resamples, seed, pairs, thresholds, classes=True)
-    result: dict[str, dict[str, Any]] = {}
-    for kind in ("intervals", "tuned_intervals"):
-        result[kind] = {name: _interval(values, level) for name, values in drawn.get(kind, {}).items()}
-        by_class = drawn.get(_of_classes(kind), {})
-        result[_of_classes(kind)] = {
-            name: {figure: _interval(values[:, i], level) for figure, values in by_class.items()}
-            for i, name in enumerate(class_names)
-            if by_class
-        }
+    sample = Sample(probabilities, labels, groups, pairs, thresholds)
+    value, drawn = sample.itself(), sample.resampled(resamples, seed)
+    plain = _Fractions(sample.counts(), level)
+    overall = plain.overall(value.overall, drawn.overall, value.classes)
+    classes = plain.classes(value.classes, drawn.classes)
+    errors, class_errors = _errors(sample, value, drawn, level)
+    pair_figures, class_pair_figures = _pair_intervals(sample, value, drawn, level)
+    overall |= errors | pair_figures
+    classes |= class_errors | class_pair_figures
+    result: dict[str, dict[str, Any]] = {
+        "intervals": {name: listed(overall[name]) for name in value.overall},
+        "per_class_intervals": _by_class(classes, value.classes, class_names),
+        "tuned_intervals": {}, "tuned_per_class_intervals": {},
+    }  # fmt: skip
+    if thresholds is not None:
+        tuned = _Fractions(sample.counts(tuned=True), level)
+        ends = tuned.overall(value.tuned, drawn.tuned, value.tuned_classes)
+        result["tuned_intervals"] = {name: listed(ends[name]) for name in value.tuned}
+        result["tuned_per_class_intervals"] = _by_class(
+            tuned.classes(value.tuned_classes, drawn.tuned_classes), value.tuned_classes, class_names
+        )
     return result
 
 
-def _of_classes(kind: str) -> str:
-    return kind.replace("intervals", "per_class_intervals")
-
-
-def _resampled(
-    probabilities: Tensor,
-    labels: Tensor,
-    groups: Sequence[str] | None,
-    resamples: int,
-    seed: int,
-    pairs: Mapping[str, Tensor] | None,
-    thresholds: Sequence[float] | None,
-    *,
-    classes: bool,
-) -> dict[str, dict[str, Floats]]:
-    """Every figure in each resample, by the keys of `every_interval`: (R,), and (R, L) for those of classes."""
-    scores, target = checked_arrays(probabilities, labels)
-    if groups is not None and len(groups) != len(scores):
-        raise InputError(f"{len(scores)} groups", len(groups), "give one for each sample")
-    given = list(zip(scores.T, target.T, strict=True))
-    curves, binned = [_Curve(*own) for own in given], [Binned(*own) for own in given]
-    positive, negative = target == 1, target == 0
-    columns = [positive, negative]
-    for points in (0.5, *(() if thresholds is None else (np.asarray(thresholds, dtype=np.float64),))):
-        predicted = scores > points
-        columns += [positive & predicted, (positive | negative) & predicted]
-    counted = np.concatenate(columns, axis=1).astype(np.float32)
-    values = {name: column.detach().cpu().double().numpy() for name, column in (pairs or {}).items()}
-    drawn: list[dict[str, dict[str, Floats]]] = []
-    for weights in _weights(groups, len(scores), resamples, seed):
-        totals = np.split((weights.T @ counted).astype(np.float64), len(columns), axis=1)
-        counts = Counts(*totals[2:4], *totals[:2])
-        errors = calibration_errors(binned, weights, counts)
-        by_class = _ranking_figures(curves, weights, counts)
-        overall = {name: class_mean(column, counts.defined) for name, column in by_class.items()}
-        overall["mAP"] = overall.pop("AP")
-        overall |= overall_figures(counts) | {name: errors[name] for name in ("ECE", "class_ECE")}
-        chunk = {"intervals": overall | averages(values, weights)}
-        if classes:
-            by_class |= per_class_figures(counts) | {"ECE": errors["per_class"]}
-            by_class = {name: np.where(counts.defined, column, np.nan) for name, column in by_class.items()}
-            chunk["per_class_intervals"] = by_class | class_averages(values, weights)
-        if thresholds is not None:
-            tuned = Counts(*totals[4:], *totals[:2])
-            chunk["tuned_intervals"] = overall_figures(tuned)
-            if classes:
-                chunk["tuned_per_class_intervals"] = per_class_figures(tuned)
-        drawn.append(chunk)
-    return {
-        kind: {name: np.concatenate([chunk[kind][name] for chunk in drawn]) for name in figures}
-        for kind, figures in (drawn[0] if drawn else {}).items()
-    }
-
-
-def _same_seeds(first: Sequence[int | None], second: Sequence[int | None]) -> bool:
-    """Whether the two were trained with the same seeds, each known and used once."""
-    return None not in first and len(set(first)) == len(first) == len(second) and set(first) == set(second)
-
-
-def _mean_of_drawn(seeds: Sequence[Mapping[str, Floats]], name: str, drawn: NDArray[np.int64]) -> Floats:
-    """The mean of a figure over the seeds that each resample draws, (S, R): (R,)."""
-    values = np.stack([figures[name] for figures in seeds])
-    mean: Floats = values[drawn, np.arange(drawn.shape[1])].mean(axis=0)
-    return mean
-
-
-def _interval(values: Floats, level: float) -> list[float] | None:
-    known = values[~np.isnan(values)]
-    tails = [50 * (1 - level), 50 * (1 + level)]
-    return np.percentile(known, tails).tolist() if known.size else None
-
-
-class _Curve:
-    """One class, sorted by score: what its ranking figures need under any weights.
-
-    Only thresholds at which a positive is gained matter to AP, AUROC and the best sensitivity, so the sorted samples
-    are summed between those ("steps") before anything is accumulated.
+class _Fractions:
+    """Intervals of the figures that are fractions of something counted, at one threshold a class.
 
     Args:
-        scores: (B,).
-        labels: (B,) in {0, 1, -1}.
+        counts: Of each group, (G, L).
+        level: Of the intervals.
     """
 
-    def __init__(self, scores: Floats, labels: NDArray[np.int64]) -> None:
-        known = np.flatnonzero(labels >= 0)
-        order = known[np.argsort(-scores[known], kind="stable")]
-        scores, labels = scores[order], labels[order]
-        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) if len(order) else np.array([], dtype=int)
-        gained = np.diff(np.cumsum(labels)[last], prepend=0)  # positives at each distinct score
-        ends = last[gained > 0]
-        self.steps = len(ends)
-        self.rows = order[: ends[-1] + 1] if self.steps else order[:0]
-        self.starts = np.append(0, ends[:-1] + 1)
-        self.positives = order[labels == 1]
-        self.positive_starts = np.append(0, np.cumsum(gained[gained > 0])[:-1])
-        # Negatives that share their score with a positive, and the steps they belong to.
-        distinct = np.repeat(np.arange(len(last)), np.diff(last, prepend=-1))
-        tied = (labels == 0) & (gained > 0)[distinct]
-        self.tied = order[tied]
-        step = (np.cumsum(gained > 0) - 1)[distinct[tied]]
-        self.tied_steps, self.tied_starts = np.unique(step, return_index=True)
+    def __init__(self, counts: Counts, level: float) -> None:
+        hits, predicted, positives, negatives = counts
+        self._level = level
+        rests_on = {
+            "precision": predicted, "specificity": negatives, "F1": predicted + positives - hits,
+            **dict.fromkeys(("recall", *RANKING), positives),
+        }  # fmt: skip
+        self._units = {name: sizes.sum(axis=0) for name, sizes in rests_on.items()}
+        # An AUROC is about as sure as twice as many shares as the rarer of both has members (Hanley and McNeil 1982).
+        totals = Counts(*(sizes.sum(axis=0) for sizes in counts))
+        self._units["AUROC"] = 2 * np.minimum(totals.positives, totals.negatives)
+        self._groups = {name: effective(sizes) for name, sizes in rests_on.items()}
+        self._together = {name: float(effective(sizes.sum(axis=1))) for name, sizes in rests_on.items()}
+        self._defined = totals.defined
 
-    def figures(self, weights: NDArray[np.float32], negatives: Floats) -> tuple[Floats, Floats, Floats]:
-        """AP, AUROC and sensitivity at 95 % specificity under weights (B, R); (R,) each, NaN where undefined."""
-        if not self.steps:
-            undefined = np.full(weights.shape[1], np.nan)
-            return undefined, undefined, undefined
-        gained = np.add.reduceat(weights[self.positives], self.positive_starts, axis=0).astype(np.float64)
-        hits = gained.cumsum(axis=0)
-        chosen = np.add.reduceat(weights[self.rows], self.starts, axis=0).astype(np.float64).cumsum(axis=0)
-        alarms = chosen - hits
-        positives = hits[-1]
-        average_precision = ratio((gained * ratio(hits, chosen, otherwise=0.0)).sum(axis=0), positives)
-        # Each positive beats the negatives below it, and half of those beside it.
-        beaten = (gained * (negatives - alarms)).sum(axis=0)
-        if self.tied.size:
-            beside = np.add.reduceat(weights[self.tied], self.tied_starts, axis=0).astype(np.float64)
-            beaten += (gained[self.tied_steps] * beside).sum(axis=0) / 2
-        area = ratio(beaten, positives * negatives)
-        specific = 1 - ratio(alarms, negatives) >= SPECIFICITY
-        sensitivity = ratio(np.where(specific, hits, 0.0).max(axis=0), positives)
-        return average_precision, area, sensitivity
+    def classes(self, values: Mapping[str, Floats], draws: Mapping[str, Floats]) -> dict[str, Floats]:
+        """(2, L) for each figure of a class."""
+        return {
+            name: self._interval(name, values[name][0], draws[name], units, self._groups[name])
+            for name, units in self._units.items()
+            if name in values
+        }
+
+    def overall(
+        self, values: Mapping[str, Floats], draws: Mapping[str, Floats], classes: Mapping[str, Floats]
+    ) -> dict[str, Floats]:
+        """(2,) for each figure that is a mean over classes or has their totals."""
+        result = {}
+        for name in values:
+            if name in _TOTALS:
+                of = _TOTALS[name]
+                units, groups = float(self._units[of].sum()), self._together[of]
+            elif name in _MEANS:
+                of = _MEANS[name]
+                units, groups = (self._of_mean(of, classes[of][0], own) for own in (self._units, self._groups))
+            else:
+                continue
+            ends = self._interval(of, values[name][0], draws[name], units, self._together[of], groups)
+            result[name] = np.stack([ends[0], np.minimum(ends[1] + self._unseen(name, values), 1)])
+        return result
+
+    def _interval(
+        self,
+        of: str,
+        value: Floats,
+        draws: Floats,
+        units: Floats | float,
+        groups: Floats | float,
+        alike: float | None = None,
+    ) -> Floats:
+        if of == "F1":
+            return _held(value, of_overlap(fraction(overlap(value), overlap(draws), units, groups, self._level, alike)))
+        return _held(value, fraction(value, draws, units, groups, self._level, alike, biased=of == "AP"))
+
+    def _of_mean(self, of: str, values: Floats, numbers: Mapping[str, Floats]) -> float:
+        counted = self._defined & (self._units[of] > 0)
+        shares = overlap(values[counted]) if of == "F1" else values[counted]
+        return of_mean(shares, numbers[of][counted])
+
+    def _unseen(self, name: str, values: Mapping[str, Floats]) -> float:
+        """What a figure would gain if classes that are never predicted had precision 1, not the 0 of convention."""
+        if name not in ("CP", "CF1") or not self._defined.any():
+            return 0.0
+        share = (self._defined & (self._units["precision"] == 0)).sum() / self._defined.sum()
+        precision, recall = values["CP"][0], values["CR"][0]
+        if name == "CP":
+            return float(share)
+        return float(harmonic_mean(precision + share, recall) - harmonic_mean(precision, recall))
 
 
-def _ranking_figures(curves: Sequence[_Curve], weights: NDArray[np.float32], counts: Counts) -> dict[str, Floats]:
-    """AP, AUROC and sensitivity at 95 % specificity of each class, (R, L)."""
-    per_class = [curve.figures(weights, counts.negatives[:, i]) for i, curve in enumerate(curves)]
-    names = ("AP", "AUROC", "sensitivity_at_95_specificity")
-    columns = (np.stack(column, axis=-1) for column in zip(*per_class, strict=True))
-    return dict(zip(names, columns, strict=True))
+def _errors(sample: Sample, value: Drawn, drawn: Drawn, level: float) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Intervals of ECE and class_ECE, (2,), and of the ECE of each class, (2, L)."""
+    known = value.known[0]
+    of_class = np.full((2, sample.classes), np.nan)
+    overall = {"ECE": np.full(2, np.nan), "class_ECE": np.full(2, np.nan)}
+    if not known.any():
+        return overall, {"ECE": of_class}
+    gaps = value.gaps[0]
+    noise = drawn.gaps - gaps * ratio(drawn.known, known, otherwise=0.0)[:, :, None]
+    # Where few positives were met by chance, the resamples scatter less than such probabilities do.
+    least = np.stack([own.variances for own in sample.binned])
+    wide = noise * np.sqrt(np.maximum(1, ratio(least, noise.var(axis=0), otherwise=1.0)))
+    sizes = sample.by_group(sample.known)
+    groups, together = effective(sizes), float(effective(sizes.sum(axis=1)))
+    shares = [own / np.maximum(known, 1)[:, None] for own in (gaps, noise, wide)]
+    defined = np.flatnonzero(~np.isnan(value.classes["ECE"][0]))
+    for i in defined:
+        at, around, widely = (own[..., i, :] for own in shares)
+        of_class[:, i] = error(at, around, widely, float(groups[i]), level)
+    if len(defined):
+        at, around, widely = (own[..., defined, :] / len(defined) for own in shares)
+        flat = at.ravel(), around.reshape(len(noise), -1), widely.reshape(len(noise), -1)
+        overall["class_ECE"] = error(*flat, together, level)
+    if not np.isnan(value.overall["ECE"][0]):
+        at, around, widely = (own.sum(axis=-2) / known.sum() for own in (gaps, noise, wide))
+        overall["ECE"] = error(at, around, widely, together, level)
+    overall = {name: _held(value.overall[name][0], ends) for name, ends in overall.items()}
+    return overall, {"ECE": _held(value.classes["ECE"][0], of_class)}
 
 
-def _weights(groups: Sequence[str] | None, samples: int, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    """Yield how often each sample is drawn, (B, R), some resamples at a time, so that memory stays bounded."""
-    codes = np.arange(samples) if groups is None else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-    number = int(codes.max()) + 1 if samples else 0
-    generator = np.random.default_rng(seed)
-    size = max(1, _CHUNK // max(samples, 1))
-    for start in range(0, resamples, size):
-        # One draw a resample, so that the resamples do not depend on the size of the chunks.
-        draws = [generator.integers(max(number, 1), size=number) for _ in range(min(size, resamples - start))]
-        yield np.stack([np.bincount(draw, minlength=number)[codes] for draw in draws], axis=1).astype(np.float32)
+def _pair_intervals(
+    sample: Sample, value: Drawn, drawn: Drawn, level: float
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Intervals of the localisation figures, (2,), and of those of each class, (2, L)."""
+    if not sample.pairs:
+        return {}, {}
+    there = np.any([~np.isnan(column) for column in sample.pairs.values()], axis=0)
+    sizes = sample.by_group(there)
+    groups, together = effective(sizes), float(effective(sizes.sum(axis=1)))
+
+    def interval(name: str, values: Floats, draws: Floats, number: Any) -> Floats:
+        # A gain is no fraction; and what is not in [0, 1] is none either.
+        if not name.endswith("gain") and not ((values < 0) | (values > 1)).any():
+            return _held(values, fraction(values, draws, np.inf, number, level))
+        return student(values, draws, number, level)
+
+    overall = {name: own for name, own in value.overall.items() if name not in _OWN}
+    classes = {name: own for name, own in value.classes.items() if name in overall}
+    return (
+        {name: interval(name, own[0], drawn.overall[name], together) for name, own in overall.items()},
+        {name: interval(name, own[0], drawn.classes[name], groups) for name, own in classes.items()},
+    )
+
+
+def _held(value: Floats, ends: Floats) -> Floats:
+    """Ends in [0, 1] that hold the value, also as it is rounded elsewhere."""
+    low, high = np.minimum(ends[0], value - _ROUNDING), np.maximum(ends[1], value + _ROUNDING)
+    held: Floats = np.clip(np.stack([low, high]), 0, 1)
+    return held
+
+
+def _by_class(
+    ends: Mapping[str, Floats], values: Mapping[str, Floats], class_names: Sequence[str]
+) -> dict[str, dict[str, list[float] | None]]:
+    return {name: {figure: listed(ends[figure][:, i]) for figure in values} for i, name in enumerate(class_names)}

@@ -138,14 +138,18 @@ def by_subgroup(
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for column, values in subgroups.items():
         if len(values) != probabilities.shape[0]:
-            wanted = f"{probabilities.shape[0]} values of the subgroup column {column!r}"
-            raise InputError(wanted, len(values), "give one for each sample")
-        result[column] = {}
-        for value in sorted(set(values)):
-            rows = torch.tensor([own == value for own in values], dtype=torch.bool, device=probabilities.device)
-            result[column][value] = figures(
-                probabilities[rows], labels[rows.to(labels.device)], class_names, thresholds
+            raise InputError(
+                f"{probabilities.shape[0]} values of the subgroup column {column!r}",
+                len(values),
+                "give one for each sample",
             )
+        rows: dict[str, list[int]] = {}
+        for i, value in enumerate(values):
+            rows.setdefault(value, []).append(i)
+        result[column] = {
+            value: figures(probabilities[rows[value]], labels[rows[value]], class_names, thresholds)
+            for value in sorted(rows)
+        }
     return result
 
 
@@ -203,7 +207,8 @@ def _calibration_errors(scores: Floats, target: NDArray[np.int64], counts: Count
     """Those of `calibration_errors` with each sample counting once, without the axis of resamples."""
     classes = [Binned(column, known) for column, known in zip(scores.T, target.T, strict=True)]
     once = np.ones((len(scores), 1), np.float32)
-    errors = calibration_errors(classes, once, Counts(*(total[None] for total in counts)))
+    gaps = np.stack([own.gaps(once).T for own in classes], axis=1)
+    errors = calibration_errors(gaps, Counts(*(total[None] for total in counts)))
     return {name: values[0] for name, values in errors.items()}
 
 

@@ -28,6 +28,9 @@ class Binned:
         self.rows = known[order]
         self.bins, self.starts = np.unique(bins[order], return_index=True)
         self.residuals = (scores - labels)[self.rows][:, None]
+        chosen = scores[self.rows]
+        # (BINS,), of the gaps, if the probabilities are right and the samples independent.
+        self.variances: Floats = np.bincount(bins[order], chosen * (1 - chosen), BINS).astype(np.float64)
 
     def gaps(self, weights: NDArray[np.float32]) -> Floats:
         """Sum of probability less label in each bin under weights (B, R); (BINS, R)."""
@@ -37,23 +40,20 @@ class Binned:
         return result
 
 
-def calibration_errors(classes: Sequence[Binned], weights: NDArray[np.float32], counts: Counts) -> dict[str, Floats]:
+def calibration_errors(gaps: Floats, counts: Counts) -> dict[str, Floats]:
     """Compute every calibration error under weights.
 
     Args:
-        classes: L of them.
-        weights: (B, R).
+        gaps: (R, L, BINS), those of `Binned.gaps` of each class.
         counts: (R, L), of positives and negatives under the same weights.
 
     Returns:
         `per_class` (R, L), NaN for a class without a positive or without a negative; `class_ECE` (R,), their mean;
         `ECE` (R,), of all known labels of all classes together, NaN without a single positive.
     """
-    gaps = [own.gaps(weights) for own in classes]
     known = counts.positives + counts.negatives
-    errors = np.stack([np.abs(own).sum(axis=0) for own in gaps], axis=-1)
-    per_class = ratio(errors, known) + np.where(counts.defined, 0.0, np.nan)
-    together = ratio(np.abs(sum(gaps)).sum(axis=0), known.sum(axis=-1))
+    per_class = ratio(np.abs(gaps).sum(axis=-1), known) + np.where(counts.defined, 0.0, np.nan)
+    together = ratio(np.abs(gaps.sum(axis=-2)).sum(axis=-1), known.sum(axis=-1))
     return {
         "per_class": per_class,
         "class_ECE": class_mean(per_class, counts.defined),

@@ -36,7 +36,9 @@ def faithfulness(arguments: list[str]) -> int:
     path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"
     write_json(path, {"checkpoint": options.ckpt_path, "test_set": name, **result})
     values, ends = result["metrics"], result["intervals"]
-    figures = ", ".join(f"{n} {values[n]:.4f} [{ends[n][0]:.3f}, {ends[n][1]:.3f}]" for n in _HEADLINE)
+    # A gain in pictures of one group has no interval.
+    said = {n: f" [{ends[n][0]:.3f}, {ends[n][1]:.3f}]" if ends[n] else "" for n in _HEADLINE}
+    figures = ", ".join(f"{n} {values[n]:.4f}{said[n]}" for n in _HEADLINE)
     sys.stdout.write(f"{name}, {result['pairs']} pairs: {figures}; wrote {path}\n")
     return 0
 

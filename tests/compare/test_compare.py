@@ -12,9 +12,10 @@ import torch
 from ibca_lightning.cli import main
 from ibca_lightning.compare.command import method_and_seed
 from ibca_lightning.metrics.evaluation import Evaluation
-from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.metrics.paired import paired_intervals
+from ibca_lightning.metrics.resamples import resampled_figures
 from ibca_lightning.run.result_files import write_evaluation
 from tests.command_line import done, ibca
 
@@ -147,7 +148,7 @@ def test_methods_are_rows_with_paired_intervals(sweep, tmp_path):
     assert low < difference < high
     assert row["mAP: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"
     assert "over 12 groups" in out
-    assert "training seeds drawn with replacement in each resample." in out
+    assert "1000 resamples, and of the training seeds." in out
     # And everything, exact, in the CSV.
     table = {(row["method"], row["set"]): row for row in csv.DictReader((tmp_path / "out/methods.csv").open())}
     exact = table["good", "two"]
@@ -315,10 +316,11 @@ def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
     assert cells(out, "good", "two")["mAP: difference [95 %]"].endswith("to fair")
 
 
-def test_one_seed_is_said_to_show_no_spread(sweep):
+def test_one_seed_is_said_not_to_be_in_the_interval(sweep):
     for path in sweep[0].glob("*-1/test_*"):
         path.unlink()
-    assert "in each resample (a single one shows no spread)." in full(sweep[0], "--reference", "poor")
+    out = done("compare", sweep[0], "--reference", "poor").out
+    assert "with one seed, the scatter between seeds is not in it: fair, good, poor." in out
 
 
 def test_figures_of_faithfulness_stand_with_those_of_their_set(sweep):

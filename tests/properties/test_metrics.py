@@ -1,7 +1,5 @@
 """The figures against scikit-learn and against plain counting, on scores full of ties and labels full of gaps."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -154,15 +152,17 @@ def test_intervals_are_ordered_lie_in_range_and_narrow_with_the_level(given_rows
     wide, narrow = (bootstrap_intervals(scores, labels, None, 60, seed, level) for level in (1 - 1e-9, 0.5))
     assert set(wide) == set(result)
     for name, ends in wide.items():
-        assert ends is not None or result[name] is None or math.isclose(result[name], result[name])
+        assert (ends is None) == (result[name] is None)
         if ends is None:
             continue
         low, high = ends
         inner_low, inner_high = narrow[name]
         assert -1e-9 <= low <= inner_low <= inner_high <= high <= 1 + 1e-9
-    # One group drawn again and again is the sample itself: the interval is the figure.
+        assert low <= result[name] <= high
+    # One group says nothing of others.
     single = bootstrap_intervals(scores, labels, ["x"] * len(scores), 5, seed)
     for name, ends in single.items():
         assert (ends is None) == (result[name] is None)
         if ends is not None:
-            assert ends == pytest.approx([result[name]] * 2, abs=1e-5)
+            assert ends[0] < 0.02
+            assert ends[1] > 0.98
