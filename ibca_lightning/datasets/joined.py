@@ -128,7 +128,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
     Args:
         parts: The data sets by name.
 
-    Examples:
+    Example:
         >>> from ibca_lightning.datasets.joined import JoinedDataset
         >>> one = [{"index": 0, "id": "1.png", "group": "p1"}]
         >>> JoinedDataset({"MuReD": one, "RFMiD": one})[1]

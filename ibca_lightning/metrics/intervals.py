@@ -56,7 +56,7 @@ def bootstrap_intervals(
     Raises:
         InputError: As in `figures`, or there is not one group a sample.
 
-    Examples:
+    Example:
         Forty pictures of one class in the order of their scores; every fourth is on the wrong side of 0.5. Twenty
         patients with two pictures each are fewer than forty independent pictures, and the interval says so.
 
@@ -102,7 +102,7 @@ def paired_intervals(
         [low, high] of first - second for each figure that all of them have; None where it is undefined in every
         resample. Resamples in which a figure is undefined for a seed drawn are left out for it.
 
-    Examples:
+    Example:
         >>> import torch
         >>> from ibca_lightning.metrics.intervals import paired_intervals, resampled_figures
         >>> labels = torch.tensor([[1], [1], [0], [0]])
@@ -153,7 +153,7 @@ def resampled_figures(
     Raises:
         InputError: As `bootstrap_intervals`.
 
-    Examples:
+    Example:
         >>> import torch
         >>> from ibca_lightning.metrics.intervals import resampled_figures
         >>> drawn = resampled_figures(torch.tensor([[0.9], [0.1]]), torch.tensor([[1], [0]]), resamples=200)

@@ -22,7 +22,7 @@ def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, 
     Returns:
         Non-empty groups with the keys `params`, `part` and, for undecayed ones, `weight_decay: 0`.
 
-    Examples:
+    Example:
         >>> from torch import nn
         >>> from ibca_lightning.model.optimisation import parameter_groups
         >>> groups = parameter_groups(nn.Conv2d(3, 8, 1, bias=False), nn.Linear(8, 2))

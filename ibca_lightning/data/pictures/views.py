@@ -10,7 +10,7 @@ VIEWS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (
 def turned(images: Tensor, view: int) -> Tensor:
     """Return one view, 0 (as they are) to 7, of square pictures, masks or maps (..., S, S).
 
-    Examples:
+    Example:
         >>> import torch
         >>> from ibca_lightning.data.pictures.views import turned
         >>> [turned(torch.tensor([[1, 2], [3, 4]]), view).tolist() for view in (0, 1, 2)]  # as it is, turned, mirrored
