@@ -39,7 +39,7 @@ commands:
                        ibca faithfulness --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   tune      search over options of fit, choice by validation:
                        ibca tune --config EXPERIMENT --head HEAD --trials N --output DIR
-  sweep     fit and test heads x seeds, as many at a time as there are cores:
+  sweep     fit and test heads x seeds, one run a GPU at a time, or one a core where there is none:
                        ibca sweep --config EXPERIMENT --heads gap csra ibca --seeds 0 1 2 --output DIR
   explain   where the model looked: each picture with a heat map for each class it finds, as PNG and NPZ; of several
             models side by side:

@@ -43,7 +43,7 @@ def masked_bce(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None)
     Raises:
         InputError: The shapes do not agree.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.losses import masked_bce
         >>> masked_bce(torch.tensor([[0.0, 0.0, 9.0]]), torch.tensor([[1, 0, -1]]))  # log 2; an unknown costs nothing
@@ -70,7 +70,7 @@ def _same_shape(logits: Tensor, labels: Tensor) -> None:
 class Loss(nn.Module):
     """Base of all classification losses; a loss of your own derives from it and implements `forward`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.losses import Loss, masked_mean
         >>> class SquaredError(Loss):
@@ -105,7 +105,7 @@ class MaskedBCE(Loss):
     Raises:
         InputError: The bound is below 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.losses import MaskedBCE
         >>> loss = MaskedBCE("balanced")
@@ -171,7 +171,7 @@ class AsymmetricLoss(Loss):
     Raises:
         InputError: A value is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.losses import AsymmetricLoss
         >>> AsymmetricLoss()(torch.zeros(1, 1), torch.tensor([[0]]))  # 0.45^4 times -log 0.55
@@ -213,7 +213,7 @@ class FocalLoss(Loss):
     Raises:
         InputError: A value is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.losses import FocalLoss
         >>> FocalLoss(gamma=2.0)(torch.zeros(1, 1), torch.tensor([[1]]))  # (1 - 0.5)^2 log 2

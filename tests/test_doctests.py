@@ -31,6 +31,7 @@ def test_the_examples_of_a_file_print_what_they_say(file: str, capsys: pytest.Ca
         result = doctest.testmod(module, globs={}, optionflags=doctest.ELLIPSIS)
     assert not result.failed, capsys.readouterr().out
     assert result.attempted == _shown(FILES[file]), "an example that doctest does not find"
+    assert "Example:\n" not in FILES[file].read_text(encoding="utf-8"), "Examples:, or make docs reads it as Markdown"
 
 
 def test_there_are_examples_where_people_look() -> None:

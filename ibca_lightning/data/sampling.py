@@ -75,7 +75,7 @@ def class_balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
     Raises:
         InputError: If there is no row.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ibca_lightning.data.sampling import class_balanced_weights
         >>> labels = np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.int8)  # half of the draws each

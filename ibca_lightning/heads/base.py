@@ -37,7 +37,7 @@ class Head(nn.Module):
         channels: C of the feature map.
         num_labels: L.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import Head, HeadOutput
         >>> class Brightest(Head):  # a logit is the largest value of one channel; every place is looked at alike

@@ -56,7 +56,7 @@ def replacement_curve(
     Returns:
         The curve from `start` (share 0) to `end` (share 1).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.metrics.faithfulness import replacement_curve
         >>> model = lambda images: images[:, 0, :2, :2].mean((1, 2))[:, None]  # how bright is the first of four cells?

@@ -83,7 +83,7 @@ def pair_figures(attention: Tensor, mask: Tensor, labels: Tensor) -> dict[str, T
         `other_energy`, the share on cells touched by the masks of other labels and not by the label's own; 0 where
         there are none, and such a pair counts in the mean (unlike an empty region's in `region_energy`).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.metrics.localisation import pair_figures
         >>> attention, mask = torch.tensor([[[[0.7, 0.1], [0.1, 0.1]]]]), torch.zeros(1, 1, 4, 4, dtype=torch.bool)

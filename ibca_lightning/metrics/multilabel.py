@@ -61,7 +61,7 @@ def figures(
         InputError: Shapes do not match, a probability lies outside [0, 1] or is not finite, or a label is none of
             {0, 1, -1}.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.metrics.multilabel import figures
         >>> probabilities, labels = torch.tensor([[0.9], [0.8], [0.3], [0.1]]), torch.tensor([[1], [0], [1], [0]])

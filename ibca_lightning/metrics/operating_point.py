@@ -95,7 +95,7 @@ def overall_figures(counts: Counts) -> dict[str, Floats]:
     Returns:
         Arrays (...,), NaN where undefined.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ibca_lightning.metrics.operating_point import Counts, overall_figures
         >>> hits, predicted, positives, negatives = np.array([[9.0, 0.0], [9.0, 2.0], [10.0, 1.0], [90.0, 99.0]])

@@ -56,7 +56,7 @@ def choose_thresholds(probabilities: Tensor, labels: Tensor, rule: ThresholdRule
     Raises:
         InputError: As in `figures`, or there is no such rule.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.metrics.thresholds import choose_thresholds
         >>> probabilities, labels = torch.tensor([[0.9], [0.8], [0.25], [0.0]]), torch.tensor([[1], [0], [1], [0]])

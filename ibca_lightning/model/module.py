@@ -102,7 +102,7 @@ class MultiLabelModule(Network, pl.LightningModule):
     Raises:
         InputError: When a value is out of its range, or a file does not fit.
 
-    Example:
+    Examples:
         >>> from ibca_lightning import MultiLabelModule
         >>> module = MultiLabelModule(2, ["drusen", "scar"], image_size=64, backbone="test_resnet", pretrained=False)
         >>> module.spec.head["class_path"]  # what a checkpoint will hold

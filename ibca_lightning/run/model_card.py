@@ -33,7 +33,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 def without_paths(arguments: Sequence[str]) -> str:
     """A command line in which paths that lead outside of the folder it was typed in are `PATH`, the suffix kept.
 
-    Example:
+    Examples:
         >>> from ibca_lightning.run.model_card import without_paths
         >>> without_paths(["ibca", "fit", "--config", "/home/ann/clinic/endo.yaml", "--data.root=/data/patients"])
         'ibca fit --config PATH.yaml --data.root=PATH'

@@ -28,7 +28,7 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
     Returns:
         A path; by default `runs/<experiment>/<time>`.
 
-    Example:
+    Examples:
         >>> from ibca_lightning.run.run_folder import choose_run_dir
         >>> choose_run_dir(None, ckpt_path="runs/mine/checkpoints/best.ckpt", config={})  # beside its model
         'runs/mine'

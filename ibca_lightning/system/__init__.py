@@ -1,1 +1,1 @@
-"""What every room stands on: errors, whole files and locks, processes, options, names of classes in files."""
+"""What every room stands on: errors, whole files and locks, processes, options, tables and pages for people."""

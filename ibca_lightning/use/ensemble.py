@@ -17,7 +17,7 @@ class Ensemble:
 
     Args:
         models: By what to call them in messages.
-        views: How many of `data.views.VIEWS` each picture is seen in: 1, 4 (flips and the half turn) or 8.
+        views: How many of `data.pictures.views.VIEWS` each picture is seen in: 1, 4 (flips and the half turn) or 8.
 
     Raises:
         InputError: When the classes differ.

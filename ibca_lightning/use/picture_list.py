@@ -74,7 +74,7 @@ def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str
 def inside(name: str) -> str:
     """An id without what would lead out of a folder: a table of paths may hold absolute ones, and `..`.
 
-    Example:
+    Examples:
         >>> from ibca_lightning.use.picture_list import inside
         >>> inside("../scans/1.png")
         'scans/1.png'

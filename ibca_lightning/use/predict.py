@@ -88,7 +88,7 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--batch_size", type=int, default=16, help="Pictures a step (default 16).")
     parser.add_argument("--num_workers", type=int, default=0, help="Processes that read pictures (default 0).")
     add_device(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args([a for a in arguments if a in ("-h", "--help")] or arguments)  # --images --help too
     require_least(options, batch_size=1, num_workers=0)
     require_folder(options.output)
     return options

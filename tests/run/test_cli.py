@@ -339,6 +339,10 @@ def test_help_of_each_command(command: str) -> None:
     assert "--run_dir" in done(command, "--help").out
 
 
+def test_help_of_predicting_pictures_as_an_error_names_it() -> None:
+    assert "--tta" in done("predict", "--images", "--help").out
+
+
 def test_debug_shows_the_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ibca_lightning.system.errors import InputError
 

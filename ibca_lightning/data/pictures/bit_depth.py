@@ -22,7 +22,7 @@ def eight_bit(pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
     Raises:
         PictureError: If the numbers are of another type: where white is in a floating-point picture is anybody's guess.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ibca_lightning.data.pictures.bit_depth import eight_bit
         >>> eight_bit(np.array([0, 2048, 4095], dtype=np.uint16), "a.png").tolist()  # 12 bits in a file of 16

@@ -64,7 +64,7 @@ def read_mask(path: str) -> Bits:
 def resize_bits(bits: Bits, height: int, width: int) -> Bits:
     """Resize bit planes: where they shrink, a bit is set if any pixel that falls there has it; else the nearest.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ibca_lightning.data.pictures.masks import resize_bits
         >>> mask = np.array([[0, 0], [0, 1]], dtype=np.uint8)  # the one pixel of the lesion is still there

@@ -43,7 +43,7 @@ class LabelPolicy:
     Raises:
         InputError: If a value is none of these.
 
-    Example:
+    Examples:
         >>> from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
         >>> from ibca_lightning.data.tables.sheet import Sheet
         >>> sheet = Sheet("train.csv", ["edema"], [["1"], ["-1"], [""]], lines=[2, 3, 4])

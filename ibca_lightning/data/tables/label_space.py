@@ -130,7 +130,7 @@ def match(names: Sequence[str], own: Sequence[str], aliases: Mapping[str, str] |
 def union(spaces: Sequence[Sequence[str]]) -> list[str]:
     """Return every class of several data sets once, under the name of the first set that has it, in order.
 
-    Example:
+    Examples:
         >>> from ibca_lightning.data.tables.label_space import intersection, union
         >>> sets = [["DR", "MH"], ["diabetic retinopathy", "glaucoma"]]
         >>> union(sets), intersection(sets)

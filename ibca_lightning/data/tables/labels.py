@@ -13,7 +13,7 @@ _BLANK = frozenset({"", "nan", "na"})
 def parse_label(text: str) -> int | None:
     """Read one label: 0, 1 or -1 (unknown), also as `1.0` or a blank, `NaN` or `NA`; None where the text is no label.
 
-    Example:
+    Examples:
         >>> from ibca_lightning.data.tables.labels import parse_label
         >>> [parse_label(text) for text in ("1", "0.0", "-1", "", "NaN", "yes")]
         [1, 0, -1, -1, -1, None]

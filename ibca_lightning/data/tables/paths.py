@@ -127,7 +127,7 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
     Raises:
         InputError: If the path is blank, holds `..`, or is absolute and outside the root.
 
-    Example:
+    Examples:
         >>> from ibca_lightning.data.tables.paths import inside
         >>> inside("./train//a.png", root="data", folder="data", where="train.csv, line 2")
         'train/a.png'

@@ -1,7 +1,7 @@
 """What is in the picture and is no lesion: the spurious mark of each class, and noise that belongs to no class.
 
 Marks are bold, saturated and always alike, so that a network learns them sooner than the lesions. Both kinds are
-painted as in `scm_lesions`, but return `(alpha, rgb)`: coverage (n, n) and an opaque colour in 0-1, (n, n, 3).
+painted as `lesions` are, but return `(alpha, rgb)`: coverage (n, n) and an opaque colour in 0-1, (n, n, 3).
 """
 
 from collections.abc import Callable

@@ -32,7 +32,7 @@ class CSRAHead(Head):
     Raises:
         InputError: `width` is negative.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import CSRAHead
         >>> CSRAHead(channels=8, num_labels=3, temperature=0.0)(torch.rand(2, 8, 1, 2)).attention[0, 0].tolist()

@@ -25,7 +25,7 @@ class GAPHead(Head):
     Raises:
         InputError: `width` is negative.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import GAPHead
         >>> head, maps = GAPHead(channels=8, num_labels=3), torch.rand(2, 8, 6, 5)

@@ -51,7 +51,7 @@ class IDAHead(Head):
     Raises:
         InputError: An argument is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import IDAHead
         >>> output = IDAHead(channels=8, num_labels=3, layers=0)(torch.rand(2, 8, 6, 5))

@@ -53,7 +53,7 @@ class LfFHead(Head):
     Raises:
         InputError: An argument is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import LfFHead
         >>> head, maps = LfFHead(channels=8, num_labels=3), torch.rand(2, 8, 6, 5)

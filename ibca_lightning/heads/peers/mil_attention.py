@@ -27,7 +27,7 @@ class MILAttentionHead(Head):
     Raises:
         InputError: `width` is negative.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import MILAttentionHead
         >>> MILAttentionHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5)).attention.shape

@@ -41,7 +41,7 @@ class MLDecoderHead(Head):
     Raises:
         InputError: An argument is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import MLDecoderHead
         >>> maps = MLDecoderHead(channels=8, num_labels=4, groups=2)(torch.rand(2, 8, 6, 5)).attention

@@ -45,7 +45,7 @@ class Query2LabelHead(Head):
     Raises:
         InputError: An argument is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import Query2LabelHead
         >>> Query2LabelHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5)).attention.shape

@@ -46,7 +46,7 @@ class TSFormerHead(Head):
     Raises:
         InputError: An argument is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.heads import TSFormerHead
         >>> TSFormerHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5)).attention.shape
