@@ -57,7 +57,7 @@ def bootstrap_intervals(
     Raises:
         InputError: As in `figures`, or there is not one group a sample.
 
-    Example:
+    Examples:
         Forty pictures of one class in the order of their scores; every fourth is on the wrong side of 0.5. Twenty
         patients with two pictures each are fewer than forty independent pictures, and the interval says so.
 

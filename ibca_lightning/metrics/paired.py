@@ -35,7 +35,7 @@ def paired_intervals(
         [low, high] of first - second for each figure that all of them have; None where it is undefined for all seeds
         of a method, or rests on one group. Seeds for which it is undefined are left out, and resamples in which it is.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.metrics.paired import paired_intervals
         >>> from ibca_lightning.metrics.resamples import resampled_figures

@@ -206,7 +206,7 @@ def resampled_figures(
     Raises:
         InputError: As `bootstrap_intervals`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ibca_lightning.metrics.resamples import resampled_figures
         >>> drawn = resampled_figures(torch.tensor([[0.9], [0.1]]), torch.tensor([[1], [0]]), resamples=200)

@@ -36,7 +36,7 @@ def effective(sizes: Floats) -> Floats:
     Returns:
         (...,), 0 where all sizes are 0.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ibca_lightning.metrics.spread import effective
         >>> effective(np.array([[4.0, 9.0], [4.0, 1.0]])).round(2).tolist()
@@ -92,7 +92,7 @@ def fraction(
     Returns:
         (2, ...), low and high, which hold `value`; NaN where it is undefined.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ibca_lightning.metrics.spread import fraction
         >>> low, high = fraction(np.array(1.0), np.ones(100), units=12.0, groups=12.0, level=0.95)  # 12 hits of 12
@@ -183,7 +183,7 @@ def error(gaps: Floats, noise: Floats, wide: Floats, groups: float, level: float
     Returns:
         (2,), low and high, which hold the error.
 
-    Example:
+    Examples:
         The gaps are what chance makes of none: 0 is in the interval.
 
         >>> import numpy as np
