@@ -136,7 +136,8 @@ def test_a_run_without_its_configuration_is_compared_by_its_figures(text: bytes 
     shutil.copy(run / "test_metrics.json", "run")
     if text is not None:
         Path("run/config.yaml").write_bytes(text)
-    assert "| run | test | " in done("compare", "run").out
+    done("compare", "run", "--output", "table")
+    assert "| run | test | " in Path("table/compare.md").read_text(encoding="utf-8")
 
 
 def test_a_run_folder_without_its_configuration_is_not_tested(run: Path, here: Path) -> None:

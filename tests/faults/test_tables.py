@@ -129,7 +129,8 @@ def test_class_names_of_any_text_come_back_from_every_file(tree: Path, here: Pat
     (row, *_) = rows(folder / "test_predictions.csv")
     assert list(row) == ["id", *NAMES, *(f"label:{name}" for name in NAMES)]
     printed = done("compare", folder, "--output", "table").out
-    assert len(printed.splitlines()) == 3, "one row, whatever the run is called"
+    assert len(Path("table/compare.md").read_text(encoding="utf-8").splitlines()) == 3, "one row, whatever its name"
+    assert [line.split()[0] for line in printed.splitlines() if line.startswith("ru")] == ["run", "ru"]
     done("predict", "--ckpt_path", checkpoint, "--images", root / "images", "--output", "out")
     assert list(rows(Path("out/predictions.csv"))[0])[: 1 + len(NAMES)] == ["id", *NAMES]
     assert contents(root) == before, "data may lie on a disk that cannot be written"
