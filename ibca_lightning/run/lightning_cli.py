@@ -49,6 +49,7 @@ from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.home import at_home
 from ibca_lightning.system.options import require_folder
 from ibca_lightning.system.output import write_err
 
@@ -168,7 +169,7 @@ class IBCACLI(LightningCLI):
             with class_rules():
                 # Resolved only here, so that the model card has the names as they were typed.
                 given = with_public_names(with_recipe_files(args)) if isinstance(args, list) else args
-                self.config = parser.parse_args(given)  # type: ignore[arg-type]
+                self.config = at_home(parser.parse_args(given))  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
         refuse_bases(self.config[self.config["subcommand"]])
