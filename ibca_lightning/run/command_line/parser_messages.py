@@ -32,7 +32,8 @@ _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "prepr
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
-    given = (_no_value(message, arguments), _required(message, arguments))
+    of_both = (_no_value, _required, _several_values)
+    given = (rule(message, arguments) for rule in of_both)
     known = (rule(message) for rule in (_unknown_option, _wrong_type, _unknown_class, _file))
     for error in (*given, *known):
         if error is not None:
@@ -77,6 +78,30 @@ def _no_value(message: str, arguments: Sequence[str]) -> InputError | None:
         if argument.startswith(name) and "=" not in argument and after.startswith("--"):
             name = argument
     return InputError(f"a value behind {name}", "none", "give one")
+
+
+def _several_values(message: str, arguments: Sequence[str]) -> InputError | None:
+    """Values one behind the other, or with commas, where one is taken: lists stand in brackets."""
+    stray = re.search(r"[Uu]nrecognized arguments: ([^-\s]\S*)", message)
+    of_list = re.search(r"Expected a <class '(?:list|tuple)'>|Expected a List", message)
+    if not stray and (not of_list or "Literal" in message):
+        return None
+    key, value = _key(message), _value(message)
+    words = [word for argument in arguments for word in argument.split("=", 1 if argument.startswith("--") else 0)]
+    for at in range(len(words) - 1, -1, -1):  # from the back: the last one counts
+        values = []
+        for word in words[at + 1 :]:
+            if word.startswith("--"):
+                break
+            values.append(word)
+        option = words[at]
+        if option.startswith("--") and (stray[1] in values[1:] if stray else values[:1] == [value]):
+            if not stray and option.rpartition(".")[2] != key.rpartition(".")[2]:
+                continue
+            listed = ", ".join(values).replace(",", ", ").replace(",  ", ", ")
+            fix = f"write {option} '[{listed}]' for a list{', or quotes round a text with blanks' if stray else ''}"
+            return InputError(f"one value behind {option}", " ".join(values), fix)
+    return None if stray else InputError(f"a list for {key}", value, f"write [{value}]")
 
 
 def _file(message: str) -> InputError | None:
@@ -174,8 +199,10 @@ def _more_classes(key: str) -> tuple[str, ...]:
     """Names of classes that have no short one."""
     import torch
 
-    if key == "model.optimizer":
-        return tuple(f"torch.optim.{name}" for name in vars(torch.optim) if name[0].isupper())
+    if key in ("model.optimizer", "model.scheduler"):
+        module = torch.optim if key == "model.optimizer" else torch.optim.lr_scheduler
+        classes = ((name, cls) for name, cls in vars(module).items() if name[0].isupper() and isinstance(cls, type))
+        return tuple(f"{module.__name__}.{name}" for name, cls in classes if cls.__module__.startswith("torch.optim"))
     return ("MultiLabelModule",) if key == "model" else ()
 
 
