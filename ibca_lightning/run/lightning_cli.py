@@ -190,6 +190,8 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
+        # Kept, so that the run is found again without that environment.
+        config.wandb_project = os.environ.get("WANDB_PROJECT") or config.wandb_project
         checkpoint, given = config.ckpt_path, resolved_yaml(self._parser(self.subcommand), config)
         if self.subcommand != "fit" and not checkpoint:
             raise InputError(f"--ckpt_path for ibca {self.subcommand}", "none", "give RUN/checkpoints/best.ckpt")
