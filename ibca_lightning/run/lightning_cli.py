@@ -228,12 +228,11 @@ class IBCACLI(LightningCLI):
             if isinstance(tuner, BatchSizeFinder | LearningRateFinder):
                 fix = "give --data.batch_size or --model.learning_rate; ibca tune searches"
                 raise InputError("callbacks that leave batch and rate alone", type(tuner).__name__, fix)
-        asked = trainer.enable_progress_bar
-        bar = sys.stderr.isatty() if asked is None else asked
         callbacks: list[Callback] = [StopSignals(), WriteResults(self.run_dir)]
-        if any(isinstance(given, LightningBar) for given in _listed(trainer.callbacks)):
-            bar = asked is not False  # the user's own takes the place of ours
-        else:
+        own = any(isinstance(given, LightningBar) for given in _listed(trainer.callbacks))  # in place of ours
+        asked = trainer.enable_progress_bar
+        bar = own or sys.stderr.isatty() if asked is None else asked
+        if not own:
             callbacks.append(ProgressBar() if bar else EpochLines())
         if self.subcommand in ("fit", "test"):
             callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
@@ -257,10 +256,9 @@ class IBCACLI(LightningCLI):
         try:
             built = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
-            if (said := of_lightning(error)) is not None:
-                raise said from error
             reason, fix = str(error).splitlines()[0].rstrip("."), "correct the --trainer options"
-            raise InputError("trainer options that fit this machine", reason, fix) from error
+            other = InputError("trainer options that fit this machine", reason, fix)
+            raise of_lightning(error) or other from error
         if self.subcommand == "fit" and trainer.sync_batchnorm and not _has_gpu(built):
             raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
         return built
@@ -349,7 +347,7 @@ def _seen_labels(data: Any) -> int:
 
 def _given_loggers(given: Any, run_dir: str) -> list[Logger]:
     """The loggers that the user named, beside those of every run."""
-    loggers: list[Logger] = [] if given is True else _listed(given)
+    loggers = [] if given is True else _listed(given)
     for logger in loggers:
         if isinstance(logger, RunTensorBoardLogger):
             logger.run_dir = run_dir

@@ -44,14 +44,14 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: 
     """
     _make_folder(Path(run_dir) / "wandb")
     of_agent = os.environ.get("WANDB_RUN_ID")
-    own = {"project": project, "name": Path(run_dir).name}
-    said = {key: value for key in own if (value := os.environ.get(f"WANDB_{key.upper()}"))}
+    said = {key: value for key in ("project", "name") if (value := os.environ.get(f"WANDB_{key.upper()}"))}
     if said:
         log.info("wandb %s, as the environment says", ", ".join(f"{key} {value}" for key, value in said.items()))
     logger = WandbLogger(
         id=_run_id(run_dir, goes_on, of_agent) if job_type == "fit" else of_agent,
         resume="allow" if goes_on or of_agent else None,
-        **(own | said),
+        name=said.get("name", Path(run_dir).name),
+        project=said.get("project", project),
         save_dir=os.path.abspath(run_dir),  # wandb writes from a process of its own, whose current folder may differ
         job_type=job_type,
         mode=mode,

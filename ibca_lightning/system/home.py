@@ -2,13 +2,14 @@
 
 import os
 from argparse import Namespace
+from enum import Enum
 from typing import Any
 
 
 def at_home(value: Any) -> Any:
-    """The same value, the home folder in place of `~` in every text of it; a Namespace is changed in its place."""
+    """The same with the home folder for `~`, and its text for an enumeration, throughout; a Namespace in its place."""
     if isinstance(value, str):
-        return os.path.expanduser(value)
+        return os.path.expanduser(value.value if isinstance(value, Enum) else value)
     if isinstance(value, Namespace):
         vars(value).update({name: at_home(inner) for name, inner in vars(value).items()})
     if isinstance(value, dict):

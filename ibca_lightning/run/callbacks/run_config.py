@@ -1,7 +1,5 @@
 """Saves the resolved configuration into the run folder and gives it to the loggers."""
 
-from argparse import Namespace
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +36,11 @@ class SaveRunConfig(SaveConfigCallback):
 
 def resolved_yaml(parser: LightningArgumentParser, config: Any) -> str:
     """The resolved configuration of a run, without what belongs to one start of it."""
-    config = _of_plain_text(config.clone())
+    config = config.clone()
     for key in ("run_dir", "ckpt_path", "config"):
         config.pop(key, None)
     text = str(parser.dump(config, skip_none=False))
     return yaml.safe_dump(_written(load(text), repr(config)), sort_keys=False) if _NO_TEXT in text else text
-
-
-def _of_plain_text(value: Any) -> Any:
-    """The same, with its text for an enumeration, which YAML cannot write; a Namespace is changed in its place."""
-    if isinstance(value, Namespace):
-        vars(value).update({key: _of_plain_text(inner) for key, inner in vars(value).items()})
-    if isinstance(value, list):
-        return [_of_plain_text(inner) for inner in value]
-    return str(value.value) if isinstance(value, str) and isinstance(value, Enum) else value
 
 
 def _written(value: Any, given: str) -> Any:

@@ -32,8 +32,7 @@ _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "prepr
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
-    of_both = (_no_value, _required, _several_values)
-    given = (rule(message, arguments) for rule in of_both)
+    given = (rule(message, arguments) for rule in (_no_value, _required, _several_values))
     known = (rule(message) for rule in (_unknown_option, _wrong_type, _unknown_class, _file))
     for error in (*given, *known):
         if error is not None:
@@ -83,25 +82,16 @@ def _no_value(message: str, arguments: Sequence[str]) -> InputError | None:
 def _several_values(message: str, arguments: Sequence[str]) -> InputError | None:
     """Values one behind the other, or with commas, where one is taken: lists stand in brackets."""
     stray = re.search(r"[Uu]nrecognized arguments: ([^-\s]\S*)", message)
-    of_list = re.search(r"Expected a <class '(?:list|tuple)'>|Expected a List", message)
-    if not stray and (not of_list or "Literal" in message):
+    if not stray and ("Literal" in message or not re.search(r"Expected a (<class '(list|tuple)'>|List)", message)):
         return None
-    key, value = _key(message), _value(message)
-    words = [word for argument in arguments for word in argument.split("=", 1 if argument.startswith("--") else 0)]
-    for at in range(len(words) - 1, -1, -1):  # from the back: the last one counts
-        values = []
-        for word in words[at + 1 :]:
-            if word.startswith("--"):
-                break
-            values.append(word)
-        option = words[at]
-        if option.startswith("--") and (stray[1] in values[1:] if stray else values[:1] == [value]):
-            if not stray and option.rpartition(".")[2] != key.rpartition(".")[2]:
-                continue
-            listed = ", ".join(values).replace(",", ", ").replace(",  ", ", ")
-            fix = f"write {option} '[{listed}]' for a list{', or quotes round a text with blanks' if stray else ''}"
-            return InputError(f"one value behind {option}", " ".join(values), fix)
-    return None if stray else InputError(f"a list for {key}", value, f"write [{value}]")
+    wanted = stray[1] if stray else _value(message)
+    words = "\0".join(word for given in arguments for word in given.split("=", 1 if given.startswith("--") else 0))
+    for option, *values in (words_of_one.split("\0") for words_of_one in words.split("\0--")[1:]):
+        if wanted in (values[1:] if stray else values[:1]):
+            fix = f"write --{option} '[{', '.join(re.split(r', *', ','.join(values)))}]' for a list"
+            blanks = ", or quotes round a text with blanks" if stray else ""
+            return InputError(f"one value behind --{option}", " ".join(values), fix + blanks)
+    return None
 
 
 def _file(message: str) -> InputError | None:
@@ -236,7 +226,8 @@ def _wrong_type(message: str) -> InputError | None:
         inner = _unknown_class(message) if value[:1] in "[{" else None
         return inner or InputError(f"{_key(message)} as one of {literal[1]}", value, "choose one of them")
     if kinds:
-        return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, "correct the value")
+        fix = f"write [{value}]" if kinds[0] == "list" else "correct the value"
+        return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, fix)
     return None
 
 

@@ -3,12 +3,10 @@
 import re
 from difflib import get_close_matches
 
-from ibca_lightning.system.errors import InputError, causes
+from ibca_lightning.system.errors import InputError, causes, input_error_behind
 
-_PACKAGE = ("the package {0}, which this option needs", "none installed", "pip install {0}")
 _RULES = (
-    (r"Requirement '([\w-]+)[^']*' not met", *_PACKAGE),
-    (r"No module named '(\w+)'.*", *_PACKAGE),
+    (r"Requirement '([\w-]+)[^']*' not met", "the package {0}, which an option needs", "none", "pip install {0}"),
     (
         r"requested to check (\S+) of the `(\w+?)_dataloader` but \S+ \* (\d+) < 1",
         "trainer.limit_{1}_batches (or overfit_batches) of at least one of {2} batches", "{0}",
@@ -43,29 +41,18 @@ _BUILT = (
 
 def of_lightning(error: BaseException) -> InputError | None:
     """An error that the user's options brought about, in our words; None for one that is none of those."""
-    told = [cause for cause in causes(error) if not isinstance(cause, InputError)]
-    if len(told) < len(list(causes(error))):
-        return None  # said already
-    for cause in told:
-        # Only what Lightning says itself: a module that is missing here is a fault of ours.
+    for cause in causes(error) if input_error_behind(error) is None else ():
         built = next(filter(None, (re.search(pattern, str(cause), re.S) for pattern in _BUILT)), None)
         text = built["reason"] if built else " ".join(str(cause).split())
-        if (said := _in_our_words(text, built is not None)) is not None:
-            return said
+        for pattern, expected, got, fix in _RULES:
+            if found := re.search(pattern, text):
+                return InputError(
+                    expected.format(*found.groups()), got.format(*found.groups()), fix.format(*found.groups())
+                )
+        if found := re.search(r"(?:metric `|monitor=')(.+?)[`'].* (?:is not available|could not find)(.*)", text):
+            names = {name for name in re.findall(r"[`'](\w+/[^`']+)[`']", found[2]) if name != found[1]}
+            near = "".join(f"did you mean {name}? " for name in get_close_matches(found[1], names, n=1))
+            return InputError("a figure of the run to monitor", found[1], f"{near}see the columns of metrics.csv")
         if built:
             return InputError(f"options that {built['name']} takes", text.rstrip("."), "correct them")
     return None
-
-
-def _in_our_words(text: str, built: bool) -> InputError | None:
-    for pattern, expected, got, fix in _RULES:
-        if (found := re.search(pattern, text)) and (built or not pattern.startswith("No module")):
-            groups = found.groups()
-            return InputError(expected.format(*groups), got.format(*groups), fix.format(*groups))
-    found = re.search(r"(?:metric `|monitor=')(.+?)[`'].* (?:is not available|could not find)(.*)", text)
-    if found is None:
-        return None
-    names = {name for name in re.findall(r"[`'](\w+/[^`']+)[`']", found[2]) if name != found[1]}
-    near = get_close_matches(found[1], names, n=1)
-    fix = f"did you mean {near[0]}?" if near else "give one of the columns of metrics.csv"
-    return InputError("a figure of the run to monitor", found[1], fix)
