@@ -12,6 +12,7 @@ from importlib import import_module
 from ibca_lightning import __version__
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.home import options_at_home
 from ibca_lightning.system.output import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default `sys.argv[1:]`; return an exit code as `HELP` lists them."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("IBCA_DEBUG", "") not in ("", "0")
-    arguments = [a for a in arguments if a != "--debug"]
+    arguments = options_at_home([a for a in arguments if a != "--debug"])
     try:
         return _run(arguments)
     except BaseException as error:

@@ -18,6 +18,7 @@ import hashlib
 import pickle
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,6 +34,12 @@ from torch import Tensor, nn
 from ibca_lightning.system.errors import InputError
 
 _CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")  # timm's names for what comes after the pool
+
+_WRAPPERS = (
+    "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module", "net", "network", "teacher",
+)  # fmt: skip
+"""Keys below which training programs put the weights: PyTorch's tutorials, timm, DINO and others."""
+_ALONE = "use a file of the weights alone, torch.save(MODEL.state_dict(), FILE)"
 
 
 class Backbone(nn.Module):
@@ -287,12 +294,13 @@ def _load(model: Any, name: str, path: str) -> None:
     """Fill the whole model from a local file; nothing but a classifier may be missing or too much."""
     state = _read(path)
     expected = model.state_dict().keys()
-    if not expected & state.keys():  # wrapped by DDP, torch.compile or a training module
-        inner = {key: value for key, value in state.items() if re.match(r"(?:module\.|_orig_mod\.)*backbone\.", key)}
+    if not expected & state.keys():  # wrapped by DDP, torch.compile, a training module or a pair of encoders
+        first = f".{next(iter(expected))}"
+        prefix = min((key.removesuffix(first) for key in state if key.endswith(first)), key=len, default="")
+        wrapper = rf"{re.escape(prefix)}\." if prefix else r"(?:module\.|_orig_mod\.|backbone\.|model\.)+"
         state = {
-            re.sub(r"^(?:module\.|_orig_mod\.|backbone\.|model\.)+", "", key): value
-            for key, value in (inner or state).items()
-        }
+            key[found.end() :]: value for key, value in state.items() if (found := re.match(wrapper, key))
+        } or state
     # timm's own conversion for this family: older layouts, position embeddings of another image size.
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     wanted = f"the weights of {name} in {path}"
@@ -318,23 +326,25 @@ def _read(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise InputError(f"checkpoint_path to be a file of weights, {path}", "no such file", "correct the path")
     try:
-        content: Any = (
-            safetensors.torch.load_file(path)
-            if Path(path).suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        with torch.serialization.safe_globals([Namespace]):  # the options of timm's train.py: it only holds values
+            content: Any = (
+                safetensors.torch.load_file(path)
+                if Path(path).suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
     except Exception as error:  # each format has its own errors for a damaged file
         # torch's advice would be to unpickle whatever the file holds
-        got = "something else" if isinstance(error, pickle.UnpicklingError) else _first_line(error)
-        raise InputError(
-            f"plain tensors (.safetensors, or .pth of torch.save) in {path}", got, "use another file"
-        ) from error
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        held = re.search(r"GLOBAL ([\w.]+)", str(error))
+        other = f"an object {held[1]}" if held else "something else"
+        got = other if isinstance(error, pickle.UnpicklingError) else _first_line(error)
+        raise InputError(f"plain tensors (.safetensors, or .pth of torch.save) in {path}", got, _ALONE) from error
+    for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
-        raise InputError(f"tensors by name in {path}", f"a {type(content).__name__} without any", "use another file")
+        held_keys = f" among {_few([str(key) for key in content], 9)}" if isinstance(content, dict) and content else ""
+        raise InputError(f"tensors by name in {path}", f"a {type(content).__name__} without any{held_keys}", _ALONE)
     return tensors
 
 

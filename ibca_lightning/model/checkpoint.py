@@ -117,7 +117,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: When the file is missing, unreadable, or no IBCA checkpoint.
     """
-    checkpoint = load_plain(path)
+    checkpoint = load_plain(path := Path(path).expanduser())
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself takes flipped bits for weights
             damaged = archive.testzip()

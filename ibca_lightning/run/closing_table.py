@@ -46,8 +46,13 @@ def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:
             score = float(checkpoint.best_model_score)
             console.print(f"best validation score {score:.4f}: {checkpoint.best_model_path}")
-    config, best = os.path.join(run_dir, "config.yaml"), os.path.join(run_dir, "checkpoints", "best.ckpt")
-    if os.path.isfile(config) and os.path.isfile(best):  # not after a trial run, or one without validation
+    config = os.path.join(run_dir, "config.yaml")
+    best, last = (os.path.join(run_dir, "checkpoints", f"{name}.ckpt") for name in ("best", "last"))
+    if not os.path.isfile(best) and os.path.isfile(last):
+        why = "nothing was validated" if evaluation is None else "no validation had a mAP"
+        console.print(f"no best.ckpt, because {why}; the weights of the end: {last}", soft_wrap=True)
+        best = last
+    if os.path.isfile(config) and os.path.isfile(best):  # not after a trial run
         command = f"ibca test --config {shlex.quote(config)} --ckpt_path {shlex.quote(best)}"
         console.print(f"test it: {command}", soft_wrap=True, highlight=False)
 

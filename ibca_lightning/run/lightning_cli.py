@@ -10,6 +10,7 @@ import time
 import warnings
 from argparse import SUPPRESS, ArgumentError
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
@@ -17,7 +18,8 @@ from jsonargparse import ActionYesNo
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateFinder
+from lightning.pytorch.callbacks import ProgressBar as LightningBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
@@ -46,9 +48,11 @@ from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.run.command_line.parser_messages import one_line
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.command_line.shipped import with_recipe_files
+from ibca_lightning.run.command_line.trainer_messages import of_lightning
 from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.home import at_home
 from ibca_lightning.system.options import require_folder
 from ibca_lightning.system.output import write_err
 
@@ -60,11 +64,13 @@ _NOISE = (
     ".*instantiate_classes.*",  # Lightning calls a name that jsonargparse 4.49 deprecates
     ".*callbacks used to create the checkpoint need.*",
     ".*LeafSpec.*",
+    ".*Unable to serialize instance.*",  # `resolved_yaml` leaves it out
     ".*It is recommended to use .*sync_dist=True.*",  # every process holds the same gathered figures
     ".*module\\(s\\) in eval mode.*",  # a frozen backbone is meant to be
     ".*Using `DistributedSampler` with the dataloaders.*",  # what it pads a set with is dropped again, by index
     ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
 )
+_ASKED = ("callbacks", "profilers", "tuner")  # profiles, a summary, what `verbose: true` says
 _CLI = TypeVar("_CLI", bound="IBCACLI")
 
 
@@ -82,14 +88,15 @@ class IBCACLI(LightningCLI):
         self._claimed = ExitStack()
         try:
             super().__init__(*args, **kwargs)
-        except Exception as error:
+        except Exception as raised:
+            error = of_lightning(raised) or raised
             if isinstance(error, InputError):
                 self._silence_peers()
             code = self._code_of_peer(error) or _said_by_parent(error, parent, time.monotonic() - began)
             self._finish(error, wrong_input=isinstance(error, InputError) or code == 2)
             if code is not None:
                 raise SystemExit(code) from error
-            raise
+            raise error from raised.__cause__ if error is raised else raised
         finally:
             self._claimed.close()
         self._finish(None)
@@ -168,7 +175,7 @@ class IBCACLI(LightningCLI):
             with class_rules():
                 # Resolved only here, so that the model card has the names as they were typed.
                 given = with_public_names(with_recipe_files(args)) if isinstance(args, list) else args
-                self.config = parser.parse_args(given)  # type: ignore[arg-type]
+                self.config = at_home(parser.parse_args(given))  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
         refuse_bases(self.config[self.config["subcommand"]])
@@ -183,6 +190,8 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
+        # Kept, so that the run is found again without that environment.
+        config.wandb_project = os.environ.get("WANDB_PROJECT") or config.wandb_project
         checkpoint, given = config.ckpt_path, resolved_yaml(self._parser(self.subcommand), config)
         if self.subcommand != "fit" and not checkpoint:
             raise InputError(f"--ckpt_path for ibca {self.subcommand}", "none", "give RUN/checkpoints/best.ckpt")
@@ -215,18 +224,22 @@ class IBCACLI(LightningCLI):
             if not self._goes_on:
                 run_folder.refuse_taken(self.run_dir)  # by a run that began and ended meanwhile
         self._before = before  # from here on this run may clear up
-        terminal = sys.stderr.isatty() and trainer.enable_progress_bar is not False
-        callbacks: list[Callback] = [
-            StopSignals(),
-            WriteResults(self.run_dir),
-            ProgressBar() if terminal else EpochLines(),
-        ]
+        for tuner in _listed(trainer.callbacks):
+            if isinstance(tuner, BatchSizeFinder | LearningRateFinder):
+                fix = "give --data.batch_size or --model.learning_rate; ibca tune searches"
+                raise InputError("callbacks that leave batch and rate alone", type(tuner).__name__, fix)
+        callbacks: list[Callback] = [StopSignals(), WriteResults(self.run_dir)]
+        own = any(isinstance(given, LightningBar) for given in _listed(trainer.callbacks))  # in place of ours
+        asked = trainer.enable_progress_bar
+        bar = own or sys.stderr.isatty() if asked is None else asked
+        if not own:
+            callbacks.append(ProgressBar() if bar else EpochLines())
         if self.subcommand in ("fit", "test"):
             callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
             callbacks.append(ModelCard(self.run_dir, self._typed))
         if self.subcommand == "fit":
             callbacks += [WriteSplits(self.run_dir), MetricsRows()]
-        kwargs["enable_progress_bar"] = terminal
+        kwargs["enable_progress_bar"] = bar
         if config.deterministic:
             kwargs["deterministic"] = True
         kwargs.setdefault("default_root_dir", self.run_dir)
@@ -244,7 +257,8 @@ class IBCACLI(LightningCLI):
             built = super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
             reason, fix = str(error).splitlines()[0].rstrip("."), "correct the --trainer options"
-            raise InputError("trainer options that fit this machine", reason, fix) from error
+            other = InputError("trainer options that fit this machine", reason, fix)
+            raise of_lightning(error) or other from error
         if self.subcommand == "fit" and trainer.sync_batchnorm and not _has_gpu(built):
             raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
         return built
@@ -333,11 +347,16 @@ def _seen_labels(data: Any) -> int:
 
 def _given_loggers(given: Any, run_dir: str) -> list[Logger]:
     """The loggers that the user named, beside those of every run."""
-    loggers: list[Logger] = [] if given in (None, True) else list(given) if isinstance(given, list) else [given]
+    loggers = [] if given is True else _listed(given)
     for logger in loggers:
         if isinstance(logger, RunTensorBoardLogger):
             logger.run_dir = run_dir
     return loggers
+
+
+def _listed(given: Any) -> list[Any]:
+    """What a key of the trainer holds that takes one thing, several, or none."""
+    return list(given) if isinstance(given, list) else [] if given is None else [given]
 
 
 def _has_gpu(trainer: pl.Trainer) -> bool:
@@ -346,7 +365,7 @@ def _has_gpu(trainer: pl.Trainer) -> bool:
 
 def _plugins(trainer: Any) -> list[Any]:
     """The trainer's plugins, and ours for what the user has not chosen."""
-    given = list(trainer.plugins) if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
+    given = _listed(trainer.plugins)
     if not any(isinstance(plugin, CheckpointIO) for plugin in given):
         given.append(WholeCheckpointIO())
     if trainer.sync_batchnorm and not any(isinstance(plugin, LayerSync) for plugin in given):
@@ -377,10 +396,20 @@ class _Stderr(logging.Handler):
         write_err(self.format(record) + "\n")
 
 
+def _asked_for(record: logging.LogRecord) -> bool:
+    """Whether it is a warning, or comes from a part of Lightning that speaks only when it was asked to."""
+    return record.levelno >= logging.WARNING or Path(record.pathname).parent.name in _ASKED
+
+
 def _quieten() -> None:
-    """Keep what a user can act on: our own log and real warnings; not Lightning's advertisements."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    """Keep what a user can act on: our own log, real warnings, what they asked Lightning for; no advertisements."""
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
+        shared = logging.getLogger(f"lightning.{part}.utilities.rank_zero")  # of every part of Lightning
+        shared.setLevel(logging.INFO)
+        shared.addFilter(_asked_for)
+    for part in _ASKED:
+        logging.getLogger(f"lightning.pytorch.{part}").setLevel(logging.INFO)
     logger = logging.getLogger("ibca_lightning")
     if not logger.handlers and run_folder.process_rank() == 0:
         handler = _Stderr()

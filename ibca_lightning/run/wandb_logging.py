@@ -1,5 +1,6 @@
 """wandb: on line where the user set it up, off line otherwise, always inside the run folder."""
 
+import logging
 import netrc
 import os
 import uuid
@@ -12,6 +13,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import write_text
+
+log = logging.getLogger(__name__)
 
 
 def wandb_mode(asked: str) -> str:
@@ -33,17 +36,22 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: 
     """A logger of the mode `online` or `offline` that writes below `run_dir/wandb`; the folder's name is the run's.
 
     Where the run of this folder is taken up (`goes_on`), its wandb run is, too. Off line that begins a second folder of
-    the same run, which `wandb sync` joins to the first.
+    the same run, which `wandb sync` joins to the first. Under an agent of a sweep, or where WANDB_RUN_ID names a run,
+    everything goes into that run, from whatever command; WANDB_PROJECT and WANDB_NAME go before what is given here.
 
     Raises:
         InputError: When wandb cannot write there; it would choose a temporary folder by itself.
     """
     _make_folder(Path(run_dir) / "wandb")
+    of_agent = os.environ.get("WANDB_RUN_ID")
+    said = {key: value for key in ("project", "name") if (value := os.environ.get(f"WANDB_{key.upper()}"))}
+    if said:
+        log.info("wandb %s, as the environment says", ", ".join(f"{key} {value}" for key, value in said.items()))
     logger = WandbLogger(
-        id=_run_id(run_dir, goes_on) if job_type == "fit" else None,
-        resume="allow" if goes_on else None,
-        name=Path(run_dir).name,
-        project=project,
+        id=_run_id(run_dir, goes_on, of_agent) if job_type == "fit" else of_agent,
+        resume="allow" if goes_on or of_agent else None,
+        name=said.get("name", Path(run_dir).name),
+        project=said.get("project", project),
         save_dir=os.path.abspath(run_dir),  # wandb writes from a process of its own, whose current folder may differ
         job_type=job_type,
         mode=mode,
@@ -66,12 +74,12 @@ def _make_folder(path: Path) -> None:
 
 
 @rank_zero_only
-def _run_id(run_dir: str, goes_on: bool) -> str:
+def _run_id(run_dir: str, goes_on: bool, of_agent: str | None) -> str:
     """The id of a run's training on wandb, which is kept in `wandb/fit_id`; only the first process logs."""
     path = Path(run_dir) / "wandb" / "fit_id"
-    if goes_on and path.is_file():
+    if goes_on and path.is_file() and not of_agent:
         return path.read_text(encoding="utf-8").strip()
-    run_id = uuid.uuid4().hex[:8]
+    run_id = of_agent or uuid.uuid4().hex[:8]
     write_text(path, run_id)
     return run_id
 

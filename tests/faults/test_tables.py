@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibca_lightning.data import CSVDataModule
+from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.system.errors import InputError
 from tests.command_line import contents, done, experiment, ibca, rows, written
 
@@ -37,6 +38,8 @@ SAME = {
     "quotes round everything": lambda text: b"\r\n".join(
         b",".join(b'"' + cell + b'"' for cell in line.split(b",")) for line in text.split(b"\r\n") if line
     ),
+    "Excel's line sep=": lambda text: b"sep=;\r\n" + text.replace(b",", b";"),
+    "Excel's line sep= with commas": lambda text: b"sep=,\n" + text,
     "a byte-order mark and semicolons": lambda text: b"\xef\xbb\xbf" + text.replace(b",", b";"),
 }
 
@@ -47,6 +50,26 @@ def test_the_same_table_written_otherwise(case: str, tree: Path, broken: Path) -
     ours, theirs = load(broken).table("train"), load(tree).table("train")
     assert ours.names.tolist() == theirs.names.tolist()
     assert ours.labels.tolist() == theirs.labels.tolist()
+
+
+HEADERS = {
+    "a comma in a name": ("image;patient;finding, any;B", ";", "finding, any"),
+    "a comma in a name and in cells": ("image;patient;finding, any;B;size, mm", ";", "finding, any"),
+    "semicolons in a quoted name": ('image,patient,"a;b;c;d",B', ",", "a;b;c;d"),
+    "a semicolon and a comma between tabs": ("image\tpatient\ta;b,c\tB", "\t", "a;b,c"),
+    "commas in a quoted name": ('image;patient;"a, b, c, d, e";B', ";", "a, b, c, d, e"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_names_that_hold_another_separator(case: str, tmp_path: Path) -> None:
+    header, mark, name = HEADERS[case]
+    more = f"{mark}3,5" if "size" in header else ""
+    lines = [mark.join((f"{row}.png", "p", "1", "0")) + more for row in range(3)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *lines]))
+    sheet = read_sheet(str(tmp_path / "t.csv"))
+    assert sheet.header[:4] == ["image", "patient", name, "B"]
+    assert sheet.column(name) == ["1", "1", "1"]
 
 
 REFUSED = {

@@ -1,5 +1,8 @@
 """Every kind of timm model gives a map: shapes, values, gradients, weights, and what the user is told."""
 
+import argparse
+import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -200,6 +203,45 @@ def test_one_weights_file_fits_every_stride_and_wrapper(tmp_path: Path, stride: 
     backbone = Backbone("test_resnet", checkpoint_path=str(path), feature_stride=stride, image_size=SIZE)
     for key, value in backbone.model.state_dict().items():
         assert torch.equal(value, source[key])
+
+
+LAYOUTS: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "a tutorial's": lambda own: {"epoch": 3, "model_state_dict": own, "optimizer_state_dict": {}},
+    "a network's": lambda own: {"net": own},
+    "DINO's": lambda own: {"student": {}, "teacher": prefixed("backbone.", own) | {"head.mlp.0.weight": torch.ones(2)}},
+    "MoCo's": lambda own: {
+        "state_dict": prefixed("module.encoder_q.", own) | prefixed("module.encoder_k.", zeros(own))
+    },
+    "an encoder's": lambda own: {"state_dict": prefixed("encoder.", own) | {"decoder.weight": torch.ones(2)}},
+    "timm's train.py": lambda own: {"arch": "x", "state_dict": own, "args": argparse.Namespace(lr=1.0)},
+}
+
+
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+def zeros(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: torch.zeros_like(value) for key, value in state.items()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_common_layouts_of_weights(layout: str, tmp_path: Path) -> None:
+    source = scrambled("test_resnet")
+    torch.save(LAYOUTS[layout](source), tmp_path / "a.pth")
+    backbone = Backbone("test_resnet", checkpoint_path=str(tmp_path / "a.pth"), image_size=SIZE)
+    for key, value in backbone.model.state_dict().items():
+        assert torch.equal(value, source[key])
+
+
+def test_what_a_file_holds_that_has_no_weights_to_be_found(tmp_path: Path) -> None:
+    for content, said in (
+        ({"epoch": 3, "my_weights": {"a": torch.ones(1)}}, "a dict without any among epoch, my_weights; use a"),
+        ({"model": scrambled("test_resnet"), "when": datetime.date(2026, 1, 1)}, "got an object datetime.date; use"),
+    ):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(InputError, match=said):
+            Backbone("test_resnet", checkpoint_path=str(tmp_path / "a.pth"), image_size=SIZE)
 
 
 def test_safetensors_file_of_a_vit_is_resized_to_the_image_size(tmp_path: Path) -> None:

@@ -347,6 +347,20 @@ def test_the_wandb_run_is_taken_up(tree: Path, here: Path) -> None:
     assert set(ids) == {(here / "run/wandb/fit_id").read_text()}
 
 
+def test_the_run_of_a_wandb_agent_is_taken_up(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(tree, here / "e.yaml", {})
+    with monkeypatch.context() as agent:
+        agent.setenv("WANDB_RUN_ID", "abc12345")
+        agent.setenv("WANDB_PROJECT", "ward7")
+        more = ("--run_dir", "run", "--wandb", "offline", "--trainer.max_epochs", 1)
+        assert "wandb project ward7, as the environment says" in done("fit", "--config", config, *more).err
+    assert "wandb_project: ward7" in Path("run/config.yaml").read_text()
+    resume = ("--ckpt_path", "run/checkpoints/last.ckpt", "--wandb", "offline", "--trainer.max_epochs", 2)
+    done("fit", "--config", "run/config.yaml", *resume)
+    ids = [folder.name.rpartition("-")[2] for folder in (here / "run/wandb").glob("offline-run-*")]
+    assert ids == ["abc12345"] * 2
+
+
 class WaitsToBeKilled(Callback):
     """Keeps a run from ending before the test has seen it begin."""
 

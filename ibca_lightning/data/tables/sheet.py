@@ -7,9 +7,11 @@ import csv
 import gzip
 import io
 import os
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ibca_lightning.system.errors import InputError
 
@@ -53,8 +55,8 @@ class Sheet:
 def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
     """Read a table.
 
-    UTF-8 with or without a byte-order mark, also packed as `.gz`; any line ends; separated by commas, or by semicolons
-    or tabs where the header holds no comma. Blank lines are skipped.
+    UTF-8 with or without a byte-order mark, also packed as `.gz`; any line ends; separated by commas, semicolons or
+    tabs, or by what a first line `sep=;` says, as Excel writes it. Blank lines are skipped.
 
     Args:
         path: The CSV file.
@@ -69,13 +71,13 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
             long or too short.
     """
     text = _read_text(path)
-    first = text.lstrip("\r\n").partition("\n")[0]
     if not text.strip():
         raise InputError(f"a table in {path}", "an empty file", "restore the file")
     rows: list[tuple[str, ...]] = []  # tuples, because the garbage collector passes 100,000 lists again and again
     lines: list[int] = []
     if header is None:
-        separator = next((mark for mark in ",;\t" if mark in first), ",")
+        said = re.match(r"\s*\"?sep=([^\r\n])\"?[,;]*[\r\n]", text)
+        separator = said[1] if said else _separator(text)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         before = 0
         try:
@@ -87,6 +89,7 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
         except csv.Error as error:
             expected = f"a well-formed row in {path}, line {before + 1}"
             raise InputError(expected, str(error), "check the quotes of that line") from None
+        rows, lines = (rows[1:], lines[1:]) if said and len(rows) > 1 else (rows, lines)
         names, rows, lines = list(rows[0]), rows[1:], lines[1:]
     else:
         names = list(header)
@@ -113,6 +116,22 @@ def check_columns(path: str, names: Sequence[str]) -> None:
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
         raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
+
+
+def _separator(text: str) -> str:
+    """The mark that parts the first rows into most columns, as many in each; else the first one in the header."""
+    counts = {}
+    for mark in "\t;,":
+        try:
+            rows = islice(filter(any, csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)), 5)
+            widths = {len(row) for row in rows}
+        except csv.Error:
+            continue
+        counts[mark] = widths.pop() if len(widths) == 1 else 1
+    if max(counts.values(), default=1) > 1:
+        return max(counts, key=lambda mark: counts[mark])
+    first = text.lstrip("\r\n").partition("\n")[0]
+    return next((mark for mark in ",;\t" if mark in first), ",")
 
 
 def _listed(line: str, count: int) -> list[str]:

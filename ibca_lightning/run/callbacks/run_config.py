@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
 from ibca_lightning.system.whole_files import write_text
 from ibca_lightning.system.yaml_text import load
+
+_NO_TEXT = "Unable to serialize instance "  # in jsonargparse's place of a value
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -36,4 +39,17 @@ def resolved_yaml(parser: LightningArgumentParser, config: Any) -> str:
     config = config.clone()
     for key in ("run_dir", "ckpt_path", "config"):
         config.pop(key, None)
-    return str(parser.dump(config, skip_none=False))
+    text = str(parser.dump(config, skip_none=False))
+    return yaml.safe_dump(_written(load(text), repr(config)), sort_keys=False) if _NO_TEXT in text else text
+
+
+def _written(value: Any, given: str) -> Any:
+    """The same without objects that have no text, such as a torch.device; left out, each is the default that it was."""
+    if isinstance(value, dict):
+        kept = {key: _written(inner, given) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if not str(inner).startswith(_NO_TEXT)}
+    if isinstance(value, list):
+        return [_written(inner, given) for inner in value]
+    if isinstance(value, str) and repr(text := value.removeprefix(_NO_TEXT)) in given:
+        return text  # a text where a function may stand
+    return value

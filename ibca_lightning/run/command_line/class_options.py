@@ -16,6 +16,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from jsonargparse import Namespace, _typehints
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -47,6 +48,10 @@ def class_rules() -> Iterator[None]:
             found = resolve_name(path)
             if isinstance(found, type) and issubclass(found, wanted):
                 return path
+        for module in (torch.optim, torch.optim.lr_scheduler):  # Lightning has a second ReduceLROnPlateau
+            found = getattr(module, name, None)
+            if isinstance(found, type) and issubclass(found, wanted):
+                return f"{module.__name__}.{name}"
         resolved: str = kept[_RESOLVE](wanted, name)
         return resolved
 

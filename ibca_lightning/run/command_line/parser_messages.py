@@ -32,7 +32,7 @@ _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "prepr
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
-    given = (_no_value(message, arguments), _required(message, arguments))
+    given = (rule(message, arguments) for rule in (_no_value, _required, _several_values))
     known = (rule(message) for rule in (_unknown_option, _wrong_type, _unknown_class, _file))
     for error in (*given, *known):
         if error is not None:
@@ -77,6 +77,21 @@ def _no_value(message: str, arguments: Sequence[str]) -> InputError | None:
         if argument.startswith(name) and "=" not in argument and after.startswith("--"):
             name = argument
     return InputError(f"a value behind {name}", "none", "give one")
+
+
+def _several_values(message: str, arguments: Sequence[str]) -> InputError | None:
+    """Values one behind the other, or with commas, where one is taken: lists stand in brackets."""
+    stray = re.search(r"[Uu]nrecognized arguments: ([^-\s]\S*)", message)
+    if not stray and ("Literal" in message or not re.search(r"Expected a (<class '(list|tuple)'>|List)", message)):
+        return None
+    wanted = stray[1] if stray else _value(message)
+    words = "\0".join(word for given in arguments for word in given.split("=", 1 if given.startswith("--") else 0))
+    for option, *values in (words_of_one.split("\0") for words_of_one in words.split("\0--")[1:]):
+        if wanted in (values[1:] if stray else values[:1]):
+            fix = f"write --{option} '[{', '.join(re.split(r', *', ','.join(values)))}]' for a list"
+            blanks = ", or quotes round a text with blanks" if stray else ""
+            return InputError(f"one value behind --{option}", " ".join(values), fix + blanks)
+    return None
 
 
 def _file(message: str) -> InputError | None:
@@ -174,8 +189,10 @@ def _more_classes(key: str) -> tuple[str, ...]:
     """Names of classes that have no short one."""
     import torch
 
-    if key == "model.optimizer":
-        return tuple(f"torch.optim.{name}" for name in vars(torch.optim) if name[0].isupper())
+    if key in ("model.optimizer", "model.scheduler"):
+        module = torch.optim if key == "model.optimizer" else torch.optim.lr_scheduler
+        classes = ((name, cls) for name, cls in vars(module).items() if name[0].isupper() and isinstance(cls, type))
+        return tuple(f"{module.__name__}.{name}" for name, cls in classes if cls.__module__.startswith("torch.optim"))
     return ("MultiLabelModule",) if key == "model" else ()
 
 
@@ -209,7 +226,8 @@ def _wrong_type(message: str) -> InputError | None:
         inner = _unknown_class(message) if value[:1] in "[{" else None
         return inner or InputError(f"{_key(message)} as one of {literal[1]}", value, "choose one of them")
     if kinds:
-        return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, "correct the value")
+        fix = f"write [{value}]" if kinds[0] == "list" else "correct the value"
+        return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, fix)
     return None
 
 

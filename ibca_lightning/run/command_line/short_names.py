@@ -80,7 +80,7 @@ def near_class(kind: str, wanted: str, more: tuple[str, ...] = ()) -> str | None
     names = names if wanted.islower() else names[::-1]  # chexprt is answered with chexpert, CheXprt with CheXpert
     by_end = {name.rpartition(".")[2].lower(): name for name in names}
     last = wanted.rpartition(".")[2].lower()
-    for near in get_close_matches(last, by_end, n=3):
+    for near in get_close_matches(last, by_end, n=3) or [name for name in by_end if name.startswith(last[:5])][:1]:
         if SequenceMatcher(None, _stem(last), _stem(near)).ratio() >= 0.5 and by_end[near] != wanted:
             return by_end[near]
     return None
