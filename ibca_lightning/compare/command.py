@@ -25,6 +25,7 @@ from ibca_lightning.system.output import write_out
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.system.yaml_text import load
+from ibca_lightning.use.model_options import add_trust
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 _COLUMNS = 8  # of a table on the terminal; the files have all
@@ -112,6 +113,9 @@ def _methods(rows: list[Row], options: Namespace) -> tuple[list[tuple[list[list[
         by_set.setdefault(test_set, []).append(method)
     every = [method for own in by_set.values() for method in own]
     if options.cost:
+        from ibca_lightning.model.checkpoint import import_trusted
+
+        import_trusted(options.trust)
         methods.add_costs(every)
     methods.add_drops(every)
     tables = []
@@ -234,4 +238,5 @@ def _parse(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("--without", nargs="+", metavar="CLASS", help="A further mAP without these classes.")
     parser.add_argument("--cost", action="store_true", help="Parameters and CPU time of the heads, measured now.")
+    add_trust(parser)
     return parser.parse_args(arguments)

@@ -83,7 +83,7 @@ def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Cal
     from ibca_lightning.run.tested_samples import ids_in_order
 
     try:
-        predictor = opened(str(options.ckpt_path or run.checkpoint), options.device)
+        predictor = opened(str(options.ckpt_path or run.checkpoint), options.device, options.trust)
         names = run.sets[0].tested.class_names
         if predictor.spec.class_names != names:
             what = f"a checkpoint of the classes {names}"

@@ -33,7 +33,10 @@ def explain(arguments: list[str]) -> int:
 
     files = listed(options).files
     masks = _masks(files, options.mask_dir)
-    models = {name: opened(path, options.device) for name, path in zip(options.names, options.ckpt_path, strict=True)}
+    models = {
+        name: opened(path, options.device, options.trust)
+        for name, path in zip(options.names, options.ckpt_path, strict=True)
+    }
     classes, asked = _classes(models, options.classes)
     folder = Path(options.output)
     rename = hashed_names(options) or str

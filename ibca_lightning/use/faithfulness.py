@@ -30,7 +30,7 @@ def faithfulness(arguments: list[str]) -> int:
     from ibca_lightning.run.run_folder import run_of
     from ibca_lightning.system.whole_files import write_json
 
-    predictor = opened(options.ckpt_path, options.device)
+    predictor = opened(options.ckpt_path, options.device, options.trust)
     name, loader = _test_loader(experiment_data(experiment), options.test_set, predictor.spec.class_names)
     result = measure(predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision)
     path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"

@@ -28,7 +28,7 @@ def predict_pictures(arguments: list[str]) -> int:
     from ibca_lightning.use.prediction_files import PredictionFiles
 
     pictures = listed(options)
-    model = Ensemble({path: opened(path, options.device) for path in options.ckpt_path}, options.tta)
+    model = Ensemble({path: opened(path, options.device, options.trust) for path in options.ckpt_path}, options.tta)
     record = {
         "version": __version__,
         "checkpoints": [_fingerprint(path) for path in options.ckpt_path],
