@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ibca_lightning.system.errors import InputError, input_error_behind
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
@@ -78,9 +78,8 @@ def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Cal
 
     What was asked for by an option must be there.
     """
-    from ibca_lightning.report.pictures import draw, from_data, from_files
+    from ibca_lightning.report.pictures import draw, from_files
     from ibca_lightning.run.model_card import without_paths
-    from ibca_lightning.run.tested_samples import ids_in_order
 
     try:
         predictor = opened(str(options.ckpt_path or run.checkpoint), options.device, options.trust)
@@ -88,13 +87,12 @@ def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Cal
         if predictor.spec.class_names != names:
             what = f"a checkpoint of the classes {names}"
             raise InputError(what, predictor.spec.class_names, "give another --ckpt_path")
-        if options.images:
-            source = from_files(predictor, options.images, options.mask_dir)
-            return {own.name: partial(draw, predictor, source) for own in run.sets}
-        return {
-            name: partial(draw, predictor, from_data(data, ids_in_order(run.folder, name)))
-            for name, data in _test_sets(run).items()
-        }
+        # Nothing that config.yaml describes is built: a run may be a stranger's.
+        folder, masks = (options.images, options.mask_dir) if options.images else run.pictures
+        if folder is None:
+            raise InputError("a folder of pictures (data.root) in the run's config.yaml", "none", "give --images")
+        source = from_files(predictor, folder, masks)
+        return {own.name: partial(draw, predictor, source) for own in run.sets}
     except Exception as error:
         known = input_error_behind(error)
         if known is None or options.images or options.ckpt_path:
@@ -106,24 +104,6 @@ def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Cal
         why = "heat maps of the best and worst pictures"
         notes.append(f"not shown: {why}: {reason}; --images DIR takes them from a folder")
         return {}
-
-
-def _test_sets(run: "Run") -> dict[str, Any]:
-    """The test sets of pictures that the run's configuration describes, by the names of their figures.
-
-    Raises:
-        InputError: When they cannot be read, or hold no pictures.
-    """
-    from ibca_lightning.run.experiment_data import experiment_data
-
-    data = experiment_data(["--config", str(run.folder / "config.yaml")])
-    data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
-    sets = dict(data.test_sets())
-    if not all("image" in dataset[0] for dataset in sets.values()):
-        raise InputError("data of pictures in the run's config.yaml", "stored maps", "give --images")
-    if len(run.sets) == 1:
-        return {run.sets[0].name: next(iter(sets.values()))}
-    return {own.name: sets[own.name] for own in run.sets if own.name in sets}
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -139,7 +119,7 @@ def _parse(arguments: list[str]) -> Namespace:
     add_hash_options(parser)
     parser.add_argument(
         "--images", help="Folder below which the test pictures lie by their ids, for runs on stored maps or where the "
-        "data have moved; default the data of RUN/config.yaml.",
+        "data have moved; default data.root and data.image_dir of RUN/config.yaml.",
     )  # fmt: skip
     parser.add_argument("--mask_dir", help="Beside --images: folder of masks of the same names, bit i for class i.")
     parser.add_argument("--ckpt_path", help="The checkpoint that was tested; default that in the run folder.")

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,6 +67,7 @@ class Run:
     folder: Path
     config: str  # `config.yaml`, as text in which paths that lead elsewhere are `PATH`
     settings: Mapping[str, Any]  # the same as plain data
+    pictures: tuple[str | None, str | None]  # the folders of pictures and of masks that it names
     facts: Mapping[str, Any]  # of its model card
     sets: list[TestSet]  # at least one
     history: Mapping[str, Curve]  # by figure of `metrics.csv` the epochs and the values
@@ -88,10 +90,11 @@ def read_run(folder: Path) -> Run:
         TestSet(name, read_figures(file, "test"), read_tested(folder, name))
         for name, file in figure_files(folder).items()
     ]
-    settings = _settings(folder / "config.yaml")
+    content = _settings(folder / "config.yaml")
+    settings = _without_paths(content)
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
     facts = read_facts(folder / "checkpoints" / NAME)
-    return Run(folder, config, settings, facts, sets, _history(folder / "metrics.csv"))
+    return Run(folder, config, settings, _folders(content), facts, sets, _history(folder / "metrics.csv"))
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -101,7 +104,17 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
-    return _without_paths(content) if isinstance(content, dict) else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _folders(settings: Any) -> tuple[str | None, str | None]:
+    for key in ("data", "init_args"):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    given = {key: value for key, value in (settings or {}).items() if isinstance(value, str)}
+    if (root := given.get("root")) is None:
+        return None, None
+    masks = "mask_dir" in given and "mask_labels" not in settings  # bits of other classes say nothing here
+    return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None
 
 
 def _without_paths(value: Any) -> Any:

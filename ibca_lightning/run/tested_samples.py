@@ -66,12 +66,6 @@ def read_tested(run: Path, test_set: str) -> Tested:
     return Tested(ids, names, probabilities, labels, groups, pairs)
 
 
-def ids_in_order(run: Path, test_set: str) -> list[str]:
-    """The ids of a test set that `read_tested` can read, in the order of the data."""
-    rows = _rows(run / f"test_predictions{_suffix(run, test_set)}.csv")
-    return [row[0] for row in rows][1:]
-
-
 def _suffix(run: Path, test_set: str) -> str:
     return "" if (run / "test_metrics.json").is_file() and test_set == "test" else f".{test_set}"
 

@@ -27,6 +27,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 YAMLS = {
     "anchors that repeat each other": (BOMB, "more than 100000 values"),
+    "a long text that is repeated": (f"a: &a {'x' * 64_000}\nb: [{'*a, ' * 200}]\n", "more than 100000 values"),
     "lists in lists": ("a: " + "[" * 3000 + "]" * 3000, "nesting beyond 100 levels"),
     "an anchor that holds itself": ("model: &m {a: *m}\n", "an anchor that holds itself"),
     "an anchor of nothing": ("a: *b\n", "undefined alias 'b'"),
