@@ -22,6 +22,7 @@ from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
+from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.system.yaml_text import load
@@ -193,7 +194,7 @@ def _groups(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 def method_and_seed(run: Path) -> tuple[str, int | None]:
     """What a run's configuration says without its seeds, as text; and its `seed_everything`, None where it has none."""
     try:
-        config = load((run / "config.yaml").read_text(encoding="utf-8"))
+        config = load(regular(run / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         config = None
     if not isinstance(config, dict):

@@ -22,7 +22,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage
-_LARGEST_OPTION, _DEEPEST_OPTION = 2**14, 8  # of the package's heads: layers are built one by one
+_LARGEST_OPTION, _DEEPEST_OPTION = 2**14, 8  # of heads: layers are built one by one
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class ModelSpec:
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict)
-            and _sound_option(self.head, own=not self.head["class_path"].startswith("ibca_lightning.")),
+            and _sound_options(self.head, own=not self.head["class_path"].startswith("ibca_lightning.")),
             "class_names": _all(names, str) and len(names) > 0,
             "thresholds": _all(self.thresholds, number) and len(self.thresholds) == len(names),
             "preprocessing": isinstance(self.preprocessing, dict) and _all([*self.preprocessing.values()], str),
@@ -111,11 +111,19 @@ class ModelSpec:
                 )  # fmt: skip
 
 
-def _sound_option(value: object, own: bool, depth: int = 0) -> bool:
-    if isinstance(value, (dict, list, tuple)):
-        items = value.values() if isinstance(value, dict) else value
-        return depth <= _DEEPEST_OPTION and all(_sound_option(item, own, depth + 1) for item in items)
-    return own or not isinstance(value, int) or abs(value) <= _LARGEST_OPTION
+def _sound_options(options: object, own: bool) -> bool:
+    todo: list[tuple[Any, int]] = [(options, 0)]
+    for seen in range(_LARGEST_OPTION):
+        if not todo:
+            return True
+        value, depth = todo.pop()
+        if isinstance(value, (dict, list, tuple)):
+            if depth > _DEEPEST_OPTION or len(value) > _LARGEST_OPTION - seen:
+                return False
+            todo += [(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
+        elif not own and isinstance(value, int) and abs(value) > _LARGEST_OPTION:
+            return False
+    return False
 
 
 def _all(values: object, kind: type | tuple[type, ...]) -> bool:
@@ -141,6 +149,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not _all([*weights], str) or not _all([*weights.values()], Tensor):
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
+    if sum(weight.nbytes for weight in weights.values()) > 2 * Path(path).stat().st_size:  # one number, shown as many
+        raise InputError(f"{path} with weights of its size", "more", "use the file as it was written")
     return checkpoint
 
 

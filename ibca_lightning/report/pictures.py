@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from ibca_lightning.data.pictures.drawing import fitted, full_scale, heat_map, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import mask_of, read_mask
-from ibca_lightning.data.pictures.reading import PictureFile
+from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import jpeg
@@ -151,7 +151,6 @@ def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, str]]:
     files = sorted(run.folder.glob("attention/*.png"), key=lambda file: (not file.name.startswith("test_"), file.name))
     found = []
     for file in files[:limit]:
-        pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if pixels is not None:
-            found.append((file.stem, jpeg(fitted(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), 1200))))
+        with suppress(InputError):  # one that cannot be read
+            found.append((file.stem, jpeg(fitted(read_image(str(file)), 1200))))
     return found

@@ -17,6 +17,7 @@ from ibca_lightning.run.model_card import NAME, read_facts, without_paths
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.yaml_text import load
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -99,7 +100,7 @@ def read_run(folder: Path) -> Run:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        content = load(path.read_text(encoding="utf-8"))
+        content = load(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -129,7 +130,7 @@ def _history(path: Path) -> dict[str, Curve]:
     """The columns of `metrics.csv` by epoch, the last value of each; empty where there is no such file."""
     found: dict[str, dict[int, float]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with regular(path).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 for name, cell in row.items():
                     if cell and name not in ("epoch", "step"):

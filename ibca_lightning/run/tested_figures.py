@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import regular
 
 CLASS_AP = "AP/"  # in front of the name of a class: its average precision
 
@@ -25,7 +26,7 @@ def figure_files(run: Path) -> dict[str, Path]:
 def read_figures(file: Path, command: str) -> dict[str, Any]:
     """The content of one file as `ibca COMMAND` writes it."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(regular(file).read_text(encoding="utf-8"))
         ends = [end for interval in dict(content.get("intervals", {})).values() for end in interval or ()]
         _require_numbers([*dict(content["metrics"]).values(), *ends])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

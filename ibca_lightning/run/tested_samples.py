@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import regular
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _suffix(run: Path, test_set: str) -> str:
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with regular(path).open(newline="", encoding="utf-8") as file:
         yield from csv.reader(file)
 
 
