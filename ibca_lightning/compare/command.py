@@ -8,7 +8,6 @@ import json
 import os
 import re
 import statistics
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
@@ -21,7 +20,7 @@ from ibca_lightning.compare import method_rows as methods
 from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure_files, read_figures
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
@@ -100,7 +99,7 @@ def _runs_below(folder: Path) -> list[Path]:
     tested = [run for run in inside if any(run.glob("test_metrics*.json"))]
     missing = [run.name for run in inside if run not in tested and (run / "config.yaml").exists()]
     if tested and missing:
-        sys.stderr.write(f"note: without test figures, and left out: {', '.join(missing)}\n")
+        write_err(f"note: without test figures, and left out: {', '.join(missing)}\n")
     return tested or [folder]
 
 

@@ -1,7 +1,6 @@
 """Parameters of a run's head, and the CPU time it takes for one picture."""
 
 import statistics
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from ibca_lightning.heads import Head
 from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, read_checkpoint
 from ibca_lightning.model.network import recorded_backbone
+from ibca_lightning.system.output import write_err
 
 _BATCH, _REPEATS = 16, 25
 
@@ -30,7 +30,7 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
     torch.set_num_threads(1)
     try:
         for run in dict.fromkeys(runs):
-            sys.stderr.write(f"measuring the head of {run.name}\n")
+            write_err(f"measuring the head of {run.name}\n")
             path = run / "checkpoints" / "best.ckpt"
             checkpoint = read_checkpoint(path)
             spec = ModelSpec.from_checkpoint(checkpoint, path)

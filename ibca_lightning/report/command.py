@@ -1,6 +1,5 @@
 """`ibca report RUN`: everything about a tested run in one HTML file that needs no other."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from ibca_lightning.system.errors import InputError, input_error_behind
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_whole
 from ibca_lightning.use.model_options import add_device, opened
 
@@ -38,8 +38,8 @@ def report(arguments: list[str]) -> int:
     text = page(run, gallery)
     write_whole(output, lambda file: file.write_text(text, encoding="utf-8"))
     for note in gallery.notes:
-        sys.stdout.write(f"note: {note}\n")
-    sys.stdout.write(f"wrote {output}, {len(text.encode()) / 1e6:.1f} MB\n")
+        write_out(f"note: {note}\n")
+    write_out(f"wrote {output}, {len(text.encode()) / 1e6:.1f} MB\n")
     return 0
 
 
@@ -97,7 +97,7 @@ def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Cal
         known = input_error_behind(error)
         if known is None or options.images or options.ckpt_path:
             raise
-        sys.stderr.write(f"note: {' '.join(str(known).split())}\n")
+        write_err(f"note: {' '.join(str(known).split())}\n")
         reason = "the data or the checkpoint cannot be read"
         if not options.hash_names:  # the message may name a picture
             reason = f"expected {without_paths([known.expected])}, got {without_paths([known.got])}"

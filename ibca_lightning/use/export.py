@@ -1,6 +1,5 @@
 """`ibca export`: a checkpoint as one file that runs without this package, checked against the checkpoint first."""
 
-import sys
 import warnings
 from argparse import Namespace
 from importlib import import_module
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_least
+from ibca_lightning.system.output import write_out
 from ibca_lightning.system.whole_files import write_whole
 from ibca_lightning.use.model_options import CHECKPOINT, add_images, add_trust, listed, opened
 
@@ -44,7 +44,7 @@ def export(arguments: list[str]) -> int:
         )
 
     write_whole(path, write)
-    sys.stdout.write("\n".join([f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB", *said, ""]))
+    write_out("\n".join([f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB", *said, ""]))
     return 0
 
 

@@ -20,7 +20,9 @@ from ibca_lightning.data.pictures import array_file, dicom, header, reading
 from ibca_lightning.data.tables import sheet, workbook
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.output import write_err
 from ibca_lightning.system.strangers import inflates_beyond
+from ibca_lightning.system.whole_files import write_csv
 from tests import made_run
 from tests.command_line import done, experiment, ibca, rows, written
 
@@ -159,3 +161,68 @@ def test_a_pipe_in_a_run_is_not_waited_for(name: str, tmp_path: Path) -> None:
     assert ibca("report", run, "--no_images").code in (0, 2)
     assert ibca("report", run).code in (0, 2)
     done("compare", run)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def pictures(*names: str | bytes) -> None:
+    Path("p").mkdir()
+    for name in names:
+        cv2.imwrite("made.png", np.full((40, 40, 3), 99, np.uint8))
+        os.rename("made.png", os.path.join("p", os.fsdecode(name)))
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_name_that_is_no_utf_8_is_a_row_of_failed_csv(command: str, run: Path, here: Path) -> None:
+    pictures("good.png", b"bad\xff.png")
+    more = ["--overwrite"] if command == "explain" else []
+    for _ in range(2):
+        checkpoint = run / "checkpoints/best.ckpt"
+        result = ibca(command, "--ckpt_path", checkpoint, "--images", "p", "--output", "out", *more)
+        assert (result.code, len(result.errors)) == (2, 1), result.err
+        (failed,) = rows(Path("out/failed.csv"))
+        assert failed["id"] == "bad\\udcff.png"
+        assert "UTF-8" in failed["reason"]
+    if command == "predict":
+        assert [row["id"] for row in rows(Path("out/predictions.csv"))] == ["good.png"]
+    else:
+        assert Path("out/good.png").is_file()
+
+
+def test_carriage_returns_come_back(run: Path, here: Path) -> None:
+    pictures("a\rb.png", "\r.png", "c\r\nd.png", 'e\r"f.png')
+    checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    checkpoint["ibca"]["class_names"] = ["A\r", "\rB", "C\rC"]
+    torch.save(checkpoint, "c.ckpt")
+    for _ in range(3):
+        done("predict", "--ckpt_path", "c.ckpt", "--images", "p", "--output", "out")
+        found = rows(Path("out/predictions.csv"))
+        assert sorted(row["id"] for row in found) == sorted(os.listdir("p"))
+        assert list(found[0])[1:4] == ["A\r", "\rB", "C\rC"]
+    write_csv("t.csv", [["a\r", 1], ["\r"], ["\udcff", ""]])
+    assert Path("t.csv").read_bytes() == b'"a\r",1\n"\r"\n\\udcff,\n'
+
+
+def test_excel_safe_ids_are_not_run_and_go_on(run: Path, here: Path) -> None:
+    names = ["=1+1.png", "+1.png", "-1.png", "@a.png", "a=b.png"]
+    pictures(*names)
+    command = ("predict", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", "p", "--output")
+    done(*command, "plain")
+    assert {row["id"] for row in rows(Path("plain/predictions.csv"))} == set(names)
+    for _ in range(2):
+        done(*command, "safe", "--excel_safe")
+        found = [row["id"] for row in rows(Path("safe/predictions.csv"))]
+        assert sorted(found) == sorted([*(f"'{name}" for name in names[:4]), "a=b.png"])
+    assert "excel_safe" in ibca(*command, "plain", "--excel_safe").errors[0]
+
+
+def test_no_name_is_obeyed_by_the_terminal(run: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures("\x1b]0;evil\x07.png")
+    Path("p/\x1b]0;evil\x07.png").write_bytes(b"none")
+    for command in ("predict", "explain"):
+        result = ibca(command, "--ckpt_path", run / "checkpoints/best.ckpt", "--images", "p", "--output", command)
+        assert not {"\x1b", "\x07"} & set(result.err + result.out)
+        assert "\\x1b]0;evil\\x07.png" in result.errors[0]
+    write_err("größe\t\u202eok\x9b\udcff\n")
+    assert capsys.readouterr().err == "größe\t\\u202eok\\x9b\\udcff\n"
