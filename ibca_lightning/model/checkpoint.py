@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import reprlib
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -86,19 +87,19 @@ class ModelSpec:
     def _require_sound(self, path: str | Path) -> None:
         """Refuse a record that somebody or something changed, where it would end in a traceback or a wrong figure."""
         strides = self.feature_stride if isinstance(self.feature_stride, list) else [self.feature_stride]
-        names, number = self.class_names, (int, float)
+        names = self.class_names
         sound = {
             "backbone": isinstance(self.backbone, str),
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
-            "mean": _all(self.mean, number),
-            "std": _all(self.std, number),
+            "mean": _all_finite(self.mean) and len(self.mean) == 3,
+            "std": _all_finite(self.std) and len(self.std) == 3 and min(self.std) > 0,
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict)
             and _sound_options(self.head, own=not self.head["class_path"].startswith("ibca_lightning.")),
             "class_names": _all(names, str) and len(names) > 0,
-            "thresholds": _all(self.thresholds, number) and len(self.thresholds) == len(names),
+            "thresholds": _all_finite(self.thresholds) and len(self.thresholds) == len(names),
             "preprocessing": isinstance(self.preprocessing, dict) and _all([*self.preprocessing.values()], str),
             "threshold_positives": _all(self.threshold_positives, int)
             and len(self.threshold_positives) in (0, len(names)),
@@ -124,6 +125,10 @@ def _sound_options(options: object, own: bool) -> bool:
         elif not own and isinstance(value, int) and abs(value) > _LARGEST_OPTION:
             return False
     return False
+
+
+def _all_finite(values: object) -> bool:
+    return _all(values, (int, float)) and all(map(math.isfinite, values))  # type: ignore[call-overload]
 
 
 def _all(values: object, kind: type | tuple[type, ...]) -> bool:

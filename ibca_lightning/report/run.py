@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,15 +88,21 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
-    sets = [
-        TestSet(name, read_figures(file, "test"), read_tested(folder, name))
-        for name, file in figure_files(folder).items()
-    ]
+    sets = [_test_set(name, file, read_tested(folder, name)) for name, file in figure_files(folder).items()]
     content = _settings(folder / "config.yaml")
     settings = _without_paths(content)
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
     facts = read_facts(folder / "checkpoints" / NAME)
     return Run(folder, config, settings, _folders(content), facts, sets, _history(folder / "metrics.csv"))
+
+
+def _test_set(name: str, file: Path, tested: Tested) -> TestSet:
+    figures = read_figures(file, "test")
+    for key in ("per_class", "thresholds"):
+        own = figures.get(key, {} if key == "thresholds" else None)
+        if not isinstance(own, dict) or not all(isinstance(own.get(c, {}), dict) for c in tested.class_names):
+            raise InputError(f"{key} of each class in {file}", reprlib.repr(own), "run ibca test again")
+    return TestSet(name, figures, tested)
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -54,6 +54,12 @@ def read_tested(run: Path, test_set: str) -> Tested:
         ids = [row[0] for row in rows]
         probabilities = torch.tensor([[float(v) for v in row[1 : 1 + len(names)]] for row in rows])
         labels = torch.tensor([[int(v) for v in row[1 + len(names) :]] for row in rows])
+        for what, values, holds in (
+            ("probability", probabilities, (probabilities >= 0) & (probabilities <= 1)),
+            ("label", labels, (labels >= -1) & (labels <= 1)),
+        ):
+            for row, column in (~holds).nonzero().tolist()[:1]:
+                raise ValueError(f"{what} {values[row, column]} of {names[column]} for {ids[row]}")
         groups = ids
         if (path := run / f"test_groups{suffix}.csv").is_file():
             group_of = dict(list(_rows(path))[1:])

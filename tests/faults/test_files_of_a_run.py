@@ -3,6 +3,7 @@
 import copy
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -65,9 +66,18 @@ def test_a_run_is_not_resumed_beside_a_configuration_that_is_none(text: str, tmp
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 RECORDS: dict[str, Any] = {
-    "thresholds": ["x", 0.5, 0.5], "image_size": "big", "mean": None, "std": [None] * 3, "head": None,
-    "class_names": "abc", "preprocessing": [1], "feature_stride": "x", "backbone": 3, "threshold_positives": ["x"],
-}  # fmt: skip
+    "thresholds": ["x", 0.5, 0.5],
+    "image_size": "big",
+    "mean": None,
+    "std": [None] * 3,
+    "head": None,
+    "class_names": "abc",
+    "preprocessing": [1],
+    "feature_stride": "x",
+    "backbone": 3,
+    "threshold_positives": ["x"],
+}
+NO_NUMBERS = {"thresholds": [0.5, math.nan, 0.5], "mean": [math.inf] * 3, "std": [0.1, 0.0, 0.1]}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +85,9 @@ def whole(run: Path) -> dict[str, Any]:
     return read_checkpoint(run / "checkpoints/best.ckpt")
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_a_record_that_was_changed_is_named(name: str, whole: dict[str, Any], tmp_path: Path) -> None:
-    changed = copy.copy(whole) | {"ibca": whole["ibca"] | {name: RECORDS[name]}}
+@pytest.mark.parametrize(("name", "value"), [*RECORDS.items(), *NO_NUMBERS.items(), ("std", []), ("mean", [0.5])])
+def test_a_record_that_was_changed_is_named(name: str, value: object, whole: dict[str, Any], tmp_path: Path) -> None:
+    changed = copy.copy(whole) | {"ibca": whole["ibca"] | {name: value}}
     torch.save(changed, tmp_path / "x.ckpt")
     with pytest.raises(InputError, match=rf"x\.ckpt with a sound {name} in its model record, got"):
         read_checkpoint(tmp_path / "x.ckpt")
@@ -124,6 +134,42 @@ JSONS: dict[str, bytes] = {
 }  # fmt: skip
 
 
+CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
+    "metrics.mAP nan": (("metrics", "mAP"), math.nan), "metrics.AUROC 7": (("metrics", "AUROC"), 7),
+    "tuned.CF1 inf": (("tuned", "CF1"), math.inf), "per_class.A.AP -1": (("per_class", "A", "AP"), -1),
+    "per_class.A.AP 'x'": (("per_class", "A", "AP"), "x"), "intervals.mAP.0 nan": (("intervals", "mAP"), [math.nan, 1]),
+    "thresholds.A.threshold nan": (("thresholds", "A", "threshold"), math.nan), "metrics.CF1 True": (
+        ("metrics", "CF1"), True
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_figure_that_was_changed_is_named(name: str, run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    content = json.loads(Path("run/test_metrics.json").read_text())
+    keys, value = CHANGED[name]
+    inner = content
+    for key in keys[:-1]:
+        inner = inner[key]
+    assert keys[-1] in inner
+    inner[keys[-1]] = value
+    Path("run/test_metrics.json").write_text(json.dumps(content))
+    refused("compare", "run", names=("run/test_metrics.json", name))
+    refused("report", "run", names=("run/test_metrics.json", name))
+
+
+@pytest.mark.parametrize("cell", ["nan", "1.5", "-0.1", "inf"])
+def test_a_probability_that_is_none_is_named(cell: str, run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    header, first, *others = (run / "test_predictions.csv").read_text().splitlines()
+    cells = first.split(",")
+    for at, value, what in ((2, cell, f"probability {float(cell):.1f}".rstrip("0")), (4, "2", "label 2")):
+        changed = ",".join([*cells[:at], value, *cells[at + 1 :]])
+        Path("run/test_predictions.csv").write_text("\n".join([header, changed, *others]) + "\n")
+        refused("report", "run", names=("run/test_predictions.csv", what, cells[0]))
+
+
 @pytest.mark.parametrize("case", JSONS)
 def test_figures_that_are_none_are_refused(case: str, here: Path) -> None:
     Path("run").mkdir()
@@ -137,7 +183,7 @@ def test_a_run_without_its_configuration_is_compared_by_its_figures(text: bytes 
     shutil.copy(run / "test_metrics.json", "run")
     if text is not None:
         Path("run/config.yaml").write_bytes(text)
-    assert "| run | test | " in done("compare", "run").out
+    assert any(line.split()[:2] == ["run", "test"] for line in done("compare", "run").out.splitlines())
 
 
 def test_a_run_folder_without_its_configuration_is_not_tested(run: Path, here: Path) -> None:
