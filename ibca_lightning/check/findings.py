@@ -1,6 +1,6 @@
 """What is wrong with a data set, judged from its rows and the facts of its pictures."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -40,6 +40,7 @@ def find(
     overlap_is_meant: Sequence[str] = (),
     image_size: int | None = None,
     mask_bits: Sequence[int | None] = (),
+    doubts: Iterable[str] = (),
 ) -> list[Finding]:
     """Judge a data set: errors first, then warnings.
 
@@ -50,9 +51,11 @@ def find(
         overlap_is_meant: What groups begin with of which one in two splits is only worth a warning; "" for all.
         image_size: S of the model, to tell of pictures that are much smaller.
         mask_bits: For each class its bit in the masks; empty where there are no masks.
+        doubts: What was warned of while the tables were read, as `what; what to do`.
     """
     found = [
         *_unreadable(contents),
+        *(Finding("warning", "tables", what, fix) for what, _, fix in (text.rpartition("; ") for text in doubts)),
         *_shared_content(contents),
         *_shared_groups(contents, overlap_is_meant),
         *(finding for split in contents.values() for finding in _repeated(split)),

@@ -15,7 +15,7 @@ from ibca_lightning.data.tables.paths import absent, check_root, inside, missing
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class CSVDataModule(TableDataModule):
     """Pictures named in CSV files, with one column for each label.
 
-    A label is 0, 1 (also as `1.0`), or unknown: -1, blank, `NaN`. Ids and groups are strings, whatever they look like.
-    Files are UTF-8, separated by commas, or by semicolons or tabs where the header holds no comma.
+    A label is 0 or 1 (also `1.0`, `1,0`, yes, TRUE), or unknown: -1, blank, `NaN`, `NULL`. Ids and groups are strings,
+    whatever they look like. Files are UTF-8, separated by commas, or by semicolons or tabs where the header has none.
 
     Args:
         root: Folder of the data set.
@@ -147,12 +147,13 @@ class CSVDataModule(TableDataModule):
                 sheet.column(column)
             names = self.label_columns
             if names is None:
-                names, constant = find_label_columns(sheet, self._others)
+                names, doubtful = find_label_columns(sheet, self._others)
                 log.info("labels found in %s: %s", sheet.file, ", ".join(names))
-                if constant:
+                if doubtful:
                     rank_zero_warn(
-                        f"not taken as labels, because {sheet.file} holds only one of 0 and 1 in them: "
-                        f"{', '.join(constant)}; name them in label_columns if they are"
+                        f"not taken as labels of {sheet.file}: {', '.join(doubtful)}; name them in label_columns "
+                        "and write 0, 1 or blank if they are, in exclude_columns if they are not",
+                        category=DataWarning,
                     )
             self._train = names, sheet.header, self._table(sheet, names)
         return self._train

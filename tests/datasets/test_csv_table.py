@@ -1,5 +1,6 @@
 import csv
 import logging
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.data.tables.table import pooled
+from ibca_lightning.system.errors import DataWarning, InputError
 from tests.datasets import fake_csv
 from tests.datasets.contract import DataModuleContract
 
@@ -174,9 +176,48 @@ def test_unknown_labels_and_ids_with_zeros(pictures: Path) -> None:
 
 def test_chosen_labels_are_logged(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
     (pictures / "train.csv").write_text(GOOD.replace("image", "image,sure").replace(".png", ".png,1"))
-    with caplog.at_level(logging.INFO), pytest.warns(UserWarning, match="only one of 0 and 1.*sure"):
+    with caplog.at_level(logging.INFO), pytest.warns(UserWarning, match="sure' .only one of 0 and 1"):
         assert CSVDataModule(str(pictures)).class_names == ["a", "b"]
     assert "a, b" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "cells",
+    ["TRUE FALSE TRUE FALSE", "yes No YES no", "1,0 0,0 1,00 0,0", "1 0 NULL N/A", "Positive negative <NA> None",
+     "y n y n", "pos neg pos neg", "present absent present absent", "1.0 0.0 #N/A NA", "+1 0 1e0 0"],
+)  # fmt: skip
+def test_the_usual_spellings_of_a_label_are_read(pictures: Path, cells: str) -> None:
+    rows = "".join(f"{at}.png;{text};{at % 2}\n" for at, text in enumerate(cells.split()))
+    (pictures / "train.csv").write_text(f"image;a;b\n{rows}")
+    module = CSVDataModule(str(pictures))
+    assert module.class_names == ["a", "b"]
+    blank = {"NULL", "N/A", "<NA>", "None", "#N/A", "NA"}
+    expected = [-1 if text in blank else 1 - at % 2 for at, text in enumerate(cells.split())]
+    assert pooled([module.table("train"), module.table("val")]).labels[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "named"),
+    [("m f m f", r"'c' \(it holds 'm', as on line 2"), ("T F F T", "it holds 'T'"), ("1 2 2 2", "it holds '2'"),
+     ("0 1 7 8", "it holds '7'"), ("1,000 2,000 1,000 2,000", "it holds '1,000'"),
+     ("N S N N", "it holds 'S'"), ("NULL x z z", "it holds 'x'")],
+)  # fmt: skip
+def test_a_column_that_may_be_a_label_is_named(pictures: Path, cells: str, named: str) -> None:
+    rows = "".join(f"{at}.png;{text};{at % 2}\n" for at, text in enumerate(cells.split()))
+    (pictures / "train.csv").write_text(f"image;c;b\n{rows}")
+    with pytest.warns(DataWarning, match=named):
+        assert CSVDataModule(str(pictures)).class_names == ["b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert CSVDataModule(str(pictures), exclude_columns=["c"]).class_names == ["b"]
+
+
+def test_remarks_and_ids_are_no_doubtful_labels(pictures: Path) -> None:
+    rows = "".join(f"{at}.png,{at % 2},id{at},{'' if at else 'seen'},{40 + at}\n" for at in range(4))
+    (pictures / "train.csv").write_text(f"image,a,id,remark,age\n{rows}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert CSVDataModule(str(pictures)).class_names == ["a"]
 
 
 REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
@@ -192,7 +233,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "open quote": (GOOD.replace("2.png", '"2.png'), {}, r"well-formed row in .*train\.csv, line 4"),
     "no image column": (GOOD.replace("image", "picture"), {}, r"column 'image' in .*got the columns picture, a, b"),
     "duplicate column": (GOOD.replace("a,b", "a,a"), {}, r"every column once in .*'a' twice"),
-    "word": (GOOD.replace("3.png,1", "3.png,yes"), {}, r"column 'a' of .*train\.csv, line 5, got 'yes'.*exclude"),
+    "word": (GOOD.replace("3.png,1", "3.png,maybe"), {}, r"column 'a' of .*train\.csv, line 5, got 'maybe'.*exclude"),
     "two": (GOOD.replace("3.png,1", "3.png,2"), {}, r"column 'a' of .*line 5, got '2'"),
     "half": (GOOD.replace("3.png,1", "3.png,0.5"), {}, r"column 'a' of .*line 5, got '0\.5'"),
     "named word": (GOOD.replace("0,1", "x,1"), {"label_columns": ["a"]}, r"column 'a' of .*line 2, got 'x'"),
