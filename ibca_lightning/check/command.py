@@ -91,6 +91,7 @@ def _judged(data: "MultiLabelDataModule", num_workers: int, rename: Any) -> "tup
     from ibca_lightning.check.content import read_contents
     from ibca_lightning.check.findings import find
     from ibca_lightning.data.datamodule import TableDataModule
+    from ibca_lightning.data.tables.splits import SpellingWarning
     from ibca_lightning.datasets.joined import JoinedDataModule
 
     table = data if isinstance(data, TableDataModule) else None
@@ -99,6 +100,7 @@ def _judged(data: "MultiLabelDataModule", num_workers: int, rename: Any) -> "tup
     meant = [start for start, each in sources.items() if each.group_overlap == "warn"]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("ignore", SpellingWarning)  # as of every overlap, found below
         if len(meant) < len(sources):
             for each in sources.values():  # every overlap is found below, where an error would name the first
                 each.group_overlap = "warn"
@@ -107,16 +109,14 @@ def _judged(data: "MultiLabelDataModule", num_workers: int, rename: Any) -> "tup
     for split in contents.values():
         split.rename = rename
     space, masks = (table.space(), table.space_masks()) if table else (None, None)
-    doubts, others = [], []
-    for each in said:
-        (doubts if issubclass(each.category, DataWarning) else others).append(each.message)
+    doubts = [str(one.message) for one in said if issubclass(one.category, DataWarning)]
+    for message in dict.fromkeys(str(one.message) for one in said if not issubclass(one.category, DataWarning)):
+        warnings.warn(message, stacklevel=2)
     if doubts and rename is not str:  # they may name patients, as in `check`
         doubts = ["tables that may be meant otherwise; see what the command says without --hash_names"]
-    for message in dict.fromkeys(map(str, others)):
-        warnings.warn(message, stacklevel=2)
     return contents, find(
         contents, data.class_names, absent=space.absent if space else (), overlap_is_meant=meant,
-        image_size=data.image_size, mask_bits=masks.bits if masks else (), doubts=map(str, doubts),
+        image_size=data.image_size, mask_bits=masks.bits if masks else (), doubts=doubts,
     )  # fmt: skip
 
 

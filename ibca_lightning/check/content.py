@@ -136,7 +136,7 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
 
     data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
     contents = {}
-    if isinstance(data, TableDataModule) and _reads_files(type(data)):
+    if isinstance(data, TableDataModule) and data.reads_files:
         masks = data.space_masks()
         for split, table in data.split_tables().items():
             facts = read(partial(_of_file, table, masks), len(table), split)
@@ -150,11 +150,6 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
         names, groups = encode([item.name for item in items]), encode([item.group for item in items])
         contents[split] = _contents(split, names, groups, labels, dataset, [item.facts for item in items])
     return contents
-
-
-def _reads_files(kind: type[TableDataModule]) -> bool:
-    """Whether the names of its tables are files, and not, say, places in an array."""
-    return kind.train_set is TableDataModule.train_set and kind._dataset is TableDataModule._dataset
 
 
 def _test_sets(data: MultiLabelDataModule) -> Mapping[str, Dataset[Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ibca_lightning.check.content import Contents
+from ibca_lightning.data.tables.splits import otherwise_written
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
 
@@ -109,6 +110,11 @@ def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> It
             level: Level = "warning" if decode(first.groups[a]).startswith(tuple(meant)) else "error"
             what = f"group '{first.group(a)}' in {_named(first, [a])} and in {_named(second, [b])}"
             yield Finding(level, "group leak", what, "keep a group in one split, or expect figures that are too good")
+        for a, b in [] if np.array_equal(first.groups, first.ids) else otherwise_written(first.groups, second.groups):
+            what = f"'{first.group(a)}' in {_named(first, [a])} and '{second.group(b)}' in {_named(second, [b])}"
+            what = f"groups that may be one and the same, written otherwise: {what}"
+            fix = "write a group in one way, or expect figures that are too good"
+            yield Finding("warning", "group leak by spelling", what, fix)
 
 
 def _repeated(split: Contents) -> Iterator[Finding]:

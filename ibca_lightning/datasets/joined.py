@@ -75,6 +75,12 @@ class JoinedDataModule(MultiLabelDataModule):
         Raises:
             InputError: If they do not.
         """
+        if self.bit_depth is None:
+            depths = [int(each.preprocessing.get("bit_depth", 0)) for each in self._ready().values()]
+            self.bit_depth = max(depths) or "each"
+        for each in self.sets.values():  # one depth for all: pictures of 8 bits have none
+            if each.bit_depth in (None, "each") or self.bit_depth != "each":
+                each.bit_depth = self.bit_depth
         own = super().preprocessing
         for name, each in self.sets.items():
             if each.preprocessing != own:
