@@ -154,6 +154,8 @@ def _rows(contents: Mapping[str, Contents], image_size: int | None) -> Iterator[
         unlabelled, small = (split.labels < 0).all(axis=1), 2 * split.sizes.min(axis=1) < size
         for kind, where, what, fix in (
             ("no label", unlabelled, f"rows of {name} without a known label", "leave them out, or set data.labels"),
+            ("bit depth", split.depths > (split.bit_depth or 16),
+             f"pictures of {name} whose largest values are beyond bit_depth {split.bit_depth}", "set data.bit_depth"),
             ("one colour", split.blank, f"pictures of {name} whose pixels are all alike", "look at them"),
             ("small pictures", split.has_pictures & small, f"pictures of {name} below half of image_size {size}",
              "lower data.image_size, or leave them out"),

@@ -12,7 +12,7 @@ from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
-from ibca_lightning.data.tables.paths import absent, check_root, inside, missing
+from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
@@ -211,5 +211,5 @@ def _check_masks(table: Table, folder: str) -> None:
     if gone := absent(folder, names):
         raise missing(
             [f"a mask at {os.path.join(folder, names[row])} ({table.where(row)})" for row in gone],
-            "write one mask for each picture, all 0 where there is no lesion",
+            suggestion(folder, names[gone[0]]) or "write one mask for each picture, all 0 where there is no lesion",
         )

@@ -322,7 +322,7 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
 
 
 def _as_trained(data: Any, spec: ModelSpec, checkpoint: str, fit: bool) -> None:
-    """Take from a checkpoint what the options of the data leave open: the bit depth, and the classes of a test alone."""
+    """Take from a checkpoint what the data leave open: the bit depth, and the classes of a test table alone."""
     if "bit_depth" in data and data.bit_depth is None:
         data.bit_depth = int(spec.preprocessing.get("bit_depth", 0)) or "each"
     if not fit and "train_csv" in data and data.get("label_space") is None:

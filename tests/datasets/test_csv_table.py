@@ -242,6 +242,11 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "no such group": (GOOD, {"group_column": "p"}, r"column 'p' in .*train\.csv"),
     "no such exclusion": (GOOD, {"exclude_columns": ["sexx"]}, r"column 'sexx' in .*train\.csv"),
     "blank group": ("image,a,p\n0.png,0,x\n1.png,1,\n", {"group_column": "p"}, r"group in .*line 3, got a blank"),
+    "a group that is none": ("image,a,p\n0.png,0,x\n1.png,1,NaN\n", {"group_column": "p"}, r"line 3, got 'NaN'"),
+    "case of the extension": (GOOD.replace("1.png", "1.PNG"), {}, r"line 3\), got nothing there; write '1\.png'"),
+    "backslash": (GOOD.replace("1.png", "x\\1.png"), {}, r"line 3\), got nothing there; write '1\.png'"),
+    "drive": (GOOD.replace("1.png", "C:\\data\\1.png"), {}, r"line 3\), got nothing there; write '1\.png'"),
+    "another extension": (GOOD.replace("1.png", "1.jpg"), {}, r"there is 1\.png: correct the extension"),
     "blank picture": (GOOD.replace("1.png", ""), {}, r"picture in .*line 3, got a blank"),
     "missing picture": (GOOD.replace("1.png", "9.png"), {}, r"9\.png \(.*train\.csv, line 3\), got nothing there"),
     "no extension": (GOOD.replace("1.png", "1"), {}, r"line 3\), got nothing there; write the extension, as in 1\.png"),
@@ -396,3 +401,59 @@ def test_the_last_training_batch_is_dropped_only_beside_a_full_one(pictures: Pat
         assert len(module.table("train")) == 5
         sizes[batch_size] = [len(batch["id"]) for batch in module.train_dataloader()]
     assert sizes == {2: [2, 2], 4: [4], 6: [5], 16: [5]}
+
+
+def test_one_patient_in_two_spellings_is_told_of(pictures: Path) -> None:
+    (pictures / "train.csv").write_text("image,a,p\n0.png,0,3.0\n1.png,1,PT4\n")
+    (pictures / "val.csv").write_text("image,a,p\n2.png,0,3\n3.png,1,5\n")
+    module = CSVDataModule(str(pictures), val_csv="val.csv", group_column="p")
+    with pytest.warns(DataWarning, match=r"written otherwise: '3\.0' in train .*line 2\) and '3' in val .*line 2\)"):
+        module.split_tables()
+
+
+def test_a_name_in_the_other_form_of_unicode_is_suggested(pictures: Path) -> None:
+    (pictures / "e\u0301.png").write_bytes((pictures / "0.png").read_bytes())
+    (pictures / "train.csv").write_text("image,a\n\u00e9.png,0\n1.png,1\n")
+    if not (pictures / "\u00e9.png").exists():  # some file systems see no difference
+        with pytest.raises(InputError, match="write 'e\u0301.png' .in the other form of Unicode"):
+            CSVDataModule(str(pictures)).split_tables()
+
+
+def test_one_bit_depth_is_found_for_a_data_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for at, most in enumerate((3800, 4095, 900, 4000)):
+        cv2.imwrite(str(tmp_path / f"{at}.png"), np.full((8, 8), most, np.uint16))
+    (tmp_path / "train.csv").write_text("image,a\n0.png,0\n1.png,1\n2.png,0\n3.png,1\n")
+    (tmp_path / "test.csv").write_text("image,a\n2.png,0\n")
+    options = {"val_csv": "train.csv", "group_overlap": "warn", "augment": "none", "image_size": 8}
+    with caplog.at_level(logging.INFO), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = CSVDataModule(str(tmp_path), test_csv="test.csv", **options)
+        assert module.preprocessing == {"resize": "stretch", "bit_depth": "12"}
+        assert "bit depth of the pictures" in caplog.text
+        module.setup()
+        assert [int(item["image"].max()) for item in (module._set("val")[2], module._set("test")[0])] == [56, 56]
+        each = CSVDataModule(str(tmp_path), bit_depth="each", **options)
+        assert each.preprocessing == {"resize": "stretch"}
+        each.setup("fit")
+        assert int(each._set("val")[2]["image"].max()) == 225
+        assert CSVDataModule(str(tmp_path), bit_depth=14, **options).preprocessing["bit_depth"] == "14"
+    with pytest.raises(InputError, match=r"data\.bit_depth: each, 8, 10, 12, 14 or 16, got 9"):
+        CSVDataModule(str(tmp_path), bit_depth=9)
+
+
+def test_pictures_of_8_bits_have_no_depth(pictures: Path) -> None:
+    (pictures / "train.csv").write_text(GOOD)
+    assert CSVDataModule(str(pictures)).preprocessing == {"resize": "stretch"}
+
+
+def test_a_test_table_alone_has_the_classes_of_the_label_space(pictures: Path) -> None:
+    (pictures / "test.csv").write_text("image,B,site,a\n0.png,1,x,0\n1.png,0,y,0\n")
+    module = CSVDataModule(str(pictures), test_csv="test.csv", label_space=["a", "b", "c"])
+    module.setup("test")
+    assert module.class_names == ["a", "b", "c"]
+    assert module.table("test").labels.tolist() == [[0, 1, -1], [0, 0, -1]]
+    assert module.preprocessing == {"resize": "stretch"}
+    with pytest.raises(InputError, match="a train split, got none"):
+        module.setup("fit")
+    with pytest.raises(InputError, match=r"data\.train_csv"):
+        CSVDataModule(str(pictures), test_csv="test.csv").setup("test")

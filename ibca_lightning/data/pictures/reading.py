@@ -84,18 +84,19 @@ class PictureFile:
 
     def __init__(self, path: str) -> None:
         self._path, self._data = path, read_bytes(path)
+        self._stored: dict[int, Stored] = {}
         self._decoded: dict[tuple[int, int | None], Pixels] = {}
 
     def pixels(self, target: int | None = None, depth: int | None = None) -> Pixels:
         """As `read_image`; not to be changed, because others are given the same array."""
         key = factor, _ = self.reduction(target), depth
         if key not in self._decoded:
-            self._decoded[key] = self._decode(_REDUCED.get(factor, _FULL)).rgb(self._path, depth)
+            self._decoded[key] = self._decode(factor).rgb(self._path, depth)
         return self._decoded[key]
 
     def depth(self) -> int | None:
         """The bits that the picture uses; None where they are 8, or its file says how many they are."""
-        return None if self._is_jpeg else self._decode(_FULL).depth(self._path)
+        return None if self._is_jpeg else self._decode(1).depth(self._path)
 
     @property
     def _is_jpeg(self) -> bool:
@@ -108,7 +109,12 @@ class PictureFile:
         size = picture_size(self._data.data)
         return next((factor for factor in _REDUCED if size and min(size) // factor >= target), 1)
 
-    def _decode(self, flag: int) -> Stored:
+    def _decode(self, factor: int) -> Stored:
+        if factor not in self._stored:
+            self._stored[factor] = self._read(_REDUCED.get(factor, _FULL))
+        return self._stored[factor]
+
+    def _read(self, flag: int) -> Stored:
         data, path = self._data, self._path
         if data[:4].tobytes() == b"PK\3\4":
             return Stored(read_array(data, path))
@@ -167,8 +173,8 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
 def _by_pillow(data: Pixels, path: str) -> NDArray[Any] | None:
     """Decode what OpenCV cannot; None where Pillow cannot either."""
     kind = kind_of(data.data)
-    if kind in ("JPEG", "PNG", "BMP", "WebP"):
-        return None  # OpenCV refused it, and was right
+    if kind not in {"GIF", "JPEG 2000", "PPM", "AVIF", "TIFF"}:
+        return None  # of the others OpenCV is the judge
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are judged here, and of broken tags
@@ -180,8 +186,10 @@ def _by_pillow(data: Pixels, path: str) -> NDArray[Any] | None:
                 return np.repeat(pixels[..., None], 3, axis=2) if deep else pixels
     except PictureError:
         raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"a smaller picture at {path}", error, "shrink it or cut it into tiles") from None
     except Exception:  # Pillow raises many kinds over damaged bytes
-        if kind is None or kind == "TIFF":
+        if kind == "TIFF":
             return None
         fix = "convert it to PNG if it is sound; restore it, or remove its row, if not"
         raise PictureError(f"a picture that can be decoded at {path}", f"a {kind} file that cannot", fix) from None
