@@ -415,7 +415,7 @@ def test_a_name_in_the_other_form_of_unicode_is_suggested(pictures: Path) -> Non
     (pictures / "e\u0301.png").write_bytes((pictures / "0.png").read_bytes())
     (pictures / "train.csv").write_text("image,a\n\u00e9.png,0\n1.png,1\n")
     if not (pictures / "\u00e9.png").exists():  # some file systems see no difference
-        with pytest.raises(InputError, match="write 'e\u0301.png' .in the other form of Unicode"):
+        with pytest.raises(InputError, match=r"write .*\.png. \(in the other form of Unicode\)"):
             CSVDataModule(str(pictures)).split_tables()
 
 
@@ -448,7 +448,7 @@ def test_pictures_of_8_bits_have_no_depth(pictures: Path) -> None:
 
 def test_a_test_table_alone_has_the_classes_of_the_label_space(pictures: Path) -> None:
     (pictures / "test.csv").write_text("image,B,site,a\n0.png,1,x,0\n1.png,0,y,0\n")
-    module = CSVDataModule(str(pictures), test_csv="test.csv", label_space=["a", "b", "c"])
+    module = CSVDataModule(str(pictures), train_csv="no.csv", test_csv="test.csv", label_space=["a", "b", "c"])
     module.setup("test")
     assert module.class_names == ["a", "b", "c"]
     assert module.table("test").labels.tolist() == [[0, 1, -1], [0, 0, -1]]
@@ -456,4 +456,4 @@ def test_a_test_table_alone_has_the_classes_of_the_label_space(pictures: Path) -
     with pytest.raises(InputError, match="a train split, got none"):
         module.setup("fit")
     with pytest.raises(InputError, match=r"data\.train_csv"):
-        CSVDataModule(str(pictures), test_csv="test.csv").setup("test")
+        CSVDataModule(str(pictures), train_csv="no.csv", test_csv="test.csv").setup("test")
