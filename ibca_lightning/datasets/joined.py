@@ -75,18 +75,18 @@ class JoinedDataModule(MultiLabelDataModule):
         Raises:
             InputError: If they do not.
         """
+        own = super().preprocessing
+        for name, each in self.sets.items():
+            theirs = MultiLabelDataModule.preprocessing.fget(each)  # type: ignore[attr-defined]  # as given, no file read
+            if theirs != own:
+                raise InputError(f"data.sets that read pictures alike ({own})", f"{theirs} of {name}",
+                                 "set the same for all of them and for data itself")  # fmt: skip
         if self.bit_depth is None:
             depths = [int(each.preprocessing.get("bit_depth", 0)) for each in self._ready().values()]
             self.bit_depth = max(depths) or "each"
         for each in self.sets.values():  # one depth for all: pictures of 8 bits have none
-            if each.bit_depth in (None, "each") or self.bit_depth != "each":
-                each.bit_depth = self.bit_depth
-        own = super().preprocessing
-        for name, each in self.sets.items():
-            if each.preprocessing != own:
-                raise InputError(f"data.sets that read pictures alike ({own})", f"{each.preprocessing} of {name}",
-                                 "set the same for all of them and for data itself")  # fmt: skip
-        return own
+            each.bit_depth = self.bit_depth
+        return super().preprocessing
 
     def prepare_data(self) -> None:
         """Prepare each set, on one process of each machine."""
