@@ -308,6 +308,11 @@ class TableDataModule(MultiLabelDataModule):
         kind = type(self)
         return kind.train_set is TableDataModule.train_set and kind._dataset is TableDataModule._dataset
 
+    def preprocessing_as_given(self) -> dict[str, Any]:
+        """As `preprocessing`, without a look at the pictures."""
+        own = type(self).preprocessing is not TableDataModule.preprocessing
+        return self.preprocessing if own else super().preprocessing
+
     @property
     def preprocessing(self) -> dict[str, Any]:
         """As of every data module; `bit_depth` is found when it is first asked for."""

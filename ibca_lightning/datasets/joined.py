@@ -77,7 +77,7 @@ class JoinedDataModule(MultiLabelDataModule):
         """
         own = super().preprocessing
         for name, each in self.sets.items():
-            theirs = MultiLabelDataModule.preprocessing.fget(each)  # type: ignore[attr-defined]  # as given, no file read
+            theirs = each.preprocessing_as_given()
             if theirs != own:
                 raise InputError(f"data.sets that read pictures alike ({own})", f"{theirs} of {name}",
                                  "set the same for all of them and for data itself")  # fmt: skip
