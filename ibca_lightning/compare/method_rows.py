@@ -88,7 +88,7 @@ def add_samples(
         InputError: Predictions are missing or not of the same pictures, or there is no such method or class.
     """
     from ibca_lightning.metrics.multilabel import figures
-    from ibca_lightning.metrics.resamples import resampled_figures
+    from ibca_lightning.metrics.resampling.resamples import resampled_figures
     from ibca_lightning.run.tested_samples import read_tested
 
     left_out = "mAP\\" + ",".join(without)
@@ -225,7 +225,7 @@ def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
 def _add_differences(
     method: Method, methods: Sequence[Method], reference: str, drawn: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
-    from ibca_lightning.metrics.paired import paired_intervals
+    from ibca_lightning.metrics.resampling.paired import paired_intervals
 
     for name in drawn[method.name][0]:
         known = [other for other in methods if all(name in figures for figures in drawn[other.name])]

@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from ibca_lightning.metrics.operating_point import Counts, Floats, harmonic_mean, ratio
-from ibca_lightning.metrics.resamples import RANKING, Drawn, Sample
-from ibca_lightning.metrics.spread import (
+from ibca_lightning.metrics.resampling.resamples import RANKING, Drawn, Sample
+from ibca_lightning.metrics.resampling.spread import (
     effective,
     error,
     fraction,

@@ -60,7 +60,7 @@ def render(facts: Mapping[str, Any]) -> str:
     fit, test = facts.get("fit"), facts.get("test")
     sets = [(name, own) for part in (fit, test) if part for name, own in part["sets"].items()]
     judged = [(name, own["figures"]) for name, own in sets if own["figures"]]
-    comment = json.dumps(facts).replace("-", r"\u002d").replace("<", r"\u003c").replace(">", r"\u003e")
+    comment = json.dumps(facts).replace("--", r"-\u002d").replace("<", r"\u003c").replace(">", r"\u003e")
     template = Path(__file__).with_name("model_card.md.j2").read_text(encoding="utf-8")
     return _environment().from_string(template).render(
         model=facts["model"], fit=fit, test=test, data=(fit or test or {}).get("data"), sets=sets, judged=judged,

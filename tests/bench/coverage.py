@@ -18,8 +18,8 @@ import torch
 
 from ibca_lightning.metrics.intervals import every_interval
 from ibca_lightning.metrics.multilabel import figures
-from ibca_lightning.metrics.paired import paired_intervals
-from ibca_lightning.metrics.resamples import resampled_figures
+from ibca_lightning.metrics.resampling.paired import paired_intervals
+from ibca_lightning.metrics.resampling.resamples import resampled_figures
 
 TUNED = 0.3
 

@@ -14,8 +14,8 @@ from ibca_lightning.compare.command import method_and_seed
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
-from ibca_lightning.metrics.paired import paired_intervals
-from ibca_lightning.metrics.resamples import resampled_figures
+from ibca_lightning.metrics.resampling.paired import paired_intervals
+from ibca_lightning.metrics.resampling.resamples import resampled_figures
 from ibca_lightning.run.result_files import write_evaluation
 from tests.command_line import done, ibca
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 from scipy import stats
 
-from ibca_lightning.metrics import bootstrap_intervals, figures, resamples
+from ibca_lightning.metrics import bootstrap_intervals, figures
 from ibca_lightning.metrics.intervals import every_interval
 from ibca_lightning.metrics.localisation import summarise
-from ibca_lightning.metrics.paired import paired_intervals
-from ibca_lightning.metrics.resamples import Resampled, Sample, resampled_figures
+from ibca_lightning.metrics.resampling import resamples
+from ibca_lightning.metrics.resampling.paired import paired_intervals
+from ibca_lightning.metrics.resampling.resamples import Resampled, Sample, resampled_figures
 from ibca_lightning.system.errors import InputError
 from tests.bench.coverage import Setting, coverage, paired_coverage
 

@@ -38,7 +38,7 @@ def effective(sizes: Floats) -> Floats:
 
     Examples:
         >>> import numpy as np
-        >>> from ibca_lightning.metrics.spread import effective
+        >>> from ibca_lightning.metrics.resampling.spread import effective
         >>> effective(np.array([[4.0, 9.0], [4.0, 1.0]])).round(2).tolist()
         [2.0, 1.22]
     """
@@ -94,7 +94,7 @@ def fraction(
 
     Examples:
         >>> import numpy as np
-        >>> from ibca_lightning.metrics.spread import fraction
+        >>> from ibca_lightning.metrics.resampling.spread import fraction
         >>> low, high = fraction(np.array(1.0), np.ones(100), units=12.0, groups=12.0, level=0.95)  # 12 hits of 12
         >>> round(float(low), 2), float(high)
         (0.71, 1.0)
@@ -187,7 +187,7 @@ def error(gaps: Floats, noise: Floats, wide: Floats, groups: float, level: float
         The gaps are what chance makes of none: 0 is in the interval.
 
         >>> import numpy as np
-        >>> from ibca_lightning.metrics.spread import error
+        >>> from ibca_lightning.metrics.resampling.spread import error
         >>> generator = np.random.default_rng(0)
         >>> gaps, noise = 0.01 * generator.standard_normal(15), 0.01 * generator.standard_normal((500, 15))
         >>> low, high = error(gaps, noise, noise, groups=100.0, level=0.95)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.metrics.operating_point import Floats
-from ibca_lightning.metrics.resamples import Resampled
-from ibca_lightning.metrics.spread import quantile, variance
+from ibca_lightning.metrics.resampling.resamples import Resampled
+from ibca_lightning.metrics.resampling.spread import quantile, variance
 
 
 def paired_intervals(
@@ -37,8 +37,8 @@ def paired_intervals(
 
     Examples:
         >>> import torch
-        >>> from ibca_lightning.metrics.paired import paired_intervals
-        >>> from ibca_lightning.metrics.resamples import resampled_figures
+        >>> from ibca_lightning.metrics.resampling.paired import paired_intervals
+        >>> from ibca_lightning.metrics.resampling.resamples import resampled_figures
         >>> labels = torch.tensor([[1], [1], [0], [0]])
         >>> good, bad = torch.tensor([[0.9], [0.8], [0.2], [0.1]]), torch.tensor([[0.1], [0.2], [0.8], [0.9]])
         >>> ours, theirs = (resampled_figures(own, labels) for own in (good, bad))

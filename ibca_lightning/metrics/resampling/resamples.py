@@ -18,9 +18,9 @@ from torch import Tensor
 from ibca_lightning.metrics.localisation import averages, class_averages
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, overall_figures, per_class_figures
-from ibca_lightning.metrics.ranked import Ranked
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
-from ibca_lightning.metrics.spread import effective
+from ibca_lightning.metrics.resampling.ranked import Ranked
+from ibca_lightning.metrics.resampling.spread import effective
 from ibca_lightning.system.errors import InputError
 
 _CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache
@@ -208,7 +208,7 @@ def resampled_figures(
 
     Examples:
         >>> import torch
-        >>> from ibca_lightning.metrics.resamples import resampled_figures
+        >>> from ibca_lightning.metrics.resampling.resamples import resampled_figures
         >>> drawn = resampled_figures(torch.tensor([[0.9], [0.1]]), torch.tensor([[1], [0]]), resamples=200)
         >>> drawn["mAP"].value, drawn["mAP"].draws.shape  # NaN in the half that draws one picture twice
         (1.0, (200,))

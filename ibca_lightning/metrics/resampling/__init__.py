@@ -1,0 +1,1 @@
+"""Resamples of groups, and the intervals that are made of them."""
