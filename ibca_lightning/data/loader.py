@@ -50,7 +50,10 @@ class Loader(DataLoader[Any]):
         try:
             for batch in super().__iter__():
                 if isinstance(batch, InputError):
-                    raise batch
+                    try:
+                        raise batch
+                    finally:
+                        del batch  # else the error holds this frame and the frame the error, and with it the workers
                 if isinstance(batch, Replaced):
                     bad.update((error.expected, error) for error in batch.errors)
                     yield batch.content
