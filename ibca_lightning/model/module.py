@@ -28,6 +28,7 @@ from ibca_lightning.model.averaging import AveragedWeights
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import (
     ModelSpec,
+    fitting_head,
     head_spec,
     initialise_from,
     read_checkpoint,
@@ -433,7 +434,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         spec = ModelSpec.from_checkpoint(checkpoint, checkpoint_path)
         for needless in ("hparams_file", "strict", "weights_only"):
             options.pop(needless, None)
-        module = cls(**(spec.module_options() | options))
+        fitting = {"head": partial(fitting_head, spec, checkpoint)}
+        module = cls(**(spec.module_options() | fitting | options))
         module.take_weights(checkpoint, checkpoint_path)
         module.points = spec.points
         return module.to(map_location or "cpu")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ibca_lightning.heads import Head, HeadOutput
 from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.model.backbone import Backbone
-from ibca_lightning.model.checkpoint import ModelSpec, build_head
+from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, require_named_backbone
 from ibca_lightning.model.compilation import require_backend
 from ibca_lightning.system.errors import InputError
 
@@ -132,10 +132,16 @@ class Network(nn.Module):
         return self.classify([stage.to(dtype) for stage in stages], labels)
 
 
+def recorded_backbone(spec: ModelSpec) -> Backbone:
+    """Build the backbone of a record, without weights."""
+    require_named_backbone(spec)
+    return Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
+
+
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
     """Build the network that a checkpoint describes, with its weights, in evaluation mode."""
     spec = ModelSpec.from_checkpoint(checkpoint, path)
-    backbone = Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
-    network = Network(len(spec.class_names), backbone, partial(build_head, spec.head), spec.normalise_features)
+    head = partial(fitting_head, spec, checkpoint)
+    network = Network(len(spec.class_names), recorded_backbone(spec), head, spec.normalise_features)
     network.take_weights(checkpoint, path)
     return network.eval()

@@ -73,7 +73,8 @@ class _MeasuringLoader(yaml.SafeLoader):
             return node
         items = node.value if isinstance(node, yaml.CollectionNode) else ()
         inner = [self._measured[id(part)] for item in items for part in (item if isinstance(item, tuple) else (item,))]
-        size, depth = 1 + sum(size for size, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+        text = len(node.value) // 64 if isinstance(node, yaml.ScalarNode) else 0  # what copies values copies long ones
+        size, depth = 1 + text + sum(size for size, _ in inner), 1 + max((depth for _, depth in inner), default=0)
         if size > MAX_NODES:
             raise YAMLTooLargeError(f"more than {MAX_NODES} values with its anchors written out")
         if depth > MAX_DEPTH:

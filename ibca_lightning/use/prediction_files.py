@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
-from ibca_lightning.system.whole_files import write_json
+from ibca_lightning.system.whole_files import csv_lines, write_json
 
 RECORD = "predict.json"
 
@@ -107,6 +107,4 @@ class PredictionFiles:
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8")
+    return "".join(csv_lines(rows)).encode("utf-8", "backslashreplace")
