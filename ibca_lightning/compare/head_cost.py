@@ -36,7 +36,7 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
             spec = ModelSpec.from_checkpoint(checkpoint, path)
             key = f"{spec.backbone} {spec.feature_stride} {spec.image_size}"
             shape = shapes[key] = shapes.get(key) or _shape(spec)
-            head = fitting_head(spec, checkpoint, shape[0], len(spec.class_names)).eval()
+            head = fitting_head(spec, checkpoint, path, shape[0], len(spec.class_names)).eval()
             head.set_progress(1.0)
             costs[run] = sum(p.numel() for p in head.parameters()), _milliseconds(head, shape)
     finally:

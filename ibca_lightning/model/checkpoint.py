@@ -217,11 +217,11 @@ def import_trusted(modules: Iterable[str]) -> None:
             ) from error  # fmt: skip
 
 
-def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], channels: int, num_labels: int) -> Head:
+def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path, channels: int, num_labels: int) -> Head:
     """Build the head of a checkpoint; the package's own only if the weights fit, seen before memory is taken for it."""
     if spec.head["class_path"].startswith("ibca_lightning."):
         with torch.device("meta"):
-            require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), "head.")
+            require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), f"{path}", "head.")
     return build_head(spec.head, channels, num_labels)
 
 
@@ -260,17 +260,17 @@ def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, str]:
     return first, second
 
 
-def require_fitting_weights(checkpoint: dict[str, Any], module: nn.Module, part: str = "") -> None:
+def require_fitting_weights(
+    checkpoint: dict[str, Any], module: nn.Module, path: str = "the checkpoint", part: str = ""
+) -> None:
     """Refuse weights that do not fit before torch does it in many lines; `part`: what `module` is, such as `head.`."""
     state = {name: value for name, value in checkpoint.get("state_dict", {}).items() if name.startswith(part)}
     own = {part + name: value for name, value in module.state_dict().items()}
     for name in (*own, *(name for name in state if name not in own)):
         theirs, ours = (tuple(d[name].shape) if name in d else "none" for d in (state, own))
         if theirs != ours:
-            raise InputError(
-                f"a weight {name} of shape {ours} in the checkpoint", theirs,
-                "use the config.yaml of the checkpoint's run, image_size included",
-            )  # fmt: skip
+            fix = "use the file as it was written" if part else "use the config.yaml of its run, image_size included"
+            raise InputError(f"{path} with a weight {name} of shape {ours}", theirs, fix)
 
 
 def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) -> None:

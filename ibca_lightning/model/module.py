@@ -434,7 +434,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         spec = ModelSpec.from_checkpoint(checkpoint, checkpoint_path)
         for needless in ("hparams_file", "strict", "weights_only"):
             options.pop(needless, None)
-        fitting = {"head": partial(fitting_head, spec, checkpoint)}
+        fitting = {"head": partial(fitting_head, spec, checkpoint, checkpoint_path)}
         module = cls(**(spec.module_options() | fitting | options))
         module.take_weights(checkpoint, checkpoint_path)
         module.points = spec.points

@@ -141,7 +141,7 @@ def recorded_backbone(spec: ModelSpec) -> Backbone:
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
     """Build the network that a checkpoint describes, with its weights, in evaluation mode."""
     spec = ModelSpec.from_checkpoint(checkpoint, path)
-    head = partial(fitting_head, spec, checkpoint)
+    head = partial(fitting_head, spec, checkpoint, path)
     network = Network(len(spec.class_names), recorded_backbone(spec), head, spec.normalise_features)
     network.take_weights(checkpoint, path)
     return network.eval()
