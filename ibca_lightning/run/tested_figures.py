@@ -10,13 +10,16 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import regular
 
 _FIGURES = ("metrics", "tuned", "per_class", "intervals", "per_class_intervals")
-_SHARES = ("mAP", "AP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "precision", "recall", "F1", "specificity")
+_SHARES = (
+    "mAP", "AP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "precision", "recall", "F1", "specificity",
+    "ECE", "class_ECE",
+)  # fmt: skip
 CLASS_AP = "AP/"  # in front of the name of a class: its average precision
 
 
 def figure_files(run: Path) -> dict[str, Path]:
     """The figures of each test set of a run folder: `test` where there is one, or by name, the first one first."""
-    files = sorted(run.glob("test_metrics.*.json"))
+    files = sorted(file for file in run.glob("test_metrics.*.json") if file.is_file())
     first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
     if first.is_file():
         files = sorted(files, key=lambda file: file.read_bytes() != first.read_bytes()) or [first]
@@ -55,6 +58,8 @@ def class_precisions(
 
 def _require_possible(value: Any, keys: list[str]) -> None:
     """Refuse, by its name, a number that no test gives; everything in the file is looked at, wherever it stands."""
+    if isinstance(value, list) and "intervals" in keys[0] and (len(value) != 2 or value[0] > value[1]):
+        raise ValueError(f"{'.'.join(keys)} {value}")
     if isinstance(value, dict | list):
         for key, own in value.items() if isinstance(value, dict) else enumerate(value):
             _require_possible(own, [*keys, str(key)])

@@ -136,6 +136,8 @@ JSONS: dict[str, bytes] = {
 
 
 CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
+    "intervals.mAP [0.9, 0.1]": (("intervals", "mAP"), [0.9, 0.1]), "metrics.ECE 7": (("metrics", "ECE"), 7),
+    "intervals.mAP [0.1, 0.5, 0.9]": (("intervals", "mAP"), [0.1, 0.5, 0.9]),
     "metrics.mAP nan": (("metrics", "mAP"), math.nan), "metrics.AUROC 7": (("metrics", "AUROC"), 7),
     "tuned.CF1 inf": (("tuned", "CF1"), math.inf), "per_class.A.AP -1": (("per_class", "A", "AP"), -1),
     "per_class.A.AP 'x'": (("per_class", "A", "AP"), "x"), "intervals.mAP.0 nan": (("intervals", "mAP"), [math.nan, 1]),

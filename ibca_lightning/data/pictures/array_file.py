@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,7 +32,9 @@ def read_array(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
             check_size(shape[0], shape[1], path, 3 * kind.itemsize)
             with archive.open(names[0]) as file:
                 pixels = np.lib.format.read_array(file, allow_pickle=False)
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OSError):
+    except PictureError:
+        raise
+    except Exception:  # zipfile, zlib and the parsers of numpy's header raise many kinds over damaged bytes
         raise damaged("an NPZ file that can be read", data, path) from None
     if pixels.ndim == 2:
         pixels = pixels[..., None]
