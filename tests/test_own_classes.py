@@ -66,7 +66,17 @@ def test_own_head_and_data_through_fit_test_and_predict(beside: Path) -> None:
     assert [(row["label:polyp"], row["label:ulcer"]) for row in tested[:4]] == [
         ("0", "0"), ("1", "0"), ("0", "1"), ("1", "1")
     ]  # fmt: skip
-    done("predict", "--ckpt_path", "run/checkpoints/best.ckpt", "--images", "data", "--output", "out")
+    done(
+        "predict",
+        "--ckpt_path",
+        "run/checkpoints/best.ckpt",
+        "--images",
+        "data",
+        "--output",
+        "out",
+        "--trust",
+        "my_head",
+    )
     predicted = {row["id"]: row for row in rows(beside / "out/predictions.csv")}
     for row in tested:
         for name in ("polyp", "ulcer"):

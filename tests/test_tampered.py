@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 import ibca_lightning
 from ibca_lightning.system.errors import InputError
-from tests.command_line import Result, experiment, ibca, written
+from tests.command_line import Result, done, experiment, ibca, refused, written
 
 
 class Payload:
@@ -73,3 +74,90 @@ def test_python_neither(evil: Path) -> None:
     assert not Path("ran").exists()
     pickle.loads(pickle.dumps(Payload()))
     assert Path("ran").exists(), "or the payload is none"
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+STRANGER = """
+from pathlib import Path
+from ibca_lightning.heads import GAPHead
+Path("ran").write_text("")
+class Own(GAPHead): pass
+"""
+
+
+def record(run: Path, path: str, **changes: object) -> Path:
+    """A good checkpoint but for these entries of its record."""
+    checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    checkpoint["ibca"] |= changes
+    torch.save(checkpoint, path)
+    return Path(path)
+
+
+def predict(*more: object, checkpoint: str = "c.ckpt") -> tuple[object, ...]:
+    return ("predict", "--ckpt_path", checkpoint, "--output", "new", *more)
+
+
+@pytest.mark.parametrize("path", ["stranger.Own", "venv.__main__.X", ".x.y", "..", "os.system", "ibca_lightning.cli.X"])
+def test_a_head_is_imported_only_from_what_is_trusted(path: str, run: Path, tree: Path, here: Path) -> None:
+    Path("stranger.py").write_text(STRANGER)
+    record(run, "c.ckpt", head={"class_path": path, "init_args": {}})
+    images = ("--images", tree / "images")
+    refused(*predict(*images), names=(path, f"--trust {path.rpartition('.')[0] or path}"))
+    refused("export", "--ckpt_path", "c.ckpt", "--output", "new.pt2", names=(path,))
+    refused("explain", *images, "--ckpt_path", "c.ckpt", "--output", "new", names=(path,))
+    with pytest.raises(InputError, match="that you trust"):
+        ibca_lightning.MultiLabelModule.load_from_checkpoint("c.ckpt")
+    refused(*predict(*images, "--trust", ".x.y"), names=("--trust .x.y",))
+    assert not Path("ran").exists()
+
+
+def test_a_trusted_head_is_used(run: Path, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(here)
+    Path("befriended.py").write_text(STRANGER)
+    record(run, "c.ckpt", head={"class_path": "befriended.Own", "init_args": {}})
+    done(*predict("--images", tree / "images", "--trust", "befriended"))
+    assert Path("ran").exists()
+    del sys.modules["befriended"]
+    Path("befriended.py").write_text(STRANGER)
+    assert ibca_lightning.load("c.ckpt", trust=["befriended"]).spec.head["class_path"] == "befriended.Own"
+
+
+@pytest.mark.parametrize("name", ["hf-hub:a/b", "local-dir:.", "hf_hub:a/b", "http://x/y"])
+def test_a_backbone_leads_neither_to_the_network_nor_into_a_folder(
+    name: str, run: Path, tree: Path, here: Path
+) -> None:
+    Path("config.json").write_text('{"architecture": "test_resnet"}')
+    record(run, "c.ckpt", backbone=name)
+    refused(*predict("--images", tree / "images"), names=(name, "model of timm"))
+    with pytest.raises(InputError, match="model of timm"):
+        ibca_lightning.MultiLabelModule.load_from_checkpoint("c.ckpt")
+    shutil.copytree(run, "run")
+    shutil.copy("c.ckpt", "run/checkpoints/best.ckpt")
+    assert "model of timm" in ibca("compare", "run", "--cost").errors[0]
+
+
+DEEP: list[object] = []
+for _ in range(200):
+    DEEP = [DEEP]
+HUGE = {
+    "width": {"head": {"class_path": "ibca_lightning.heads.GAPHead", "init_args": {"width": 10**7}}},
+    "width within bounds": {"head": {"class_path": "ibca_lightning.heads.GAPHead", "init_args": {"width": 2**14}}},
+    "layers": {"head": {"class_path": "ibca_lightning.heads.Query2LabelHead", "init_args": {"decoder_layers": 10**9}}},
+    "options in options": {"head": {"class_path": "a.B", "init_args": {"x": DEEP}}},
+    "image_size": {"image_size": 20000},
+    "backbone": {"backbone": "vit_gigantic_patch14_clip_224"},
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_a_record_of_a_huge_model_is_refused_before_memory_is_taken(
+    kind: str, run: Path, tree: Path, here: Path
+) -> None:
+    record(run, "c.ckpt", **HUGE[kind])
+    result = refused(*predict("--images", tree / "images"))
+    said = {"width within bounds": "weight head.", "backbone": "c.ckpt with a weight backbone."}
+    assert said.get(kind, "sound") in result.err
+    if kind in said:
+        with pytest.raises(InputError, match="with a weight"):
+            ibca_lightning.MultiLabelModule.load_from_checkpoint("c.ckpt")

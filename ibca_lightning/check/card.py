@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import plain, write_out
 from ibca_lightning.system.terminal_table import terminal_table
 
 _PAIRS = 5
@@ -20,7 +20,7 @@ def print_card(result: Mapping[str, Any]) -> None:
     for rows in (split_rows(result), class_rows(result)):
         write_out(terminal_table(rows, "check.json"))
     together = f"together in train: {', '.join(pairs(result)) or 'no two classes'}"
-    Console(highlight=False, markup=False).print(together)  # breaks between words
+    Console(highlight=False, markup=False).print(plain(together))  # breaks between words
     write_out("".join(f"{line}\n" for line in picture_lines(result)))
 
 

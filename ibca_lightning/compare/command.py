@@ -8,7 +8,6 @@ import json
 import os
 import re
 import statistics
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
@@ -21,10 +20,12 @@ from ibca_lightning.compare import method_rows as methods
 from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure_files, read_figures
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.system.yaml_text import load
+from ibca_lightning.use.model_options import add_trust
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 _COLUMNS = 8  # of a table on the terminal; the files have all
@@ -98,7 +99,7 @@ def _runs_below(folder: Path) -> list[Path]:
     tested = [run for run in inside if any(run.glob("test_metrics*.json"))]
     missing = [run.name for run in inside if run not in tested and (run / "config.yaml").exists()]
     if tested and missing:
-        sys.stderr.write(f"note: without test figures, and left out: {', '.join(missing)}\n")
+        write_err(f"note: without test figures, and left out: {', '.join(missing)}\n")
     return tested or [folder]
 
 
@@ -112,6 +113,9 @@ def _methods(rows: list[Row], options: Namespace) -> tuple[list[tuple[list[list[
         by_set.setdefault(test_set, []).append(method)
     every = [method for own in by_set.values() for method in own]
     if options.cost:
+        from ibca_lightning.model.checkpoint import import_trusted
+
+        import_trusted(options.trust)
         methods.add_costs(every)
     methods.add_drops(every)
     tables = []
@@ -189,7 +193,7 @@ def _groups(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 def method_and_seed(run: Path) -> tuple[str, int | None]:
     """What a run's configuration says without its seeds, as text; and its `seed_everything`, None where it has none."""
     try:
-        config = load((run / "config.yaml").read_text(encoding="utf-8"))
+        config = load(regular(run / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         config = None
     if not isinstance(config, dict):
@@ -234,4 +238,5 @@ def _parse(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("--without", nargs="+", metavar="CLASS", help="A further mAP without these classes.")
     parser.add_argument("--cost", action="store_true", help="Parameters and CPU time of the heads, measured now.")
+    add_trust(parser)
     return parser.parse_args(arguments)

@@ -1,7 +1,6 @@
 """Parameters of a run's head, and the CPU time it takes for one picture."""
 
 import statistics
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +9,9 @@ import torch
 
 from ibca_lightning.heads import Head
 from ibca_lightning.model.backbone import Backbone
-from ibca_lightning.model.checkpoint import ModelSpec, build_head, read_checkpoint
+from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, read_checkpoint
+from ibca_lightning.model.network import recorded_backbone
+from ibca_lightning.system.output import write_err
 
 _BATCH, _REPEATS = 16, 25
 
@@ -30,12 +31,15 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
     torch.set_num_threads(1)
     try:
         for run in dict.fromkeys(runs):
-            sys.stderr.write(f"measuring the head of {run.name}\n")
+            write_err(f"measuring the head of {run.name}\n")
             path = run / "checkpoints" / "best.ckpt"
-            spec = ModelSpec.from_checkpoint(read_checkpoint(path), path)
+            checkpoint = read_checkpoint(path)
+            spec = ModelSpec.from_checkpoint(checkpoint, path)
             key = f"{spec.backbone} {spec.feature_stride} {spec.image_size}"
-            shape = shapes[key] = shapes.get(key) or _shape(spec)
-            head = build_head(spec.head, shape[0], len(spec.class_names)).eval()
+            if key not in shapes:
+                shapes[key] = _shape(recorded_backbone(spec, checkpoint, path).eval(), spec.image_size)
+            shape = shapes[key]
+            head = fitting_head(spec, checkpoint, path, shape[0], len(spec.class_names)).eval()
             head.set_progress(1.0)
             costs[run] = sum(p.numel() for p in head.parameters()), _milliseconds(head, shape)
     finally:
@@ -44,11 +48,8 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
 
 
 @torch.inference_mode()
-def _shape(spec: ModelSpec) -> tuple[int, int, int]:
-    backbone = Backbone(
-        spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size
-    ).eval()
-    _, channels, height, width = backbone(torch.zeros(1, 3, spec.image_size, spec.image_size)).shape
+def _shape(backbone: Backbone, size: int) -> tuple[int, int, int]:
+    _, channels, height, width = backbone(torch.zeros(1, 3, size, size)).shape
     return channels, height, width
 
 

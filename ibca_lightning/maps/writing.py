@@ -27,6 +27,7 @@ from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.run.lightning_cli import IBCACLI, require_data
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.output import write_err
 
 _PASSING = ("batch_size", "num_workers", "augment")  # options of the data that no map depends on
 
@@ -106,9 +107,9 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
                     writer.append(mapper.arrays(batch, size), _rows(batch))
                     bar.update(task, completed=writer.done)
                 if not sys.stderr.isatty():
-                    sys.stderr.write(f"{name}: {writer.done} of {size.rows}\n")
+                    write_err(f"{name}: {writer.done} of {size.rows}\n")
         new = sum(writer.done for writer in writers.values()) - before
-        sys.stderr.write(f"{new} new pictures in {time.monotonic() - started:.0f} s; wrote {folder}\n")
+        write_err(f"{new} new pictures in {time.monotonic() - started:.0f} s; wrote {folder}\n")
 
 
 class _Mapper:

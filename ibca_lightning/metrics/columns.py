@@ -9,6 +9,11 @@ def prediction_columns(class_names: Sequence[str], labelled: bool = True, decide
     return ["id", *class_names, *(f"{what}:{name}" for what in further for name in class_names)]
 
 
+def excel_safe(cell: str) -> str:
+    """A cell that a spreadsheet shows and does not run: an apostrophe stands before `=`, `+`, `-`, `@`, tab and CR."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
 def digits(row: Sequence[float]) -> list[str]:
     """Probabilities with the nine significant digits that give back every float32."""
     return [f"{value:.9g}" for value in row]

@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import require_not_packed
 
 _CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")  # timm's names for what comes after the pool
 
@@ -326,6 +327,7 @@ def _read(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise InputError(f"checkpoint_path to be a file of weights, {path}", "no such file", "correct the path")
     try:
+        require_not_packed(path)
         with torch.serialization.safe_globals([Namespace]):  # the options of timm's train.py: it only holds values
             content: Any = (
                 safetensors.torch.load_file(path)

@@ -1,9 +1,11 @@
 """What a checkpoint says of its model, in plain data: written by the module, read by predict, test and `init_from`."""
 
 import importlib
-import inspect
 import logging
+import math
+import reprlib
 import zipfile
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,8 @@ from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
-_LARGEST_SIDE = 2**16  # pixels; a size beyond is damage
+_LARGEST_SIDE = 2**13  # pixels; a size beyond is damage
+_LARGEST_OPTION, _DEEPEST_OPTION = 2**14, 8  # of heads: layers are built one by one
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class ModelSpec:
 
     def module_options(self) -> dict[str, Any]:
         """The options of a `MultiLabelModule` that build this model again, without fetching weights."""
+        require_named_backbone(self)
         same = ("class_names", "backbone", "feature_stride", "normalise_features", "image_size", "preprocessing")
         return {name: getattr(self, name) for name in same} | {
             "num_labels": len(self.class_names),
@@ -83,18 +87,19 @@ class ModelSpec:
     def _require_sound(self, path: str | Path) -> None:
         """Refuse a record that somebody or something changed, where it would end in a traceback or a wrong figure."""
         strides = self.feature_stride if isinstance(self.feature_stride, list) else [self.feature_stride]
-        names, number = self.class_names, (int, float)
+        names = self.class_names
         sound = {
             "backbone": isinstance(self.backbone, str),
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
-            "mean": _all(self.mean, number),
-            "std": _all(self.std, number),
+            "mean": _all_finite(self.mean) and len(self.mean) == 3,
+            "std": _all_finite(self.std) and len(self.std) == 3 and min(self.std) > 0,
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
-            and isinstance(self.head.get("init_args", {}), dict),
+            and isinstance(self.head.get("init_args", {}), dict)
+            and _sound_options(self.head, own=not self.head["class_path"].startswith("ibca_lightning.")),
             "class_names": _all(names, str) and len(names) > 0,
-            "thresholds": _all(self.thresholds, number) and len(self.thresholds) == len(names),
+            "thresholds": _all_finite(self.thresholds) and len(self.thresholds) == len(names),
             "preprocessing": isinstance(self.preprocessing, dict) and _all([*self.preprocessing.values()], str),
             "threshold_positives": _all(self.threshold_positives, int)
             and len(self.threshold_positives) in (0, len(names)),
@@ -102,9 +107,28 @@ class ModelSpec:
         for name, holds in sound.items():
             if not holds:
                 raise InputError(
-                    f"{path} with a sound {name} in its model record", repr(getattr(self, name)),
+                    f"{path} with a sound {name} in its model record", reprlib.repr(getattr(self, name)),
                     "use the file as it was written",
                 )  # fmt: skip
+
+
+def _sound_options(options: object, own: bool) -> bool:
+    todo: list[tuple[Any, int]] = [(options, 0)]
+    for seen in range(_LARGEST_OPTION):
+        if not todo:
+            return True
+        value, depth = todo.pop()
+        if isinstance(value, (dict, list, tuple)):
+            if depth > _DEEPEST_OPTION or len(value) > _LARGEST_OPTION - seen:
+                return False
+            todo += [(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
+        elif not own and isinstance(value, int) and abs(value) > _LARGEST_OPTION:
+            return False
+    return False
+
+
+def _all_finite(values: object) -> bool:
+    return _all(values, (int, float)) and all(map(math.isfinite, values))  # type: ignore[call-overload]
 
 
 def _all(values: object, kind: type | tuple[type, ...]) -> bool:
@@ -130,6 +154,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not _all([*weights], str) or not _all([*weights.values()], Tensor):
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
+    if sum(weight.nbytes for weight in weights.values()) > 2 * Path(path).stat().st_size:  # one number, shown as many
+        raise InputError(f"{path} with weights of its size", "more", "use the file as it was written")
     return checkpoint
 
 
@@ -147,28 +173,65 @@ def head_spec(head: Head) -> dict[str, Any]:
 def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
     """Build the head that a record of `head_spec` describes, with fresh weights.
 
-    Only a subclass of `Head` is called: a tampered record can make an installed module be imported, and no more.
+    Nothing is imported for it: a head is one of this package, or of a module that is loaded because the user named it.
 
     Raises:
-        InputError: When the class cannot be found or is no head, or does not take the options.
+        InputError: When there is no such head, or it does not take the options.
     """
     class_path = str(spec.get("class_path"))
-    module_name, _, name = class_path.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    known = {public_name(f"{cls.__module__}.{cls.__qualname__}"): cls for cls in _subclasses(Head)}
+    if class_path not in known:
+        module = class_path.rpartition(".")[0] or class_path
         raise InputError(
-            f"the head {class_path} of the checkpoint", f"no such class ({error})",
-            "put the file that defines it on PYTHONPATH, or in the folder you start ibca from",
-        ) from error  # fmt: skip
-    if not (inspect.isclass(cls) and issubclass(cls, Head)):
-        raise InputError(f"{class_path} to be a subclass of ibca_lightning.heads.Head", cls, "check the checkpoint")
+            f"a head of ibca_lightning, or of a module that you trust, for {class_path} of the checkpoint",
+            "none", f"if you know that file, give --trust {module}, in Python load(..., trust=['{module}'])",
+        )  # fmt: skip
+    cls = known[class_path]
     try:
         return cls(channels, num_labels, **spec.get("init_args", {}))
     except TypeError as error:
         raise InputError(
             f"{class_path} to take the options of the checkpoint", error, "use the version that wrote it"
         ) from error
+
+
+def _subclasses(cls: type[Head]) -> Iterator[type[Head]]:
+    for own in cls.__subclasses__():
+        yield own
+        yield from _subclasses(own)
+
+
+def import_trusted(modules: Iterable[str]) -> None:
+    """Import the modules whose heads `build_head` may then build.
+
+    Raises:
+        InputError: When there is no such module.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except (ImportError, ValueError, TypeError) as error:
+            raise InputError(
+                f"a module to import for --trust {module}", error,
+                "put the file that defines the head on PYTHONPATH, or in the folder you start ibca from",
+            ) from error  # fmt: skip
+
+
+def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path, channels: int, num_labels: int) -> Head:
+    """Build the head of a checkpoint; the package's own only if the weights fit, seen before memory is taken for it."""
+    if spec.head["class_path"].startswith("ibca_lightning."):
+        with torch.device("meta"):
+            require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), f"{path}", "head.")
+    return build_head(spec.head, channels, num_labels)
+
+
+def require_named_backbone(spec: ModelSpec) -> None:
+    """Refuse to build a backbone whose name leads to the network or into a folder: `hf-hub:`, `local-dir:`."""
+    if ":" in spec.backbone:
+        raise InputError(
+            "the name of a model of timm as backbone in the checkpoint's record", repr(spec.backbone),
+            "train with timm's own name, and --model.checkpoint_path for the weights",
+        )  # fmt: skip
 
 
 def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
@@ -197,16 +260,17 @@ def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, str]:
     return first, second
 
 
-def require_fitting_weights(checkpoint: dict[str, Any], module: nn.Module) -> None:
-    """Refuse weights that do not fit, before torch does it in many lines."""
-    state, own = checkpoint.get("state_dict", {}), module.state_dict()
+def require_fitting_weights(
+    checkpoint: dict[str, Any], module: nn.Module, path: str = "the checkpoint", part: str = ""
+) -> None:
+    """Refuse weights that do not fit before torch does it in many lines; `part`: what `module` is, such as `head.`."""
+    state = {name: value for name, value in checkpoint.get("state_dict", {}).items() if name.startswith(part)}
+    own = {part + name: value for name, value in module.state_dict().items()}
     for name in (*own, *(name for name in state if name not in own)):
         theirs, ours = (tuple(d[name].shape) if name in d else "none" for d in (state, own))
         if theirs != ours:
-            raise InputError(
-                f"a weight {name} of shape {ours} in the checkpoint", theirs,
-                "use the config.yaml of the checkpoint's run, image_size included",
-            )  # fmt: skip
+            fix = "use the file as it was written" if part else "use the config.yaml of its run, image_size included"
+            raise InputError(f"{path} with a weight {name} of shape {ours}", theirs, fix)
 
 
 def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) -> None:

@@ -28,6 +28,7 @@ from ibca_lightning.model.averaging import AveragedWeights
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import (
     ModelSpec,
+    fitting_head,
     head_spec,
     initialise_from,
     read_checkpoint,
@@ -38,7 +39,7 @@ from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.gathered import Gathered, logged_figures
 from ibca_lightning.model.module_options import require_class_names, require_options
-from ibca_lightning.model.network import Network
+from ibca_lightning.model.network import Network, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
@@ -433,7 +434,9 @@ class MultiLabelModule(Network, pl.LightningModule):
         spec = ModelSpec.from_checkpoint(checkpoint, checkpoint_path)
         for needless in ("hparams_file", "strict", "weights_only"):
             options.pop(needless, None)
-        module = cls(**(spec.module_options() | options))
+        require_fitting_backbone(spec, checkpoint, checkpoint_path)
+        fitting = {"head": partial(fitting_head, spec, checkpoint, checkpoint_path)}
+        module = cls(**(spec.module_options() | fitting | options))
         module.take_weights(checkpoint, checkpoint_path)
         module.points = spec.points
         return module.to(map_location or "cpu")

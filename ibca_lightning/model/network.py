@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ibca_lightning.heads import Head, HeadOutput
 from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.model.backbone import Backbone
-from ibca_lightning.model.checkpoint import ModelSpec, build_head
+from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, require_fitting_weights, require_named_backbone
 from ibca_lightning.model.compilation import require_backend
 from ibca_lightning.system.errors import InputError
 
@@ -132,10 +132,31 @@ class Network(nn.Module):
         return self.classify([stage.to(dtype) for stage in stages], labels)
 
 
+def recorded_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> Backbone:
+    """Build the backbone of a checkpoint, with fresh weights.
+
+    Raises:
+        InputError: When the weights are not of such a one, which is seen before memory is taken for it.
+    """
+    require_fitting_backbone(spec, checkpoint, path)
+    return _backbone(spec)
+
+
+def require_fitting_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Refuse a record whose backbone has other weights: it may be a thousand times the file."""
+    require_named_backbone(spec)
+    with torch.device("meta"):
+        require_fitting_weights(checkpoint, _backbone(spec), f"{path}", "backbone.")
+
+
+def _backbone(spec: ModelSpec) -> Backbone:
+    return Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
+
+
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
     """Build the network that a checkpoint describes, with its weights, in evaluation mode."""
     spec = ModelSpec.from_checkpoint(checkpoint, path)
-    backbone = Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
-    network = Network(len(spec.class_names), backbone, partial(build_head, spec.head), spec.normalise_features)
+    head = partial(fitting_head, spec, checkpoint, path)
+    network = Network(len(spec.class_names), recorded_backbone(spec, checkpoint, path), head, spec.normalise_features)
     network.take_weights(checkpoint, path)
     return network.eval()

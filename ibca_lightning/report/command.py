@@ -1,16 +1,16 @@
 """`ibca report RUN`: everything about a tested run in one HTML file that needs no other."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ibca_lightning.system.errors import InputError, input_error_behind
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser
+from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_whole
 from ibca_lightning.use.model_options import add_device, opened
 
@@ -38,8 +38,8 @@ def report(arguments: list[str]) -> int:
     text = page(run, gallery)
     write_whole(output, lambda file: file.write_text(text, encoding="utf-8"))
     for note in gallery.notes:
-        sys.stdout.write(f"note: {note}\n")
-    sys.stdout.write(f"wrote {output}, {len(text.encode()) / 1e6:.1f} MB\n")
+        write_out(f"note: {note}\n")
+    write_out(f"wrote {output}, {len(text.encode()) / 1e6:.1f} MB\n")
     return 0
 
 
@@ -78,52 +78,32 @@ def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Cal
 
     What was asked for by an option must be there.
     """
-    from ibca_lightning.report.pictures import draw, from_data, from_files
+    from ibca_lightning.report.pictures import draw, from_files
     from ibca_lightning.run.model_card import without_paths
-    from ibca_lightning.run.tested_samples import ids_in_order
 
     try:
-        predictor = opened(str(options.ckpt_path or run.checkpoint), options.device)
+        predictor = opened(str(options.ckpt_path or run.checkpoint), options.device, options.trust)
         names = run.sets[0].tested.class_names
         if predictor.spec.class_names != names:
             what = f"a checkpoint of the classes {names}"
             raise InputError(what, predictor.spec.class_names, "give another --ckpt_path")
-        if options.images:
-            source = from_files(predictor, options.images, options.mask_dir)
-            return {own.name: partial(draw, predictor, source) for own in run.sets}
-        return {
-            name: partial(draw, predictor, from_data(data, ids_in_order(run.folder, name)))
-            for name, data in _test_sets(run).items()
-        }
+        # Nothing that config.yaml describes is built: a run may be a stranger's.
+        folder, masks = (options.images, options.mask_dir) if options.images else run.pictures
+        if folder is None:
+            raise InputError("a folder of pictures (data.root) in the run's config.yaml", "none", "give --images")
+        source = from_files(predictor, folder, masks)
+        return {own.name: partial(draw, predictor, source) for own in run.sets}
     except Exception as error:
         known = input_error_behind(error)
         if known is None or options.images or options.ckpt_path:
             raise
-        sys.stderr.write(f"note: {' '.join(str(known).split())}\n")
+        write_err(f"note: {' '.join(str(known).split())}\n")
         reason = "the data or the checkpoint cannot be read"
         if not options.hash_names:  # the message may name a picture
             reason = f"expected {without_paths([known.expected])}, got {without_paths([known.got])}"
         why = "heat maps of the best and worst pictures"
         notes.append(f"not shown: {why}: {reason}; --images DIR takes them from a folder")
         return {}
-
-
-def _test_sets(run: "Run") -> dict[str, Any]:
-    """The test sets of pictures that the run's configuration describes, by the names of their figures.
-
-    Raises:
-        InputError: When they cannot be read, or hold no pictures.
-    """
-    from ibca_lightning.run.experiment_data import experiment_data
-
-    data = experiment_data(["--config", str(run.folder / "config.yaml")])
-    data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
-    sets = dict(data.test_sets())
-    if not all("image" in dataset[0] for dataset in sets.values()):
-        raise InputError("data of pictures in the run's config.yaml", "stored maps", "give --images")
-    if len(run.sets) == 1:
-        return {run.sets[0].name: next(iter(sets.values()))}
-    return {own.name: sets[own.name] for own in run.sets if own.name in sets}
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -139,7 +119,7 @@ def _parse(arguments: list[str]) -> Namespace:
     add_hash_options(parser)
     parser.add_argument(
         "--images", help="Folder below which the test pictures lie by their ids, for runs on stored maps or where the "
-        "data have moved; default the data of RUN/config.yaml.",
+        "data have moved; default data.root and data.image_dir of RUN/config.yaml.",
     )  # fmt: skip
     parser.add_argument("--mask_dir", help="Beside --images: folder of masks of the same names, bit i for class i.")
     parser.add_argument("--ckpt_path", help="The checkpoint that was tested; default that in the run folder.")

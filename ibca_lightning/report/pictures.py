@@ -1,12 +1,12 @@
 """The best and the worst test pictures of a run, and where the model looked in them."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,15 +14,15 @@ from torch import Tensor
 from ibca_lightning.data.pictures.drawing import fitted, full_scale, heat_map, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import mask_of, read_mask
-from ibca_lightning.data.pictures.reading import PictureFile
+from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import jpeg
+from ibca_lightning.use.picture_list import inside
 from ibca_lightning.use.predictor import Predictor, lesions
 
 _SIDE = 320  # pixels of a panel's longer side
 _PANELS = 5  # classes shown of one picture
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 class Panel(NamedTuple):
@@ -129,37 +129,19 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
     Raises:
         InputError: When there is no such folder.
     """
-    for option, path in (("--images", folder), ("--mask_dir", mask_dir)):
+    for what, path in (("pictures (--images)", folder), ("masks (--mask_dir)", mask_dir)):
         if path is not None and not os.path.isdir(path):
-            raise InputError(f"a folder at {option} {path}", "none", "correct it")
+            raise InputError(f"a folder of {what} at {path}", "none", "correct it")
 
     def find(name: str) -> View | None:
-        path = Path(folder, name)
-        if ".." in Path(name).parts or not path.is_file():
+        path = Path(folder, inside(name))
+        if not path.is_file():
             return None
-        file, mask = PictureFile(str(path)), mask_of(name, mask_dir)
+        file, mask = PictureFile(str(path)), mask_of(inside(name), mask_dir)
         bits = read_mask(mask) if mask else None
         seen = predictor.see(file, bits)
         planes = None if bits is None else lesions(bits, predictor.spec.class_names)
         return View(seen.image, file.pixels(_SIDE), seen.box, planes, seen.masks)
-
-    return find
-
-
-def from_data(dataset: Any, ids: list[str]) -> Source:
-    """Find pictures in a data set, as the model sees them; `ids`: of the tested ones, in the order of the data set."""
-    table = getattr(dataset, "table", None)
-    places: Mapping[str, int] = {name: at for at, name in enumerate(ids)}
-    if table is not None:
-        places = {table.name(row): row for row in range(len(table))}
-
-    def find(name: str) -> View | None:
-        at = places.get(name, len(dataset))
-        item = dataset[at] if at < len(dataset) else {}
-        if item.get("id") != name or "image" not in item:
-            return None
-        shown = np.ascontiguousarray(item["image"].permute(1, 2, 0).numpy())
-        return View(item["image"], shown, _WHOLE, item.get("mask"), item.get("mask"))
 
     return find
 
@@ -169,7 +151,6 @@ def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, str]]:
     files = sorted(run.folder.glob("attention/*.png"), key=lambda file: (not file.name.startswith("test_"), file.name))
     found = []
     for file in files[:limit]:
-        pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if pixels is not None:
-            found.append((file.stem, jpeg(fitted(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), 1200))))
+        with suppress(InputError):  # one that cannot be read
+            found.append((file.stem, jpeg(fitted(read_image(str(file)), 1200))))
     return found

@@ -2,6 +2,8 @@
 
 import csv
 import math
+import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,7 @@ from ibca_lightning.run.model_card import NAME, read_facts, without_paths
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.yaml_text import load
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -66,6 +69,7 @@ class Run:
     folder: Path
     config: str  # `config.yaml`, as text in which paths that lead elsewhere are `PATH`
     settings: Mapping[str, Any]  # the same as plain data
+    pictures: tuple[str | None, str | None]  # the folders of pictures and of masks that it names
     facts: Mapping[str, Any]  # of its model card
     sets: list[TestSet]  # at least one
     history: Mapping[str, Curve]  # by figure of `metrics.csv` the epochs and the values
@@ -84,24 +88,41 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
-    sets = [
-        TestSet(name, read_figures(file, "test"), read_tested(folder, name))
-        for name, file in figure_files(folder).items()
-    ]
-    settings = _settings(folder / "config.yaml")
+    sets = [_test_set(name, file, read_tested(folder, name)) for name, file in figure_files(folder).items()]
+    content = _settings(folder / "config.yaml")
+    settings = _without_paths(content)
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
     facts = read_facts(folder / "checkpoints" / NAME)
-    return Run(folder, config, settings, facts, sets, _history(folder / "metrics.csv"))
+    return Run(folder, config, settings, _folders(content), facts, sets, _history(folder / "metrics.csv"))
+
+
+def _test_set(name: str, file: Path, tested: Tested) -> TestSet:
+    figures = read_figures(file, "test")
+    for key in ("per_class", "thresholds"):
+        own = figures.get(key, {} if key == "thresholds" else None)
+        if not isinstance(own, dict) or not all(isinstance(own.get(c, {}), dict) for c in tested.class_names):
+            raise InputError(f"{key} of each class in {file}", reprlib.repr(own), "run ibca test again")
+    return TestSet(name, figures, tested)
 
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        content = load(path.read_text(encoding="utf-8"))
+        content = load(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
-    return _without_paths(content) if isinstance(content, dict) else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _folders(settings: Any) -> tuple[str | None, str | None]:
+    for key in ("data", "init_args"):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    given = {key: value for key, value in (settings or {}).items() if isinstance(value, str)}
+    if (root := given.get("root")) is None:
+        return None, None
+    masks = "mask_dir" in given and "mask_labels" not in settings  # bits of other classes say nothing here
+    return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None
 
 
 def _without_paths(value: Any) -> Any:
@@ -116,7 +137,7 @@ def _history(path: Path) -> dict[str, Curve]:
     """The columns of `metrics.csv` by epoch, the last value of each; empty where there is no such file."""
     found: dict[str, dict[int, float]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with regular(path).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 for name, cell in row.items():
                     if cell and name not in ("epoch", "step"):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ibca_lightning.metrics.decision import FEW
 from ibca_lightning.metrics.evaluation import Evaluation
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import plain, write_out
 from ibca_lightning.system.terminal_table import terminal_table
 
 _HEADLINE = ("mAP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")
@@ -31,7 +31,8 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
     write_out(terminal_table(_class_rows(first), "test_metrics.json"))
     rare = [name for name, own in first.figures["thresholds"].items() if own["few"]]
     if rare:
-        console.print(f"thresholds that rest on fewer than {FEW} positives of the validation set: {', '.join(rare)}")
+        said = f"thresholds that rest on fewer than {FEW} positives of the validation set: {', '.join(rare)}"
+        console.print(plain(said))
     if run_dir is not None:
         console.print(f"{first.figures['samples']} pictures; wrote {os.path.join(run_dir, 'test_metrics.json')}")
 

@@ -45,6 +45,7 @@ from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.command_line.class_options import class_rules, refuse_bases
 from ibca_lightning.run.command_line.config_files import check_config_files
+from ibca_lightning.run.command_line.home import at_home
 from ibca_lightning.run.command_line.parser_messages import one_line
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.command_line.shipped import with_recipe_files
@@ -52,7 +53,6 @@ from ibca_lightning.run.command_line.trainer_messages import of_lightning
 from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.home import at_home
 from ibca_lightning.system.options import require_folder
 from ibca_lightning.system.output import write_err
 

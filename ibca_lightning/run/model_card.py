@@ -14,6 +14,8 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from ibca_lightning.system.strangers import regular
+
 NAME = "model_card.md"
 _FACTS = re.compile(r"<!-- ibca-facts (.*) -->\s*\Z", re.S)
 _PATH = re.compile(r"""(?<![\w.~/\\-])(?:~|[A-Za-z]:)?[/\\][^\s"',;}\]]*|(?<![\w.])(?:\.\.[/\\])[^\s"',;}\]]*""")
@@ -23,7 +25,7 @@ _SHOWN = ("mAP", "AUROC", "CF1", "OF1", "CP", "CR", "OP", "OR", "attention_energ
 def read_facts(path: Path) -> dict[str, Any]:
     """The facts of an earlier card; empty where there is none, or it was edited beyond recognition."""
     try:
-        found = _FACTS.search(path.read_text(encoding="utf-8"))
+        found = _FACTS.search(regular(path).read_text(encoding="utf-8"))
         facts = json.loads(found[1]) if found else {}
     except (OSError, ValueError):
         return {}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import regular
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ def read_tested(run: Path, test_set: str) -> Tested:
         ids = [row[0] for row in rows]
         probabilities = torch.tensor([[float(v) for v in row[1 : 1 + len(names)]] for row in rows])
         labels = torch.tensor([[int(v) for v in row[1 + len(names) :]] for row in rows])
+        for what, values, holds in (
+            ("probability", probabilities, (probabilities >= 0) & (probabilities <= 1)),
+            ("label", labels, (labels >= -1) & (labels <= 1)),
+        ):
+            for row, column in (~holds).nonzero().tolist()[:1]:
+                raise ValueError(f"{what} {values[row, column]} of {names[column]} for {ids[row]}")
         groups = ids
         if (path := run / f"test_groups{suffix}.csv").is_file():
             group_of = dict(list(_rows(path))[1:])
@@ -66,18 +73,12 @@ def read_tested(run: Path, test_set: str) -> Tested:
     return Tested(ids, names, probabilities, labels, groups, pairs)
 
 
-def ids_in_order(run: Path, test_set: str) -> list[str]:
-    """The ids of a test set that `read_tested` can read, in the order of the data."""
-    rows = _rows(run / f"test_predictions{_suffix(run, test_set)}.csv")
-    return [row[0] for row in rows][1:]
-
-
 def _suffix(run: Path, test_set: str) -> str:
     return "" if (run / "test_metrics.json").is_file() and test_set == "test" else f".{test_set}"
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with regular(path).open(newline="", encoding="utf-8") as file:
         yield from csv.reader(file)
 
 

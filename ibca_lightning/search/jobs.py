@@ -23,6 +23,7 @@ from typing import Any
 from ibca_lightning.search.job import LOG, RECORD, Job, held, pending, read_record, write_record
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.locks import HeldError
+from ibca_lightning.system.output import write_err
 
 _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
 
@@ -68,7 +69,7 @@ def run_jobs(
     total = len(jobs) if total is None else total
     done, failed = len(jobs) - len(left), []
     if done:
-        sys.stderr.write(f"{done} of {total} were done before\n")
+        write_err(f"{done} of {total} were done before\n")
     queue = chain(left, ((job, pending(job, again)) for job in more))
     with _terminable():
         for ended in _ended(queue, places, stop):
@@ -76,11 +77,11 @@ def run_jobs(
             head = f"[{done}/{total}] {ended.job.label}: "
             if ended.code and not ended.excuse:
                 failed.append(ended)
-                sys.stderr.write(f"{head}failed with exit code {ended.code}, {ended.job.folder}: {ended.error}\n")
+                write_err(f"{head}failed with exit code {ended.code}, {ended.job.folder}: {ended.error}\n")
             else:
-                sys.stderr.write(f"{head}{ended.excuse or said(ended.job)}, {ended.seconds:.0f} s\n")
+                write_err(f"{head}{ended.excuse or said(ended.job)}, {ended.seconds:.0f} s\n")
     if failed:
-        sys.stderr.write(f"{len(failed)} of {total} failed; {LOG} in the run folder says more\n")
+        write_err(f"{len(failed)} of {total} failed; {LOG} in the run folder says more\n")
     return failed
 
 
@@ -232,7 +233,7 @@ def _run(folder: Path, steps: list[tuple[str, list[str]]], run: Callable[[list[s
     for name, arguments in steps:
         start = time.monotonic()
         with _written_to(folder / LOG), _by_itself(arguments):
-            sys.stderr.write(f"$ ibca {' '.join(arguments)}\n")
+            write_err(f"$ ibca {' '.join(arguments)}\n")
             code = run(arguments)
         record = read_record(folder)
         error = _last_error(folder / LOG) if code else ""
@@ -289,7 +290,7 @@ def _terminable() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into an exit that stops the workers first."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        sys.stderr.write(f"error: stopped by {signal.Signals(number).name}\n")
+        write_err(f"error: stopped by {signal.Signals(number).name}\n")
         raise SystemExit(128 + number)
 
     handled = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]  # as by nohup

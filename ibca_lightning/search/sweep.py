@@ -1,7 +1,6 @@
 """`ibca sweep`: fit and test heads, or variants of one, under one recipe and over seeds."""
 
 import statistics
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
@@ -58,7 +57,7 @@ def sweep(arguments: list[str]) -> int:
     }
     asked = list(jobs.values())
     if options.count:
-        sys.stdout.write(f"{len(jobs)}\n")
+        write_out(f"{len(jobs)}\n")
         return 0
     if options.job is not None:
         if not 0 <= options.job < len(jobs):
@@ -72,7 +71,7 @@ def sweep(arguments: list[str]) -> int:
     _write(output / "sweep.csv", rows)
     write_out(terminal_table(_table(rows), f"{output / 'sweep.csv'}"))
     if not options.no_test and not options.folds:
-        sys.stdout.write(f"\ncompare the test figures: ibca compare {output}\n")
+        write_out(f"\ncompare the test figures: ibca compare {output}\n")
     return int(bool(failed))
 
 

@@ -6,7 +6,6 @@ one budget.
 
 import json
 import statistics
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from ibca_lightning.search.space import EXAMPLE, read_space
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.options import OptionParser, require_least
+from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_csv, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -118,19 +118,19 @@ def _close(search: "Search", output: Path, budget: int, folds: int | None, keys:
     write_whole(output / "trials.csv", partial(write_csv, rows=rows))
     left = sum(not trial.ended for trial in trials)
     if left and not failed:
-        sys.stderr.write(f"{left} of {len(trials)} trials run elsewhere; the same command takes them in later\n")
+        write_err(f"{left} of {len(trials)} trials run elsewhere; the same command takes them in later\n")
     known = {number: score for number, score in enumerate(scores) if score is not None}
     if not known:
         if left and not failed:
             return 0
-        sys.stderr.write("error: no trial has a validation mAP\n")
+        write_err("error: no trial has a validation mAP\n")
         return 1
     best = max(known, key=lambda number: known[number])  # the first of equals
     found = f"trial {best} of {len(trials)}, validation mAP {known[best]:.4f}"
     file = output / "best.yaml"
     write_fragment(file, values[best], f"Chosen by ibca tune: {found}. Merge it behind the experiment and the head.")
     listed = ", ".join(f"{key} {value}" for key, value in values[best].items())
-    sys.stdout.write(f"{found}: {listed}\nwrote {file}\n")
+    write_out(f"{found}: {listed}\nwrote {file}\n")
     return int(failed)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import require_not_packed
 
 CHECKPOINT_KEY = "ibca"
 FORMAT = 1
@@ -20,6 +21,7 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
     if not Path(path).is_file():
         raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
     try:
+        require_not_packed(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises a dozen kinds for junk, all of which mean the same to the user
         raise unreadable(path, error) from error

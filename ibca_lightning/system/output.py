@@ -1,14 +1,22 @@
 """Writing to standard output and error, whose reader may be gone (`ibca compare RUNS | head`)."""
 
 import os
+import re
 import sys
 from contextlib import suppress
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """Show what a terminal would obey, or cannot write, as an escape: names of files and classes hold anything."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def write_out(text: str) -> None:
     """Write to standard output; a reader that has seen enough is no failure."""
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(plain(text))
         sys.stdout.flush()
     except BrokenPipeError:
         with open(os.devnull, "w") as nowhere:
@@ -18,5 +26,5 @@ def write_out(text: str) -> None:
 def write_err(text: str) -> None:
     """Write to standard error; hours of training do not end because nobody reads their log."""
     with suppress(OSError):
-        sys.stderr.write(text)
+        sys.stderr.write(plain(text))
         sys.stderr.flush()

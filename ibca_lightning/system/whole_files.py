@@ -1,6 +1,7 @@
 """Files that are written whole or not at all: every file that a program reads later goes through here."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -57,8 +58,8 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def whole_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """Write UTF-8 text as `whole` does, line ends as they are given."""
-    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    """Write UTF-8 text as `whole` does, line ends as they are given; a name that is no UTF-8 is shown by escapes."""
+    with whole(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         yield file
 
 
@@ -76,7 +77,18 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows as CSV, whole or not at all."""
     with whole_text(path) as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        file.writelines(csv_lines(rows))
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Rows as lines of CSV in which whatever has to be is quoted, a carriage return too."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)  # it quotes both letters of its own line end, and no other
+    for row in rows:
+        text.seek(0)
+        text.truncate()
+        writer.writerow(row)
+        yield text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def remove_parts(folder: str | os.PathLike[str]) -> None:

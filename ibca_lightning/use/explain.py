@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
+from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.use.model_options import add_device, add_images, listed, opened
+from ibca_lightning.use.picture_list import require_writable
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.use.predictor import Predictor
@@ -33,7 +35,10 @@ def explain(arguments: list[str]) -> int:
 
     files = listed(options).files
     masks = _masks(files, options.mask_dir)
-    models = {name: opened(path, options.device) for name, path in zip(options.names, options.ckpt_path, strict=True)}
+    models = {
+        name: opened(path, options.device, options.trust)
+        for name, path in zip(options.names, options.ckpt_path, strict=True)
+    }
     classes, asked = _classes(models, options.classes)
     folder = Path(options.output)
     rename = hashed_names(options) or str
@@ -48,6 +53,7 @@ def explain(arguments: list[str]) -> int:
         for name in names[at : at + step]:
             path, mask, shown = files[name], masks[name], rename(name)
             try:
+                require_writable(name)
                 batch.append(explanation.read(models, shown, path, mask, options.max_side))
             except PictureError as error:
                 reason = f"expected {error.expected}, got {error.got}"
@@ -62,12 +68,10 @@ def explain(arguments: list[str]) -> int:
             figures += [figure] if options.sheet else []
     if figures:
         write_whole(Path(options.sheet), partial(explanation.sheet(figures).save, format="PNG", optimize=True))
-    sys.stdout.write(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
+    write_out(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
     bare = [name for name, mask in masks.items() if mask is None]
     if options.mask_dir and bare:
-        sys.stderr.write(
-            f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n"
-        )
+        write_err(f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n")
     list_of_failed = folder / "failed.csv"
     if not failed:
         list_of_failed.unlink(missing_ok=True)  # an earlier list was of other pictures
@@ -97,7 +101,7 @@ def _classes(models: "Mapping[str, Predictor]", asked: list[str] | None) -> tupl
     if not common:
         raise InputError("checkpoints that have a class in common", "none", "explain them one by one")
     if others:
-        sys.stderr.write(f"note: not every model has these classes, which are not drawn: {', '.join(others)}\n")
+        write_err(f"note: not every model has these classes, which are not drawn: {', '.join(others)}\n")
     return common, [common[at] for at in class_indices(asked, common)] if asked else None
 
 

@@ -1,6 +1,5 @@
 """`ibca export`: a checkpoint as one file that runs without this package, checked against the checkpoint first."""
 
-import sys
 import warnings
 from argparse import Namespace
 from importlib import import_module
@@ -8,8 +7,9 @@ from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_least
+from ibca_lightning.system.output import write_out
 from ibca_lightning.system.whole_files import write_whole
-from ibca_lightning.use.model_options import CHECKPOINT, add_images, listed, opened
+from ibca_lightning.use.model_options import CHECKPOINT, add_images, add_trust, listed, opened
 
 _MOST = 256  # of the given pictures: agreement is no matter of thousands
 
@@ -25,7 +25,7 @@ def export(arguments: list[str]) -> int:
     from ibca_lightning.use import exported
     from ibca_lightning.use.deployable import Deployed, program_of
 
-    predictor = opened(options.ckpt_path, "cpu")
+    predictor = opened(options.ckpt_path, "cpu", options.trust)
     real = [predictor.see(file).image[None].numpy() for file in files]
     said: list[str] = []
 
@@ -44,7 +44,7 @@ def export(arguments: list[str]) -> int:
         )
 
     write_whole(path, write)
-    sys.stdout.write("\n".join([f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB", *said, ""]))
+    write_out("\n".join([f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB", *said, ""]))
     return 0
 
 
@@ -67,6 +67,7 @@ def _parse(arguments: list[str]) -> Namespace:
         "normalisation, calibration and thresholds are inside. It is compared with the checkpoint before it is kept.",
     )
     parser.add_argument("--ckpt_path", required=True, help=CHECKPOINT)
+    add_trust(parser)
     parser.add_argument("--output", required=True, help="model.onnx, or model.pt2 for a torch.export program.")
     add_images(parser, required=False, more=f" To compare on beside random ones; the first {_MOST}.")
     parser.add_argument("--batch_size", type=int, default=8, help="For the speeds (default 8).")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
+from ibca_lightning.system.output import write_out
 from ibca_lightning.use.model_options import CHECKPOINT, add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -30,7 +31,7 @@ def faithfulness(arguments: list[str]) -> int:
     from ibca_lightning.run.run_folder import run_of
     from ibca_lightning.system.whole_files import write_json
 
-    predictor = opened(options.ckpt_path, options.device)
+    predictor = opened(options.ckpt_path, options.device, options.trust)
     name, loader = _test_loader(experiment_data(experiment), options.test_set, predictor.spec.class_names)
     result = measure(predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision)
     path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"
@@ -39,7 +40,7 @@ def faithfulness(arguments: list[str]) -> int:
     # A gain in pictures of one group has no interval.
     said = {n: f" [{ends[n][0]:.3f}, {ends[n][1]:.3f}]" if ends[n] else "" for n in _HEADLINE}
     figures = ", ".join(f"{n} {values[n]:.4f}{said[n]}" for n in _HEADLINE)
-    sys.stdout.write(f"{name}, {result['pairs']} pairs: {figures}; wrote {path}\n")
+    write_out(f"{name}, {result['pairs']} pairs: {figures}; wrote {path}\n")
     return 0
 
 

@@ -1,6 +1,7 @@
 """What the commands on trained models and pictures begin with: their common options, the model, the pictures."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -22,17 +23,26 @@ def add_images(parser: ArgumentParser, required: bool = True, more: str = "") ->
 
 
 def add_device(parser: ArgumentParser) -> None:
-    """Add `--device`."""
+    """Add `--device` and `--trust`."""
     parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    add_trust(parser)
 
 
-def opened(path: str, device: str | None = None) -> "Predictor":
+def add_trust(parser: ArgumentParser) -> None:
+    """Add `--trust`."""
+    parser.add_argument(
+        "--trust", nargs="+", action="extend", default=[], metavar="MODULE",
+        help="Modules that may be run to find the checkpoint's head, such as my_head; none but those of ibca are else.",
+    )  # fmt: skip
+
+
+def opened(path: str, device: str | None, trust: Sequence[str]) -> "Predictor":
     """Load a checkpoint; the imports take seconds, so wrong options are to be answered before."""
     from ibca_lightning.system.allocator import keep_freed_memory
     from ibca_lightning.use.predictor import load
 
     keep_freed_memory()
-    return load(path, device)
+    return load(path, device, trust)
 
 
 def listed(options: Namespace) -> "PictureList":

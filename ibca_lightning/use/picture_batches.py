@@ -11,6 +11,7 @@ from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
 from ibca_lightning.system.errors import PictureError
+from ibca_lightning.use.picture_list import require_writable
 
 
 class Batch(NamedTuple):
@@ -57,6 +58,7 @@ class _Pictures(Dataset[Batch]):
     def __getitem__(self, at: int) -> Batch:
         name, path = self.files[at]
         try:
+            require_writable(name)
             file = PictureFile(path)
             return Batch([name], [transform(transform.read(file))[0] for transform in self.transforms], [])
         except PictureError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.datasets.picture_folder import EXTENSIONS, pictures_below
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, PictureError
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,18 @@ def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str
     if not names:
         raise InputError(f"at least one picture that fits {images}", "none", "correct the pattern")
     return folder, sorted(set(names))
+
+
+def require_writable(name: str) -> None:
+    """Refuse an id that no table can hold, and give back.
+
+    Raises:
+        PictureError: When it is no UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise PictureError(f"a name in UTF-8 for {name!a}", "other bytes", "rename the file") from None
 
 
 def inside(name: str) -> str:

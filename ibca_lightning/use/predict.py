@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
+from ibca_lightning.system.output import write_err
 from ibca_lightning.use.model_options import add_device, add_images, listed, opened
 
 
@@ -22,35 +23,38 @@ def predict_pictures(arguments: list[str]) -> int:
     from rich.progress import track
 
     from ibca_lightning import __version__
-    from ibca_lightning.metrics.columns import decisions, digits, prediction_columns
+    from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
     from ibca_lightning.use.ensemble import Ensemble
     from ibca_lightning.use.picture_batches import picture_batches
     from ibca_lightning.use.prediction_files import PredictionFiles
 
     pictures = listed(options)
-    model = Ensemble({path: opened(path, options.device) for path in options.ckpt_path}, options.tta)
+    model = Ensemble({path: opened(path, options.device, options.trust) for path in options.ckpt_path}, options.tta)
     record = {
         "version": __version__,
         "checkpoints": [_fingerprint(path) for path in options.ckpt_path],
         "images": [os.path.realpath(folder) for folder in pictures.folders],
         "views": options.tta,
+        **({"excel_safe": True} if options.excel_safe else {}),
     }
     names, thresholds = model.class_names, model.thresholds
-    with closing(PredictionFiles(Path(options.output), record, prediction_columns(names, labelled=False))) as files:
-        left = {name: path for name, path in pictures.files.items() if name not in files.done}
+    safe = excel_safe if options.excel_safe else str
+    header = [safe(name) for name in prediction_columns(names, labelled=False)]
+    with closing(PredictionFiles(Path(options.output), record, header)) as files:
+        left = {name: path for name, path in pictures.files.items() if safe(name) not in files.done}
         loader = picture_batches(left, model.transforms, options.batch_size, options.num_workers)
         first = ""
         for batch in track(loader, "predict", disable=not sys.stderr.isatty()):
             if batch.ids:
                 rows = model.probabilities(batch.images).tolist()
                 files.add([
-                    [name, *digits(row), *decisions(row, thresholds)]
+                    [safe(name), *digits(row), *decisions(row, thresholds)]
                     for name, row in zip(batch.ids, rows, strict=True)
                 ])  # fmt: skip
-            files.fail(batch.failed)
+            files.fail([(safe(name), reason) for name, reason in batch.failed])
             first = first or (batch.failed[0][1] if batch.failed else "")
     before = len(pictures.files) - len(left)
-    sys.stderr.write(
+    write_err(
         f"{len(left) - files.failures} pictures{f', {before} were there' if before else ''}; wrote {files.path}\n"
     )
     if files.failures:
@@ -84,6 +88,10 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument(
         "--tta", nargs="?", type=int, choices=(1, 4, 8), default=1, const=4,
         help="Mean over views of each picture: 4 (flips and the half turn; --tta alone) or 8 (quarter turns too).",
+    )  # fmt: skip
+    parser.add_argument(
+        "--excel_safe", action="store_true",
+        help="An apostrophe before ids and columns that begin with =, +, - or @: a spreadsheet would run them.",
     )  # fmt: skip
     parser.add_argument("--batch_size", type=int, default=16, help="Pictures a step (default 16).")
     parser.add_argument("--num_workers", type=int, default=0, help="Processes that read pictures (default 0).")

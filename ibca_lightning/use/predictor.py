@@ -1,5 +1,6 @@
 """A trained model from its checkpoint alone: `ibca_lightning.load(CKPT)`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ibca_lightning.data.pictures.masks import Bits, MaskFolder
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.metrics.calibration import calibrated
-from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
+from ibca_lightning.model.checkpoint import ModelSpec, import_trusted, read_checkpoint
 from ibca_lightning.model.network import load_network
 from ibca_lightning.system.errors import InputError, NonFiniteError
 
@@ -147,14 +148,16 @@ def lesions(bits: Bits, names: list[str], classes: list[str] | None = None) -> T
     return MaskFolder("", tuple(marked.index(name) if name in marked else None for name in names)).select(bits)
 
 
-def load(path: str | Path, device: str | None = None) -> Predictor:
+def load(path: str | Path, device: str | None = None, trust: Iterable[str] = ()) -> Predictor:
     """Load a checkpoint for prediction; needs no YAML, and runs no code the file may hold.
 
     Args:
         path: A `.ckpt` file written by `ibca fit`.
         device: Such as `cpu` or `cuda:0`; default CUDA where there is one.
+        trust: Modules to import for a head of your own, such as `my_head`; a checkpoint itself has none imported.
 
     Raises:
-        InputError: When the file is missing or no IBCA checkpoint.
+        InputError: When the file is missing or no IBCA checkpoint, or its head is neither of this package nor trusted.
     """
+    import_trusted(trust)
     return Predictor(read_checkpoint(path), device, path)

@@ -3,6 +3,7 @@
 import copy
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -27,11 +28,13 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 YAMLS = {
     "anchors that repeat each other": (BOMB, "more than 100000 values"),
+    "a long text that is repeated": (f"a: &a {'x' * 64_000}\nb: [{'*a, ' * 200}]\n", "more than 100000 values"),
     "lists in lists": ("a: " + "[" * 3000 + "]" * 3000, "nesting beyond 100 levels"),
     "an anchor that holds itself": ("model: &m {a: *m}\n", "an anchor that holds itself"),
     "an anchor of nothing": ("a: *b\n", "undefined alias 'b'"),
     "a tag that runs code": ("model: !!python/object/apply:os.system [echo hi]\n", "os.system'"),
-    "a number of 6,000 digits": ("seed_everything: " + "9" * 6000, "w.yaml, line 1"),
+    "a number of 6,000 digits": ("seed_everything: " + "9" * 6000, "an integer of more than 1000 digits"),
+    "a number in base 60": ("seed_everything: 1" + ":59" * 200_000, "an integer of more than 1000 digits"),
     "month 13": ("model: 2020-13-45\n", "month must be in 1..12"),
     "a key that is a list": ("? [a]\n: 3\n", "unhashable key"),
     "a key that is a number": ("1: 2\n", "got: 1"),
@@ -64,9 +67,18 @@ def test_a_run_is_not_resumed_beside_a_configuration_that_is_none(text: str, tmp
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 RECORDS: dict[str, Any] = {
-    "thresholds": ["x", 0.5, 0.5], "image_size": "big", "mean": None, "std": [None] * 3, "head": None,
-    "class_names": "abc", "preprocessing": [1], "feature_stride": "x", "backbone": 3, "threshold_positives": ["x"],
-}  # fmt: skip
+    "thresholds": ["x", 0.5, 0.5],
+    "image_size": "big",
+    "mean": None,
+    "std": [None] * 3,
+    "head": None,
+    "class_names": "abc",
+    "preprocessing": [1],
+    "feature_stride": "x",
+    "backbone": 3,
+    "threshold_positives": ["x"],
+}
+NO_NUMBERS = {"thresholds": [0.5, math.nan, 0.5], "mean": [math.inf] * 3, "std": [0.1, 0.0, 0.1]}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +86,9 @@ def whole(run: Path) -> dict[str, Any]:
     return read_checkpoint(run / "checkpoints/best.ckpt")
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_a_record_that_was_changed_is_named(name: str, whole: dict[str, Any], tmp_path: Path) -> None:
-    changed = copy.copy(whole) | {"ibca": whole["ibca"] | {name: RECORDS[name]}}
+@pytest.mark.parametrize(("name", "value"), [*RECORDS.items(), *NO_NUMBERS.items(), ("std", []), ("mean", [0.5])])
+def test_a_record_that_was_changed_is_named(name: str, value: object, whole: dict[str, Any], tmp_path: Path) -> None:
+    changed = copy.copy(whole) | {"ibca": whole["ibca"] | {name: value}}
     torch.save(changed, tmp_path / "x.ckpt")
     with pytest.raises(InputError, match=rf"x\.ckpt with a sound {name} in its model record, got"):
         read_checkpoint(tmp_path / "x.ckpt")
@@ -121,6 +133,44 @@ JSONS: dict[str, bytes] = {
     "cut": b'{"metrics":', "a list": b"[]", "words": b'{"metrics": {"mAP": "x"}}', "binary": b"\xff\xfe",
     "an interval that is none": b'{"metrics": {"mAP": 1}, "intervals": {"mAP": 3}}', "nested": b"[" * 100_000,
 }  # fmt: skip
+
+
+CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
+    "intervals.mAP [0.9, 0.1]": (("intervals", "mAP"), [0.9, 0.1]), "metrics.ECE 7": (("metrics", "ECE"), 7),
+    "intervals.mAP [0.1, 0.5, 0.9]": (("intervals", "mAP"), [0.1, 0.5, 0.9]),
+    "metrics.mAP nan": (("metrics", "mAP"), math.nan), "metrics.AUROC 7": (("metrics", "AUROC"), 7),
+    "tuned.CF1 inf": (("tuned", "CF1"), math.inf), "per_class.A.AP -1": (("per_class", "A", "AP"), -1),
+    "per_class.A.AP 'x'": (("per_class", "A", "AP"), "x"), "intervals.mAP.0 nan": (("intervals", "mAP"), [math.nan, 1]),
+    "thresholds.A.threshold nan": (("thresholds", "A", "threshold"), math.nan), "metrics.CF1 True": (
+        ("metrics", "CF1"), True
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_figure_that_was_changed_is_named(name: str, run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    content = json.loads(Path("run/test_metrics.json").read_text())
+    keys, value = CHANGED[name]
+    inner = content
+    for key in keys[:-1]:
+        inner = inner[key]
+    assert keys[-1] in inner
+    inner[keys[-1]] = value
+    Path("run/test_metrics.json").write_text(json.dumps(content))
+    refused("compare", "run", names=("run/test_metrics.json", name))
+    refused("report", "run", names=("run/test_metrics.json", name))
+
+
+@pytest.mark.parametrize("cell", ["nan", "1.5", "-0.1", "inf"])
+def test_a_probability_that_is_none_is_named(cell: str, run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    header, first, *others = (run / "test_predictions.csv").read_text().splitlines()
+    cells = first.split(",")
+    for at, value, what in ((2, cell, f"probability {float(cell):.1f}".rstrip("0")), (4, "2", "label 2")):
+        changed = ",".join([*cells[:at], value, *cells[at + 1 :]])
+        Path("run/test_predictions.csv").write_text("\n".join([header, changed, *others]) + "\n")
+        refused("report", "run", names=("run/test_predictions.csv", what, cells[0]))
 
 
 @pytest.mark.parametrize("case", JSONS)

@@ -140,18 +140,13 @@ def test_reading_pictures_in_another_way_than_in_training_is_said(ibca_checkpoin
 def test_a_vit_of_another_picture_size_is_refused_in_one_line(tmp_path):
     path = fitted(tmp_path, backbone="test_vit")
     model = module(backbone="test_vit", image_size=128)
-    with pytest.raises(InputError, match=r"pos_embed of shape \(1, 65, 64\) in the checkpoint, got \(1, 17, 64\)"):
+    with pytest.raises(InputError, match=r"the checkpoint with .*pos_embed of shape \(1, 65, 64\), got \(1, 17, 64\)"):
         trainer().test(model, loader(Pictures(4)), ckpt_path=path, weights_only=True)
 
 
 def test_no_other_class_than_a_head_is_built():
-    for class_path, message in (
-        ("torch.nn.Linear", "subclass of ibca_lightning.heads.Head"),
-        ("os.system", "subclass"),
-        ("no_such_module.Head", "no such class"),
-        ("Head", "no such class"),
-    ):
-        with pytest.raises(InputError, match=message):
+    for class_path in ("torch.nn.Linear", "os.system", "no_such_module.Head", "Head", ".x.y", "", "..", "a..b"):
+        with pytest.raises(InputError, match="a head of ibca_lightning, or of a module that you trust"):
             build_head({"class_path": class_path, "init_args": {}}, 4, 2)
     with pytest.raises(InputError, match="take the options"):
         build_head({"class_path": "ibca_lightning.heads.GAPHead", "init_args": {"no": 1}}, 4, 2)

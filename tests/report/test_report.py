@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 import ibca_lightning
 from ibca_lightning.data.pictures.drawing import heat_map
@@ -229,7 +230,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(folder: Path, tmp_path: Path
         ((tmp_path / "untested",), "run ibca test"),
         ((tmp_path / "run", "--output", tmp_path / "mine.html"), "a file of ibca report"),
         ((tmp_path / "run", "--output", tmp_path), "a file of ibca report"),
-        ((tmp_path / "run", "--images", tmp_path / "none"), "a folder at --images"),
+        ((tmp_path / "run", "--images", tmp_path / "none"), "a folder of pictures (--images)"),
         ((tmp_path / "run", "--ckpt_path", tmp_path / "none"), "a checkpoint file"),
         ((tmp_path / "run", "--mask_dir", tmp_path), "--images beside --mask_dir"),
         ((tmp_path / "run", "--no_images", "--images", tmp_path), "--no_images or --images"),
@@ -279,3 +280,42 @@ def test_ticks_are_round_and_inside() -> None:
     assert ticks(0, 0.7) == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     assert ticks(0, 39) == [0, 5, 10, 15, 20, 25, 30, 35]
     assert ticks(3, 3) == [3]
+
+
+OWN_DATA = """
+from pathlib import Path
+Path("ran").write_text("")
+class Data: pass
+"""
+STRANGERS = {
+    "a class of the current folder": {"class_path": "stranger.Data", "init_args": {}},
+    "a cache elsewhere": {"class_path": "SCM", "init_args": {"cache": "disk", "cache_dir": "elsewhere"}},
+    "an id out of the folder": {"class_path": "CSVDataModule", "init_args": {"root": "empty"}},
+    "no settings": [["root"]],
+    "no folder": {"class_path": "CSVDataModule", "init_args": {"root": 3, "mask_dir": {"a": "b"}}},
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_nothing_that_a_run_describes_is_built(
+    kind: str, folder: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(here)
+    Path("stranger.py").write_text(OWN_DATA)
+    Path("empty").mkdir()
+    shutil.copytree(folder / "run", "run")
+    Path("run/config.yaml").write_text(yaml.safe_dump({"data": STRANGERS[kind]}))
+    if kind == "an id out of the folder":
+        cv2.imwrite("outside.png", np.full((40, 40, 3), 99, np.uint8))
+        for name in ("test_predictions.csv", "test_groups.csv", "test_localisation.csv"):
+            if (file := Path("run", name)).exists():
+                text = file.read_text(encoding="utf-8")
+                for row in range(made_run.PICTURES):  # each names that picture in another way
+                    text = text.replace(picture_id(row), f"{here if row % 2 else '..'}{'/' * (1 + row)}outside.png")
+                file.write_text(text, encoding="utf-8")
+    before = sorted(contents(here))
+    result = done("report", "run")
+    assert "not shown: " in result.out
+    assert sorted(contents(here)) == sorted([*before, "run/report.html"])
+    assert not Path("ran").exists()
+    assert len(Page(Path("run/report.html")).pictures) == 1, "that of run/attention alone"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.pictures.bit_depth import eight_bit
 from ibca_lightning.data.pictures.header import check_size, damaged
 from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.strangers import MAX_PICTURE, inflates_beyond
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -39,11 +40,22 @@ def read_dicom(data: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
         fix = "install it: pip install 'ibca-lightning[dicom]'"
         raise InputError(f"pydicom, to read {path}", "no such package", fix) from None
     try:
-        return _pixels(pydicom.dcmread(io.BytesIO(data.tobytes()), force=True), path)
+        return _pixels(pydicom.dcmread(_Bounded(data.tobytes()), force=True), path)
     except InputError:
         raise
     except Exception:  # pydicom raises many kinds over damaged bytes
         raise damaged("a DICOM picture that can be decoded", data, path) from None
+
+
+class _Bounded(io.BytesIO):
+    """A file of which pydicom reads the whole rest only where that is deflated, and unpacks it without a bound."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        data = super().read(size)
+        if (size is None or size < 0) and inflates_beyond(data, MAX_PICTURE):
+            raise PictureError(f"a DICOM picture of at most {MAX_PICTURE} bytes", "a larger one, packed", "shrink it")
+        return data
 
 
 def _pixels(header: Dataset, path: str) -> NDArray[np.uint8]:

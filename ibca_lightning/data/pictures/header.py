@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.system.errors import PictureError
+from ibca_lightning.system.strangers import MAX_PICTURE
 
 # 400 MB as RGB: three times the largest radiograph or fundus photograph, and far from what would stop a machine.
 MAX_PIXELS = 2**27
@@ -14,11 +15,19 @@ MAX_PIXELS = 2**27
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def check_size(height: int, width: int, path: str) -> None:
-    """Refuse a picture with more than `MAX_PIXELS` pixels, or none, as a PictureError."""
-    if not 0 < height * width <= MAX_PIXELS:
+def check_size(height: int, width: int, path: str, depth: int = 1) -> None:
+    """Refuse a picture with more than `MAX_PIXELS` pixels, or none, as a PictureError; or beyond 1 GiB at `depth`.
+
+    Args:
+        height: Of the picture, in pixels.
+        width: Likewise.
+        path: Of its file, for the message.
+        depth: Bytes that a pixel takes in memory.
+    """
+    most = min(MAX_PIXELS, MAX_PICTURE // depth)
+    if not 0 < height * width <= most:
         got = f"a height of {height} and a width of {width}"
-        raise PictureError(f"a picture of 1 to {MAX_PIXELS} pixels at {path}", got, "shrink it or cut it into tiles")
+        raise PictureError(f"a picture of 1 to {most} pixels at {path}", got, "shrink it or cut it into tiles")
 
 
 def damaged(what: str, data: NDArray[np.uint8], path: str) -> PictureError:

@@ -6,6 +6,7 @@ where a picture has much fine detail, which the latter aliases; in a smooth pict
 being near 50 dB there (`python -m tests.bench.data` prints both for its own drawings).
 """
 
+import os
 import zlib
 from typing import Any
 
@@ -18,6 +19,7 @@ from ibca_lightning.data.pictures.bit_depth import eight_bit
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
 from ibca_lightning.data.pictures.header import PNG, check_size, damaged, picture_size
 from ibca_lightning.system.errors import PictureError
+from ibca_lightning.system.strangers import MAX_PICTURE, regular
 
 Pixels = NDArray[np.uint8]
 
@@ -96,6 +98,8 @@ def read_bytes(path: str) -> Pixels:
         PictureError: If it cannot be read or is empty.
     """
     try:
+        if os.path.getsize(regular(path)) > MAX_PICTURE:
+            raise OSError(f"more than {MAX_PICTURE} bytes")
         data = np.fromfile(path, dtype=np.uint8)
     except FileNotFoundError:
         raise PictureError(f"a picture at {path}", "nothing there", "restore the file or remove its row") from None

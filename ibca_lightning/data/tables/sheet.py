@@ -4,7 +4,6 @@ Our own on purpose: every cell stays the text it is (`007`, `NA`), and an error 
 """
 
 import csv
-import gzip
 import io
 import os
 import re
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import MAX_TABLE, gunzipped, regular
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,15 @@ def _read_text(path: str) -> str:
     if not os.path.exists(path):
         raise InputError(f"a CSV file at {path}", "nothing there", "check root and the name of the file")
     try:
-        with open(path, "rb") as file:
+        with open(regular(path), "rb") as file:
             data = file.read()
     except OSError as error:
         raise InputError(f"a CSV file at {path}", error.strerror, "check the path and its permissions") from None
     if path.endswith(".gz"):
         try:
-            data = gzip.decompress(data)
+            data = gunzipped(data, MAX_TABLE)
         except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"a gzip file at {path}", str(error), "restore the file") from None
+            raise InputError(f"a gzip file at {path}", str(error), "restore the file, or unpack it yourself") from None
     fix = "save the table as CSV in UTF-8"
     # A UTF-16 table, a picture, a spreadsheet: all of them hold a zero byte, which text does not.
     if b"\0" in data:

@@ -5,6 +5,7 @@ import zipfile
 
 from ibca_lightning.data.tables.sheet import Sheet, check_columns
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 
 
 def read_workbook(path: str) -> Sheet:
@@ -21,6 +22,8 @@ def read_workbook(path: str) -> Sheet:
         fix = "pip install 'ibca-lightning[excel]', or save the table as CSV"
         raise InputError(f"openpyxl, to read {path}", "no such package", fix) from None
     try:
+        with zipfile.ZipFile(regular(path)) as archive:
+            require_unpacked(archive, MAX_TABLE)
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         cells = [[_text(value) for value in row] for row in book.worksheets[0].iter_rows(values_only=True)]
         book.close()
