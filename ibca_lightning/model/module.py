@@ -82,8 +82,8 @@ class MultiLabelModule(Network, pl.LightningModule):
             A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss.
         backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
         warmup_fraction: Share of all steps, in [0, 1), that the default schedule warms up over.
-        ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1); validation, test and
-            checkpoints then use the average. None switches it off.
+        ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1), after n steps at most
+            (1 + n) / (10 + n); validation, test and checkpoints then use the average. None switches it off.
         early_stopping_patience: Stop after this many validations without a better mAP. None switches it off.
         init_from: An IBCA checkpoint to start from; its labels may differ, classes are matched by name.
         preprocessing: Plain data from the data module that `predict` needs to read a picture as training did, such as

@@ -429,8 +429,9 @@ def test_ema_is_what_is_validated_and_saved(tmp_path):
     run = trainer(max_epochs=2, callbacks=[snapshots, last(tmp_path), best(tmp_path)])
     run.fit(model, loader(pictures), loader(pictures))
     average = dict(snapshots.steps[0])
-    for step in snapshots.steps[1:]:
-        average = {name: decay * value + (1 - decay) * step[name] for name, value in average.items()}
+    for n, step in enumerate(snapshots.steps[1:], start=1):
+        kept = min(decay, (1 + n) / (10 + n))
+        average = {name: kept * value + (1 - kept) * step[name] for name, value in average.items()}
     saved = read_checkpoint(tmp_path / "last.ckpt")
     for name, value in average.items():
         assert torch.allclose(saved["state_dict"][name], value, atol=1e-6), name
