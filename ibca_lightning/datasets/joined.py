@@ -77,10 +77,16 @@ class JoinedDataModule(MultiLabelDataModule):
         """
         own = super().preprocessing
         for name, each in self.sets.items():
-            if each.preprocessing != own:
-                raise InputError(f"data.sets that read pictures alike ({own})", f"{each.preprocessing} of {name}",
+            theirs = each.preprocessing_as_given()
+            if theirs != own:
+                raise InputError(f"data.sets that read pictures alike ({own})", f"{theirs} of {name}",
                                  "set the same for all of them and for data itself")  # fmt: skip
-        return own
+        if self.bit_depth is None:
+            depths = [int(each.preprocessing.get("bit_depth", 0)) for each in self._ready().values()]
+            self.bit_depth = max(depths) or "each"
+        for each in self.sets.values():  # one depth for all: pictures of 8 bits have none
+            each.bit_depth = self.bit_depth
+        return super().preprocessing
 
     def prepare_data(self) -> None:
         """Prepare each set, on one process of each machine."""

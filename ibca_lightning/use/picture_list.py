@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ibca_lightning.data.tables.sheet import read_sheet
-from ibca_lightning.datasets.picture_folder import EXTENSIONS, pictures_below
+from ibca_lightning.datasets.picture_folder import only_pictures, pictures_below
 from ibca_lightning.system.errors import InputError, PictureError
 
 
@@ -64,8 +64,9 @@ def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str
     names = [
         name.replace(os.sep, "/")
         for name in glob.glob(os.path.relpath(images, folder or "."), root_dir=folder or None, recursive=True)
-        if os.path.splitext(name)[1].lower() in EXTENSIONS and os.path.isfile(os.path.join(folder, name))
+        if os.path.isfile(os.path.join(folder, name))
     ]
+    names = only_pictures(folder, names)
     if not names:
         raise InputError(f"at least one picture that fits {images}", "none", "correct the pattern")
     return folder, sorted(set(names))

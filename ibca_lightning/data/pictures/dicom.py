@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.pictures.bit_depth import eight_bit
+from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit
 from ibca_lightning.data.pictures.header import check_size, damaged
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE, inflates_beyond
@@ -17,18 +19,24 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-def is_dicom(data: memoryview, path: str) -> bool:
-    """Tell a DICOM file by its mark, or, where an old file has none, by its name."""
-    return bytes(data[128:132]) == b"DICM" or path.lower().endswith((".dcm", ".dicom"))
+# Groups 2 and 8 with the elements that come first in them: a file without preamble, in the usual byte order.
+_BARE = re.compile(rb"\x02\0[\0\1]\0|\x08\0[\0\1\5\x08\x12-\x18]\0")
 
 
-def read_dicom(data: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
-    """Read a DICOM file of one frame, its bytes given, as (H, W, 3).
+def is_dicom(data: memoryview, path: str = "") -> bool:
+    """Tell a DICOM file by its mark or first element; an old one that has neither by its name."""
+    marked = bytes(data[128:132]) == b"DICM" or _BARE.match(bytes(data[:4])) is not None
+    return marked or path.lower().endswith((".dcm", ".dicom"))
+
+
+def read_dicom(data: NDArray[np.uint8], path: str) -> Stored:
+    """Read a DICOM file of one frame, its bytes given.
 
     Gray values go through the rescale slope and intercept (or the modality table), then through the first window of the
-    header (linear, exact or sigmoid, PS3.3 C.11.2.1.2), or its VOI table where there is no window. Without either,
-    unsigned values follow `bit_depth.eight_bit`, and signed or rescaled ones that go below 0 run from the least to the
-    largest value that is no padding. MONOCHROME1 is inverted. Colour becomes RGB.
+    header that is one (linear, exact or sigmoid, PS3.3 C.11.2.1.2), or its VOI table where there is no window. Without
+    either the range of BitsStored runs from black to white. Sixteen bits are what a header says that does not know:
+    then `bit_depth.eight_bit` decides, and signed values that go below 0 run from the least to the largest. Padding is
+    no part of the range and becomes black. MONOCHROME1 is inverted. Colour becomes RGB.
 
     Raises:
         PictureError: If the file is damaged, holds no picture, several frames, or too large a one.
@@ -58,12 +66,18 @@ class _Bounded(io.BytesIO):
         return data
 
 
-def _pixels(header: Dataset, path: str) -> NDArray[np.uint8]:
+def _pixels(header: Dataset, path: str) -> Stored:
     height, width, photometric = int(header.Rows), int(header.Columns), str(header.PhotometricInterpretation)
     frames = int(header.get("NumberOfFrames") or 1)
     check_size(height, width, path)
     if frames != 1:
         raise PictureError(f"one frame at {path}", frames, "write each frame as a picture of its own")
+    if "TransferSyntaxUID" not in header.file_meta:  # a file without meta: pydicom has seen how it is written
+        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+        implicit, little = header.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     try:
         pixels = header.pixel_array
     except (ImportError, RuntimeError, NotImplementedError) as error:
@@ -74,36 +88,61 @@ def _pixels(header: Dataset, path: str) -> NDArray[np.uint8]:
             fix = "pip install 'pylibjpeg[all]' or uncompress the files"
             raise InputError(f"a decoder for the compression of {path}", syntax.name, fix) from None
         raise
+    bits = int(header.get("BitsStored") or 16)
     if photometric.startswith("MONOCHROME"):
-        gray = _shown(header, pixels, path)
-        gray = 255 - gray if photometric == "MONOCHROME1" else gray
-        return np.repeat(gray[..., None], 3, axis=2)
+        padding = _padding(header, pixels)
+        gray = _gray(header, np.where(padding, pixels[~padding].min(), pixels), bits)
+        return Stored(gray, photometric == "MONOCHROME1", padding)
     if photometric.startswith("PALETTE"):
         from pydicom.pixels.processing import apply_color_lut
 
+        bits = int(header.RedPaletteColorLookupTableDescriptor[2])
         pixels = apply_color_lut(pixels, header)
-    return eight_bit(pixels[..., :3], path)
+    pixels = pixels[..., :3]
+    return Stored(pixels if bits >= 16 else eight_bit(pixels, path, max(bits, 8)))
 
 
-def _shown(header: Dataset, pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
-    """Gray values as 0-255, before any inversion."""
+def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """(H, W) where the header says that there is no picture; nowhere if that were everywhere."""
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(pixels.shape, bool)
+    least, largest = sorted((int(value), int(header.get("PixelPaddingRangeLimit") or value)))
+    padding: NDArray[np.bool_] = (pixels >= least) & (pixels <= largest)
+    return padding & ~padding.all()
+
+
+def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Gray values before any inversion: 0-255, or whole numbers of which nobody knows where white is."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
+    slope = _numbers(header.get("RescaleSlope")) or [1.0]
+    if not math.isfinite(slope[0]) or slope[0] == 0:  # a slope that is none
+        slope = [1.0]
+        del header.RescaleSlope
     values = np.asarray(apply_modality_lut(pixels, header))
-    centres, widths = _numbers(header.get("WindowCenter")), _numbers(header.get("WindowWidth"))
-    if centres and widths:
-        return _windowed(values, centres[0], widths[0], str(header.get("VOILUTFunction") or "LINEAR"))
+    function = str(header.get("VOILUTFunction") or "LINEAR")
+    for centre, width in zip(_numbers(header.get("WindowCenter")), _numbers(header.get("WindowWidth")), strict=False):
+        if math.isfinite(centre) and math.isfinite(width) and width > 0 and (width >= 1 or function != "LINEAR"):
+            return _windowed(values, centre, width, function)
     if "VOILUTSequence" in header:
-        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
+        table = int(header.VOILUTSequence[0].LUTDescriptor[2])
         looked_up = np.asarray(apply_voi(values.astype(np.int64), header), dtype=np.float64)
-        return _scaled(looked_up / (2**bits - 1))
-    if values.min() >= 0 and np.array_equal(values, values.astype(np.uint16)):
-        return eight_bit(values.astype(np.uint16), path)
-    padding = header.get("PixelPaddingValue")
-    used = values[pixels != int(padding)] if padding is not None else values
-    used = used if used.size else values
-    least, largest = float(used.min()), float(used.max())
-    return _scaled((values.astype(np.float64) - least) / max(largest - least, 1e-9))
+        return _scaled(looked_up / (2**table - 1))
+    lowest, rising = 0, True
+    if "ModalityLUTSequence" in header:
+        bits = int(header.ModalityLUTSequence[0].LUTDescriptor[2])
+    else:  # a line keeps the range that is stored
+        values, rising = pixels, slope[0] > 0
+        lowest = -(2 ** (bits - 1)) if header.get("PixelRepresentation") == 1 else 0
+    if 8 <= bits < 16 and rising and not lowest:
+        return eight_bit(values, "", bits)
+    if bits < 16:
+        shares = (values.astype(np.float64) - lowest) / (2**bits - 1)
+        return _scaled(shares if rising else 1 - shares)
+    if rising and values.min() >= 0:
+        return values
+    return _scaled(np.interp(values, (values.min(), values.max()), (0, 1) if rising else (1, 0)))
 
 
 def _windowed(values: NDArray[Any], centre: float, width: float, function: str) -> NDArray[np.uint8]:

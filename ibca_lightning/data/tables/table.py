@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.label_policy import LabelPolicy
+from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.paths import absent, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
@@ -163,8 +164,9 @@ def build_table(
         fix = suggestion(folder, names[gone[0]]) or "check image_dir and the row, or restore the file"
         raise missing([f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})" for row in gone], fix)
     for row, group in enumerate(groups or ()):
-        if not group:
-            raise InputError(f"a group in {sheet.where(row)}", "a blank", "fill in the group column")
+        if is_blank(group):
+            got = f"'{group}'" if group else "a blank"
+            raise InputError(f"a group in {sheet.where(row)}", got, "fill in the group column")
     return Table(
         file=sheet.file,
         folder=folder,
