@@ -138,6 +138,7 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
         return [row for batch in (progress(batches, split) if progress else batches) for row in batch]
 
     data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
+    data.find_bit_depth()
     contents = {}
     if isinstance(data, TableDataModule) and data.reads_files:
         masks, depth = data.space_masks(), data.evaluation_transform().bit_depth

@@ -59,7 +59,7 @@ class MultiLabelDataModule(LightningDataModule):
             counts and names what is missing.
         bit_depth: 8, 10, 12, 14 or 16: of pictures whose files do not say how many of 16 bits they use; or `each` by
             what it uses. None takes that of the checkpoint in test, and else the largest that some pictures of the
-            training table use. The model keeps it.
+            training table use, found in `setup`. The model keeps it.
 
     Raises:
         InputError: If a value is out of range.
@@ -127,7 +127,7 @@ class MultiLabelDataModule(LightningDataModule):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What prediction needs beside `image_size` to read a picture as test does; plain data."""
+        """What prediction needs beside `image_size` to read a picture as test does; plain data, whole after `setup`."""
         depth = {} if self.bit_depth in (None, "each") else {"bit_depth": str(self.bit_depth)}
         return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth
 
@@ -142,9 +142,13 @@ class MultiLabelDataModule(LightningDataModule):
     def read_tables(self) -> None:
         """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
 
+    def find_bit_depth(self) -> None:
+        """Set `bit_depth` where it is None, before the first transform is made; `setup` does. Here it stays."""
+
     def setup(self, stage: str | None = None) -> None:
         """Make the data sets that a stage, or each, needs, so that wrong data stop a run before it starts."""
         self._seed = None  # that of the run which begins here
+        self.find_bit_depth()
         for name, stages in (("train", "fit"), ("val", ("fit", "validate")), ("test", ("test", "predict"))):
             if stage is None or stage in stages:
                 self._set(name)
@@ -308,22 +312,14 @@ class TableDataModule(MultiLabelDataModule):
         kind = type(self)
         return kind.train_set is TableDataModule.train_set and kind._dataset is TableDataModule._dataset
 
-    def preprocessing_as_given(self) -> dict[str, Any]:
-        """As `preprocessing`, without a look at the pictures."""
-        own = type(self).preprocessing is not TableDataModule.preprocessing
-        return self.preprocessing if own else super().preprocessing
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """As of every data module; `bit_depth` is found when it is first asked for."""
-        unpacked = type(self).prepare_data is not TableDataModule.prepare_data  # by ourselves, as 8 bits
-        if self.bit_depth is None and not unpacked and self.reads_files and "train" in self.split_tables():
+    def find_bit_depth(self) -> None:
+        """Look at some pictures of the training table."""
+        if self.bit_depth is None and self.reads_files and "train" in self.split_tables():
             table = self.table("train")
-            self.bit_depth = depth_of([os.path.join(table.folder, table.name(row)) for row in range(len(table))])
-            if self.bit_depth is not None:
-                log.info("bit depth of the pictures in %s: %d (data.bit_depth)", table.folder, self.bit_depth)
-            self.bit_depth = self.bit_depth or "each"
-        return super().preprocessing
+            depth = depth_of(lambda row: os.path.join(table.folder, table.name(row)), len(table))
+            if depth is not None:
+                log.info("bit depth of the pictures in %s: %d (data.bit_depth)", table.folder, depth)
+            self.bit_depth = depth or "each"
 
     @property
     def masks(self) -> MaskFolder | None:

@@ -428,22 +428,28 @@ def test_one_bit_depth_is_found_for_a_data_set(tmp_path: Path, caplog: pytest.Lo
     with caplog.at_level(logging.INFO), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = CSVDataModule(str(tmp_path), test_csv="test.csv", **options)
+        assert module.preprocessing == {"resize": "stretch"}
+        module.setup()
         assert module.preprocessing == {"resize": "stretch", "bit_depth": "12"}
         assert "bit depth of the pictures" in caplog.text
-        module.setup()
         assert [int(item["image"].max()) for item in (module._set("val")[2], module._set("test")[0])] == [56, 56]
         each = CSVDataModule(str(tmp_path), bit_depth="each", **options)
-        assert each.preprocessing == {"resize": "stretch"}
         each.setup("fit")
+        assert each.preprocessing == {"resize": "stretch"}
         assert int(each._set("val")[2]["image"].max()) == 225
         assert CSVDataModule(str(tmp_path), bit_depth=14, **options).preprocessing["bit_depth"] == "14"
     with pytest.raises(InputError, match=r"data\.bit_depth: each, 8, 10, 12, 14 or 16, got 9"):
         CSVDataModule(str(tmp_path), bit_depth=9)
 
 
-def test_pictures_of_8_bits_have_no_depth(pictures: Path) -> None:
+def test_pictures_of_8_bits_have_no_depth_and_tell_it_by_their_header(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (pictures / "train.csv").write_text(GOOD)
-    assert CSVDataModule(str(pictures)).preprocessing == {"resize": "stretch"}
+    monkeypatch.setattr("ibca_lightning.data.pictures.reading.read_bytes", None)
+    module = CSVDataModule(str(pictures))
+    module.find_bit_depth()
+    assert (module.bit_depth, module.preprocessing) == ("each", {"resize": "stretch"})
 
 
 def test_a_test_table_alone_has_the_classes_of_the_label_space(pictures: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ from ibca_lightning.data import CSVDataModule, PictureFolder
 from ibca_lightning.data.loader import make_loader
 from ibca_lightning.datasets.picture_folder import pictures_below
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.use.model_options import say_passed_over
 from ibca_lightning.use.picture_list import list_pictures
 from tests.datasets import fake_csv
 
@@ -48,7 +50,7 @@ def test_no_picture_is_an_error(tmp_path: Path) -> None:
 
 
 def test_pictures_are_told_by_their_content_and_the_others_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     for name in ("a.png", "b.png.bak", "IM000001", "sub/1.2.840.113619"):
@@ -61,7 +63,10 @@ def test_pictures_are_told_by_their_content_and_the_others_named(
     (tmp_path / ".hidden").write_bytes(data)
     (tmp_path / "empty").write_bytes(b"")
     expected = ["IM000001", "a.png", "b.png.bak", "dicom", "sub/1.2.840.113619", "x.jfif"]
-    assert pictures_below(str(tmp_path))[1] == expected
-    assert "3 files in" in caplog.text
-    assert "passed over: 'DICOMDIR', 'empty', 'notes.txt'" in caplog.text
-    assert list(list_pictures([str(tmp_path / "*")]).files) == [name for name in expected if "/" not in name]
+    os.mkfifo(tmp_path / "pipe")  # opened by nobody
+    assert pictures_below(str(tmp_path))[1:] == (expected, ["DICOMDIR", "empty", "notes.txt", "pipe"])
+    found = list_pictures([str(tmp_path / "*"), str(tmp_path)])
+    assert list(found.files) == [name for name in expected if "/" not in name] + ["sub/1.2.840.113619"]
+    say_passed_over(found, os.path.basename)
+    said = "4 files are no pictures and are passed over: 'DICOMDIR', 'empty', 'notes.txt', 'pipe'"
+    assert said in capsys.readouterr().err

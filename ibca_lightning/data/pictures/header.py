@@ -36,6 +36,12 @@ def kind_of(data: memoryview) -> str | None:
     return next((kind for kind, at, mark in _MAGIC if re.compile(mark).match(head, at)), None)
 
 
+def is_eight_bit(data: memoryview) -> bool:
+    """Whether the first 32 bytes of a picture say that it has 8 bits or fewer; False where they do not tell."""
+    kind = kind_of(data)
+    return kind in ("JPEG", "BMP", "WebP", "GIF") or (kind == "PNG" and len(data) > 24 and data[24] <= 8)
+
+
 def white_is_zero(data: memoryview) -> bool:
     """Whether the bytes are a TIFF that says so (tag 262, PhotometricInterpretation)."""
     return kind_of(data) == "TIFF" and _tags(data).get(262) == 0

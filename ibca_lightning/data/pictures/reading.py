@@ -10,7 +10,7 @@ import io
 import os
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -22,7 +22,15 @@ from PIL import Image, ImageOps
 from ibca_lightning.data.pictures.array_file import read_array
 from ibca_lightning.data.pictures.bit_depth import Stored
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
-from ibca_lightning.data.pictures.header import PNG, check_size, damaged, kind_of, picture_size, white_is_zero
+from ibca_lightning.data.pictures.header import (
+    PNG,
+    check_size,
+    damaged,
+    is_eight_bit,
+    kind_of,
+    picture_size,
+    white_is_zero,
+)
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE, regular
 
@@ -68,12 +76,19 @@ def read_image(path: str, target: int | None = None, depth: int | None = None) -
     return PictureFile(path).pixels(target, depth)
 
 
-def depth_of(paths: Sequence[str]) -> int | None:
-    """The depth of a data set: the largest that some of its pictures use; None where they say where white is."""
+def depth_of(path: Callable[[int], str], count: int) -> int | None:
+    """The depth of a data set: the largest that some of its pictures use; None where they say where white is.
+
+    Args:
+        path: Of a picture, by its number.
+        count: Of the pictures.
+    """
     depths = []
-    for path in paths[:: -(-len(paths) // _SAMPLED) or 1]:
-        with suppress(InputError):  # said when the picture is read
-            depths.append(PictureFile(path).depth())
+    for at in range(0, count, -(-count // _SAMPLED) or 1):
+        with suppress(InputError, OSError):  # said when the picture is read
+            with open(regular(path(at)), "rb") as file:
+                head = file.read(32)
+            depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth())
     return max((depth for depth in depths if depth), default=None)
 
 
@@ -98,7 +113,7 @@ class PictureFile:
 
     def depth(self) -> int | None:
         """The bits that the picture uses; None where they are 8, or its file says how many they are."""
-        return None if self._is_jpeg else self._decode(1).depth(self._path)
+        return None if is_eight_bit(self._data[:32].data) else self._decode(1).depth(self._path)
 
     @property
     def _is_jpeg(self) -> bool:
