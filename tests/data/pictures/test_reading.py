@@ -146,11 +146,11 @@ def test_the_depth_of_a_data_set_is_the_largest_that_its_pictures_use(tmp_path: 
     for at, most in enumerate((900, 3800, 4095)):
         paths.append(str(tmp_path / f"{at}.png"))
         cv2.imwrite(paths[-1], np.full((4, 4), most, np.uint16))
-    assert depth_of(paths) == 12
-    assert depth_of([str(tmp_path / "none.png"), paths[0]]) == 10
+    assert depth_of(paths.__getitem__, len(paths)) == 12
+    assert depth_of([str(tmp_path / "none.png"), paths[0]].__getitem__, 2) == 10
     cv2.imwrite(paths[0], np.full((4, 4), 255, np.uint8))
-    assert depth_of(paths[:1]) is None
-    assert depth_of([]) is None
+    assert depth_of(paths.__getitem__, 1) is None
+    assert depth_of(paths.__getitem__, 0) is None
 
 
 @pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095)])
