@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, require_folder
 from ibca_lightning.system.output import write_out
@@ -91,13 +91,16 @@ def _judged(data: "MultiLabelDataModule", num_workers: int, rename: Any) -> "tup
     from ibca_lightning.check.content import read_contents
     from ibca_lightning.check.findings import find
     from ibca_lightning.data.datamodule import TableDataModule
+    from ibca_lightning.data.tables.splits import SpellingWarning
     from ibca_lightning.datasets.joined import JoinedDataModule
 
     table = data if isinstance(data, TableDataModule) else None
     sources = {f"{key}/": each for key, each in data.sets.items()} if isinstance(data, JoinedDataModule) else {}
     sources |= {"": table} if table else {}  # by what the names of their groups begin with
     meant = [start for start, each in sources.items() if each.group_overlap == "warn"]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("ignore", SpellingWarning)  # as of every overlap, found below
         if len(meant) < len(sources):
             for each in sources.values():  # every overlap is found below, where an error would name the first
                 each.group_overlap = "warn"
@@ -106,9 +109,14 @@ def _judged(data: "MultiLabelDataModule", num_workers: int, rename: Any) -> "tup
     for split in contents.values():
         split.rename = rename
     space, masks = (table.space(), table.space_masks()) if table else (None, None)
+    doubts = [str(one.message) for one in said if issubclass(one.category, DataWarning)]
+    for message in dict.fromkeys(str(one.message) for one in said if not issubclass(one.category, DataWarning)):
+        warnings.warn(message, stacklevel=2)
+    if doubts and rename is not str:  # they may name patients, as in `check`
+        doubts = ["tables that may be meant otherwise; see what the command says without --hash_names"]
     return contents, find(
         contents, data.class_names, absent=space.absent if space else (), overlap_is_meant=meant,
-        image_size=data.image_size, mask_bits=masks.bits if masks else (),
+        image_size=data.image_size, mask_bits=masks.bits if masks else (), doubts=doubts,
     )  # fmt: skip
 
 

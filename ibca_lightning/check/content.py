@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
-from ibca_lightning.data.pictures.reading import Pixels, read_image
+from ibca_lightning.data.pictures.reading import PictureFile, Pixels, read_image
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.data.tables.table import Table, decode, encode
 from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
@@ -31,7 +31,7 @@ _HASHED = 128  # rows and columns of a picture that go into the strong hash, or 
 class Facts(NamedTuple):
     """One picture: hash, height and width, kind of file, whether all pixels are alike, the bits of its mask (-1: none).
 
-    Or, in `problem`, why it cannot be used.
+    Or, in `problem`, why it cannot be used. `depth` are the bits it uses, where its file does not say; else 0.
     """
 
     digest: bytes = bytes(16)
@@ -40,6 +40,7 @@ class Facts(NamedTuple):
     blank: bool = False
     lesions: int = -1
     problem: str = ""
+    depth: int = 0
 
 
 class Item(NamedTuple):
@@ -66,6 +67,8 @@ class Contents:
     lesions: NDArray[np.int16]  # (N,) the bits that a row's mask has anywhere; -1 where there is no mask
     modes: dict[str, int]  # number of pictures of each kind
     problems: dict[int, str]  # why a row cannot be used, by row
+    depths: NDArray[np.int8]  # (N,) the bits that a picture uses, where its file does not say; 0 where it does
+    bit_depth: int | None = None  # with which they are read
     rename: Callable[[str], str] = str  # how names of pictures and groups are shown to people
 
     def __len__(self) -> int:
@@ -96,7 +99,7 @@ class Contents:
     def picture(self, row: int, side: int) -> Pixels:
         """Read a row's picture again, with a short side of `side` pixels or more."""
         if isinstance(self.source, Table):
-            return read_image(os.path.join(self.source.folder, self.source.name(row)), side)
+            return read_image(os.path.join(self.source.folder, self.source.name(row)), side, self.bit_depth)
         return _pixels(self.source[row])
 
 
@@ -135,12 +138,13 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
         return [row for batch in (progress(batches, split) if progress else batches) for row in batch]
 
     data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
+    data.find_bit_depth()
     contents = {}
-    if isinstance(data, TableDataModule) and _reads_files(type(data)):
-        masks = data.space_masks()
+    if isinstance(data, TableDataModule) and data.reads_files:
+        masks, depth = data.space_masks(), data.evaluation_transform().bit_depth
         for split, table in data.split_tables().items():
-            facts = read(partial(_of_file, table, masks), len(table), split)
-            contents[split] = _contents(split, table.names, table.groups, table.labels, table, facts)
+            facts = read(partial(_of_file, table, masks, depth), len(table), split)
+            contents[split] = _contents(split, table.names, table.groups, table.labels, table, facts, depth)
         return contents
     data.augment = "none"  # a picture that is turned at random has no hash
     sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
@@ -150,11 +154,6 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
         names, groups = encode([item.name for item in items]), encode([item.group for item in items])
         contents[split] = _contents(split, names, groups, labels, dataset, [item.facts for item in items])
     return contents
-
-
-def _reads_files(kind: type[TableDataModule]) -> bool:
-    """Whether the names of its tables are files, and not, say, places in an array."""
-    return kind.train_set is TableDataModule.train_set and kind._dataset is TableDataModule._dataset
 
 
 def _test_sets(data: MultiLabelDataModule) -> Mapping[str, Dataset[Any]]:
@@ -177,13 +176,14 @@ def _each(one: Callable[[int], Any], rows: Sequence[int]) -> list[Any]:
     return [one(row) for row in rows]
 
 
-def _of_file(table: Table, masks: MaskFolder | None, row: int) -> Facts:
+def _of_file(table: Table, masks: MaskFolder | None, depth: int | None, row: int) -> Facts:
     """Read one picture of a table in full, and its mask, which must fit."""
     name = table.name(row)
     path = os.path.join(table.folder, name)
     lesions = -1
     try:
-        pixels = read_image(path)
+        file = PictureFile(path)
+        pixels, used = file.pixels(depth=depth), file.depth() or 0
         if masks is not None:
             place = os.path.join(masks.path, mask_name(name))
             mask = read_mask(place)
@@ -191,7 +191,8 @@ def _of_file(table: Table, masks: MaskFolder | None, row: int) -> Facts:
             lesions = int(np.bitwise_or.reduce(mask, axis=None))
     except InputError as error:
         return Facts(problem=str(InputError(f"{error.expected} ({table.where(row)})", error.got, error.fix)))
-    return _facts(pixels, _mode(path), lesions)
+    mode = f"{_mode(path)}, {used} bits" if used else _mode(path)
+    return _facts(pixels, mode, lesions)._replace(depth=used)
 
 
 def _of_item(dataset: Dataset[Any], num_labels: int, row: int) -> Item:
@@ -208,7 +209,7 @@ def _of_item(dataset: Dataset[Any], num_labels: int, row: int) -> Item:
 
 def _contents(
     split: str, ids: NDArray[np.bytes_], groups: NDArray[np.bytes_], labels: NDArray[np.int8], source: Any,
-    facts: Sequence[Facts],
+    facts: Sequence[Facts], bit_depth: int | None = None,
 ) -> Contents:  # fmt: skip
     return Contents(
         split, ids, groups, labels, source,
@@ -218,6 +219,8 @@ def _contents(
         lesions=np.array([own.lesions for own in facts], np.int16),
         modes=Counter(own.mode for own in facts if own.mode),
         problems={row: own.problem for row, own in enumerate(facts) if own.problem},
+        depths=np.array([own.depth for own in facts], np.int8),
+        bit_depth=bit_depth,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What is wrong with a data set, judged from its rows and the facts of its pictures."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ibca_lightning.check.content import Contents
+from ibca_lightning.data.tables.splits import otherwise_written
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
 
@@ -40,6 +41,7 @@ def find(
     overlap_is_meant: Sequence[str] = (),
     image_size: int | None = None,
     mask_bits: Sequence[int | None] = (),
+    doubts: Iterable[str] = (),
 ) -> list[Finding]:
     """Judge a data set: errors first, then warnings.
 
@@ -50,9 +52,11 @@ def find(
         overlap_is_meant: What groups begin with of which one in two splits is only worth a warning; "" for all.
         image_size: S of the model, to tell of pictures that are much smaller.
         mask_bits: For each class its bit in the masks; empty where there are no masks.
+        doubts: What was warned of while the tables were read, as `what; what to do`.
     """
     found = [
         *_unreadable(contents),
+        *(Finding("warning", "tables", what, fix) for what, _, fix in (text.rpartition("; ") for text in doubts)),
         *_shared_content(contents),
         *_shared_groups(contents, overlap_is_meant),
         *(finding for split in contents.values() for finding in _repeated(split)),
@@ -106,6 +110,11 @@ def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> It
             level: Level = "warning" if decode(first.groups[a]).startswith(tuple(meant)) else "error"
             what = f"group '{first.group(a)}' in {_named(first, [a])} and in {_named(second, [b])}"
             yield Finding(level, "group leak", what, "keep a group in one split, or expect figures that are too good")
+        for a, b in [] if np.array_equal(first.groups, first.ids) else otherwise_written(first.groups, second.groups):
+            what = f"'{first.group(a)}' in {_named(first, [a])} and '{second.group(b)}' in {_named(second, [b])}"
+            what = f"groups that may be one and the same, written otherwise: {what}"
+            fix = "write a group in one way, or expect figures that are too good"
+            yield Finding("warning", "group leak by spelling", what, fix)
 
 
 def _repeated(split: Contents) -> Iterator[Finding]:
@@ -145,6 +154,8 @@ def _rows(contents: Mapping[str, Contents], image_size: int | None) -> Iterator[
         unlabelled, small = (split.labels < 0).all(axis=1), 2 * split.sizes.min(axis=1) < size
         for kind, where, what, fix in (
             ("no label", unlabelled, f"rows of {name} without a known label", "leave them out, or set data.labels"),
+            ("bit depth", split.depths > (split.bit_depth or 16),
+             f"pictures of {name} whose largest values are beyond bit_depth {split.bit_depth}", "set data.bit_depth"),
             ("one colour", split.blank, f"pictures of {name} whose pixels are all alike", "look at them"),
             ("small pictures", split.has_pictures & small, f"pictures of {name} below half of image_size {size}",
              "lower data.image_size, or leave them out"),

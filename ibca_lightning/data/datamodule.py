@@ -18,7 +18,9 @@ from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
 from ibca_lightning.data.options import check_choice, check_whole
+from ibca_lightning.data.pictures.bit_depth import BitDepth
 from ibca_lightning.data.pictures.masks import MaskFolder
+from ibca_lightning.data.pictures.reading import depth_of
 from ibca_lightning.data.pictures.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
 from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
@@ -55,6 +57,9 @@ class MultiLabelDataModule(LightningDataModule):
         on_bad_image: Whether a picture that cannot be read is an `error`, or is passed over (`skip`): another row takes
             its place in training, figures of validation and test do without it, and a warning at the end of each epoch
             counts and names what is missing.
+        bit_depth: 8, 10, 12, 14 or 16: of pictures whose files do not say how many of 16 bits they use; or `each` by
+            what it uses. None takes that of the checkpoint in test, and else the largest that some pictures of the
+            training table use, found in `setup`. The model keeps it.
 
     Raises:
         InputError: If a value is out of range.
@@ -70,6 +75,7 @@ class MultiLabelDataModule(LightningDataModule):
         balanced_sampling: bool = False,
         crop: Crop = "none",
         on_bad_image: OnBadImage = "error",
+        bit_depth: BitDepth | None = None,
     ) -> None:
         super().__init__()
         sizes = (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
@@ -82,7 +88,10 @@ class MultiLabelDataModule(LightningDataModule):
         check_choice("on_bad_image", on_bad_image, OnBadImage)
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.augment, self.resize, self.balanced_sampling = augment, resize, balanced_sampling
+        if bit_depth is not None:
+            check_choice("bit_depth", bit_depth, BitDepth)
         self.crop, self.on_bad_image = crop, on_bad_image
+        self.bit_depth: int | str | None = bit_depth
         self._sets: dict[str, Dataset[Any]] = {}
         self._seed: int | None = None
 
@@ -118,8 +127,9 @@ class MultiLabelDataModule(LightningDataModule):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What prediction needs beside `image_size` to read a picture as test does; plain data."""
-        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {})
+        """What prediction needs beside `image_size` to read a picture as test does; plain data, whole after `setup`."""
+        depth = {} if self.bit_depth in (None, "each") else {"bit_depth": str(self.bit_depth)}
+        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth
 
     def training_transform(self) -> Transform:
         """Return the transform of the training set."""
@@ -132,9 +142,13 @@ class MultiLabelDataModule(LightningDataModule):
     def read_tables(self) -> None:
         """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
 
+    def find_bit_depth(self) -> None:
+        """Set `bit_depth` where it is None, before the first transform is made; `setup` does. Here it stays."""
+
     def setup(self, stage: str | None = None) -> None:
         """Make the data sets that a stage, or each, needs, so that wrong data stop a run before it starts."""
         self._seed = None  # that of the run which begins here
+        self.find_bit_depth()
         for name, stages in (("train", "fit"), ("val", ("fit", "validate")), ("test", ("test", "predict"))):
             if stage is None or stage in stages:
                 self._set(name)
@@ -291,6 +305,21 @@ class TableDataModule(MultiLabelDataModule):
     def tables(self) -> Mapping[str, Table]:
         """Return the tables `train`, `val` and, if there is one, `test`, with labels of `own_names`; called once."""
         raise NotImplementedError(f"{type(self).__name__} must implement tables")
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the names of the tables are files, and not, say, places in an array."""
+        kind = type(self)
+        return kind.train_set is TableDataModule.train_set and kind._dataset is TableDataModule._dataset
+
+    def find_bit_depth(self) -> None:
+        """Look at some pictures of the training table."""
+        if self.bit_depth is None and self.reads_files and "train" in self.split_tables():
+            table = self.table("train")
+            depth = depth_of(lambda row: os.path.join(table.folder, table.name(row)), len(table))
+            if depth is not None:
+                log.info("bit depth of the pictures in %s: %d (data.bit_depth)", table.folder, depth)
+            self.bit_depth = depth or "each"
 
     @property
     def masks(self) -> MaskFolder | None:

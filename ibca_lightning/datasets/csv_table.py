@@ -10,12 +10,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
+from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
-from ibca_lightning.data.tables.paths import absent, check_root, inside, missing
+from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 class CSVDataModule(TableDataModule):
     """Pictures named in CSV files, with one column for each label.
 
-    A label is 0, 1 (also as `1.0`), or unknown: -1, blank, `NaN`. Ids and groups are strings, whatever they look like.
-    Files are UTF-8, separated by commas, or by semicolons or tabs where the header holds no comma.
+    A label is 0 or 1 (also `1.0`, `1,0`, yes, TRUE), or unknown: -1, blank, `NaN`, `NULL`. Ids and groups are strings,
+    whatever they look like. Files are UTF-8, separated by commas, or by semicolons or tabs where the header has none.
 
     Args:
         root: Folder of the data set.
@@ -32,6 +33,7 @@ class CSVDataModule(TableDataModule):
             external test set can be given beside the data.
         val_csv: Validation table; None splits `val_fraction` off by group.
         test_csv: Test table; None splits `test_fraction` off by group, or leaves the test split out where that is 0.
+            With a `label_space` it may stand alone, without a training table.
         val_fraction: Share of the training table that becomes validation where `val_csv` is None, in (0, 1).
         test_fraction: Share of the training table that becomes test where `test_csv` is None, in [0, 1).
         split_seed: Chooses the split; independent of `seed_everything`, so that runs of several seeds share it.
@@ -102,7 +104,7 @@ class CSVDataModule(TableDataModule):
     @property
     def own_names(self) -> list[str]:
         """The label columns; read from the training table where `label_columns` was not given."""
-        return self.label_columns or self._training_table()[0]
+        return self.label_columns or (self._alone() or self._training_table())[0]
 
     @property
     def masks(self) -> MaskFolder | None:
@@ -125,6 +127,8 @@ class CSVDataModule(TableDataModule):
 
     def tables(self) -> Mapping[str, Table]:
         """Read all splits and check that they agree."""
+        if (alone := self._alone()) is not None:
+            return {"test": alone[2]}
         class_names, header, train = self._training_table()
         tables = {"train": train}
         for name in ("val", "test"):
@@ -139,6 +143,20 @@ class CSVDataModule(TableDataModule):
                 _check_masks(table, masks.path)
         return tables
 
+    def _alone(self) -> tuple[list[str], list[str], Table] | None:
+        """As `_training_table`, of a test table without one; None where there is one, or no `label_space`."""
+        places = (os.path.join(self.root, str(self.csv["train"])), str(self.csv["train"]))
+        if not self.label_space or self.csv["test"] is None or any(map(os.path.exists, places)):
+            return None
+        if self._train is None:
+            sheet = read_sheet(self._path("test"))
+            known = {meaning(name) for name in (*self.label_space, *self.label_aliases)}
+            names = self.label_columns or [
+                name for name in sheet.header if meaning(name) in known and name not in self._others
+            ]
+            self._train = names, sheet.header, self._table(sheet, names)
+        return self._train
+
     def _training_table(self) -> tuple[list[str], list[str], Table]:
         """Return the class names, the header and the rows of the training table, which is read once."""
         if self._train is None:
@@ -147,12 +165,13 @@ class CSVDataModule(TableDataModule):
                 sheet.column(column)
             names = self.label_columns
             if names is None:
-                names, constant = find_label_columns(sheet, self._others)
+                names, doubtful = find_label_columns(sheet, self._others)
                 log.info("labels found in %s: %s", sheet.file, ", ".join(names))
-                if constant:
+                if doubtful:
                     rank_zero_warn(
-                        f"not taken as labels, because {sheet.file} holds only one of 0 and 1 in them: "
-                        f"{', '.join(constant)}; name them in label_columns if they are"
+                        f"not taken as labels of {sheet.file}: {', '.join(doubtful)}; name them in label_columns "
+                        "and write 0, 1 or blank if they are, in exclude_columns if they are not",
+                        category=DataWarning,
                     )
             self._train = names, sheet.header, self._table(sheet, names)
         return self._train
@@ -192,5 +211,5 @@ def _check_masks(table: Table, folder: str) -> None:
     if gone := absent(folder, names):
         raise missing(
             [f"a mask at {os.path.join(folder, names[row])} ({table.where(row)})" for row in gone],
-            "write one mask for each picture, all 0 where there is no lesion",
+            suggestion(folder, names[gone[0]]) or "write one mask for each picture, all 0 where there is no lesion",
         )

@@ -45,7 +45,7 @@ class JoinedDataModule(MultiLabelDataModule):
                     "data.label_space of the joined sets", f"one of {type(each).__name__}", "set it once, for all"
                 )
             each.image_size, each.augment = self.image_size, self.augment
-            each.resize, each.crop = self.resize, self.crop
+            each.resize, each.crop, each.bit_depth = self.resize, self.crop, self.bit_depth
         self.sets = dict(zip(_names(sets), sets, strict=True))
         self.label_space = label_space if label_space in ("union", "intersection") else read_label_space(label_space)
         self._classes: list[str] | None = None
@@ -91,6 +91,16 @@ class JoinedDataModule(MultiLabelDataModule):
         """Read the tables of each set."""
         for each in self._ready().values():
             each.read_tables()
+
+    def find_bit_depth(self) -> None:
+        """Find the largest of all sets, and read each with that: pictures of 8 bits have none."""
+        if self.bit_depth is None:
+            for each in self._ready().values():
+                each.find_bit_depth()
+            depths = [each.bit_depth for each in self.sets.values() if isinstance(each.bit_depth, int)]
+            self.bit_depth = max(depths, default="each")
+            for each in self.sets.values():
+                each.bit_depth = self.bit_depth
 
     def training_labels(self) -> NDArray[np.int8]:
         """Return the labels (N, L) of all training sets, in {0, 1, -1}."""

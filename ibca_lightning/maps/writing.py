@@ -68,6 +68,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
     if not isinstance(data, MultiLabelDataModule) or isinstance(data, FrozenMaps):
         fix = "give that which the maps are to be made of"
         raise InputError("a data module of pictures for ibca maps", type(data).__name__, fix)
+    data.find_bit_depth()
     data.augment = "none"  # what a picture may turn into at random is stored as its views
     sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
     tests = data.test_sets()

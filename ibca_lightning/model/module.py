@@ -178,6 +178,9 @@ class MultiLabelModule(Network, pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Show the loss the labels of the training split, where it wants them; validation takes the same loss."""
         self._seed = None
+        read = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", {})
+        if stage == "fit" and "bit_depth" in read:  # found when the data were set up, behind the model
+            self.preprocessing["bit_depth"] = read["bit_depth"]
         if stage in ("fit", "validate") and self.loss.needs_labels:
             labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
             if labels is not None:

@@ -141,7 +141,7 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
         bits = read_mask(mask) if mask else None
         seen = predictor.see(file, bits)
         planes = None if bits is None else lesions(bits, predictor.spec.class_names)
-        return View(seen.image, file.pixels(_SIDE), seen.box, planes, seen.masks)
+        return View(seen.image, file.pixels(_SIDE, predictor.bit_depth), seen.box, planes, seen.masks)
 
     return find
 

@@ -201,6 +201,7 @@ class IBCACLI(LightningCLI):
             if config.model.class_path.rpartition(".")[2] == MultiLabelModule.__name__:
                 for key, value in (("pretrained", False), ("checkpoint_path", None), ("init_from", None)):
                     config.model.init_args[key] = value
+            _as_trained(config.data.init_args, spec, checkpoint, fit=self.subcommand == "fit")
             size = config.data.init_args.get("image_size") or spec.image_size  # stored maps may leave it out
             if self.subcommand != "fit" and size != spec.image_size:
                 say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
@@ -332,6 +333,16 @@ def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
         # Everything but the data has a default, the model too; what stands behind overrides it.
         args=[arguments[0], "--model", MultiLabelModule.__name__, *arguments[1:]],
     )
+
+
+def _as_trained(data: Any, spec: ModelSpec, checkpoint: str, fit: bool) -> None:
+    """Take from a checkpoint what the data leave open: the bit depth, and the classes of a test table alone."""
+    if "bit_depth" in data and data.bit_depth is None:
+        data.bit_depth = int(spec.preprocessing.get("bit_depth", 0)) or "each"
+    if not fit and "train_csv" in data and data.get("label_space") is None:
+        places = (os.path.join(str(data.root), str(data.train_csv)), str(data.train_csv))
+        if not any(map(os.path.exists, places)):
+            data.label_space = checkpoint
 
 
 def _seen_labels(data: Any) -> int:

@@ -38,6 +38,10 @@ class PictureError(InputError):
     """One picture, or its mask, cannot be used: what `on_bad_image: skip` may pass over."""
 
 
+class DataWarning(UserWarning):
+    """Data that may be meant otherwise than they are read, as `what; what to do`; `ibca check` lists it."""
+
+
 class NonFiniteError(RuntimeError):
     """Training or evaluation met a NaN or an infinity and stopped before it could spoil a checkpoint or a figure."""
 

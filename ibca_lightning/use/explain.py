@@ -14,7 +14,7 @@ from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_csv, write_whole
-from ibca_lightning.use.model_options import add_device, add_images, listed, opened
+from ibca_lightning.use.model_options import add_device, add_images, listed, opened, say_passed_over
 from ibca_lightning.use.picture_list import require_writable
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -33,7 +33,8 @@ def explain(arguments: list[str]) -> int:
 
     from ibca_lightning.use import explanation
 
-    files = listed(options).files
+    pictures = listed(options)
+    files = pictures.files
     masks = _masks(files, options.mask_dir)
     models = {
         name: opened(path, options.device, options.trust)
@@ -69,6 +70,8 @@ def explain(arguments: list[str]) -> int:
     if figures:
         write_whole(Path(options.sheet), partial(explanation.sheet(figures).save, format="PNG", optimize=True))
     write_out(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
+    if len(failed) < len(files):
+        say_passed_over(pictures, rename)
     bare = [name for name, mask in masks.items() if mask is None]
     if options.mask_dir and bare:
         write_err(f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n")

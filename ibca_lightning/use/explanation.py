@@ -62,7 +62,7 @@ def read(models: Mapping[str, Predictor], name: str, path: str, mask: str | None
     file, bits = PictureFile(path), read_mask(mask) if mask else None
     classes = next(iter(models.values())).spec.class_names
     seen = [model.see(file, bits, classes) for model in models.values()]
-    pixels = file.pixels()
+    pixels = file.pixels(depth=next(iter(models.values())).bit_depth)
     small = fitted(pixels, max_side)
     if bits is not None:
         bits = resize_bits(bits, min(len(bits), len(small)), min(bits.shape[1], small.shape[1]))

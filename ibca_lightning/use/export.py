@@ -9,7 +9,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_least
 from ibca_lightning.system.output import write_out
 from ibca_lightning.system.whole_files import write_whole
-from ibca_lightning.use.model_options import CHECKPOINT, add_images, add_trust, listed, opened
+from ibca_lightning.use.model_options import CHECKPOINT, add_images, add_trust, listed, opened, say_passed_over
 
 _MOST = 256  # of the given pictures: agreement is no matter of thousands
 
@@ -20,7 +20,8 @@ def export(arguments: list[str]) -> int:
     path = Path(options.output)
     if path.suffix == ".onnx":
         _require_packages("onnxruntime", "onnxscript")
-    files = list(listed(options).files.values())[:_MOST] if options.images else []
+    pictures = listed(options) if options.images else None
+    files = list(pictures.files.values())[:_MOST] if pictures else []
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.use import exported
     from ibca_lightning.use.deployable import Deployed, program_of
@@ -45,6 +46,8 @@ def export(arguments: list[str]) -> int:
 
     write_whole(path, write)
     write_out("\n".join([f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB", *said, ""]))
+    if pictures:
+        say_passed_over(pictures)
     return 0
 
 

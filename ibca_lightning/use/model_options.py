@@ -1,13 +1,16 @@
 """What the commands on trained models and pictures begin with: their common options, the model, the pictures."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from ibca_lightning.system.output import write_err
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.use.picture_list import PictureList
     from ibca_lightning.use.predictor import Predictor
 
+_NAMED = 4  # files that are passed over
 CHECKPOINT = "A checkpoint written by `ibca fit`."
 
 
@@ -50,3 +53,11 @@ def listed(options: Namespace) -> "PictureList":
     from ibca_lightning.use.picture_list import list_pictures
 
     return list_pictures(options.images, options.image_column, options.image_dir)
+
+
+def say_passed_over(pictures: "PictureList", rename: Callable[[str], str] = str) -> None:
+    """Count and name, when something was made of the pictures, the files beside them that are none."""
+    others = sorted(set(pictures.passed_over))
+    if others:
+        shown = ", ".join(repr(rename(name)) for name in others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+        write_err(f"note: {len(others)} files are no pictures and are passed over: {shown}\n")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ibca_lightning.data.tables.sheet import read_sheet
-from ibca_lightning.datasets.picture_folder import EXTENSIONS, pictures_below
+from ibca_lightning.datasets.picture_folder import only_pictures, pictures_below
 from ibca_lightning.system.errors import InputError, PictureError
 
 
@@ -17,10 +17,12 @@ class PictureList:
     Attributes:
         files: The path of each picture by its id, which is that path as seen from one of `folders`.
         folders: In the order in which they were named, each once; "" is the current one.
+        passed_over: The paths of files in folders and patterns that are no pictures.
     """
 
     files: dict[str, str] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
 
 
 def list_pictures(images: Sequence[str], column: str = "image", image_dir: str | None = None) -> PictureList:
@@ -38,7 +40,8 @@ def list_pictures(images: Sequence[str], column: str = "image", image_dir: str |
     """
     found = PictureList()
     for entry in images:
-        folder, names = _one(entry, column, image_dir)
+        folder, names, others = _one(entry, column, image_dir)
+        found.passed_over.extend(os.path.join(folder, name) for name in others)
         if folder not in found.folders:
             found.folders.append(folder)
         for name in names:
@@ -49,13 +52,13 @@ def list_pictures(images: Sequence[str], column: str = "image", image_dir: str |
     return found
 
 
-def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str]]:
-    """A folder, and the pictures' paths in it."""
+def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str], list[str]]:
+    """A folder, the pictures' paths in it, and those of files that are none."""
     if images.lower().endswith(".csv") and os.path.isfile(images):
         names = read_sheet(images).column(column)
         if not all(names):
             raise InputError(f"a path in every row of '{column}' in {images}", "a blank", "fill it in, or drop the row")
-        return os.path.dirname(images) if image_dir is None else image_dir, names
+        return os.path.dirname(images) if image_dir is None else image_dir, names, []
     if os.path.exists(images) or not glob.has_magic(images):
         return pictures_below(images)
     parts = images.replace(os.sep, "/").split("/")
@@ -64,11 +67,12 @@ def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str
     names = [
         name.replace(os.sep, "/")
         for name in glob.glob(os.path.relpath(images, folder or "."), root_dir=folder or None, recursive=True)
-        if os.path.splitext(name)[1].lower() in EXTENSIONS and os.path.isfile(os.path.join(folder, name))
+        if not os.path.isdir(os.path.join(folder, name))
     ]
+    names, others = only_pictures(folder, names)
     if not names:
         raise InputError(f"at least one picture that fits {images}", "none", "correct the pattern")
-    return folder, sorted(set(names))
+    return folder, names, others
 
 
 def require_writable(name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_err
-from ibca_lightning.use.model_options import add_device, add_images, listed, opened
+from ibca_lightning.use.model_options import add_device, add_images, listed, opened, say_passed_over
 
 
 def predict_pictures(arguments: list[str]) -> int:
@@ -57,6 +57,8 @@ def predict_pictures(arguments: list[str]) -> int:
     write_err(
         f"{len(left) - files.failures} pictures{f', {before} were there' if before else ''}; wrote {files.path}\n"
     )
+    if len(pictures.files) > files.failures:
+        say_passed_over(pictures)
     if files.failures:
         raise InputError(
             f"pictures that can be read, all {len(left)}", f"{files.failures} that cannot ({first})",

@@ -75,6 +75,7 @@ class Predictor:
             raise InputError("a device of this machine, such as cpu or cuda:0", device, fix) from error
         self.model = load_network(checkpoint, path).to(self.device)
         self._transform = evaluation_transform(spec.image_size, spec.preprocessing)
+        self.bit_depth = self._transform.bit_depth  # of pictures whose files do not say it
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

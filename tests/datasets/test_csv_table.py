@@ -1,5 +1,6 @@
 import csv
 import logging
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.data.tables.splits import otherwise_written
+from ibca_lightning.data.tables.table import encode, pooled
+from ibca_lightning.system.errors import DataWarning, InputError
 from tests.datasets import fake_csv
 from tests.datasets.contract import DataModuleContract
 
@@ -174,9 +177,49 @@ def test_unknown_labels_and_ids_with_zeros(pictures: Path) -> None:
 
 def test_chosen_labels_are_logged(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
     (pictures / "train.csv").write_text(GOOD.replace("image", "image,sure").replace(".png", ".png,1"))
-    with caplog.at_level(logging.INFO), pytest.warns(UserWarning, match="only one of 0 and 1.*sure"):
+    with caplog.at_level(logging.INFO), pytest.warns(UserWarning, match="sure' .only one of 0 and 1"):
         assert CSVDataModule(str(pictures)).class_names == ["a", "b"]
     assert "a, b" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "cells",
+    ["TRUE FALSE TRUE FALSE", "yes No YES no", "1,0 0,0 1,00 0,0", "1 0 NULL N/A", "Positive negative <NA> None",
+     "y n y n", "T f t F", "pos neg pos neg", "present absent present absent", "1.0 0.0 #N/A NA", "+1 0 1e0 0"],
+)  # fmt: skip
+def test_the_usual_spellings_of_a_label_are_read(pictures: Path, cells: str) -> None:
+    rows = "".join(f"{at}.png;{text};{at % 2}\n" for at, text in enumerate(cells.split()))
+    (pictures / "train.csv").write_text(f"image;a;b\n{rows}")
+    module = CSVDataModule(str(pictures))
+    assert module.class_names == ["a", "b"]
+    blank = {"NULL", "N/A", "<NA>", "None", "#N/A", "NA"}
+    expected = [-1 if text in blank else 1 - at % 2 for at, text in enumerate(cells.split())]
+    assert pooled([module.table("train"), module.table("val")]).labels[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "named"),
+    [("m f m f", r"'c' \(it holds 'm', as on line 2"),
+     ("ja nein nein ja", "it holds 'ja'"), ("NULL x NA x", "it holds 'x'"), ("1 2 2 2", "it holds '2'"),
+     ("0 1 7 8", "it holds '7'"), ("1,000 2,000 1,000 2,000", "it holds '1,000'"),
+     ("N S N N", "it holds 'S'"), ("NULL x z z", "it holds 'x'")],
+)  # fmt: skip
+def test_a_column_that_may_be_a_label_is_named(pictures: Path, cells: str, named: str) -> None:
+    rows = "".join(f"{at}.png;{text};{at % 2}\n" for at, text in enumerate(cells.split()))
+    (pictures / "train.csv").write_text(f"image;c;b\n{rows}")
+    with pytest.warns(DataWarning, match=named):
+        assert CSVDataModule(str(pictures)).class_names == ["b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert CSVDataModule(str(pictures), exclude_columns=["c"]).class_names == ["b"]
+
+
+def test_remarks_and_ids_are_no_doubtful_labels(pictures: Path) -> None:
+    rows = "".join(f"{at}.png,{at % 2},id{at},{'' if at else 'seen'},{40 + at}\n" for at in range(4))
+    (pictures / "train.csv").write_text(f"image,a,id,remark,age\n{rows}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert CSVDataModule(str(pictures)).class_names == ["a"]
 
 
 REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
@@ -192,7 +235,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "open quote": (GOOD.replace("2.png", '"2.png'), {}, r"well-formed row in .*train\.csv, line 4"),
     "no image column": (GOOD.replace("image", "picture"), {}, r"column 'image' in .*got the columns picture, a, b"),
     "duplicate column": (GOOD.replace("a,b", "a,a"), {}, r"every column once in .*'a' twice"),
-    "word": (GOOD.replace("3.png,1", "3.png,yes"), {}, r"column 'a' of .*train\.csv, line 5, got 'yes'.*exclude"),
+    "word": (GOOD.replace("3.png,1", "3.png,maybe"), {}, r"column 'a' of .*train\.csv, line 5, got 'maybe'.*exclude"),
     "two": (GOOD.replace("3.png,1", "3.png,2"), {}, r"column 'a' of .*line 5, got '2'"),
     "half": (GOOD.replace("3.png,1", "3.png,0.5"), {}, r"column 'a' of .*line 5, got '0\.5'"),
     "named word": (GOOD.replace("0,1", "x,1"), {"label_columns": ["a"]}, r"column 'a' of .*line 2, got 'x'"),
@@ -201,6 +244,12 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "no such group": (GOOD, {"group_column": "p"}, r"column 'p' in .*train\.csv"),
     "no such exclusion": (GOOD, {"exclude_columns": ["sexx"]}, r"column 'sexx' in .*train\.csv"),
     "blank group": ("image,a,p\n0.png,0,x\n1.png,1,\n", {"group_column": "p"}, r"group in .*line 3, got a blank"),
+    "a group that is none": ("image,a,p\n0.png,0,x\n1.png,1,NaN\n", {"group_column": "p"}, r"line 3, got 'NaN'"),
+    "a group of nobody": ("image,a,p\n0.png,0,x\n1.png,1,Unknown\n", {"group_column": "p"}, r"line 3, got 'Unknown'"),
+    "case of the extension": (GOOD.replace("1.png", "1.PNG"), {}, r"line 3\), got nothing there; write '1\.png'"),
+    "backslash": (GOOD.replace("1.png", "x\\1.png"), {}, r"line 3\), got nothing there; write '1\.png'"),
+    "drive": (GOOD.replace("1.png", "C:\\data\\1.png"), {}, r"line 3\), got nothing there; write '1\.png'"),
+    "another extension": (GOOD.replace("1.png", "1.jpg"), {}, r"there is 1\.png: correct the extension"),
     "blank picture": (GOOD.replace("1.png", ""), {}, r"picture in .*line 3, got a blank"),
     "missing picture": (GOOD.replace("1.png", "9.png"), {}, r"9\.png \(.*train\.csv, line 3\), got nothing there"),
     "no extension": (GOOD.replace("1.png", "1"), {}, r"line 3\), got nothing there; write the extension, as in 1\.png"),
@@ -355,3 +404,75 @@ def test_the_last_training_batch_is_dropped_only_beside_a_full_one(pictures: Pat
         assert len(module.table("train")) == 5
         sizes[batch_size] = [len(batch["id"]) for batch in module.train_dataloader()]
     assert sizes == {2: [2, 2], 4: [4], 6: [5], 16: [5]}
+
+
+def test_one_patient_in_two_spellings_is_told_of(pictures: Path) -> None:
+    (pictures / "train.csv").write_text("image,a,p\n0.png,0,3.0\n1.png,1,PT4\n")
+    (pictures / "val.csv").write_text("image,a,p\n2.png,0,3\n3.png,1,5\n")
+    module = CSVDataModule(str(pictures), val_csv="val.csv", group_column="p")
+    with pytest.warns(DataWarning, match=r"written otherwise: '3\.0' in train .*line 2\) and '3' in val .*line 2\)"):
+        module.split_tables()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("0003", "3", True), ("PT-3", "pt 03", True), ("3,0", "3", True), ("'0003", "3", True), ("#3", "3.", True),
+     ("PT3\u200b", "ＰＴ3", True), ("a\u0308", "ä", True), ("00", "0", True), ("patient_12", "Patient12", True),
+     ("1-2", "12", False), ("10", "1.0", False), ("P3", "3", False), ("3.10", "3.1", False)],
+)  # fmt: skip
+def test_spellings_of_one_patient(one: str, other: str, same: bool) -> None:
+    assert bool(otherwise_written(encode([one]), encode([other]))) == same
+
+
+def test_a_name_in_the_other_form_of_unicode_is_suggested(pictures: Path) -> None:
+    (pictures / "e\u0301.png").write_bytes((pictures / "0.png").read_bytes())
+    (pictures / "train.csv").write_text("image,a\n\u00e9.png,0\n1.png,1\n")
+    if not (pictures / "\u00e9.png").exists():  # some file systems see no difference
+        with pytest.raises(InputError, match=r"write .*\.png. \(in the other form of Unicode\)"):
+            CSVDataModule(str(pictures)).split_tables()
+
+
+def test_one_bit_depth_is_found_for_a_data_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for at, most in enumerate((3800, 4095, 900, 4000)):
+        cv2.imwrite(str(tmp_path / f"{at}.png"), np.full((8, 8), most, np.uint16))
+    (tmp_path / "train.csv").write_text("image,a\n0.png,0\n1.png,1\n2.png,0\n3.png,1\n")
+    (tmp_path / "test.csv").write_text("image,a\n2.png,0\n")
+    options = {"val_csv": "train.csv", "group_overlap": "warn", "augment": "none", "image_size": 8}
+    with caplog.at_level(logging.INFO), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = CSVDataModule(str(tmp_path), test_csv="test.csv", **options)
+        assert module.preprocessing == {"resize": "stretch"}
+        module.setup()
+        assert module.preprocessing == {"resize": "stretch", "bit_depth": "12"}
+        assert "bit depth of the pictures" in caplog.text
+        assert [int(item["image"].max()) for item in (module._set("val")[2], module._set("test")[0])] == [56, 56]
+        each = CSVDataModule(str(tmp_path), bit_depth="each", **options)
+        each.setup("fit")
+        assert each.preprocessing == {"resize": "stretch"}
+        assert int(each._set("val")[2]["image"].max()) == 225
+        assert CSVDataModule(str(tmp_path), bit_depth=14, **options).preprocessing["bit_depth"] == "14"
+    with pytest.raises(InputError, match=r"data\.bit_depth: each, 8, 10, 12, 14 or 16, got 9"):
+        CSVDataModule(str(tmp_path), bit_depth=9)
+
+
+def test_pictures_of_8_bits_have_no_depth_and_tell_it_by_their_header(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "train.csv").write_text(GOOD)
+    monkeypatch.setattr("ibca_lightning.data.pictures.reading.read_bytes", None)
+    module = CSVDataModule(str(pictures))
+    module.find_bit_depth()
+    assert (module.bit_depth, module.preprocessing) == ("each", {"resize": "stretch"})
+
+
+def test_a_test_table_alone_has_the_classes_of_the_label_space(pictures: Path) -> None:
+    (pictures / "test.csv").write_text("image,B,site,a\n0.png,1,x,0\n1.png,0,y,0\n")
+    module = CSVDataModule(str(pictures), train_csv="no.csv", test_csv="test.csv", label_space=["a", "b", "c"])
+    module.setup("test")
+    assert module.class_names == ["a", "b", "c"]
+    assert module.table("test").labels.tolist() == [[0, 1, -1], [0, 0, -1]]
+    assert module.preprocessing == {"resize": "stretch"}
+    with pytest.raises(InputError, match="a train split, got none"):
+        module.setup("fit")
+    with pytest.raises(InputError, match=r"data\.train_csv"):
+        CSVDataModule(str(pictures), train_csv="no.csv", test_csv="test.csv").setup("test")

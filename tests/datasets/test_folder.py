@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,10 @@ import torch
 
 from ibca_lightning.data import CSVDataModule, PictureFolder
 from ibca_lightning.data.loader import make_loader
+from ibca_lightning.datasets.picture_folder import pictures_below
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.use.model_options import say_passed_over
+from ibca_lightning.use.picture_list import list_pictures
 from tests.datasets import fake_csv
 
 
@@ -31,7 +35,7 @@ def test_a_single_file_and_what_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("a.PNG", "sub/b.png", ".hidden.png", "c.csv"):
         (tmp_path / name).write_bytes(picture)
-    assert PictureFolder(str(tmp_path), 8, {"resize": "stretch"}).ids == ["a.PNG", "sub/b.png"]
+    assert PictureFolder(str(tmp_path), 8, {"resize": "stretch"}).ids == ["a.PNG", "c.csv", "sub/b.png"]
     single = PictureFolder(str(tmp_path / "c.csv"), 8, {"resize": "stretch"})
     assert single[0]["id"] == "c.csv"
     batch = next(iter(make_loader(PictureFolder(str(tmp_path), 8, {"resize": "stretch"}), 2, 0)))
@@ -43,3 +47,26 @@ def test_no_picture_is_an_error(tmp_path: Path) -> None:
         PictureFolder(str(tmp_path), 8, {"resize": "stretch"})
     with pytest.raises(InputError, match="nothing there"):
         PictureFolder(str(tmp_path / "none"), 8, {"resize": "stretch"})
+
+
+def test_pictures_are_told_by_their_content_and_the_others_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    for name in ("a.png", "b.png.bak", "IM000001", "sub/1.2.840.113619"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "x.jfif").write_bytes(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    (tmp_path / "dicom").write_bytes(bytes(128) + b"DICM" + bytes(64))
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(20) + b"1.2.840.10008.1.3.10\0" + bytes(64))
+    (tmp_path / "notes.txt").write_text("text")
+    (tmp_path / ".hidden").write_bytes(data)
+    (tmp_path / "empty").write_bytes(b"")
+    expected = ["IM000001", "a.png", "b.png.bak", "dicom", "sub/1.2.840.113619", "x.jfif"]
+    os.mkfifo(tmp_path / "pipe")  # opened by nobody
+    assert pictures_below(str(tmp_path))[1:] == (expected, ["DICOMDIR", "empty", "notes.txt", "pipe"])
+    found = list_pictures([str(tmp_path / "*"), str(tmp_path)])
+    assert list(found.files) == [name for name in expected if "/" not in name] + ["sub/1.2.840.113619"]
+    say_passed_over(found, os.path.basename)
+    said = "4 files are no pictures and are passed over: 'DICOMDIR', 'empty', 'notes.txt', 'pipe'"
+    assert said in capsys.readouterr().err

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -113,6 +114,18 @@ def test_what_cannot_be_joined_is_refused(trees: tuple[Path, Path]) -> None:
     other = JoinedDataModule([part(trees[0]), Cropped(str(trees[1]))])
     with pytest.raises(InputError, match=r"read pictures alike .* of Cropped"):
         _ = other.preprocessing
+
+
+def test_one_bit_depth_is_found_for_all_sets(trees: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(trees[1], tmp_path / "deep")
+    for path in (tmp_path / "deep/images").rglob("*.png"):
+        cv2.imwrite(str(path), np.full((8, 8), 3000, np.uint16))
+    data = joined((trees[0], tmp_path / "deep"))
+    assert "bit_depth" not in data.preprocessing
+    data.setup("fit")
+    assert [each.bit_depth for each in (data, *data.sets.values())] == [12, 12, 12]
+    assert data.preprocessing["bit_depth"] == "12"
+    assert joined(trees, bit_depth=14).preprocessing["bit_depth"] == "14"  # as a checkpoint gives it
 
 
 def test_it_trains_tests_and_is_checked_from_a_yaml(trees: tuple[Path, Path], here: Path) -> None:

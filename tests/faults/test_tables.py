@@ -40,6 +40,8 @@ SAME = {
     ),
     "Excel's line sep=": lambda text: b"sep=;\r\n" + text.replace(b",", b";"),
     "Excel's line sep= with commas": lambda text: b"sep=,\n" + text,
+    "labels TRUE and no": lambda text: text.replace(b",1,", b",TRUE,").replace(b",0,", b",no,"),
+    "labels with a decimal comma": lambda text: text.replace(b",", b";").replace(b";1;", b";1,0;"),
     "a byte-order mark and semicolons": lambda text: b"\xef\xbb\xbf" + text.replace(b",", b";"),
 }
 
@@ -73,7 +75,7 @@ def test_names_that_hold_another_separator(case: str, tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "labels TRUE": (lambda t: t.replace(b",1,", b",TRUE,", 1), r"line 2, got 'TRUE'"),
+    "a label MAYBE": (lambda t: t.replace(b",1,", b",MAYBE,", 1), r"line 2, got 'MAYBE'"),
     "an infinite label": (lambda t: t.replace(b",1,", b",1e400,", 1), r"line 2, got '1e400'"),
     "a label with an underscore": (lambda t: t.replace(b",1,", b",0_1,", 1), r"line 2, got '0_1'"),
     "a label in another script": (lambda t: t.replace(b",1,", ",١,".encode(), 1), r"line 2, got '١'"),

@@ -21,7 +21,8 @@ def config(here: Path) -> Path:
     lines = ["image,patient,Nodule,Mass"]
     for at in range(COUNT):
         image = fundus(120, 180, (60, 60 + at), 45, at)
-        cv2.imwrite(str(here / f"data/images/{at:02d}.png"), image[..., ::-1])
+        deep = image[..., ::-1].astype(np.uint16) * (16 if at % 4 else 3)  # 12 bits, of which some pictures use 10
+        cv2.imwrite(str(here / f"data/images/{at:02d}.png"), deep)
         lines.append(f"{at:02d}.png,p{at // 2:02d},{at // 2 % 2},{int(at // 2 % 3 == 0)}")
     (here / "data/train.csv").write_text("\n".join(lines[:17]) + "\n")
     (here / "data/test.csv").write_text("\n".join([lines[0], *lines[17:]]) + "\n")
@@ -35,7 +36,7 @@ def test_label_space_crop_and_fold_in_fit_test_and_predict(config: Path, here: P
     run = here / "run"
     spec = read_checkpoint(run / "checkpoints/best.ckpt")["ibca"]
     assert spec["class_names"] == ["lung nodule", "Hernia", "Mass"]
-    assert spec["preprocessing"] == {"resize": "stretch", "crop": "field_of_view"}
+    assert spec["preprocessing"] == {"resize": "stretch", "crop": "field_of_view", "bit_depth": "12"}
 
     split = {row["id"]: row["split"] for row in rows(run / "splits.csv")}
     validated = {name for name, part in split.items() if part == "val"}
@@ -56,6 +57,7 @@ def test_label_space_crop_and_fold_in_fit_test_and_predict(config: Path, here: P
 
     # What predict does to a folder is what test did to the rows of a table; without the crop it is another picture.
     done("predict", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", "data/images", "--output", "out")
+    assert "the model was trained with" not in done("test", *given, "--run_dir", "alike").err
     uncut = done("test", *given, "--run_dir", "uncut", "--data.crop", "none")
     assert "the model was trained with" in uncut.err
     found, tested, other = (

@@ -70,7 +70,7 @@ DATA: dict[str, tuple[Change, tuple[str, ...]]] = {
     "no image column": (edit("train.csv", lambda text: text.replace("image", "file", 1)), ("'image'", "train.csv")),
     "no group column": (edit("val.csv", lambda text: text.replace("patient", "id", 1)), ("'patient'", "val.csv")),
     "duplicate column": (edit("train.csv", lambda text: text.replace("B", "A", 1)), ("data/train.csv", "'A' twice")),
-    "label that is a word": (edit("train.csv", lambda t: t.replace(",1,", ",yes,", 1)), ("train.csv, line ", "'yes'")),
+    "label that is a word": (edit("train.csv", lambda t: t.replace(",1,", ",so,", 1)), ("train.csv, line ", "'so'")),
     "label 2": (edit("val.csv", lambda text: text.replace(",1,", ",2,", 1)), ("data/val.csv, line ", "'2'")),
     "another class": (edit("val.csv", lambda text: text.replace("A,B,C", "A,B,D", 1)), ("data/val.csv", "D")),
     "a class less": (

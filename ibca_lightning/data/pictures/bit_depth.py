@@ -1,40 +1,92 @@
 """The one rule by which pictures of any bit depth land on 0-255."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.system.errors import PictureError
 
+BitDepth = Literal["each", 8, 10, 12, 14, 16]  # `each` picture by what it uses
 DEPTHS = (8, 10, 12, 14, 16)
 
 
-def eight_bit(pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
-    """Bring whole numbers of up to 16 bits to 8 bits, by the depth the picture uses.
+@dataclass(frozen=True)
+class Stored:
+    """Numbers as a file has them.
 
-    That is the smallest of 8, 10, 12, 14 and 16 bits which holds the picture's largest value, and of it the upper 8
-    bits are kept. Files of 16 bits rarely say how many of them are used; a radiograph of 12 bits divided by 256 would
-    be black, while stretching each picture between its own least and largest value would show a pale picture and a
-    strong one alike. Between the depths nothing is stretched, so pictures of one device keep their brightness.
-    Pictures of 8 bits (uint8) stay as they are, True of bool becomes 255.
+    Attributes:
+        pixels: (H, W) or (H, W, 3), of any number type.
+        inverted: Whether 0 is white.
+        background: (H, W) bool, what is drawn black because the file says that it is no picture.
+    """
+
+    pixels: NDArray[Any]
+    inverted: bool = False
+    background: NDArray[np.bool_] | None = None
+
+    def depth(self, path: str) -> int | None:
+        """The smallest of `DEPTHS` that holds the largest value; None where the numbers say where white is."""
+        pixels = _whole(self.pixels, path)
+        if pixels.dtype == np.uint8:
+            return None
+        used = int(pixels.max(initial=0)).bit_length()
+        return next(bits for bits in DEPTHS if used <= bits)
+
+    def rgb(self, path: str, depth: int | None = None) -> NDArray[np.uint8]:
+        """Bring the picture to (H, W, 3) of 8 bits, as `eight_bit`."""
+        shown = eight_bit(self.pixels, path, depth)
+        shown = 255 - shown if self.inverted else shown
+        shown = np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
+        if self.background is not None:
+            shown = np.where(self.background[..., None], np.uint8(0), shown)
+        return shown
+
+
+def eight_bit(pixels: NDArray[Any], path: str, depth: int | None = None) -> NDArray[np.uint8]:
+    """Bring numbers of up to 16 bits to 8 bits: the upper 8 of `depth` bits, and white beyond it.
+
+    Without a depth it is the smallest of 8, 10, 12, 14 and 16 bits which holds the picture's largest value. Files of 16
+    bits rarely say how many of them are used; a radiograph of 12 bits divided by 256 would be black, while stretching
+    each picture between its own least and largest value would show a pale picture and a strong one alike. A data set is
+    read by one depth (`data.bit_depth`): pictures of one device whose largest values lie round 4095 would otherwise
+    jump fourfold in brightness. Pictures of 8 bits (uint8) stay as they are, True of bool becomes 255. Wider and
+    floating-point numbers are taken as whole ones where they lie in the range of 16 bits, and those between 0.0 and 1.0
+    as shares of white, unless a depth is given.
 
     Raises:
-        PictureError: If the numbers are of another type: where white is in a floating-point picture is anybody's guess.
+        PictureError: If the numbers are of another type or range.
 
     Examples:
         >>> import numpy as np
         >>> from ibca_lightning.data.pictures.bit_depth import eight_bit
         >>> eight_bit(np.array([0, 2048, 4095], dtype=np.uint16), "a.png").tolist()  # 12 bits in a file of 16
         [0, 128, 255]
+        >>> eight_bit(np.array([0, 1023, 4096], dtype=np.uint16), "a.png", 12).tolist()
+        [0, 63, 255]
     """
+    pixels = _whole(pixels, path, shares=depth is None)
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
+    depth = depth or Stored(pixels).depth(path) or 8
+    upper: NDArray[np.uint8] = (np.minimum(pixels, 2**depth - 1) >> (depth - 8)).astype(np.uint8)
+    return upper
+
+
+def _whole(pixels: NDArray[Any], path: str, shares: bool = True) -> NDArray[Any]:
+    """As uint8, where white is 255, or uint16."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype != np.uint16:
-        fix = "convert the picture to whole numbers of 8 or 16 bits"
-        raise PictureError(f"8 or 16 bits a channel at {path}", pixels.dtype, fix)
-    used = int(pixels.max(initial=0)).bit_length()
-    depth = next(bits for bits in DEPTHS if used <= bits)
-    return (pixels >> (depth - 8)).astype(np.uint8)
+    if pixels.dtype.kind in "iuf" and pixels.size:
+        least, largest = float(pixels.min()), float(pixels.max())
+        if shares and pixels.dtype.kind == "f" and 0 <= least <= largest <= 1:
+            return (pixels * 255).round().astype(np.uint8)
+        if 0 <= least <= largest < 2**16 - 0.5:  # False of NaN
+            return pixels.round().astype(np.uint16)
+        got = f"{pixels.dtype} from {least:g} to {largest:g}"
+    else:
+        got = str(pixels.dtype)
+    raise PictureError(f"numbers from 0 to 65535, or from 0.0 to 1.0, at {path}", got, "convert it to 8 or 16 bits")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
+import re
+from collections.abc import MutableSequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.pictures.bit_depth import eight_bit
+from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit
 from ibca_lightning.data.pictures.header import check_size, damaged
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE, inflates_beyond
@@ -17,18 +20,24 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-def is_dicom(data: memoryview, path: str) -> bool:
-    """Tell a DICOM file by its mark, or, where an old file has none, by its name."""
-    return bytes(data[128:132]) == b"DICM" or path.lower().endswith((".dcm", ".dicom"))
+# Groups 2 and 8 with the elements that come first in them: a file without preamble, in the usual byte order.
+_BARE = re.compile(rb"\x02\0[\0\1]\0|\x08\0[\0\1\5\x08\x12-\x18]\0")
 
 
-def read_dicom(data: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
-    """Read a DICOM file of one frame, its bytes given, as (H, W, 3).
+def is_dicom(data: memoryview, path: str = "") -> bool:
+    """Tell a DICOM file by its mark or first element; an old one that has neither by its name."""
+    marked = bytes(data[128:132]) == b"DICM" or _BARE.match(bytes(data[:4])) is not None
+    return marked or path.lower().endswith((".dcm", ".dicom"))
+
+
+def read_dicom(data: NDArray[np.uint8], path: str) -> Stored:
+    """Read a DICOM file of one frame, its bytes given.
 
     Gray values go through the rescale slope and intercept (or the modality table), then through the first window of the
-    header (linear, exact or sigmoid, PS3.3 C.11.2.1.2), or its VOI table where there is no window. Without either,
-    unsigned values follow `bit_depth.eight_bit`, and signed or rescaled ones that go below 0 run from the least to the
-    largest value that is no padding. MONOCHROME1 is inverted. Colour becomes RGB.
+    header that is one (linear, exact or sigmoid, PS3.3 C.11.2.1.2), or its VOI table where there is no window. Without
+    either the range of BitsStored runs from black to white. Sixteen bits are what a header says that does not know:
+    then `bit_depth.eight_bit` decides, and signed values that go below 0 run from the least to the largest. Padding is
+    no part of the range and becomes black. MONOCHROME1 is inverted. Colour becomes RGB.
 
     Raises:
         PictureError: If the file is damaged, holds no picture, several frames, or too large a one.
@@ -58,12 +67,19 @@ class _Bounded(io.BytesIO):
         return data
 
 
-def _pixels(header: Dataset, path: str) -> NDArray[np.uint8]:
-    height, width, photometric = int(header.Rows), int(header.Columns), str(header.PhotometricInterpretation)
+def _pixels(header: Dataset, path: str) -> Stored:
+    photometric = _complete(header, path)
+    height, width = int(header.Rows), int(header.Columns)
     frames = int(header.get("NumberOfFrames") or 1)
     check_size(height, width, path)
     if frames != 1:
         raise PictureError(f"one frame at {path}", frames, "write each frame as a picture of its own")
+    if "TransferSyntaxUID" not in header.file_meta:  # a file without meta: pydicom has seen how it is written
+        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+        implicit, little = header.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     try:
         pixels = header.pixel_array
     except (ImportError, RuntimeError, NotImplementedError) as error:
@@ -74,36 +90,87 @@ def _pixels(header: Dataset, path: str) -> NDArray[np.uint8]:
             fix = "pip install 'pylibjpeg[all]' or uncompress the files"
             raise InputError(f"a decoder for the compression of {path}", syntax.name, fix) from None
         raise
+    bits, single = int(header.BitsStored), photometric.startswith(("MONOCHROME", "PALETTE"))
+    if pixels.shape not in ([(height, width)] if single else [(height, width, 3), (height, width, 4)]):
+        raise PictureError(f"{height} x {width} pixels at {path}", f"an array {pixels.shape}", "write it anew")
     if photometric.startswith("MONOCHROME"):
-        gray = _shown(header, pixels, path)
-        gray = 255 - gray if photometric == "MONOCHROME1" else gray
-        return np.repeat(gray[..., None], 3, axis=2)
+        padding = _padding(header, pixels)
+        gray = _gray(header, np.where(padding, pixels[~padding].min(), pixels), bits)
+        return Stored(gray, photometric == "MONOCHROME1", padding)
     if photometric.startswith("PALETTE"):
         from pydicom.pixels.processing import apply_color_lut
 
+        bits = int(header.RedPaletteColorLookupTableDescriptor[2])
         pixels = apply_color_lut(pixels, header)
-    return eight_bit(pixels[..., :3], path)
+    pixels = pixels[..., :3]
+    return Stored(pixels if bits >= 16 else eight_bit(pixels, path, max(bits, 8)))
 
 
-def _shown(header: Dataset, pixels: NDArray[Any], path: str) -> NDArray[np.uint8]:
-    """Gray values as 0-255, before any inversion."""
+def _complete(header: Dataset, path: str) -> str:
+    """Fill in what can be nothing else, refuse a header that lacks more; return what its colours mean."""
+    kinds = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+    needed = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
+    absent = [name for name in needed if header.get(name) in (None, "")]
+    absent += [kinds[0]] if not any(kind in header for kind in kinds) else []
+    if absent and "SOPClassUID" in header:
+        got = f"a header without {', '.join(absent)}: no picture, or a part of one"
+        raise PictureError(f"a DICOM picture at {path}", got, "restore the file or remove its row")
+    photometric = header.PhotometricInterpretation = str(header.PhotometricInterpretation).strip().upper()
+    single = photometric.startswith(("MONOCHROME", "PALETTE"))
+    header.SamplesPerPixel = header.get("SamplesPerPixel") or (1 if single else 3)
+    if header.SamplesPerPixel > 1:
+        header.PlanarConfiguration = header.get("PlanarConfiguration") or 0
+    if not 0 < int(header.get("BitsStored") or 0) <= header.BitsAllocated:
+        header.BitsStored = header.BitsAllocated
+    return photometric
+
+
+def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """(H, W) where the header says that there is no picture; nowhere if that were everywhere."""
+    ends = [*_numbers(header, "PixelPaddingValue")[:1], *_numbers(header, "PixelPaddingRangeLimit")[:1]]
+    if not ends or not np.isfinite(ends).all() or pixels.dtype.kind not in "iu":
+        return np.zeros(pixels.shape, bool)
+    # Written as signed beside pixels that are not, or the other way round.
+    least, largest = np.sort(np.array(ends).astype(np.int64).astype(pixels.dtype))[[0, -1]]
+    stored, bits = pixels, int(header.BitsStored)
+    floor = -(2 ** (bits - 1)) if pixels.dtype.kind == "i" else 0
+    if not floor <= least <= largest < floor + 2**bits and len(header.PixelData) == pixels.nbytes:
+        stored = np.frombuffer(header.PixelData, pixels.dtype).reshape(pixels.shape)  # with the bits beyond BitsStored
+    padding: NDArray[np.bool_] = (stored >= least) & (stored <= largest)
+    return padding & ~padding.all()
+
+
+def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Gray values before any inversion: 0-255, or whole numbers of which nobody knows where white is."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-    values = np.asarray(apply_modality_lut(pixels, header))
-    centres, widths = _numbers(header.get("WindowCenter")), _numbers(header.get("WindowWidth"))
-    if centres and widths:
-        return _windowed(values, centres[0], widths[0], str(header.get("VOILUTFunction") or "LINEAR"))
-    if "VOILUTSequence" in header:
-        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
+    slope, intercept = [*_numbers(header, "RescaleSlope"), 1.0][0], [*_numbers(header, "RescaleIntercept"), 0.0][0]
+    if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):  # a line that is none
+        slope, intercept = 1.0, 0.0
+    table = bool(header.get("ModalityLUTSequence"))
+    values = np.asarray(apply_modality_lut(pixels, header)) if table else pixels * slope + intercept
+    function = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
+    for centre, width in zip(_numbers(header, "WindowCenter"), _numbers(header, "WindowWidth"), strict=False):
+        if math.isfinite(centre) and math.isfinite(width) and width > 0 and (width >= 1 or function != "LINEAR"):
+            return _windowed(values, centre, width, function)
+    if header.get("VOILUTSequence"):
+        largest = 2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1
         looked_up = np.asarray(apply_voi(values.astype(np.int64), header), dtype=np.float64)
-        return _scaled(looked_up / (2**bits - 1))
-    if values.min() >= 0 and np.array_equal(values, values.astype(np.uint16)):
-        return eight_bit(values.astype(np.uint16), path)
-    padding = header.get("PixelPaddingValue")
-    used = values[pixels != int(padding)] if padding is not None else values
-    used = used if used.size else values
-    least, largest = float(used.min()), float(used.max())
-    return _scaled((values.astype(np.float64) - least) / max(largest - least, 1e-9))
+        return _scaled(looked_up / largest)
+    lowest, rising = 0, True
+    if table:
+        bits = int(header.ModalityLUTSequence[0].LUTDescriptor[2])
+    else:  # a line keeps the range that is stored
+        values, rising = pixels, slope > 0
+        lowest = -(2 ** (bits - 1)) if header.get("PixelRepresentation") == 1 else 0
+    if 8 <= bits < 16 and rising and not lowest:
+        return eight_bit(values, "", bits)
+    if bits < 16:
+        shares = (values.astype(np.float64) - lowest) / (2**bits - 1)
+        return _scaled(shares if rising else 1 - shares)
+    if rising and values.min() >= 0:
+        return values
+    return _scaled(np.interp(values, (values.min(), values.max()), (0, 1) if rising else (1, 0)))
 
 
 def _windowed(values: NDArray[Any], centre: float, width: float, function: str) -> NDArray[np.uint8]:
@@ -122,8 +189,10 @@ def _scaled(share: NDArray[np.float64]) -> NDArray[np.uint8]:
     return bytes_
 
 
-def _numbers(value: Any) -> list[float]:
-    """One number or several, as floats; none where the header has none."""
-    if value is None or value == "":
+def _numbers(header: Dataset, name: str) -> list[float]:
+    """One number or several; none where the header has none, or something else."""
+    try:
+        value: Any = header.get(name)
+        return [float(number) for number in (value or [] if isinstance(value, MutableSequence) else [value])]
+    except (TypeError, ValueError, OverflowError):
         return []
-    return [float(number) for number in (value if hasattr(value, "__iter__") else [value])]

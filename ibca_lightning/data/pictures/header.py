@@ -3,6 +3,8 @@
 Our own on purpose: it looks at bytes that were read anyway, for every kind of picture in one way.
 """
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,36 @@ from ibca_lightning.system.strangers import MAX_PICTURE
 MAX_PIXELS = 2**27
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+# Pictures that are read, and then what they may be taken for; each by what stands where.
+PICTURES = frozenset({"JPEG", "PNG", "TIFF", "BMP", "WebP", "GIF", "JPEG 2000", "PPM", "AVIF", "NPZ", "DICOM"})
+_MAGIC = (
+    ("JPEG", 0, rb"\xff\xd8\xff"), ("PNG", 0, re.escape(PNG)), ("TIFF", 0, rb"II[*+]\0|MM\0[*+]"), ("BMP", 0, rb"BM"),
+    ("WebP", 8, rb"WEBP"), ("GIF", 0, rb"GIF8[79]a"), ("JPEG 2000", 0, rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    ("PPM", 0, rb"P[1-7]\s"), ("AVIF", 4, rb"ftypavi[fs]"), ("HEIC", 4, rb"ftyp(?:hei[cmsx]|hev[cx]|mif1|msf1)"),
+    ("JPEG XL", 0, rb"\xff\x0a|\0\0\0\x0cJXL "), ("PDF", 0, rb"%PDF"), ("Photoshop", 0, rb"8BPS"),
+    ("SVG", 0, rb"\s*<(?:\?xml|svg)"),
+    ("NIfTI", 344, rb"n[i+]1\0"), ("gzip", 0, rb"\x1f\x8b"), ("NPY", 0, rb"\x93NUMPY"), ("HDF5", 0, rb"\x89HDF"),
+    ("MetaImage", 0, rb"ObjectType"), ("NRRD", 0, rb"NRRD"), ("OpenEXR", 0, rb"v/1\x01"), ("MPEG", 0, rb"\0\0\x01\xba"),
+    ("MP4", 4, rb"ftyp"), ("AVI", 8, rb"AVI "),
+)  # fmt: skip
+
+
+def kind_of(data: memoryview) -> str | None:
+    """What a file is, of the kinds that pictures come as; None where its first bytes do not tell."""
+    head = bytes(data[:512])
+    return next((kind for kind, at, mark in _MAGIC if re.compile(mark).match(head, at)), None)
+
+
+def is_eight_bit(data: memoryview) -> bool:
+    """Whether the first 32 bytes of a picture say that it has 8 bits or fewer; False where they do not tell."""
+    kind = kind_of(data)
+    return kind in ("JPEG", "BMP", "WebP", "GIF") or (kind == "PNG" and len(data) > 24 and data[24] <= 8)
+
+
+def white_is_zero(data: memoryview) -> bool:
+    """Whether the bytes are a TIFF that says so (tag 262, PhotometricInterpretation)."""
+    return kind_of(data) == "TIFF" and _tags(data).get(262) == 0
 
 
 def check_size(height: int, width: int, path: str, depth: int = 1) -> None:
@@ -32,6 +64,11 @@ def check_size(height: int, width: int, path: str, depth: int = 1) -> None:
 
 def damaged(what: str, data: NDArray[np.uint8], path: str) -> PictureError:
     """Return the error for bytes that are not what they should be."""
+    kind = kind_of(data.data)
+    if kind is not None and kind not in PICTURES:
+        return PictureError(f"{what} at {path}", f"a {kind} file", "convert it to PNG or TIFF, or remove its row")
+    if kind == "TIFF" and _tags(data.data).get(258, 0) > 32:
+        return PictureError(f"{what} at {path}", "a TIFF of 64-bit numbers", "write it with 8, 16 or 32 bits")
     got = f"{len(data)} bytes that are truncated, damaged or something else"
     return PictureError(f"{what} at {path}", got, "restore the file or remove its row")
 
@@ -100,6 +137,12 @@ def _webp(head: bytes) -> tuple[int, int] | None:
 
 
 def _tiff(data: memoryview) -> tuple[int, int] | None:
+    found = _tags(data)
+    return (found[257], found[256]) if {256, 257} <= found.keys() else None
+
+
+def _tags(data: memoryview) -> dict[int, int]:
+    """Width (256), height (257), BitsPerSample (258, of gray) and PhotometricInterpretation (262) of a TIFF."""
     # The first directory only: a further page is never read.
     number = _little if data[0] == ord("I") else _big
     large = number(data[2:4]) == 43
@@ -109,6 +152,6 @@ def _tiff(data: memoryview) -> tuple[int, int] | None:
     for entry in range(min(number(data[start : start + entries]), 4096)):
         at = start + entries + entry * step
         tag, kind = number(data[at : at + 2]), number(data[at + 2 : at + 4])
-        if tag in (256, 257):
+        if tag in (256, 257, 258, 262):
             found[tag] = number(data[at + value : at + value + {3: 2, 4: 4, 16: 8}.get(kind, 4)])
-    return (found[257], found[256]) if len(found) == 2 else None
+    return found

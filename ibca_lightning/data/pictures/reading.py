@@ -6,25 +6,38 @@ where a picture has much fine detail, which the latter aliases; in a smooth pict
 being near 50 dB there (`python -m tests.bench.data` prints both for its own drawings).
 """
 
+import io
 import os
+import warnings
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from ibca_lightning.data.pictures.array_file import read_array
-from ibca_lightning.data.pictures.bit_depth import eight_bit
+from ibca_lightning.data.pictures.bit_depth import Stored
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
-from ibca_lightning.data.pictures.header import PNG, check_size, damaged, picture_size
-from ibca_lightning.system.errors import PictureError
+from ibca_lightning.data.pictures.header import (
+    PNG,
+    check_size,
+    damaged,
+    is_eight_bit,
+    kind_of,
+    picture_size,
+    white_is_zero,
+)
+from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE, regular
 
 Pixels = NDArray[np.uint8]
 
 # Part of the key of what `cache` keeps: raise it with every change of the pixels that reading and resizing give.
-READER_VERSION = 1
+READER_VERSION = 2
 
 # A gray flag beside the RGB one: OpenCV takes the scale from the one and the colours from the other, and refuses
 # IMREAD_REDUCED_COLOR_x there because that asks for BGR too.
@@ -34,18 +47,24 @@ _REDUCED = {
 _FULL = int(cv2.IMREAD_COLOR_RGB) | int(cv2.IMREAD_ANYDEPTH)
 
 
-def read_image(path: str, target: int | None = None) -> Pixels:
+# What Pillow reads and OpenCV does not, or does not read fully.
+_PILLOW = ("GIF", "JPEG2000", "PPM", "AVIF", "TIFF")
+_SAMPLED = 64  # pictures that tell the depth of a data set
+
+
+def read_image(path: str, target: int | None = None, depth: int | None = None) -> Pixels:
     """Read a picture as RGB.
 
-    JPEG, PNG, TIFF (first page), BMP, WebP, DICOM (see `dicom.read_dicom`) and NPZ (see `array_file.read_array`), told
-    by their content. Gray becomes RGB, a palette is looked up, transparency is dropped, the EXIF orientation is
-    applied, and any depth becomes 8 bits by `bit_depth.eight_bit`. A picture whose header says more than
-    `picture_header.MAX_PIXELS` is refused before it is decoded.
+    JPEG, PNG, TIFF (first page), BMP, WebP, GIF (first picture), JPEG 2000, PPM, AVIF, DICOM (see `dicom.read_dicom`)
+    and NPZ (see `array_file.read_array`), told by their content. Gray becomes RGB, a palette is looked up, transparency
+    is dropped, the EXIF orientation is applied, and any depth becomes 8 bits by `bit_depth.eight_bit`. A picture whose
+    header says more than `picture_header.MAX_PIXELS` is refused before it is decoded.
 
     Args:
         path: The file.
         target: The short side that is needed, in pixels; a JPEG may be decoded smaller as long as it is not below.
             None decodes in full.
+        depth: The bits of a picture that may have more than 8, where its file does not say; None takes those it uses.
 
     Returns:
         (H, W, 3) uint8.
@@ -54,7 +73,23 @@ def read_image(path: str, target: int | None = None) -> Pixels:
         PictureError: If the file is missing, empty, truncated, damaged, too large or no picture.
         InputError: If a package that it needs is not installed.
     """
-    return PictureFile(path).pixels(target)
+    return PictureFile(path).pixels(target, depth)
+
+
+def depth_of(path: Callable[[int], str], count: int) -> int | None:
+    """The depth of a data set: the largest that some of its pictures use; None where they say where white is.
+
+    Args:
+        path: Of a picture, by its number.
+        count: Of the pictures.
+    """
+    depths = []
+    for at in range(0, count, -(-count // _SAMPLED) or 1):
+        with suppress(InputError, OSError):  # said when the picture is read
+            with open(regular(path(at)), "rb") as file:
+                head = file.read(32)
+            depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth())
+    return max((depth for depth in depths if depth), default=None)
 
 
 class PictureFile:
@@ -66,29 +101,45 @@ class PictureFile:
 
     def __init__(self, path: str) -> None:
         self._path, self._data = path, read_bytes(path)
-        self._decoded: dict[int, Pixels] = {}
+        self._stored: dict[int, Stored] = {}
+        self._decoded: dict[tuple[int, int | None], Pixels] = {}
 
-    def pixels(self, target: int | None = None) -> Pixels:
+    def pixels(self, target: int | None = None, depth: int | None = None) -> Pixels:
         """As `read_image`; not to be changed, because others are given the same array."""
-        factor = self.reduction(target)
-        if factor not in self._decoded:
-            self._decoded[factor] = self._decode(_REDUCED.get(factor, _FULL))
-        return self._decoded[factor]
+        key = factor, _ = self.reduction(target), depth
+        if key not in self._decoded:
+            self._decoded[key] = self._decode(factor).rgb(self._path, depth)
+        return self._decoded[key]
+
+    def depth(self) -> int | None:
+        """The bits that the picture uses; None where they are 8, or its file says how many they are."""
+        return None if is_eight_bit(self._data[:32].data) else self._decode(1).depth(self._path)
+
+    @property
+    def _is_jpeg(self) -> bool:
+        return self._data[:2].tobytes() == b"\xff\xd8"
 
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
-        if target is None or self._data[:2].tobytes() != b"\xff\xd8":
+        if target is None or not self._is_jpeg:
             return 1
         size = picture_size(self._data.data)
         return next((factor for factor in _REDUCED if size and min(size) // factor >= target), 1)
 
-    def _decode(self, flag: int) -> Pixels:
+    def _decode(self, factor: int) -> Stored:
+        if factor not in self._stored:
+            self._stored[factor] = self._read(_REDUCED.get(factor, _FULL))
+        return self._stored[factor]
+
+    def _read(self, flag: int) -> Stored:
         data, path = self._data, self._path
         if data[:4].tobytes() == b"PK\3\4":
-            return eight_bit(read_array(data, path), path)
+            return Stored(read_array(data, path))
         if is_dicom(data.data, path):
             return read_dicom(data, path)
-        return eight_bit(decode_bytes(data, path, flag), path)
+        pixels = decode_bytes(data, path, flag)
+        # OpenCV looks at that tag only where it makes 8 bits of a picture.
+        return Stored(pixels, inverted=pixels.dtype != np.uint8 and white_is_zero(data.data))
 
 
 def read_bytes(path: str) -> Pixels:
@@ -132,8 +183,35 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
         finally:
             cv2.utils.logging.setLogLevel(level)
     if pixels is None:
-        raise damaged("a picture that can be decoded (JPEG, PNG, TIFF, BMP, WebP, DICOM, NPZ)", data, path)
+        pixels = _by_pillow(data, path)
+    if pixels is None:
+        raise damaged("a picture that can be decoded (JPEG, PNG, TIFF, BMP, WebP, GIF, DICOM, NPZ)", data, path)
     return pixels
+
+
+def _by_pillow(data: Pixels, path: str) -> NDArray[Any] | None:
+    """Decode what OpenCV cannot; None where Pillow cannot either."""
+    kind = kind_of(data.data)
+    if kind not in {"GIF", "JPEG 2000", "PPM", "AVIF", "TIFF"}:
+        return None  # of the others OpenCV is the judge
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes, which are judged here, and of broken tags
+            with Image.open(io.BytesIO(data.tobytes()), formats=_PILLOW) as image:
+                check_size(image.height, image.width, path)
+                turned = ImageOps.exif_transpose(image)
+                deep = turned.mode.startswith(("I", "F"))
+                pixels = np.asarray(turned if deep else turned.convert("RGB"))
+                return np.repeat(pixels[..., None], 3, axis=2) if deep else pixels
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"a smaller picture at {path}", error, "shrink it or cut it into tiles") from None
+    except Exception:  # Pillow raises many kinds over damaged bytes
+        if kind == "TIFF":
+            return None
+        fix = "convert it to PNG if it is sound; restore it, or remove its row, if not"
+        raise PictureError(f"a picture that can be decoded at {path}", f"a {kind} file that cannot", fix) from None
 
 
 def _png_is_sound(data: memoryview) -> bool:

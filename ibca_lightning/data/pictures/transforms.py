@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ibca_lightning.data.pictures.bit_depth import DEPTHS
 from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.pictures.field_of_view import Box, bounds, cut, field_of_view
 from ibca_lightning.data.pictures.masks import Bits, resize_bits
@@ -33,12 +34,15 @@ class Transform:
         resize: `stretch` to the square, or keep the proportions and `pad` with black, the picture in the middle.
         augmentation: What follows; None for evaluation.
         crop: `field_of_view` cuts the box round the lit disc out first, where there is one.
+        bit_depth: Of pictures whose files do not say how many of 16 bits they use; None takes what each uses.
     """
 
     def __init__(
-        self, image_size: int, resize: Resize, augmentation: Augmentation | None = None, crop: Crop = "none"
-    ) -> None:
+        self, image_size: int, resize: Resize, augmentation: Augmentation | None = None, crop: Crop = "none",
+        bit_depth: int | None = None,
+    ) -> None:  # fmt: skip
         self.image_size, self.resize, self.augmentation, self.crop = image_size, resize, augmentation, crop
+        self.bit_depth = bit_depth
 
     def __call__(self, image: Pixels, masks: Sequence[Bits] = ()) -> tuple[Tensor, list[Bits]]:
         """Transform a picture and its masks together: `prepare`, then `finish`.
@@ -59,12 +63,13 @@ class Transform:
             InputError: As `reading.read_image`.
         """
         file = PictureFile(source) if isinstance(source, str) else source
-        pixels = file.pixels(self.image_size)
+        pixels = file.pixels(self.image_size, self.bit_depth)
         if self.crop == "field_of_view" and file.reduction(self.image_size) > 1:
             box = field_of_view(pixels)
             side = min(cut(pixels, box).shape[:2]) if box else self.image_size
             if side < self.image_size:  # what is left was decoded too small
-                pixels = file.pixels(-(-self.image_size * min(pixels.shape[:2]) // side))
+                size = -(-self.image_size * min(pixels.shape[:2]) // side)
+                pixels = file.pixels(size, self.bit_depth)
         return pixels
 
     def prepare(self, image: Pixels, masks: Sequence[Bits] = ()) -> tuple[Pixels, list[Bits]]:
@@ -124,19 +129,21 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     Args:
         image_size: S.
         preprocessing: What a data module keeps in its `preprocessing`: `{"resize": "stretch" | "pad"}`, and `"crop":
-            "field_of_view"` where there is one.
+            "field_of_view"` and `"bit_depth": "12"` where there are.
 
     Raises:
         InputError: If the preprocessing is not understood.
     """
     resize: Any = preprocessing.get("resize")
     crop: Any = preprocessing.get("crop", "none")
-    unknown = set(preprocessing) - {"resize", "crop"}
-    if unknown or resize not in get_args(Resize) or crop not in get_args(Crop):
-        expected = "preprocessing with resize: stretch or pad, and crop: none or field_of_view"
+    depth = preprocessing.get("bit_depth")
+    unknown = set(preprocessing) - {"resize", "crop", "bit_depth"}
+    known = resize in get_args(Resize) and crop in get_args(Crop) and depth in (None, *map(str, DEPTHS))
+    if unknown or not known:
+        expected = "preprocessing with resize: stretch or pad, crop: none or field_of_view, bit_depth: 8 to 16"
         ours = "give it to MultiLabelModule.load_from_checkpoint(CKPT, preprocessing=data.preprocessing), and save that"
         raise InputError(expected, dict(preprocessing), "use the version that wrote it" if preprocessing else ours)
-    return Transform(image_size, resize, crop=crop)
+    return Transform(image_size, resize, crop=crop, bit_depth=None if depth is None else int(depth))
 
 
 def training_transform(image_size: int, augment: Augment, preprocessing: Mapping[str, Any]) -> Transform:

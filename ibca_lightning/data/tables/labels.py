@@ -1,38 +1,49 @@
 """What a label may be, and which columns of a table are labels."""
 
+import re
 from collections.abc import Sequence
 
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 UNKNOWN = -1
-# What pandas, numpy and R write for a value that is not there.
-_BLANK = frozenset({"", "nan", "na"})
+_SHOWN = 40  # characters of a cell, in a message
+_MARK = 3  # characters of what may stand for 1 beside blanks: x, X, +, yes in another language
+# What pandas, numpy, R, SQL and Excel write for a value that is not there.
+_BLANK = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"})
+_WORDS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "positive", "pos", "present"), 1),
+    **dict.fromkeys(("false", "f", "no", "n", "negative", "neg", "absent"), 0),
+}
+_DECIMAL_COMMA = re.compile(r"([+-]?[01]),(0{1,2})")  # three zeros would be a thousand
 
 
 def parse_label(text: str) -> int | None:
-    """Read one label: 0, 1 or -1 (unknown), also as `1.0` or a blank, `NaN` or `NA`; None where the text is no label.
+    """Read one label: 0, 1 or -1 (unknown); None where the text is none.
+
+    Also `1.0` and `1,0`; true and false (t, f), yes and no (y, n), positive and negative (pos, neg), present and
+    absent, in any case; a blank, `NaN`, `NA`, `N/A`, `NULL` or `None`, which are unknown.
 
     Examples:
         >>> from ibca_lightning.data.tables.labels import parse_label
-        >>> [parse_label(text) for text in ("1", "0.0", "-1", "", "NaN", "yes")]
-        [1, 0, -1, -1, -1, None]
+        >>> [parse_label(text) for text in ("1", "0,0", "-1", "", "NULL", "Yes", "FALSE", "2")]
+        [1, 0, -1, -1, -1, 1, 0, None]
     """
     text = text.strip().lower()
     if text in _BLANK:
         return UNKNOWN
     # Python also takes `0_1` and digits of other scripts, which nobody writes for a label.
-    if "_" in text or not text.isascii():
-        return None
+    if text in _WORDS or "_" in text or not text.isascii():
+        return _WORDS.get(text)
     try:
-        number = float(text)
+        number = float(_DECIMAL_COMMA.sub(r"\1.\2", text) if _DECIMAL_COMMA.fullmatch(text) else text)
     except ValueError:
         return None
     return int(number) if number in (0.0, 1.0, -1.0) else None
 
 
 def is_blank(text: str) -> bool:
-    """Whether a cell holds nothing: blank, `NaN` or `NA`."""
+    """Whether a cell holds nothing: blank, `NaN`, `NA`, `N/A`, `NULL` or `None`."""
     return text.strip().lower() in _BLANK
 
 
@@ -44,32 +55,42 @@ def find_label_columns(sheet: Sheet, others: Sequence[str]) -> tuple[list[str], 
         others: Columns that have another use (picture, group, subgroups) or are excluded.
 
     Returns:
-        The label columns in the table's order; and the columns that hold only one of 0 and 1, which are not labels
-        here but may have been meant as such.
+        The label columns in the table's order; and of the columns that may have been meant as labels, why they are not
+        taken: they hold only one of 0 and 1, or 0 and 1 beside more of something else, or two values that are none, or
+        a mark such as x beside blanks.
 
     Raises:
-        InputError: If most values of a column are 0, 1, -1 or blank and some are not, or no column is a label.
+        InputError: If most values of a column that are filled in are 0, 1 or -1 and some are not, or no column is a
+            label.
     """
-    labels, constant = [], []
+    labels, doubtful = [], []
     for name in sheet.header:
         if not name or name in others:
             continue
         column = sheet.column(name)
         parsed = {text: parse_label(text) for text in set(column)}
-        values = set(parsed.values())
-        if None in values:
+        values, strange = set(parsed.values()), {text.lower(): text for text in parsed if parsed[text] is None}
+        if strange:
             wrong = [row for row, text in enumerate(column) if parsed[text] is None]
-            if 2 * len(wrong) < len(column):
+            filled = sum(not is_blank(text) for text in column)
+            # `N`, `Y`, `F` or `T` alone is also a point of the compass or a letter of a code: no mistake.
+            meant = {0, 1} <= values or any(text[-1:].isdigit() for text in parsed if parsed[text] is not None)
+            if meant and 2 * len(wrong) < filled:
                 raise no_labels(sheet, wrong, name, f" or name '{name}' in exclude_columns if it is no label")
+            mark = UNKNOWN in values and all(len(text) <= _MARK for text in strange)  # a cross here and there
+            if {0, 1} <= values or 2 - mark <= len(strange) + len(values & {0, 1}) <= 2:
+                doubtful.append(
+                    f"'{name}' (it holds {column[wrong[0]][:_SHOWN]!r}, as on line {sheet.lines[wrong[0]]})"
+                )
         elif {0, 1} <= values:
             labels.append(name)
         elif values & {0, 1}:
-            constant.append(name)
+            doubtful.append(f"'{name}' (only one of 0 and 1)")
     if not labels:
         expected = f"at least one label column (with 0 and 1 among its values) in {sheet.file}"
         got = f"the columns {', '.join(sheet.header)}"
         raise InputError(expected, got, "add the labels, or name them in label_columns")
-    return labels, constant
+    return labels, doubtful
 
 
 def require_columns(sheet: Sheet, class_names: Sequence[str]) -> None:

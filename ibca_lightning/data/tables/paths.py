@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -174,8 +175,26 @@ def _files(folder: str) -> set[str]:
 
 def suggestion(folder: str, name: str) -> str:
     """Guess what to do about a picture that is absent; blank where there is no guess."""
-    head, tail = os.path.split(os.path.join(folder, name))
-    if not os.path.isdir(head):
-        return f"there is no folder {head}: check root and image_dir"
-    similar = [entry for entry in sorted(os.listdir(head)) if os.path.splitext(entry)[0] == tail]
-    return f"write the extension, as in {similar[0]}" if similar else ""
+    for tail in (name.replace("\\", "/"), re.split(r"[/\\]", name)[-1]):  # as Windows writes it, or from elsewhere
+        head, file = os.path.split(os.path.join(folder, tail))
+        if not os.path.isdir(head):
+            continue
+        wanted, entries = _spelt(file), sorted(os.listdir(head))
+        if similar := [entry for entry in entries if _spelt(entry) == wanted]:
+            written = os.path.join(os.path.dirname(tail), similar[0])
+            alike = unicodedata.normalize("NFC", written) == unicodedata.normalize("NFC", name)
+            how = " (in the other form of Unicode)" if alike else ""
+            return f"write '{written}'{how}, as the file is called"
+        if similar := [entry for entry in entries if _spelt(os.path.splitext(entry)[0]) == wanted]:
+            return f"write the extension, as in {similar[0]}"
+        if similar := [
+            entry for entry in entries if _spelt(entry).rpartition(".")[0] == wanted.rpartition(".")[0] != ""
+        ]:
+            return f"there is {similar[0]}: correct the extension"
+    head = os.path.dirname(os.path.join(folder, name))
+    return "" if os.path.isdir(head) else f"there is no folder {head}: check root and image_dir"
+
+
+def _spelt(name: str) -> str:
+    """Without regard to case, the form of Unicode, and blanks round it."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()

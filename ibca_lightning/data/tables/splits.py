@@ -3,6 +3,8 @@
 Our own on purpose: scikit-learn spreads one label at a time over groups, not many labels with unknown ones.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -11,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.table import Table, decode, pooled
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 
 GroupOverlap = Literal["error", "warn"]
 
@@ -155,6 +157,40 @@ def split_off(tables: Mapping[str, Table], fractions: Mapping[str, float], seed:
     return {**tables, **{name: train.take(rows) for name, rows in zip(["train", *wanted], parts, strict=True)}}
 
 
+class SpellingWarning(DataWarning):
+    """Groups of two splits that differ in their spelling alone; `ibca check` finds each of them by itself."""
+
+
+def otherwise_written(first: NDArray[np.bytes_], second: NDArray[np.bytes_]) -> list[tuple[int, int]]:
+    """Find groups of two splits that differ but may be one: `PT-3` and `pt3`, `0003` and `3.0`.
+
+    Args:
+        first: (N,) the group of each row.
+        second: (M,) that of other rows.
+
+    Returns:
+        For each such pair the first row of either.
+    """
+    (ours, here), (theirs, there) = (np.unique(each, return_index=True) for each in (first, second))
+    spelt: dict[str, list[int]] = {}
+    for at, group in enumerate(ours):
+        spelt.setdefault(_canonical(decode(group)), []).append(at)
+    return [
+        (int(here[at]), int(there[other]))
+        for other, group in enumerate(theirs)
+        for at in spelt.get(_canonical(decode(group)), [])
+        if ours[at] != group
+    ]
+
+
+def _canonical(group: str) -> str:
+    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or between letter and number."""
+    plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
+    plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
+    plain = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", plain)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
+
+
 def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:
     """Refuse, as an InputError, or only report, a group or a picture that stands in two splits."""
     tables = list(splits.items())
@@ -166,6 +202,14 @@ def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:
                 what, columns = "group", (table.groups, other.groups)
                 shared = np.intersect1d(*columns)
             if not len(shared):
+                own = np.array_equal(table.groups, table.names)  # every picture is its own group
+                for here, there in ([] if own else otherwise_written(table.groups, other.groups))[:1]:
+                    rank_zero_warn(
+                        f"groups that may be one and the same, written otherwise: '{decode(table.groups[here])}' in "
+                        f"{name} ({table.where(here)}) and '{decode(other.groups[there])}' in {other_name} "
+                        f"({other.where(there)}); write a group in one way, or expect figures that are too good",
+                        category=SpellingWarning,
+                    )
                 continue
             first, second = (
                 split.where(int(np.flatnonzero(column == shared[0])[0]))

@@ -108,10 +108,10 @@ def test_prediction_reads_as_test_did(tmp_path: Path) -> None:
     options = {"val_csv": "val.csv", "test_csv": "test.csv", "group_overlap": "warn"}
     options |= {"image_size": 64, "num_workers": 0, "image_dir": "images"}
     module, plain = (CSVDataModule(str(tmp_path), crop=crop, **options) for crop in ("field_of_view", "none"))
-    assert module.preprocessing == {"resize": "stretch", "crop": "field_of_view"}
     for each in (module, plain):
         with pytest.warns(UserWarning, match="in one split"):
             each.setup()
+    assert module.preprocessing == {"resize": "stretch", "crop": "field_of_view"}
     test, uncut = module.test_sets()["test"], plain.test_sets()["test"]
     folder = PictureFolder(str(tmp_path / "images"), 64, module.preprocessing)
     for at in range(4):

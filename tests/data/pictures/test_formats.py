@@ -104,13 +104,126 @@ def test_windows_that_are_exact_or_sigmoid(tmp_path: Path) -> None:
     assert gray(sigmoid).tolist() == [[1, 30, 128, 225, 255]]
 
 
-def test_without_a_window_unsigned_values_follow_the_rule_of_all_pictures(tmp_path: Path) -> None:
-    for bits, largest in ((12, 4095), (12, 900), (16, 60000)):
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 15])
+def test_without_a_window_the_bits_of_the_header_are_the_depth(tmp_path: Path, bits: int) -> None:
+    for largest in (2**bits - 1, 2**bits // 4, 2**bits // 4 - 1, 3):  # whatever the picture's own largest value is
+        stored = np.linspace(0, largest, 300).astype(np.uint16).reshape(15, 20)
+        expected = stored >> (bits - 8)
+        assert np.array_equal(gray(dicom(tmp_path / "x.dcm", stored, bits=bits)), expected)
+        steep = {"RescaleSlope": 3, "RescaleIntercept": -1000}  # a line keeps the range
+        assert np.array_equal(gray(dicom(tmp_path / "x.dcm", stored, bits=bits, **steep)), expected)
+
+
+def test_sixteen_bits_of_a_header_say_nothing_and_follow_the_rule_of_all_pictures(tmp_path: Path) -> None:
+    for largest in (900, 4095, 60000):
         stored = np.linspace(0, largest, 300).astype(np.uint16).reshape(15, 20)
         cv2.imwrite(str(tmp_path / "x.png"), stored)
-        assert np.array_equal(
-            gray(dicom(tmp_path / "x.dcm", stored, bits=bits)), read_image(str(tmp_path / "x.png"))[..., 0]
-        )
+        path = dicom(tmp_path / "x.dcm", stored, bits=16)
+        for depth in (None, 12, 16):
+            assert np.array_equal(read_image(path, None, depth), read_image(str(tmp_path / "x.png"), None, depth))
+
+
+def test_signed_values_of_less_than_16_bits_run_over_the_range_of_the_header(tmp_path: Path) -> None:
+    for stored in ([[-2048, 0, 2047]], [[0, 100, 2047]], [[-10, 0, 10]]):
+        expected = np.round((np.array(stored) + 2048) / 4095 * 255)
+        assert np.array_equal(gray(dicom(tmp_path / "x.dcm", np.array(stored, np.int16), bits=12)), expected)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"WindowCenter": 0, "WindowWidth": 0}, {"WindowCenter": 2000, "WindowWidth": -100},
+     {"WindowCenter": 2000, "WindowWidth": 0.5}, {"WindowCenter": 9, "WindowWidth": 0, "VOILUTFunction": "SIGMOID"},
+     {"WindowCenter": 9}, {"WindowCenter": "nan", "WindowWidth": 100}, {"WindowCenter": [], "WindowWidth": 9},
+     {"VOILUTSequence": []}, {"ModalityLUTSequence": []}, {"RescaleSlope": 1, "RescaleIntercept": None},
+     {"RescaleSlope": "nan", "RescaleIntercept": 0}, {"RescaleIntercept": -1024}, {"RescaleSlope": 2},
+     {"PixelPaddingValue": 65535}, {"BitsStored": 12, "HighBit": None}, {"SamplesPerPixel": None},
+     {"PhotometricInterpretation": "monochrome2 "}, {"RescaleSlope": 0, "RescaleIntercept": 0},
+     {"RescaleSlope": 0, "RescaleIntercept": 77}],
+)  # fmt: skip
+def test_a_window_or_slope_that_is_none_is_not_there(tmp_path: Path, tags: dict[str, Any]) -> None:
+    assert np.array_equal(gray(dicom(tmp_path / "x.dcm", gradient(), **tags)), gradient() >> 4)
+
+
+@pytest.mark.parametrize("name", ["WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("text", [b"abc ", b"20,5", b"--", b"1e400 ", b"\\ "])
+def test_a_number_that_is_none_is_not_there(tmp_path: Path, name: str, text: bytes) -> None:
+    tags = {"WindowCenter": "2048", "WindowWidth": "4096", "RescaleSlope": "1", "RescaleIntercept": "0"}
+    path = Path(dicom(tmp_path / "x.dcm", gradient(), **tags))
+    data, tag = path.read_bytes(), pydicom.datadict.tag_for_keyword(name)
+    at = data.index(struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, b"DS"))
+    size = int.from_bytes(data[at + 6 : at + 8], "little")
+    path.write_bytes(data[: at + 6] + struct.pack("<H", len(text)) + text + data[at + 8 + size :])
+    assert np.abs(gray(str(path)).astype(int) - (gradient() >> 4)).max() <= 1
+
+
+def test_numbers_of_a_line_hold_in_a_window_too(tmp_path: Path) -> None:
+    window = {"WindowCenter": 4096, "WindowWidth": 8192}
+    for line in ({"RescaleSlope": 2}, {"RescaleSlope": 2, "RescaleIntercept": None}):
+        shown = gray(dicom(tmp_path / "x.dcm", gradient(), **line, **window))
+        assert np.array_equal(shown, linear(2 * gradient().astype(int), 4096, 8192))
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_padding_beyond_the_bits_or_of_the_other_sign(tmp_path: Path, bits: int) -> None:
+    stored = np.linspace(-1000, 1000, 64 * 48).astype(np.int16).reshape(48, 64)
+    whole = gray(dicom(tmp_path / "w.dcm", stored, bits=12))
+    padded = stored.copy()
+    padded[:, :6] = -32768
+    path = dicom(tmp_path / "p.dcm", padded, bits=bits, PixelPaddingValue=-32768)
+    shown = gray(path)
+    assert not shown[:, :6].any()
+    if bits == 12:
+        assert np.array_equal(shown[:, 6:], whole[:, 6:])
+    unsigned = stored.astype(np.uint16) & 0xFFF
+    unsigned[:, :6] = 65535
+    assert not gray(dicom(tmp_path / "u.dcm", unsigned, bits=bits, PixelPaddingValue=65535))[:, :6].any()
+
+
+@pytest.mark.parametrize("absent", ["Rows", "PhotometricInterpretation", "PixelData"])
+def test_a_header_without_a_picture_is_told(tmp_path: Path, absent: str) -> None:
+    path = dicom(tmp_path / "x.dcm", gradient(), SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
+    file = pydicom.dcmread(path)
+    delattr(file, absent)
+    file.save_as(path)
+    with pytest.raises(PictureError, match=rf"got a header without {absent}: no picture"):
+        read_image(path)
+
+
+def test_the_first_window_that_is_one_is_taken(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "x.dcm", gradient(), WindowCenter=[0, 1500], WindowWidth=[0, 1000])
+    assert np.array_equal(gray(path), linear(gradient(), 1500, 1000))
+
+
+def test_a_falling_line_turns_the_range(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "x.dcm", gradient(), RescaleSlope=-1, RescaleIntercept=4095)
+    assert np.abs(gray(path).astype(int) - (255 - (gradient() >> 4))).max() <= 1
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 2000, "WindowWidth": 4000}])
+def test_padding_is_background_and_no_part_of_the_range(
+    tmp_path: Path, photometric: str, window: dict[str, int]
+) -> None:
+    stored = np.linspace(0, 4000, 64 * 48).astype(np.uint16).reshape(48, 64)
+    options: dict[str, Any] = {"bits": 16, "PhotometricInterpretation": photometric, **window}
+    whole = gray(dicom(tmp_path / "w.dcm", stored, **options))
+    for value, limit in ((65535, None), (65000, 65535), (65535, 65000)):
+        padded = stored.copy()
+        padded[:, :6] = value
+        tags = {"PixelPaddingValue": value} | ({} if limit is None else {"PixelPaddingRangeLimit": limit})
+        shown = gray(dicom(tmp_path / "p.dcm", padded, **options, **tags))
+        assert not shown[:, :6].any()
+        assert np.array_equal(shown[:, 6:], whole[:, 6:])
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize("name", ["bare", "bare.dcm"])  # told by its content, or by its name
+def test_a_file_without_meta_is_read_as_it_is_written(tmp_path: Path, implicit: bool, name: str) -> None:
+    file = pydicom.dcmread(dicom(tmp_path / "x.dcm", gradient()))
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    file.save_as(tmp_path / name, implicit_vr=implicit, little_endian=True)
+    assert np.array_equal(gray(str(tmp_path / name)), gradient() >> 4)
 
 
 def test_without_a_window_signed_values_run_from_least_to_largest_without_padding(tmp_path: Path) -> None:
@@ -169,7 +282,7 @@ def test_other_npz_files_are_refused(tmp_path: Path) -> None:
     cases = {
         "two": ({"a": picture, "b": picture}, r"one array at .*two\.npz, got a\.npy, b\.npy"),
         "line": ({"a": np.zeros(9, np.uint8)}, r"got uint8 of shape \(9,\)"),
-        "float": ({"a": np.zeros((4, 4))}, r"8 or 16 bits a channel at .*float64"),
+        "float": ({"a": np.full((4, 4), -0.5)}, r"from 0\.0 to 1\.0, at .*got float64 from -0\.5 to -0\.5"),
         "object": ({"a": np.array([[None]])}, "got object"),
         "bomb": ({"a": np.broadcast_to(np.uint8(0), (40000, 5000))}, "a height of 40000"),
     }

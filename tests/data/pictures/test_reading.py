@@ -1,13 +1,14 @@
 import io
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from ibca_lightning.data.pictures.reading import read_image
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.data.pictures.reading import PictureFile, depth_of, read_image
+from ibca_lightning.system.errors import InputError, PictureError
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,109 @@ def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes | None, mess
         read_image(str(tmp_path))
 
 
-def test_floating_point_pictures_are_refused(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "x.tif"), np.full((4, 5, 3), 0.5, np.float32))
-    with pytest.raises(InputError, match=r"x\.tif"):
+@pytest.mark.parametrize("depth", [10, 12, 14, 16])
+def test_one_depth_keeps_the_brightness_of_pictures_of_one_device(tmp_path: Path, depth: int) -> None:
+    for most in (3, 3800, 4095, 4096, 4200, 16384, 65535):
+        words = np.linspace(0, most, 600).astype(np.uint16).reshape(20, 30)
+        cv2.imwrite(str(tmp_path / "x.png"), words)
+        expected = np.minimum(words, 2**depth - 1) // 2 ** (depth - 8)  # white beyond it
+        assert np.array_equal(read_image(str(tmp_path / "x.png"), None, depth)[..., 0], expected)
+
+
+def test_a_depth_is_for_pictures_that_do_not_say_it(tmp_path: Path, smooth: np.ndarray) -> None:
+    path = saved(Image.fromarray(smooth), tmp_path / "x.png")
+    assert np.array_equal(read_image(path, None, 16), smooth)
+    assert PictureFile(path).depth() is None
+
+
+def test_the_depth_of_a_data_set_is_the_largest_that_its_pictures_use(tmp_path: Path) -> None:
+    paths = []
+    for at, most in enumerate((900, 3800, 4095)):
+        paths.append(str(tmp_path / f"{at}.png"))
+        cv2.imwrite(paths[-1], np.full((4, 4), most, np.uint16))
+    assert depth_of(paths.__getitem__, len(paths)) == 12
+    assert depth_of([str(tmp_path / "none.png"), paths[0]].__getitem__, 2) == 10
+    cv2.imwrite(paths[0], np.full((4, 4), 255, np.uint8))
+    assert depth_of(paths.__getitem__, 1) is None
+    assert depth_of(paths.__getitem__, 0) is None
+
+
+@pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095)])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_a_tiff_says_whether_0_is_white(tmp_path: Path, kind: type, white: int, order: str, photometric: int) -> None:
+    ramp = np.linspace(0, white, 600).astype(kind).reshape(20, 30)
+    (tmp_path / "x.tif").write_bytes(plain_tiff(ramp, photometric, order))
+    left, right = read_image(str(tmp_path / "x.tif"))[[0, -1], [0, -1], 0].tolist()
+    assert (left, right) == ((0, 255) if photometric else (255, 0))
+
+
+def plain_tiff(gray: np.ndarray, photometric: int, order: str) -> bytes:
+    """A TIFF of one strip, in either order of bytes."""
+    data = gray.astype(gray.dtype.newbyteorder(order)).tobytes()
+    (height, width), bits = gray.shape, 8 * gray.itemsize
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: height, 279: len(data)}
+    tags[273] = start = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(tags)) + entries + b"\0" * 4
+    assert len(head) == start
+    return head + data
+
+
+@pytest.mark.parametrize("suffix", ["gif", "jp2", "ppm", "avif"])
+def test_further_formats_are_read(tmp_path: Path, smooth: np.ndarray, suffix: str) -> None:
+    options = {"jp2": {"irreversible": False}, "avif": {"quality": 100, "subsampling": "4:4:4"}}.get(suffix, {})
+    if f".{suffix}" not in Image.registered_extensions() or (suffix == "avif" and not features.check("avif")):
+        pytest.skip("this Pillow writes none")
+    path = saved(Image.fromarray(smooth), tmp_path / f"x.{suffix}", **options)
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    assert np.array_equal(read_image(path, 50), expected)
+    Path(path).write_bytes(Path(path).read_bytes()[:300])
+    with pytest.raises(PictureError, match=r"got a (GIF|JPEG 2000|PPM|AVIF) file that cannot; convert it to PNG"):
+        read_image(path)
+
+
+def test_a_picture_of_an_unusual_format_has_its_bounds_too(tmp_path: Path) -> None:
+    (tmp_path / "x.ppm").write_bytes(b"P6 60000 60000 255\n" + bytes(64))
+    with pytest.raises(PictureError, match=r"a smaller picture at .*3600000000 pixels"):
+        read_image(str(tmp_path / "x.ppm"))
+
+
+@pytest.mark.parametrize("by", [Image, cv2])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0.0, 0.5, 1.0], [0, 128, 255]), ([0.0, 100.0, 255.0], [0, 100, 255]), ([0, 2048.0, 4095.0], [0, 128, 255])],
+)
+def test_floating_point_pictures_are_shares_of_white_or_numbers(
+    tmp_path: Path, by: object, values: list[float], expected: list[int]
+) -> None:
+    pixels = np.array([values] * 2, np.float32)
+    path = str(tmp_path / "x.tif")
+    Image.fromarray(pixels).save(path) if by is Image else cv2.imwrite(path, pixels)
+    assert read_image(path)[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("wrong", [[-1.0, 1.0], [0.0, 70000.0], [np.nan, 1.0], [0.0, np.inf]])
+def test_floating_point_pictures_beyond_that_are_refused(tmp_path: Path, wrong: list[float]) -> None:
+    Image.fromarray(np.array([wrong], np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(PictureError, match=r"from 0 to 65535, or from 0\.0 to 1\.0, at .*x\.tif, got float32 from"):
         read_image(str(tmp_path / "x.tif"))
+
+
+def test_whole_numbers_of_32_bits_are_read_where_16_hold_them(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 2048, 4095]], np.int32)).save(tmp_path / "x.tif")
+    assert read_image(str(tmp_path / "x.tif"))[0, :, 0].tolist() == [0, 128, 255]
+    Image.fromarray(np.array([[-5, 2048, 4095]], np.int32)).save(tmp_path / "x.tif")
+    with pytest.raises(PictureError, match="got int32 from -5 to 4095"):
+        read_image(str(tmp_path / "x.tif"))
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"%PDF-1.7", "PDF"), (b"<svg>", "SVG"), (b"\x93NUMPY\1", "NPY"),
+     (b"\x1f\x8b\x08", "gzip"), (b"\0" * 344 + b"n+1\0", "NIfTI"), (b"\0\0\0 ftypisom", "MP4"), (b"8BPS", "Photoshop")],
+)  # fmt: skip
+def test_what_is_no_picture_that_is_read_is_called_by_its_name(tmp_path: Path, head: bytes, kind: str) -> None:
+    (tmp_path / "x.png").write_bytes(head + bytes(600))
+    with pytest.raises(PictureError, match=rf"x\.png, got a {kind} file; convert it"):
+        read_image(str(tmp_path / "x.png"))

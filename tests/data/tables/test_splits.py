@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ibca_lightning.data.tables.splits import check_overlap, keep_share, split_fold, split_groups
+from ibca_lightning.data.tables.splits import check_overlap, keep_share, otherwise_written, split_fold, split_groups
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 
@@ -118,3 +118,16 @@ def test_a_large_table_is_small_for_a_worker() -> None:
     assert len(pickle.dumps(table)) < 70 * rows
     assert table.name(99_999) == "part3/00099999_000.png"
     assert table.take(np.array([5, 7])).lines.tolist() == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [("3.0", "3", True), ("0003", "3", True), ("PT3", "pt3", True), ("PT-3", "pt 3", True), ("PT_003", "PT3", True),
+     ("pt3 ", "pt3", True), ("\uff30\uff343", "PT3", True), ("u\u0308", "\u00fc", True), ("PT003.00", "pt3", True),
+     ("A 01", "a1", True),
+     ("1-1", "11", False), ("30", "3", False), ("PT3", "PT30", False), ("3.1", "3", False), ("10", "1-0", False)],
+)  # fmt: skip
+def test_groups_that_are_written_otherwise_are_found(one: str, other: str, alike: bool) -> None:
+    found = otherwise_written(encode(["x", one, one]), encode(["y", "z", other]))
+    assert found == ([(1, 2)] if alike else [])
+    assert otherwise_written(encode([one]), encode([one])) == []
