@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
+from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
-from ibca_lightning.data.pictures.reading import Pixels, read_image
+from ibca_lightning.data.pictures.reading import PictureFile, Pixels
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.data.tables.table import Table, decode, encode
 from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
@@ -66,6 +67,7 @@ class Contents:
     lesions: NDArray[np.int16]  # (N,) the bits that a row's mask has anywhere; -1 where there is no mask
     modes: dict[str, int]  # number of pictures of each kind
     problems: dict[int, str]  # why a row cannot be used, by row
+    in_channels: int = 3  # of the pictures
     rename: Callable[[str], str] = str  # how names of pictures and groups are shown to people
 
     def __len__(self) -> int:
@@ -94,16 +96,17 @@ class Contents:
         return f"a row that can be read ({self.where(row)}), got an error that may name a picture; show names to see it"
 
     def picture(self, row: int, side: int) -> Pixels:
-        """Read a row's picture again, with a short side of `side` pixels or more."""
+        """Read a row's picture again as RGB, with a short side of `side` pixels or more."""
         if isinstance(self.source, Table):
-            return read_image(os.path.join(self.source.folder, self.source.name(row)), side)
-        return _pixels(self.source[row])
+            file = PictureFile(os.path.join(self.source.folder, self.source.name(row)))
+            return as_rgb(file.channels(self.in_channels, side))
+        return as_rgb(_pixels(self.source[row]))
 
 
 def content_hash(pixels: Pixels) -> bytes:
     """Hash a picture by shape and pixels, so that a copy in another lossless format has the same; 16 bytes.
 
-    The pixels are those of `read_image`: 8 bits a channel, with the orientation applied. Every pixel counts, by its
+    The pixels are those of `reading`: 8 bits a channel, with the orientation applied. Every pixel counts, by its
     checksum of 32 bits, which costs a fifth of a strong hash; that hash is of every n-th pixel of every n-th row, at
     least 128 of either, so that only pictures which agree in all of those depend on the checksum to be told apart.
     """
@@ -139,8 +142,9 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
     if isinstance(data, TableDataModule) and _reads_files(type(data)):
         masks = data.space_masks()
         for split, table in data.split_tables().items():
-            facts = read(partial(_of_file, table, masks), len(table), split)
+            facts = read(partial(_of_file, table, masks, data.in_channels), len(table), split)
             contents[split] = _contents(split, table.names, table.groups, table.labels, table, facts)
+            contents[split].in_channels = data.in_channels
         return contents
     data.augment = "none"  # a picture that is turned at random has no hash
     sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
@@ -177,13 +181,13 @@ def _each(one: Callable[[int], Any], rows: Sequence[int]) -> list[Any]:
     return [one(row) for row in rows]
 
 
-def _of_file(table: Table, masks: MaskFolder | None, row: int) -> Facts:
+def _of_file(table: Table, masks: MaskFolder | None, channels: int, row: int) -> Facts:
     """Read one picture of a table in full, and its mask, which must fit."""
     name = table.name(row)
     path = os.path.join(table.folder, name)
     lesions = -1
     try:
-        pixels = read_image(path)
+        pixels = PictureFile(path).channels(channels)
         if masks is not None:
             place = os.path.join(masks.path, mask_name(name))
             mask = read_mask(place)

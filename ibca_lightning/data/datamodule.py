@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class MultiLabelDataModule(LightningDataModule):
     """Base of all data modules. One of your own implements `class_names`, `train_set`, `val_set` and `test_sets`.
 
-    A batch is `{"image": uint8 (B, 3, S, S), "label": int8 (B, L) in {0, 1, -1}, "index": int64 (B,), "id": list[str],
+    A batch is `{"image": uint8 (B, C, S, S), "label": int8 (B, L) in {0, 1, -1}, "index": int64 (B,), "id": list[str],
     "group": list[str]}`, and where the data have them `"mask": bool (B, L, S, S)`, `"subgroup": dict[str, list[str]]`.
     Pictures are normalised by the model, on the device.
 
@@ -55,6 +55,8 @@ class MultiLabelDataModule(LightningDataModule):
         on_bad_image: Whether a picture that cannot be read is an `error`, or is passed over (`skip`): another row takes
             its place in training, figures of validation and test do without it, and a warning at the end of each epoch
             counts and names what is missing.
+        in_channels: C, of every picture: 3 is RGB, which gray ones become; 1 gray; another number as TIFF, NPZ or NPY
+            files have it.
 
     Raises:
         InputError: If a value is out of range.
@@ -70,9 +72,13 @@ class MultiLabelDataModule(LightningDataModule):
         balanced_sampling: bool = False,
         crop: Crop = "none",
         on_bad_image: OnBadImage = "error",
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        sizes = (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
+        sizes = (
+            ("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0),
+            ("in_channels", in_channels, 1),
+        )  # fmt: skip
         for name, value, least in sizes:
             check_whole(name, value, least)
         if not isinstance(augment, list) and augment not in ("none", "default"):
@@ -82,7 +88,7 @@ class MultiLabelDataModule(LightningDataModule):
         check_choice("on_bad_image", on_bad_image, OnBadImage)
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.augment, self.resize, self.balanced_sampling = augment, resize, balanced_sampling
-        self.crop, self.on_bad_image = crop, on_bad_image
+        self.crop, self.on_bad_image, self.in_channels = crop, on_bad_image, in_channels
         self._sets: dict[str, Dataset[Any]] = {}
         self._seed: int | None = None
 
@@ -119,7 +125,8 @@ class MultiLabelDataModule(LightningDataModule):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """What prediction needs beside `image_size` to read a picture as test does; plain data."""
-        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {})
+        channels = {"in_channels": str(self.in_channels)} if self.in_channels != 3 else {}
+        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | channels
 
     def training_transform(self) -> Transform:
         """Return the transform of the training set."""
@@ -333,7 +340,7 @@ class TableDataModule(MultiLabelDataModule):
         return PictureDataset(table, transform, masks, self._cache(table, masks))
 
     def _cache(self, table: Table, masks: MaskFolder | None) -> Cache | None:
-        layout = Layout(self.image_size, 0 if masks is None else 1)
+        layout = Layout(self.image_size, 0 if masks is None else 1, self.in_channels)
         if self.cache == "memory":
             return MemoryCache(len(table), layout)
         if self.cache == "disk":

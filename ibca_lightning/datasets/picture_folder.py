@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.system.errors import InputError, PictureError
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz"})
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz", ".npy"})
 
 
 class PictureFolder(Dataset[dict[str, Any]]):

@@ -20,6 +20,7 @@ from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
+_MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**16  # pixels; a size beyond is damage
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ class ModelSpec:
     threshold_positives: list[int] = field(default_factory=list)
     version: str = __version__  # of the package that wrote it
     format: int = FORMAT  # of this record
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures."""
+        return len(self.mean)
 
     @property
     def points(self) -> OperatingPoints:
@@ -89,7 +95,7 @@ class ModelSpec:
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
             "mean": _all(self.mean, number),
-            "std": _all(self.std, number),
+            "std": _all(self.std, number) and 0 < len(self.std) == len(self.mean) <= _MOST_CHANNELS,
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict),
@@ -173,7 +179,7 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
 
 def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
     """Refuse to load one model's weights into another."""
-    for name in ("class_names", "backbone", "feature_stride", "normalise_features", "head"):
+    for name in ("class_names", "backbone", "in_channels", "feature_stride", "normalise_features", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
             fix = "use the config.yaml of the checkpoint's run, or --model.init_from to start from its weights"
@@ -222,7 +228,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     """
     source, target = ModelSpec.from_checkpoint(checkpoint, path), module.spec
     assert isinstance(target, ModelSpec)
-    for name in ("backbone", "feature_stride", "normalise_features", "head"):
+    for name in ("backbone", "in_channels", "feature_stride", "normalise_features", "head"):
         if getattr(source, name) != getattr(target, name):
             raise InputError(
                 f"--model.init_from {path} with {name} {getattr(target, name)}", getattr(source, name),

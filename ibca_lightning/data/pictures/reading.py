@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.pictures.array_file import read_array
+from ibca_lightning.data.pictures.array_file import is_array, read_array
 from ibca_lightning.data.pictures.bit_depth import eight_bit
+from ibca_lightning.data.pictures.channels import gray, read_channels
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
 from ibca_lightning.data.pictures.header import PNG, check_size, damaged, picture_size
 from ibca_lightning.system.errors import PictureError
@@ -35,8 +36,8 @@ _FULL = int(cv2.IMREAD_COLOR_RGB) | int(cv2.IMREAD_ANYDEPTH)
 def read_image(path: str, target: int | None = None) -> Pixels:
     """Read a picture as RGB.
 
-    JPEG, PNG, TIFF (first page), BMP, WebP, DICOM (see `dicom.read_dicom`) and NPZ (see `array_file.read_array`), told
-    by their content. Gray becomes RGB, a palette is looked up, transparency is dropped, the EXIF orientation is
+    JPEG, PNG, TIFF (first page), BMP, WebP, DICOM (see `dicom.read_dicom`), NPZ and NPY (see `array_file.read_array`),
+    told by their content. Gray becomes RGB, a palette is looked up, transparency is dropped, the EXIF orientation is
     applied, and any depth becomes 8 bits by `bit_depth.eight_bit`. A picture whose header says more than
     `picture_header.MAX_PIXELS` is refused before it is decoded.
 
@@ -73,6 +74,14 @@ class PictureFile:
             self._decoded[factor] = self._decode(_REDUCED.get(factor, _FULL))
         return self._decoded[factor]
 
+    def channels(self, count: int, target: int | None = None) -> Pixels:
+        """As `pixels`, but (H, W, count): of 1 a gray picture, of other numbers as `channels.read_channels`."""
+        if count == 3:
+            return self.pixels(target)
+        if count == 1:
+            return gray(self.pixels(target), self._path)
+        return eight_bit(read_channels(self._data, self._path, count), self._path)
+
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
         if target is None or self._data[:2].tobytes() != b"\xff\xd8":
@@ -82,7 +91,7 @@ class PictureFile:
 
     def _decode(self, flag: int) -> Pixels:
         data, path = self._data, self._path
-        if data[:4].tobytes() == b"PK\3\4":
+        if is_array(data):
             return eight_bit(read_array(data, path), path)
         if is_dicom(data.data, path):
             return read_dicom(data, path)
