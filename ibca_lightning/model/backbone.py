@@ -338,8 +338,8 @@ def _load(model: Any, name: str, path: str, in_channels: int) -> None:
     classifiers = tuple(f"{part}." for part in (*_CLASSIFIERS, *((named,) if isinstance(named, str) else named)))
     try:
         state = convert(state, model) if convert else state
-        first: Any = model.pretrained_cfg.get("first_conv") or ()
-        for layer in (first,) if isinstance(first, str) else first:
+        layers: Any = model.pretrained_cfg.get("first_conv") or ()
+        for layer in (layers,) if isinstance(layers, str) else layers:
             key = f"{layer}.weight"
             if in_channels != 3 and key in state and state[key].shape[1] == 3:
                 state[key] = adapt_input_conv(in_channels, state[key])

@@ -10,17 +10,15 @@ from ibca_lightning.system.errors import InputError
 
 SIZE = 256
 FAMILIES = """
-    beit_base_patch16_224 bat_resnext26ts cait_xxs24_224 coat_lite_tiny convit_tiny convmixer_768_32 cpubone_nano
-    csatv2 cs3darknet_focus_m cspnext_tiny davit_tiny deit_tiny_distilled_patch16_224 dla46x_c dpn48b
-    edgenext_xx_small eca_halonext26ts efficientformer_l1 efficientformerv2_s0 efficientvim_m1 efficientvit_b0
-    efficientvit_m0 fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 gmixer_12_224
+    bat_resnext26ts coat_lite_tiny convmixer_768_32 cpubone_nano csatv2 cs3darknet_focus_m cspnext_tiny davit_tiny
+    dla46x_c dpn48b edgenext_xx_small eca_halonext26ts efficientformer_l1 efficientformerv2_s0 efficientvim_m1
+    efficientvit_b0 efficientvit_m0 fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050
     hardcorenas_b hgnetv2_b0 hrnet_w18_small iformer_t inception_next_atto inception_v3 jx_nest_tiny lcnetv2_small
-    legacy_seresnet18 levit_128s lowformer_b0 mobilenetv3_small_050 mobilevit_xxs mvitv2_tiny nextvit_small
-    nf_regnet_b0 pit_ti_224 poolformerv2_s12 pvt_v2_b0 rdnet_tiny regnety_002 repghostnet_050 repvit_m0_9
-    res2net50_26w_4s resnest14d resnetv2_18 rexnet_100 sam2_hiera_tiny selecsls42 shvit_s1 skresnet18
-    starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_cr_tiny_224 test_convnext test_efficientnet
-    test_mambaout test_resnet test_vit tinynet_e tiny_vit_5m_224 tresnet_m twins_svt_small vgg11 vgg11_bn
-    visformer_tiny volo_d1_224 ese_vovnet19b_dw xception41 xcit_nano_12_p16_224
+    legacy_seresnet18 levit_128s lowformer_b0 mobilenetv3_small_050 mobilevit_xxs nextvit_small nf_regnet_b0
+    poolformerv2_s12 pvt_v2_b0 rdnet_tiny regnety_002 repghostnet_050 repvit_m0_9 res2net50_26w_4s resnest14d
+    resnetv2_18 rexnet_100 sam2_hiera_tiny selecsls42 shvit_s1 skresnet18 starnet_s050 swiftformer_xs
+    swin_tiny_patch4_window7_224 swinv2_cr_tiny_224 test_convnext test_efficientnet test_mambaout test_resnet test_vit
+    tinynet_e tiny_vit_5m_224 tresnet_m vgg11 visformer_tiny ese_vovnet19b_dw xception41
 """
 
 

@@ -17,7 +17,8 @@ from tests.training import module
 
 SIDE = 64
 FIT = (
-    "--model.backbone", "test_resnet", "--model.pretrained", "false", "--model.head", "GAPHead", "--data.image_size", SIDE,
+    "--model.backbone", "test_resnet", "--model.pretrained", "false", "--model.head", "GAPHead",
+    "--data.image_size", SIDE,
     "--data.num_workers", 0, "--trainer.max_epochs", 1, "--wandb", "disabled", "--data.batch_size", 4,
     "--trainer.accelerator", "cpu",
 )  # fmt: skip
@@ -69,9 +70,8 @@ def test_a_run_of_pictures_of_other_channels_from_fit_to_export(tmp_path, channe
     done("explain", "--ckpt_path", checkpoint, "--images", folder / "images" / name, "--output", tmp_path / "maps",
          "--classes", "polyp")  # fmt: skip
     assert Image.open(next((tmp_path / "maps").glob("*.png"))).mode == "RGB"
-    exported = done(
-        "export", "--ckpt_path", checkpoint, "--output", tmp_path / "model.pt2", "--images", folder / "images"
-    )
+    written = ("--output", tmp_path / "model.pt2", "--images", folder / "images")
+    exported = done("export", "--ckpt_path", checkpoint, *written)
     assert "agrees on 16 random and 18 given pictures" in exported.out
     done("faithfulness", *again, "--pairs", 2, "--steps", 2)
     assert json.loads((run / "faithfulness.json").read_text())["pictures"] == 2
@@ -83,12 +83,13 @@ def test_what_does_not_fit_is_one_line(tmp_path):
     wrong = ibca("fit", *data(folder), *FIT, "--run_dir", tmp_path / "run", "--data.in_channels", 4)
     assert wrong.code == 2
     assert len(wrong.errors) == 1
-    assert all(said in wrong.errors[0] for said in ("train", ".npz", "4", "5", "data.in_channels"))
-    both = ibca(
-        "fit", *data(folder), *FIT, "--run_dir", tmp_path / "run", "--data.in_channels", 5, "--model.in_channels", 4
+    assert all(said in wrong.errors[0] for said in ("images", ".npz", "(H, W, 4)", "5)", "data.in_channels")), (
+        wrong.errors
     )
+    five = ("--run_dir", tmp_path / "run", "--data.in_channels", 5)
+    both = ibca("fit", *data(folder), *FIT, *five, "--model.in_channels", 4)
     assert both.code == 2
-    assert "expected model.in_channels 5, as the data have, got 4" in both.errors[0]
+    assert "model.in_channels 5, as the data have, got 4" in both.errors[0]
 
 
 def test_weights_and_normalisation_become_those_of_the_channels_as_in_timm(tmp_path):

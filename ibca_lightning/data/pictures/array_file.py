@@ -25,9 +25,11 @@ def read_array(data: NDArray[np.uint8], path: str, channels: int = 3) -> NDArray
     Raises:
         PictureError: If the file is damaged, holds not exactly one array, or one that is no picture or too large.
     """
-    fix = "write one array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) a file with numpy.savez_compressed"
+    fix = "write one array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) a file with numpy.savez_compressed, or set data.in_channels"
     own = (1, 3, 4) if channels == 3 else (channels,)
+    what = "an array that is a picture"
     if channels != 3:
+        what = f"an array of {channels} channel{'s' * (channels > 1)}"
         fix = f"write one array (H, W, {channels}) a file with numpy.savez_compressed, or set data.in_channels"
     if _is_npy(data):
         data = _zipped(data)
@@ -39,7 +41,7 @@ def read_array(data: NDArray[np.uint8], path: str, channels: int = 3) -> NDArray
             with archive.open(names[0]) as file:
                 shape, kind = _header(file)
             if kind.hasobject or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in own)):
-                raise PictureError(f"an array that is a picture at {path}", f"{kind} of shape {shape}", fix)
+                raise PictureError(f"{what} at {path}", f"{kind} of shape {shape}", fix)
             check_size(shape[0], shape[1], path)
             with archive.open(names[0]) as file:
                 pixels = np.lib.format.read_array(file, allow_pickle=False)
