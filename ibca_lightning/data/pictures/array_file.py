@@ -25,12 +25,12 @@ def read_array(data: NDArray[np.uint8], path: str, channels: int = 3) -> NDArray
     Raises:
         PictureError: If the file is damaged, holds not exactly one array, or one that is no picture or too large.
     """
-    fix = "write one array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) a file with numpy.savez_compressed, or set data.in_channels"
+    fix = "write one array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) a file, or set data.in_channels"
     own = (1, 3, 4) if channels == 3 else (channels,)
     what = "an array that is a picture"
     if channels != 3:
         what = f"an array of {channels} channel{'s' * (channels > 1)}"
-        fix = f"write one array (H, W, {channels}) a file with numpy.savez_compressed, or set data.in_channels"
+        fix = f"write one array (H, W, {channels}) a file, or set data.in_channels"
     if _is_npy(data):
         data = _zipped(data)
     try:

@@ -51,7 +51,7 @@ def read_channels(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[
     return pixels
 
 
-def wrong(path: str, channels: int, got: int) -> PictureError:
+def wrong(path: str, channels: int, got: int | str) -> PictureError:
     """The error for a picture of another number of channels."""
     fix = "set data.in_channels to it, or remove the row"
     return PictureError(f"a picture of {channels} channel{'s' * (channels > 1)} at {path}", got, fix)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.array_file import is_array, read_array
 from ibca_lightning.data.pictures.bit_depth import eight_bit
-from ibca_lightning.data.pictures.channels import gray, read_channels
+from ibca_lightning.data.pictures.channels import gray, read_channels, wrong
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
 from ibca_lightning.data.pictures.header import PNG, check_size, damaged, picture_size
 from ibca_lightning.system.errors import PictureError
@@ -80,6 +80,8 @@ class PictureFile:
             return self.pixels(target)
         if count == 1:
             return gray(self.pixels(target), self._path)
+        if is_dicom(self._data.data, self._path):
+            raise wrong(self._path, count, "a DICOM picture of 1 or 3")
         return eight_bit(read_channels(self._data, self._path, count), self._path)
 
     def reduction(self, target: int | None) -> int:
