@@ -95,7 +95,8 @@ class ModelSpec:
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
             "mean": _all(self.mean, number),
-            "std": _all(self.std, number) and 0 < len(self.std) == len(self.mean) <= _MOST_CHANNELS,
+            "std": all(_all(each, number) for each in (self.mean, self.std))
+            and 0 < len(self.std) == len(self.mean) <= _MOST_CHANNELS,
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict),

@@ -97,13 +97,16 @@ def test_weights_and_normalisation_become_those_of_the_channels_as_in_timm(tmp_p
     torch.save(rgb.backbone.model.state_dict(), tmp_path / "w.pth")
     first = rgb.backbone.model.conv1[0].weight
     for channels in (1, 2, 5):
-        other = module(checkpoint_path=str(tmp_path / "w.pth"), in_channels=channels)
+        other = module(checkpoint_path=str(tmp_path / "w.pth"), in_channels=channels, preprocessing=None)
         weight = other.backbone.model.conv1[0].weight
         expected = first.sum(1, keepdim=True) if channels == 1 else first[:, [0, 1, 2, 0, 1][:channels]] * 3 / channels
         torch.testing.assert_close(weight, expected)
-        mean = rgb.backbone.mean
-        assert other.spec.mean == pytest.approx([sum(mean) / 3] if channels == 1 else [*mean, *mean][:channels])
+        assert other.spec.in_channels == len(other.spec.std) == channels
         assert other.preprocessing == {"resize": "stretch", "in_channels": str(channels)}
     assert "in_channels" not in rgb.preprocessing
+    mean = module(backbone="mobilenetv3_small_050", in_channels=1, preprocessing=None).spec.mean
+    assert mean == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
+    mean = module(backbone="mobilenetv3_small_050", in_channels=5, preprocessing=None).spec.mean
+    assert mean == [0.485, 0.456, 0.406, 0.485, 0.456]
     with pytest.raises(InputError, match="in_channels of at least 1"):
         module(in_channels=0)
