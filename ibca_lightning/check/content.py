@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
+from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
-from ibca_lightning.data.pictures.reading import PictureFile, Pixels, read_image
+from ibca_lightning.data.pictures.reading import PictureFile, Pixels
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.data.tables.table import Table, decode, encode
 from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
@@ -69,6 +70,7 @@ class Contents:
     problems: dict[int, str]  # why a row cannot be used, by row
     depths: NDArray[np.int8]  # (N,) the bits that a picture uses, where its file does not say; 0 where it does
     bit_depth: int | None = None  # with which they are read
+    in_channels: int = 3  # of the pictures
     rename: Callable[[str], str] = str  # how names of pictures and groups are shown to people
 
     def __len__(self) -> int:
@@ -97,16 +99,17 @@ class Contents:
         return f"a row that can be read ({self.where(row)}), got an error that may name a picture; show names to see it"
 
     def picture(self, row: int, side: int) -> Pixels:
-        """Read a row's picture again, with a short side of `side` pixels or more."""
+        """Read a row's picture again as RGB, with a short side of `side` pixels or more."""
         if isinstance(self.source, Table):
-            return read_image(os.path.join(self.source.folder, self.source.name(row)), side, self.bit_depth)
-        return _pixels(self.source[row])
+            file = PictureFile(os.path.join(self.source.folder, self.source.name(row)))
+            return as_rgb(file.channels(self.in_channels, side, self.bit_depth))
+        return as_rgb(_pixels(self.source[row]))
 
 
 def content_hash(pixels: Pixels) -> bytes:
     """Hash a picture by shape and pixels, so that a copy in another lossless format has the same; 16 bytes.
 
-    The pixels are those of `read_image`: 8 bits a channel, with the orientation applied. Every pixel counts, by its
+    The pixels are those of `reading`: 8 bits a channel, with the orientation applied. Every pixel counts, by its
     checksum of 32 bits, which costs a fifth of a strong hash; that hash is of every n-th pixel of every n-th row, at
     least 128 of either, so that only pictures which agree in all of those depend on the checksum to be told apart.
     """
@@ -143,8 +146,9 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
     if isinstance(data, TableDataModule) and data.reads_files:
         masks, depth = data.space_masks(), data.evaluation_transform().bit_depth
         for split, table in data.split_tables().items():
-            facts = read(partial(_of_file, table, masks, depth), len(table), split)
+            facts = read(partial(_of_file, table, masks, data.in_channels, depth), len(table), split)
             contents[split] = _contents(split, table.names, table.groups, table.labels, table, facts, depth)
+            contents[split].in_channels = data.in_channels
         return contents
     data.augment = "none"  # a picture that is turned at random has no hash
     sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
@@ -176,14 +180,14 @@ def _each(one: Callable[[int], Any], rows: Sequence[int]) -> list[Any]:
     return [one(row) for row in rows]
 
 
-def _of_file(table: Table, masks: MaskFolder | None, depth: int | None, row: int) -> Facts:
+def _of_file(table: Table, masks: MaskFolder | None, channels: int, depth: int | None, row: int) -> Facts:
     """Read one picture of a table in full, and its mask, which must fit."""
     name = table.name(row)
     path = os.path.join(table.folder, name)
     lesions = -1
     try:
         file = PictureFile(path)
-        pixels, used = file.pixels(depth=depth), file.depth() or 0
+        pixels, used = file.channels(channels, depth=depth), file.depth() or 0
         if masks is not None:
             place = os.path.join(masks.path, mask_name(name))
             mask = read_mask(place)

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 class MultiLabelDataModule(LightningDataModule):
     """Base of all data modules. One of your own implements `class_names`, `train_set`, `val_set` and `test_sets`.
 
-    A batch is `{"image": uint8 (B, 3, S, S), "label": int8 (B, L) in {0, 1, -1}, "index": int64 (B,), "id": list[str],
+    A batch is `{"image": uint8 (B, C, S, S), "label": int8 (B, L) in {0, 1, -1}, "index": int64 (B,), "id": list[str],
     "group": list[str]}`, and where the data have them `"mask": bool (B, L, S, S)`, `"subgroup": dict[str, list[str]]`.
     Pictures are normalised by the model, on the device.
 
@@ -60,6 +60,8 @@ class MultiLabelDataModule(LightningDataModule):
         bit_depth: 8, 10, 12, 14 or 16: of pictures whose files do not say how many of 16 bits they use; or `each` by
             what it uses. None takes that of the checkpoint in test, and else the largest that some pictures of the
             training table use, found in `setup`. The model keeps it.
+        in_channels: C, of every picture: 3 is RGB, which gray ones become; 1 gray; another number as TIFF, NPZ or NPY
+            files have it.
 
     Raises:
         InputError: If a value is out of range.
@@ -76,9 +78,13 @@ class MultiLabelDataModule(LightningDataModule):
         crop: Crop = "none",
         on_bad_image: OnBadImage = "error",
         bit_depth: BitDepth | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        sizes = (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
+        sizes = (
+            ("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0),
+            ("in_channels", in_channels, 1),
+        )  # fmt: skip
         for name, value, least in sizes:
             check_whole(name, value, least)
         if not isinstance(augment, list) and augment not in ("none", "default"):
@@ -90,7 +96,7 @@ class MultiLabelDataModule(LightningDataModule):
         self.augment, self.resize, self.balanced_sampling = augment, resize, balanced_sampling
         if bit_depth is not None:
             check_choice("bit_depth", bit_depth, BitDepth)
-        self.crop, self.on_bad_image = crop, on_bad_image
+        self.crop, self.on_bad_image, self.in_channels = crop, on_bad_image, in_channels
         self.bit_depth: int | str | None = bit_depth
         self._sets: dict[str, Dataset[Any]] = {}
         self._seed: int | None = None
@@ -129,7 +135,8 @@ class MultiLabelDataModule(LightningDataModule):
     def preprocessing(self) -> dict[str, Any]:
         """What prediction needs beside `image_size` to read a picture as test does; plain data, whole after `setup`."""
         depth = {} if self.bit_depth in (None, "each") else {"bit_depth": str(self.bit_depth)}
-        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth
+        channels = {"in_channels": str(self.in_channels)} if self.in_channels != 3 else {}
+        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth | channels
 
     def training_transform(self) -> Transform:
         """Return the transform of the training set."""
@@ -362,7 +369,7 @@ class TableDataModule(MultiLabelDataModule):
         return PictureDataset(table, transform, masks, self._cache(table, masks))
 
     def _cache(self, table: Table, masks: MaskFolder | None) -> Cache | None:
-        layout = Layout(self.image_size, 0 if masks is None else 1)
+        layout = Layout(self.image_size, 0 if masks is None else 1, self.in_channels)
         if self.cache == "memory":
             return MemoryCache(len(table), layout)
         if self.cache == "disk":

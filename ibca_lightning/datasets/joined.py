@@ -45,7 +45,8 @@ class JoinedDataModule(MultiLabelDataModule):
                     "data.label_space of the joined sets", f"one of {type(each).__name__}", "set it once, for all"
                 )
             each.image_size, each.augment = self.image_size, self.augment
-            each.resize, each.crop, each.bit_depth = self.resize, self.crop, self.bit_depth
+            each.resize, each.crop, each.in_channels = self.resize, self.crop, self.in_channels
+            each.bit_depth = self.bit_depth
         self.sets = dict(zip(_names(sets), sets, strict=True))
         self.label_space = label_space if label_space in ("union", "intersection") else read_label_space(label_space)
         self._classes: list[str] | None = None

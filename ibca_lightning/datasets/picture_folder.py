@@ -13,7 +13,7 @@ from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import regular
 
 _DIRECTORY = b"1.2.840.10008.1.3.10"
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz"})
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz", ".npy"})
 
 
 class PictureFolder(Dataset[dict[str, Any]]):

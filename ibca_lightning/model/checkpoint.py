@@ -22,6 +22,7 @@ from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
+_MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage
 _LARGEST_OPTION, _DEEPEST_OPTION = 2**14, 8  # of heads: layers are built one by one
 _PLAIN = (str, int, float, bool, type(None))
@@ -49,6 +50,11 @@ class ModelSpec:
     threshold_positives: list[int] = field(default_factory=list)
     version: str = __version__  # of the package that wrote it
     format: int = FORMAT  # of this record
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures."""
+        return len(self.mean)
 
     @property
     def points(self) -> OperatingPoints:
@@ -92,8 +98,8 @@ class ModelSpec:
             "backbone": isinstance(self.backbone, str),
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
-            "mean": _all_finite(self.mean) and len(self.mean) == 3,
-            "std": _all_finite(self.std) and len(self.std) == 3 and min(self.std) > 0,
+            "mean": _all_finite(self.mean) and 0 < len(self.mean) <= _MOST_CHANNELS,
+            "std": _all_finite(self.std) and len(self.std) == len(self.mean) and min(self.std) > 0,
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict)
@@ -236,7 +242,7 @@ def require_named_backbone(spec: ModelSpec) -> None:
 
 def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
     """Refuse to load one model's weights into another."""
-    for name in ("class_names", "backbone", "feature_stride", "normalise_features", "head"):
+    for name in ("class_names", "backbone", "in_channels", "feature_stride", "normalise_features", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
             fix = "use the config.yaml of the checkpoint's run, or --model.init_from to start from its weights"
@@ -286,7 +292,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     """
     source, target = ModelSpec.from_checkpoint(checkpoint, path), module.spec
     assert isinstance(target, ModelSpec)
-    for name in ("backbone", "feature_stride", "normalise_features", "head"):
+    for name in ("backbone", "in_channels", "feature_stride", "normalise_features", "head"):
         if getattr(source, name) != getattr(target, name):
             raise InputError(
                 f"--model.init_from {path} with {name} {getattr(target, name)}", getattr(source, name),

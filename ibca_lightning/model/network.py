@@ -49,8 +49,8 @@ class Network(nn.Module):
         self.backbone = backbone.to(memory_format=self._memory_format)
         self.feature_norm = MapBatchNorm(backbone.channels, affine=False) if normalise_features else nn.Identity()
         self.head = head(backbone.channels, num_labels)
-        self.register_buffer("_mean", torch.empty(1, 3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.empty(1, 3, 1, 1), persistent=False)
+        for name in ("_mean", "_std"):
+            self.register_buffer(name, torch.empty(1, len(backbone.mean), 1, 1), persistent=False)
         self.set_normalisation(backbone.mean, backbone.std)
         self._compiled_stages: Callable[[Tensor], list[Tensor]] | None = None
 
@@ -81,14 +81,14 @@ class Network(nn.Module):
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalise with these means and standard deviations per channel, on a scale of [0, 1]."""
-        self._mean.copy_(torch.tensor(mean).view(1, 3, 1, 1) * 255)
-        self._std.copy_(torch.tensor(std).view(1, 3, 1, 1) * 255)
+        self._mean.copy_(torch.tensor(mean).view(1, -1, 1, 1) * 255)
+        self._std.copy_(torch.tensor(std).view(1, -1, 1, 1) * 255)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """Classify pictures.
 
         Args:
-            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+            images: (B, C, S, S) uint8, 0-255, or float on the same scale.
             labels: (B, L) in {0, 1, -1}; in training only, for the head's own losses.
 
         Returns:
@@ -100,7 +100,7 @@ class Network(nn.Module):
         """Return the backbone's maps of pictures, each at its own resolution: what `ibca maps` stores.
 
         Args:
-            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+            images: (B, C, S, S) uint8, 0-255, or float on the same scale.
 
         Returns:
             One (B, C_i, H_i, W_i) for each stride, finest first.
@@ -150,7 +150,10 @@ def require_fitting_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: 
 
 
 def _backbone(spec: ModelSpec) -> Backbone:
-    return Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
+    return Backbone(
+        spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size,
+        in_channels=spec.in_channels,
+    )  # fmt: skip
 
 
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:

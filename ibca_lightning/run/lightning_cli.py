@@ -302,9 +302,12 @@ class IBCACLI(LightningCLI):
 
 
 def require_data(config: Any) -> None:
-    """Refuse a configuration without data."""
+    """Refuse a configuration without data; data that can have them get the channels that the model asks for."""
     if config.data is None:
         raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
+    asked = (config.model.get("init_args") or {}).get("in_channels")
+    if asked is not None and config.data.init_args.get("in_channels") == 3:
+        config.data.init_args["in_channels"] = asked
 
 
 def run_lightning(arguments: list[str]) -> int:

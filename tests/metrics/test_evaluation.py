@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
+from ibca_lightning.metrics.evaluation import evaluate
 from ibca_lightning.metrics.multilabel import figures
-from ibca_lightning.metrics.store import Stored
+from ibca_lightning.metrics.store import SampleFacts, Stored
 from ibca_lightning.run.callbacks.results import WriteResults
 from ibca_lightning.run.result_files import write_evaluation, write_predictions
 from tests.command_line import near

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ibca_lightning.data.pictures.array_file import read_array
-from ibca_lightning.data.pictures.bit_depth import Stored
+from ibca_lightning.data.pictures.array_file import is_array, read_array
+from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit
+from ibca_lightning.data.pictures.channels import gray, read_channels, wrong
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
 from ibca_lightning.data.pictures.header import (
     PNG,
@@ -55,10 +56,10 @@ _SAMPLED = 64  # pictures that tell the depth of a data set
 def read_image(path: str, target: int | None = None, depth: int | None = None) -> Pixels:
     """Read a picture as RGB.
 
-    JPEG, PNG, TIFF (first page), BMP, WebP, GIF (first picture), JPEG 2000, PPM, AVIF, DICOM (see `dicom.read_dicom`)
-    and NPZ (see `array_file.read_array`), told by their content. Gray becomes RGB, a palette is looked up, transparency
-    is dropped, the EXIF orientation is applied, and any depth becomes 8 bits by `bit_depth.eight_bit`. A picture whose
-    header says more than `picture_header.MAX_PIXELS` is refused before it is decoded.
+    JPEG, PNG, TIFF (first page), BMP, WebP, GIF (first picture), JPEG 2000, PPM, AVIF, DICOM (see `dicom.read_dicom`),
+    NPZ and NPY (see `array_file.read_array`), told by their content. Gray becomes RGB, a palette is looked up,
+    transparency is dropped, the EXIF orientation is applied, and any depth becomes 8 bits by `bit_depth.eight_bit`. A
+    picture whose header says more than `picture_header.MAX_PIXELS` is refused before it is decoded.
 
     Args:
         path: The file.
@@ -119,6 +120,16 @@ class PictureFile:
     def _is_jpeg(self) -> bool:
         return self._data[:2].tobytes() == b"\xff\xd8"
 
+    def channels(self, count: int, target: int | None = None, depth: int | None = None) -> Pixels:
+        """As `pixels`, but (H, W, count): of 1 a gray picture, of other numbers as `channels.read_channels`."""
+        if count == 3:
+            return self.pixels(target, depth)
+        if count == 1:
+            return gray(self.pixels(target, depth), self._path)
+        if is_dicom(self._data.data, self._path):
+            raise wrong(self._path, count, "a DICOM picture of 1 or 3")
+        return eight_bit(read_channels(self._data, self._path, count), self._path, depth)
+
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
         if target is None or not self._is_jpeg:
@@ -133,7 +144,7 @@ class PictureFile:
 
     def _read(self, flag: int) -> Stored:
         data, path = self._data, self._path
-        if data[:4].tobytes() == b"PK\3\4":
+        if is_array(data):
             return Stored(read_array(data, path))
         if is_dicom(data.data, path):
             return read_dicom(data, path)

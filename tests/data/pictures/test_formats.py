@@ -13,7 +13,7 @@ from PIL import Image
 
 from ibca_lightning.data.pictures import reading
 from ibca_lightning.data.pictures.header import MAX_PIXELS, picture_size
-from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.system.errors import InputError, PictureError
 
 pydicom = pytest.importorskip("pydicom")
@@ -236,6 +236,15 @@ def test_without_a_window_signed_values_run_from_least_to_largest_without_paddin
 def test_colour_dicom(tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
     assert np.array_equal(read_image(dicom(tmp_path / "x.dcm", stored, bits=8)), stored)
+
+
+def test_gray_dicom_as_one_channel(tmp_path: Path) -> None:
+    file = PictureFile(dicom(tmp_path / "x.dcm", gradient()))
+    assert np.array_equal(file.channels(1), file.pixels()[..., :1])
+    colour = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    for path, asked in ((dicom(tmp_path / "c.dcm", colour, bits=8), 1), (str(tmp_path / "x.dcm"), 5)):
+        with pytest.raises(PictureError, match=rf"a picture of {asked} channels? at .*\.dcm, got .*3;"):
+            PictureFile(path).channels(asked)
 
 
 def test_dicom_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> None:
