@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,31 @@ def test_every_label_is_spread_as_the_rows_are(groups: int, fractions: tuple[flo
         wanted = fraction * np.concatenate([(labels == 1).sum(0), [len(labels)]])
         slack = 4 if groups == 20 else 2  # few large groups cannot be laid exactly
         assert (np.abs(rows - wanted) <= 0.1 * wanted + slack).all(), (rows, wanted)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_group_goes_where_the_parts_then_come_nearest_to_their_shares(seed: int) -> None:
+    """The formula of the docstring by a naive loop, which sums over parts what the code only compares."""
+    names, labels = made(24, seed)
+    fractions, random = np.array([[0.7], [0.1], [0.2]]), np.random.default_rng(seed)
+    unique = np.unique(names)
+    rows = np.concatenate([labels == 1, np.ones((len(names), 1))], axis=1)
+    shares = np.stack([rows[names == name].sum(0) for name in unique]) / rows.sum(0)
+
+    def unevenness(have: np.ndarray) -> float:
+        return float(((have - fractions) ** 2 / fractions).sum())
+
+    trials = []
+    for _ in range(20):
+        have, part_of = np.zeros((3, shares.shape[1])), np.zeros(24, int)
+        for group in np.argsort(-shares.max(1) * random.uniform(0.5, 1, 24)):
+            after = [have + (np.arange(3) == part)[:, None] * shares[group] for part in range(3)]
+            part_of[group] = np.argmin([unevenness(each) for each in after])
+            have = after[part_of[group]]
+        trials.append((unevenness(have), part_of))
+    best = min(trials, key=lambda trial: trial[0])[1]
+    parts = split_groups(names, labels, fractions[:, 0], seed)
+    assert [np.unique(names[part]).tolist() for part in parts] == [unique[best == part].tolist() for part in range(3)]
 
 
 def test_it_depends_on_groups_and_seed_not_on_the_order_of_rows() -> None:
@@ -101,6 +127,18 @@ def test_what_stands_in_any_two_splits_is_named(pair: tuple[str, str], what: str
         check_overlap(tables, "error")
     with pytest.warns(UserWarning, match=message):
         check_overlap(tables, "warn")
+
+
+def test_one_name_in_two_folders_is_two_pictures() -> None:
+    lines, labels = np.array([2], np.int32), np.zeros((1, 1), np.int8)
+    tables = {
+        split: Table(f"{split}.csv", folder, lines, encode(["1.png"]), labels, encode([split]), {})
+        for split, folder in (("train", "images/train"), ("test", "images/test"))
+    }
+    check_overlap(tables, "error")
+    tables["test"] = replace(tables["test"], folder="images/train")
+    with pytest.raises(InputError, match=r"every picture in one split only, got '1\.png'"):
+        check_overlap(tables, "error")
 
 
 def test_many_single_rows_are_split_exactly() -> None:
