@@ -16,7 +16,7 @@ FOLDS ?=
 OPTIONS ?=
 RECIPE = --config $(EXPERIMENT) $(if $(MAPS),--data.root $(MAPS)) $(OPTIONS)
 
-.PHONY: help install demo tune compare test lint docs bench bench-gpu
+.PHONY: help install demo tune compare test mutate lint docs bench bench-gpu
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,6 +53,11 @@ compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: ma
 # One thread a process: with all cores busy that is about three times faster than two.
 test: $(DONE)  ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+
+# SAMPLE=40 draws so many a part; empty, all of them: hours.
+SAMPLE ?= 40
+mutate: $(DONE)  ## do the tests find faults put into heads, metrics, losses, splits, labels? (mutmut): make mutate SAMPLE=40
+	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python -m tests.mutation --jobs $(JOBS) $(if $(SAMPLE),--sample $(SAMPLE)) $(OPTIONS)
 
 lint: $(DONE)  ## style and types
 	$(BIN)/ruff check .

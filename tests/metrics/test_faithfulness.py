@@ -86,7 +86,7 @@ def test_cells_cover_the_picture_where_the_grid_does_not_divide_it() -> None:
         return torch.zeros(len(images), 1)
 
     replacement_curve(model, WHITE, BLACK, torch.arange(9.0).view(3, 3), 0, steps=9)
-    # Rows and columns of 3, 2 and 3 pixels, as each pixel belongs to the cell that holds its middle: from the last cell.
+    # Rows and columns of 3, 2 and 3 pixels: a pixel belongs to the cell that holds its middle. The last goes first.
     assert torch.tensor(sizes[0]).diff().tolist() == [9, 6, 9, 6, 4, 6, 9, 6, 9]
 
 

@@ -89,7 +89,7 @@ class Infinite(Loss):
 
 @pytest.mark.parametrize("scaler", [None, object()])
 def test_an_infinite_loss_stops_the_run_also_where_float16_scales_the_gradients(scaler):
-    """Its scaler would skip the step of such a loss, step after step, and halve its scale: a run that learns nothing."""
+    """Its scaler would skip the step of such a loss, one step after the other: a run that learns nothing."""
     run = SimpleNamespace(
         estimated_stepping_batches=4, current_epoch=0, global_step=0, precision_plugin=SimpleNamespace(scaler=scaler)
     )
