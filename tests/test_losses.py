@@ -133,8 +133,11 @@ def test_errors() -> None:
         MaskedBCE([1.0, 2.0])(torch.zeros(2, 3), LABELS)
     with pytest.raises(InputError, match="clip"):
         AsymmetricLoss(clip=1.0)
-    with pytest.raises(InputError, match="gamma"):
-        FocalLoss(gamma=-1)
+    for gamma, alpha in ((-1, None), (0, -0.1), (0, 1.1)):
+        with pytest.raises(InputError, match="gamma"):
+            FocalLoss(gamma, alpha)
+    for alpha in (0.0, 1.0):  # the ends are allowed
+        FocalLoss(0, alpha)
 
 
 def test_balanced_weights_are_negatives_over_positives_of_the_known_labels() -> None:

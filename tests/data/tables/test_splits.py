@@ -1,10 +1,18 @@
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ibca_lightning.data.tables.splits import check_overlap, keep_share, split_fold, split_groups
+from ibca_lightning.data.tables.splits import (
+    check_overlap,
+    cross_validated,
+    keep_share,
+    split_fold,
+    split_groups,
+    split_off,
+)
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 
@@ -109,6 +117,53 @@ def test_a_share_is_whole_groups_and_seeded() -> None:
     for fraction in (0, -1, 1.1):
         with pytest.raises(InputError, match=r"data.train_fraction above 0 and up to 1"):
             keep_share(names, labels, fraction, 0)
+
+
+def numbered(split: str, rows: int) -> Table:
+    """A table of rows with a group each, of which every second has the label."""
+    names = encode([f"{split} {at:03d}" for at in range(rows)])
+    labels = (np.arange(rows)[:, None] % 2).astype(np.int8)
+    return Table(f"{split}.csv", "images", np.arange(2, rows + 2, dtype=np.int32), names, labels, names, {})
+
+
+def test_what_is_not_given_is_split_off_from_training() -> None:
+    train, val = numbered("train", 40), numbered("val", 10)
+    parts = split_off({"train": train}, {"val": 0.2, "test": 0.25}, seed=0)
+    assert {name: len(table) for name, table in parts.items()} == {"train": 22, "val": 8, "test": 10}
+    assert sorted(np.concatenate([table.names for table in parts.values()]).tolist()) == sorted(train.names.tolist())
+    given = split_off({"train": train, "val": val}, {"val": 0.2, "test": 0.25}, seed=0)
+    assert given["val"] is val
+    assert (len(given["train"]), len(given["test"])) == (30, 10)
+    assert list(split_off({"train": train}, {"val": 0.2, "test": 0.0}, 0)) == ["train", "val"]
+    assert split_off({"train": train, "val": val}, {"val": 0.0, "test": 0.0}, 0) == {"train": train, "val": val}
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "message"),
+    [
+        (0.0, 0.1, "data.val_fraction above 0 and below 1, got 0.0"),
+        (-0.1, 0.1, "data.val_fraction above 0 and below 1, got -0.1"),
+        (0.1, -0.1, "data.test_fraction above 0 and below 1, got -0.1"),
+        (0.1, 1.0, "data.test_fraction above 0 and below 1, got 1.0"),
+        (0.5, 0.5, "fractions that leave something to train on, got {'val': 0.5, 'test': 0.5}"),
+    ],
+)
+def test_fractions_that_cannot_be_are_named(val: float, test: float, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        split_off({"train": numbered("train", 40)}, {"val": val, "test": test}, 0)
+
+
+def test_a_fold_divides_training_and_validation_and_leaves_the_test() -> None:
+    tables = {name: numbered(name, rows) for name, rows in (("train", 20), ("val", 10), ("test", 5))}
+    turns = [cross_validated(tables, fold, 3, seed=1) for fold in range(3)]
+    own = sorted([*tables["train"].names.tolist(), *tables["val"].names.tolist()])
+    assert sorted(name for turn in turns for name in turn["val"].names.tolist()) == own
+    for turn in turns:
+        assert (len(turn["train"]), len(turn["val"])) == (20, 10)
+        assert turn["test"] is tables["test"]
+        assert sorted([*turn["train"].names.tolist(), *turn["val"].names.tolist()]) == own
+    assert cross_validated(tables, 0, 3, seed=1)["val"].names.tolist() == turns[0]["val"].names.tolist()
+    assert cross_validated(tables, 0, 3, seed=2)["val"].names.tolist() != turns[0]["val"].names.tolist()
 
 
 @pytest.mark.parametrize("pair", [("train", "val"), ("train", "test"), ("val", "test")])
