@@ -198,8 +198,8 @@ def test_one_name_in_two_folders_is_two_pictures() -> None:
 
 def test_four_of_many_that_stand_in_two_splits_are_named_and_all_counted() -> None:
     one, other = numbered("train", 6), replace(numbered("train", 6), file="test.csv")
-    got = "'train 000' in train (train.csv, line 2) and in test (test.csv, line 2), also 'train 001', also 'train 002', "
-    with pytest.raises(InputError, match=re.escape(f"got {got}also 'train 003', 6 such in all; correct the splits")):
+    got = "'train 000' in train (train.csv, line 2) and in test (test.csv, line 2), also 'train 001', also 'train 002'"
+    with pytest.raises(InputError, match=re.escape(f"got {got}, also 'train 003', 6 such in all; correct the splits")):
         check_overlap({"train": one, "test": other}, "error")
 
 
