@@ -13,6 +13,7 @@ from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.tables.label_space import SAME, intersection, match, meaning, plain, read_label_space, union
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
+from tests.training import checkpoint
 
 CHESTXRAY14 = [
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -91,15 +92,15 @@ def test_a_class_of_the_rest_is_told_of_where_the_other_classes_differ() -> None
     assert said not in match(["DR", "OTHER"], ["DR", "MH"]).summary(["DR", "MH"])
 
 
-def test_a_label_space_is_read_from_names_a_file_or_a_checkpoint(run: Path, tmp_path: Path) -> None:
+def test_a_label_space_is_read_from_names_a_file_or_a_model(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Mass\n\n Nodule \n")
     assert read_label_space(str(tmp_path / "names.txt")) == ["Mass", "Nodule"]
-    assert read_label_space(str(run / "checkpoints/best.ckpt")) == ["A", "B", "C"]
+    assert read_label_space(str(checkpoint(tmp_path / "best.ckpt", 0, ["A", "B", "C"]))) == ["A", "B", "C"]
     assert read_label_space(["x"]) == ["x"]
     assert read_label_space(None) is None
     (tmp_path / "junk.ckpt").write_text("x")
     for space, message in (
-        ([], "each once, got none"), (["a", "a"], "'a' twice"), ("nowhere.txt", "no file at nowhere.txt"),
+        ([], "each once, got none;"), (["a", "a"], "'a' twice"), ("nowhere.txt", "no file at nowhere.txt"),
         (str(tmp_path / "junk.ckpt"), "junk.ckpt to be a checkpoint of tensors"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
