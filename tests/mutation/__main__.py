@@ -18,7 +18,7 @@ PARTS = {
     "labels": (f"{TABLES}.labels.", f"{TABLES}.label_policy.", f"{TABLES}.label_space."),
 }
 FIRST = "ibca_lightning.losses.x_masked_mean__mutmut_1"
-LIVES = (0, 5, 33)  # no test failed; no test calls the function
+LIVES = (0, 5, 33, None)  # no test failed; no test calls the function; it was not run
 
 
 def main(arguments: list[str] | None = None) -> int:
