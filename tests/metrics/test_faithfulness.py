@@ -106,6 +106,25 @@ def test_the_model_sees_the_untouched_picture_in_its_own_type() -> None:
     assert torch.equal(shown[1][0], blurred(image))
 
 
+def test_pairs_of_curves_are_those_of_each_order_and_filler() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    lesion = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    lesion[5, 5] = True
+    filler, blur, random = mean_colour(image), blurred(image), random_order(2, 2, seed=3)
+    for mask, given, gone in ((lesion, filler, filler), (~lesion & lesion, None, blur), (None, None, blur)):
+        curves = pair_curves(seen, image, ATTENTION, 1, mask, steps=3, filler=given, seed=3)
+        orders = {"": ATTENTION, "_random": random}
+        if mask is lesion:
+            orders["_lesion"] = lesion_order(lesion, random)
+        assert list(curves) == [f"{kind}{name}" for name in orders for kind in ("deletion", "insertion")]
+        for name, order in orders.items():
+            for kind, start, end in (("deletion", image, gone), ("insertion", blur, image)):
+                expected = replacement_curve(seen, start, end, order, 1, 3)
+                assert curves[f"{kind}{name}"].shares.tolist() == expected.shares.tolist()
+                assert curves[f"{kind}{name}"].probabilities.tolist() == expected.probabilities.tolist()
+
+
 def test_area_is_by_trapezoids_over_the_shares() -> None:
     assert Curve(torch.tensor([0, 0.1, 1.0]), torch.tensor([1, 0.5, 0.5])).area == pytest.approx(0.075 + 0.45)
 
