@@ -63,7 +63,9 @@ NAMES = ["Mass", "Pleural Effusion", "Nodule"]
 def lists(*texts: str, separator: str | None = "|", **options: Any) -> list[list[int]]:
     policy = LabelPolicy(**{name: options.pop(name) for name in ("blank",) if name in options})
     where = "f.csv, line {}".format
-    return policy.lists(texts, NAMES, where=lambda row: where(row + 2), separator=separator, **options).tolist()  # type: ignore[no-any-return]
+    labels = policy.lists(texts, NAMES, where=lambda row: where(row + 2), separator=separator, **options)
+    assert labels.dtype == np.int8
+    return labels.tolist()  # type: ignore[no-any-return]
 
 
 def test_lists_of_names() -> None:

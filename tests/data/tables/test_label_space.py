@@ -47,6 +47,16 @@ def test_chestxray14_on_chexpert() -> None:
     assert "of the data not used: No Finding," in line
 
 
+def test_a_summary_says_what_there_is_to_say() -> None:
+    assert match(["A"], ["A"]).summary(["A"]) == "label space: 1 of 1 classes are in the data"
+    assert match(["A", "DR", "B"], ["diabetic retinopathy", "A", "C", "D"]).summary(
+        ["diabetic retinopathy", "A", "C", "D"]
+    ) == (
+        "label space: 2 of 3 classes are in the data; under another name: DR = diabetic retinopathy; unknown: B; "
+        "of the data not used: C, D"
+    )
+
+
 def test_union_and_intersection_keep_the_first_sets_names() -> None:
     both = union([CHESTXRAY14, CHEXPERT])
     assert both[:14] == CHESTXRAY14
