@@ -65,7 +65,9 @@ def test_every_array_of_every_split_is_that_of_the_first_run(root: Path, tmp_pat
 
 def test_a_file_that_says_the_same_is_left_alone_and_another_is_refused(root: Path, tmp_path: Path) -> None:
     path, tables = tmp_path / "s.csv", module(root).split_tables()
-    write_splits(path, tables)
+    write_splits(path, dict(reversed(tables.items())))
+    splits = [row["split"] for row in rows(path)]
+    assert splits == [split for split in ("train", "val", "test") for _ in range(len(tables[split]))]
     before = path.stat()
     write_splits(path, tables)
     assert path.stat() == before

@@ -88,6 +88,12 @@ def test_no_part_is_empty() -> None:
         split_groups(encode(["a", "b", "b"]), np.ones((3, 1), np.int8), (0.5, 0.25, 0.25), 0)
 
 
+def test_a_part_too_small_for_any_group_gets_the_smallest_of_the_fullest() -> None:
+    names = encode(["big"] * 50 + ["small"] * 2 + ["smallest"])
+    parts = split_groups(names, np.ones((53, 1), np.int8), (0.998, 0.001, 0.001), 0)
+    assert [sorted(set(names[part].tolist())) for part in parts] == [[b"big"], [b"smallest"], [b"small"]]
+
+
 def test_every_group_validates_in_exactly_one_fold() -> None:
     names, labels = made(30)
     folds = [split_fold(names, labels, fold, 5, seed=3) for fold in range(5)]
