@@ -156,6 +156,8 @@ def test_balanced_weights_are_negatives_over_positives_of_the_known_labels() -> 
 
     # 3 negatives to 1 positive; 96 to 4, bounded by 20; none positive; none negative; none known.
     assert weights(labels) == [3.0, 20.0, 1.0, 1.0, 1.0]
+    assert MaskedBCE("balanced").max_pos_weight == 20
+    assert weights(torch.tensor([[0], [1], [1]])) == [0.5]
     assert weights(labels, most=30) == [3.0, 24.0, 1.0, 1.0, 1.0]
     assert weights(1 - labels[:, :2].clamp(min=0), most=10)[1] == pytest.approx(1 / 10)
 
