@@ -40,6 +40,21 @@ def read_csv(path):
     return header, rows
 
 
+def test_the_error_before_calibration_stands_beside_that_after_it():
+    record = {"kind": "temperature", "scale": [3.0] * 3, "offset": [0.0] * 3}
+    plain, own = evaluation(), evaluation(calibration=record, intervals=True)
+    torch.testing.assert_close(own.probabilities, (3 * plain.probabilities.logit()).sigmoid())
+    found = own.figures["calibration"]
+    assert (found["kind"], plain.figures["calibration"]["kind"]) == ("temperature", "none")
+    for name in ("ECE", "class_ECE"):
+        before = plain.figures["metrics"][name]
+        assert found[f"{name}_uncalibrated"] == pytest.approx(before)
+        assert own.figures["metrics"][name] != pytest.approx(before)
+        low, high = found["intervals"][f"{name}_uncalibrated"]
+        assert low <= before <= high
+        assert f"{name}_uncalibrated" not in plain.figures["calibration"]
+
+
 def test_figures_from_the_csv_are_those_of_the_json_exactly(tmp_path):
     result = evaluation(intervals=True)
     write_evaluation(tmp_path, result)
