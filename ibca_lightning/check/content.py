@@ -187,7 +187,7 @@ def _of_file(table: Table, masks: MaskFolder | None, channels: int, depth: int |
     lesions = -1
     try:
         file = PictureFile(path)
-        pixels, used = file.channels(channels, depth=depth), file.depth() or 0
+        pixels, used = file.channels(channels, depth=depth), file.depth(channels) or 0
         if masks is not None:
             place = os.path.join(masks.path, mask_name(name))
             mask = read_mask(place)

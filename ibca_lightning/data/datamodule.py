@@ -323,7 +323,7 @@ class TableDataModule(MultiLabelDataModule):
         """Look at some pictures of the training table."""
         if self.bit_depth is None and self.reads_files and "train" in self.split_tables():
             table = self.table("train")
-            depth = depth_of(lambda row: os.path.join(table.folder, table.name(row)), len(table))
+            depth = depth_of(lambda row: os.path.join(table.folder, table.name(row)), len(table), self.in_channels)
             if depth is not None:
                 log.info("bit depth of the pictures in %s: %d (data.bit_depth)", table.folder, depth)
             self.bit_depth = depth or "each"

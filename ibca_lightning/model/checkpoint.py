@@ -94,12 +94,13 @@ class ModelSpec:
         """Refuse a record that somebody or something changed, where it would end in a traceback or a wrong figure."""
         strides = self.feature_stride if isinstance(self.feature_stride, list) else [self.feature_stride]
         names = self.class_names
+        means, stds = (each if isinstance(each, list) else [] for each in (self.mean, self.std))
         sound = {
             "backbone": isinstance(self.backbone, str),
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
-            "mean": _all_finite(self.mean) and 0 < len(self.mean) <= _MOST_CHANNELS,
-            "std": _all_finite(self.std) and len(self.std) == len(self.mean) and min(self.std) > 0,
+            "mean": _all_finite(self.mean) and 0 < len(means) <= _MOST_CHANNELS and len(stds) in (0, len(means)),
+            "std": _all_finite(self.std) and len(stds) == len(means) and min(stds) > 0,
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict)

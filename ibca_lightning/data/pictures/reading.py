@@ -77,19 +77,20 @@ def read_image(path: str, target: int | None = None, depth: int | None = None) -
     return PictureFile(path).pixels(target, depth)
 
 
-def depth_of(path: Callable[[int], str], count: int) -> int | None:
+def depth_of(path: Callable[[int], str], count: int, channels: int = 3) -> int | None:
     """The depth of a data set: the largest that some of its pictures use; None where they say where white is.
 
     Args:
         path: Of a picture, by its number.
         count: Of the pictures.
+        channels: Of each.
     """
     depths = []
     for at in range(0, count, -(-count // _SAMPLED) or 1):
         with suppress(InputError, OSError):  # said when the picture is read
             with open(regular(path(at)), "rb") as file:
                 head = file.read(32)
-            depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth())
+            depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth(channels))
     return max((depth for depth in depths if depth), default=None)
 
 
@@ -112,9 +113,13 @@ class PictureFile:
             self._decoded[key] = self._decode(factor).rgb(self._path, depth)
         return self._decoded[key]
 
-    def depth(self) -> int | None:
+    def depth(self, channels: int = 3) -> int | None:
         """The bits that the picture uses; None where they are 8, or its file says how many they are."""
-        return None if is_eight_bit(self._data[:32].data) else self._decode(1).depth(self._path)
+        if is_eight_bit(self._data[:32].data):
+            return None
+        if channels in (1, 3):
+            return self._decode(1).depth(self._path)
+        return Stored(read_channels(self._data, self._path, channels)).depth(self._path)
 
     @property
     def _is_jpeg(self) -> bool:
