@@ -234,7 +234,7 @@ class IBCACLI(LightningCLI):
         asked = trainer.enable_progress_bar
         bar = own or sys.stderr.isatty() if asked is None else asked
         if not own:
-            callbacks.append(ProgressBar() if bar else EpochLines())
+            callbacks += [ProgressBar(), EpochLines()] if bar else [EpochLines()]
         if self.subcommand in ("fit", "test"):
             callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
             callbacks.append(ModelCard(self.run_dir, self._typed))
