@@ -74,7 +74,7 @@ def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
                 found.append(
                     Association(
                         split, column, name, _auroc(counts[order]), _chance(counts),
-                        (own[high], own[low]), (float(shares[high]), float(shares[low])),
+                        (str(own[high]), str(own[low])), (float(shares[high]), float(shares[low])),
                         (int(counts[high].sum()), int(counts[low].sum())),
                     )
                 )  # fmt: skip
@@ -113,10 +113,12 @@ def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Itera
     rows = labels[known] == 1
     exclusive = len(rows) > 0 and bool((rows.sum(axis=1) == 1).all())  # then each class is what the others are not
     for at, name in enumerate(class_names):
-        if at in paired or (exclusive and not _NORMAL.search(name)):
+        normal = _NORMAL.search(name) is not None
+        if at in paired or (exclusive and not normal):
             continue
         same = rows[:, at] == (rows.sum(axis=1) - rows[:, at] > 0)
-        if 0 < rows[:, at].sum() < len(rows) and same.mean() <= 1 - _AGREE:
+        # A disease may come nearly always alone; a normal picture with a disease is a contradiction.
+        if 0 < rows[:, at].sum() < len(rows) and same.mean() <= (1 - _AGREE if normal else 0):
             yield _negation(name, "all other classes", int(same.sum()))
 
 

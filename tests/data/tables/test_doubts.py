@@ -67,6 +67,15 @@ def test_exclusive_classes_are_no_negations_but_for_the_normal_one() -> None:
     assert table_doubts({"train": labels}, ["abnormal", "polyp", "ulcer"]) == []
 
 
+def test_a_disease_that_comes_alone_but_for_a_row_is_no_negation_and_a_normal_class_is() -> None:
+    alone = 1 - (COIN[0] | COIN[1])
+    alone[np.flatnonzero(COIN[0])[0]] = 1
+    tables = {"train": table(np.stack([alone, COIN[0], COIN[1]], axis=1))}
+    assert table_doubts(tables, ["polyp", "ulcer", "cancer"]) == []
+    (doubt,) = table_doubts(tables, ["No finding", "ulcer", "cancer"])
+    assert doubt.what.endswith("all other classes in train (but for 1 rows, which contradict it)")
+
+
 def test_ordinary_classes_are_no_negations() -> None:
     assert said(*COIN) == []
     assert said(first(15), first(30) - first(15), COIN[0]) == []  # two rare ones that never meet
