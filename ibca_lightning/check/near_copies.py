@@ -94,7 +94,7 @@ def _candidates(
 def _centred(looks: NDArray[np.int8], mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """Looks without what all have in common, of length 1 each; all 0 where there is no picture, or one colour."""
     shown = looks.any(axis=1, keepdims=True)
-    values = np.where(shown, looks - mean, 0).astype(np.float32)
+    values: NDArray[np.float32] = np.where(shown, looks - mean, 0).astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
     return values
@@ -105,4 +105,5 @@ def _details(pixels: Pixels, side: int, sigma: float, floor: float) -> NDArray[n
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     apart = small - cv2.GaussianBlur(small, (0, 0), sigma)
-    return apart / (np.sqrt(cv2.GaussianBlur(apart * apart, (0, 0), 2 * sigma)) + floor)  # type: ignore[no-any-return]
+    around = np.sqrt(cv2.GaussianBlur(apart * apart, (0, 0), 2 * sigma))
+    return np.asarray(apart / (around + floor), dtype=np.float32)

@@ -90,7 +90,7 @@ def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Do
         if few:
             fix = "expect little of what is learnt of them"
             if split != "train":
-                fix = "their figures are mostly chance: read the intervals, or cross-validate (data.fold)"
+                fix = "their figures are mostly chance: read the intervals, or hold out more"
             yield Doubt("few positives", f"fewer than {FEW} positives in {split}: {', '.join(few)}", fix)
 
 

@@ -11,7 +11,8 @@ A column is taken for one of patients by this rule:
 
 In both, nearly all rows are filled in and values come again. Columns with another use (labels, subgroups) are never
 asked; one that is excluded is. Of the names of files these are asked: folders whose names are such values; `0_left` and
-`0_right`, `od` and `os`, `l` and `r`; `p012_a` and `p012_b`; `p012_1` and `p012_2` where the numbers begin again.
+`0_right`, `od` and `os`, `l` and `r`; `p012_a` and `p012_b`; `p012_1` and `p012_2` where the numbers begin again or
+a word of a patient stands before them.
 """
 
 import re
@@ -193,9 +194,9 @@ def _by_name(names: Sequence[str], option: str) -> Iterator[_Grouping]:
         rows = sum(counts[head] for head in pairs)
         if len(pairs) < 3 or 20 * rows < len(names):
             continue
-        if numbered and not (
-            _spread(counts) and 2 * len(tails) <= rows and all(_plain_id(head.rpartition("/")[2]) for head in pairs)
-        ):
+        begins_again = 2 * len(tails) <= rows or all(map(_PATIENT.search, pairs))
+        ids = all(_plain_id(head.rpartition("/")[2]) for head in pairs)
+        if numbered and not (_spread(counts) and begins_again and ids):
             continue
         yield _Grouping([head if counts[head] > 1 else "" for head in heads], what, fix)
 

@@ -128,6 +128,7 @@ NAMES: dict[str, tuple[Callable[[int], str], str]] = {
     "letters": (lambda at: f"p{at // 3:03d}_{'abc'[at % 3]}.png", "last letter"),
     "letters without a sign": (lambda at: f"{at // 2}{'ab'[at % 2]}.png", "last letter"),
     "numbers": (lambda at: f"IM{at // 4:03d}-{at % 4}.dcm", "last number"),
+    "numbers that run through, of patients": (lambda at: f"patient{at // 4}_{at:04d}.png", "last number"),
     "tiles": (lambda at: f"IDRiD_{at // 4:02d}_r0c{at % 4}.jpg", "last number"),
     "folders": (lambda at: f"train/patient{at // 3:05d}/study1/view{at % 3}.jpg", "together in folders"),
     "folders by number": (lambda at: f"A{at // 3:03d}/{at}.jpg", "together in folders"),
@@ -151,7 +152,8 @@ ORDINARY: dict[str, Callable[[int], str]] = {
     "folders of classes": lambda at: f"class_{at % 12}/{at}.png",
     "folders of splits": lambda at: f"{('train', 'test')[at % 2]}/{at}.png",
     "folders by hash": lambda at: f"{at // 4:02x}/{at:06x}.png",
-    "numbers that run through": lambda at: f"set7-{at // 40}_{at:04d}.png",
+    "numbers that run through": lambda at: f"b{at // 4}_{at:04d}.png",
+    "numbers behind a few words": lambda at: f"set7-{at // 40}_{at % 40}.png",
     "one picture a case": lambda at: f"{at}_training.tif",
     "words": lambda at: f"scan {at} final.png",
 }
