@@ -145,8 +145,9 @@ class MultiLabelDataModule(LightningDataModule):
         """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
 
     def doubts(self) -> list[Doubt]:
-        """Return what the tables say that may spoil a result: a fit warns of it. Here nothing is known."""
-        return []
+        """Return what the tables of `split_files` say that may spoil a result: a fit warns of it."""
+        tables = self.split_files().values()
+        return [doubt for splits in tables for doubt in table_doubts(splits, self.class_names)]
 
     def find_bit_depth(self) -> None:
         """Set `bit_depth` where it is None, before the first transform is made; `setup` does. Here it stays."""
@@ -400,10 +401,6 @@ class TableDataModule(MultiLabelDataModule):
             check_overlap(tables, self.group_overlap)
             self._tables = {split: self._read(split, table) for split, table in tables.items()}
         return self._tables
-
-    def doubts(self) -> list[Doubt]:
-        """Return what is doubtful about classes and subgroups."""
-        return table_doubts(self.split_tables(), self.class_names)
 
     def training_labels(self) -> NDArray[np.int8]:
         """Return the labels (N, L) of the training table, in {0, 1, -1}."""

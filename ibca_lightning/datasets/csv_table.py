@@ -153,7 +153,7 @@ class CSVDataModule(TableDataModule):
         doubts = super().doubts()
         if self.no_groups or self._alone() is not None:
             return doubts
-        sheets = [read_sheet(self._path(name)) for name in self.csv if self.csv[name] is not None]
+        sheets = (read_sheet(self._path(name)) for name in self.csv if self.csv[name] is not None)
         used = (self.image_column, *self.own_names, *self.subgroup_columns)
         return [*grouping_doubts(self.split_tables(), sheets, used), *doubts]
 

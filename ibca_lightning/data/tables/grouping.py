@@ -17,8 +17,8 @@ a word of a patient stands before them.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -67,22 +67,19 @@ class _Grouping(NamedTuple):
     fix: str
 
 
-def grouping_doubts(
-    tables: Mapping[str, Table], sheets: Sequence[Sheet], used: Sequence[str], option: str = "data.group_column"
-) -> list[Doubt]:
+def grouping_doubts(tables: Mapping[str, Table], sheets: Iterable[Sheet], used: Sequence[str]) -> list[Doubt]:
     """Say where rows of two splits seem to belong together, if every row is a group of its own.
 
     Args:
         tables: The splits as they are trained and tested on.
-        sheets: The files they come from.
+        sheets: The files they come from; read only where they are needed.
         used: Columns with another use: picture, labels, subgroups.
-        option: What names the column of groups.
     """
     rows = [(split, table, row) for split, table in tables.items() for row in range(len(table))]
     if len(tables) < 2 or len(np.unique(np.concatenate([table.groups for table in tables.values()]))) < len(rows):
         return []
     splits = [split for split, _, _ in rows]
-    for grouping in (*_by_column(rows, sheets, used, option), *_by_name([t.name(row) for _, t, row in rows], option)):
+    for grouping in chain(_by_column(rows, list(sheets), used), _by_name([t.name(row) for _, t, row in rows])):
         held: defaultdict[str, set[str]] = defaultdict(set)
         for split, value in zip(splits, grouping.values, strict=True):
             if value:
@@ -106,7 +103,7 @@ def grouping_doubts(
 
 
 def _by_column(
-    rows: Sequence[tuple[str, Table, int]], sheets: Sequence[Sheet], used: Sequence[str], option: str
+    rows: Sequence[tuple[str, Table, int]], sheets: Sequence[Sheet], used: Sequence[str]
 ) -> Iterator[_Grouping]:
     """Columns of patients, by name before by values, those of fewer and larger groups first."""
     places = {sheet.where(row): (at, row) for at, sheet in enumerate(sheets) for row in range(len(sheet))}
@@ -121,7 +118,7 @@ def _by_column(
         where = [places.get(table.where(row)) for _, table, row in rows]
         values = ["" if at is None else columns[at[0]][at[1]].strip() for at in where]
         values = ["" if is_blank(text) else text for text in values]
-        fix = f"set {option} to {name}, or to none if pictures of one '{name}' may stand apart"
+        fix = f"set data.group_column to {name}, or to none if pictures of one '{name}' may stand apart"
         yield _Grouping(values, f"values of '{name}' come again", fix)
 
 
@@ -162,9 +159,9 @@ def _identify(filled: Sequence[str], counts: Counter[str]) -> bool:
     return together or (not short and len(filled) <= 10 * len(counts))
 
 
-def _by_name(names: Sequence[str], option: str) -> Iterator[_Grouping]:
+def _by_name(names: Sequence[str]) -> Iterator[_Grouping]:
     """What folders and names of files say of which pictures belong together."""
-    fix = f"add a column of patients and name it in {option}, or set that to none if such pictures may stand apart"
+    fix = "name a column of patients in data.group_column, or set that to none if such pictures may stand apart"
     parts = [name.split("/") for name in names]
     for depth in range(1, min(map(len, parts))):
         folders = ["/".join(part[:depth]) for part in parts]
