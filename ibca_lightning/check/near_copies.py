@@ -3,7 +3,7 @@
 Our own on purpose. A hash of 64 bits (`imagehash`) sees the outline alone: medical pictures share it, so that tiles of
 different eyes are as near as copies (numbers: the page of this room). Here the common outline is taken away: of each
 picture a `look` is kept, 32 x 32 local contrasts; the mean of all looks is subtracted; every pair of two splits is
-compared by correlation, one multiplication of matrices, so that nothing is missed and 100,000 pictures take minutes.
+compared by correlation, a multiplication of matrices, which is exact and takes minutes for 100,000 pictures.
 Pairs above `_ALIKE` are read again and compared by their details at 128 x 128, which lets other patients go.
 """
 
