@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from ibca_lightning.check.near_copies import SIDE, look
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
 from ibca_lightning.data.pictures.channels import as_rgb
@@ -30,12 +31,14 @@ _HASHED = 128  # rows and columns of a picture that go into the strong hash, or 
 
 
 class Facts(NamedTuple):
-    """One picture: hash, height and width, kind of file, whether all pixels are alike, the bits of its mask (-1: none).
+    """One picture: hash, look (see `near_copies`), height and width, kind of file, whether all pixels are alike.
 
-    Or, in `problem`, why it cannot be used. `depth` are the bits it uses, where its file does not say; else 0.
+    `lesions` are the bits of its mask (-1: none), `problem` is why it cannot be used, `depth` the bits it uses, where
+    its file does not say; else 0.
     """
 
     digest: bytes = bytes(16)
+    look: bytes = bytes(SIDE**2)
     size: tuple[int, int] = (0, 0)
     mode: str = ""
     blank: bool = False
@@ -55,7 +58,7 @@ class Item(NamedTuple):
 
 @dataclass
 class Contents:
-    """The N rows of one split and their pictures; a few bytes a row, whatever the size of the pictures."""
+    """The N rows of one split and their pictures; a kilobyte a row, whatever the size of the pictures."""
 
     name: str  # of the split
     ids: NDArray[np.bytes_]  # (N,)
@@ -63,6 +66,7 @@ class Contents:
     labels: NDArray[np.int8]  # (N, L) in {0, 1, -1}
     source: Table | Dataset[Any]  # where the rows come from
     digests: NDArray[np.uint8]  # (N, 16), all 0 where there is no picture
+    looks: NDArray[np.int8]  # (N, 1024), as `near_copies` compares them; all 0 where there is no picture
     sizes: NDArray[np.int32]  # (N, 2), height and width; 0 where there is no picture
     blank: NDArray[np.bool_]  # (N,) whether all pixels are alike
     lesions: NDArray[np.int16]  # (N,) the bits that a row's mask has anywhere; -1 where there is no mask
@@ -218,6 +222,7 @@ def _contents(
     return Contents(
         split, ids, groups, labels, source,
         digests=np.frombuffer(b"".join(own.digest for own in facts), np.uint8).reshape(-1, 16),
+        looks=np.frombuffer(b"".join(own.look for own in facts), np.int8).reshape(-1, SIDE**2),
         sizes=np.array([own.size for own in facts], np.int32).reshape(-1, 2),
         blank=np.array([own.blank for own in facts], bool),
         lesions=np.array([own.lesions for own in facts], np.int16),
@@ -231,7 +236,7 @@ def _contents(
 def _facts(pixels: Pixels, mode: str, lesions: int = -1) -> Facts:
     # A few pixels tell of nearly every picture that it has more than one colour.
     blank = all(bool((part == pixels[0, 0]).all()) for part in (pixels[::16, ::16], pixels))
-    return Facts(content_hash(pixels), pixels.shape[:2], mode, blank, lesions)
+    return Facts(content_hash(pixels), look(pixels), pixels.shape[:2], mode, blank, lesions)
 
 
 def _mode(path: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
@@ -23,12 +24,13 @@ from ibca_lightning.data.pictures.masks import MaskFolder
 from ibca_lightning.data.pictures.reading import depth_of
 from ibca_lightning.data.pictures.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
+from ibca_lightning.data.tables.doubts import Doubt, table_doubts
 from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
 from ibca_lightning.data.tables.label_space import LabelSpace, match, read_label_space
 from ibca_lightning.data.tables.split_file import apply_splits
 from ibca_lightning.data.tables.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.tables.table import Table, decode
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
     from ibca_lightning.data.pictures.augmentation import Augment
@@ -149,6 +151,11 @@ class MultiLabelDataModule(LightningDataModule):
     def read_tables(self) -> None:
         """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
 
+    def doubts(self) -> list[Doubt]:
+        """Return what the tables of `split_files` say that may spoil a result: a fit warns of it."""
+        tables = self.split_files().values()
+        return [doubt for splits in tables for doubt in table_doubts(splits, self.class_names)]
+
     def find_bit_depth(self) -> None:
         """Set `bit_depth` where it is None, before the first transform is made; `setup` does. Here it stays."""
 
@@ -156,6 +163,8 @@ class MultiLabelDataModule(LightningDataModule):
         """Make the data sets that a stage, or each, needs, so that wrong data stop a run before it starts."""
         self._seed = None  # that of the run which begins here
         self.find_bit_depth()
+        for doubt in self.doubts() if stage == "fit" else ():
+            rank_zero_warn(str(doubt), category=DataWarning)
         for name, stages in (("train", "fit"), ("val", ("fit", "validate")), ("test", ("test", "predict"))):
             if stage is None or stage in stages:
                 self._set(name)

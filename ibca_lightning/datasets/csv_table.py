@@ -10,6 +10,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
+from ibca_lightning.data.tables.doubts import Doubt
+from ibca_lightning.data.tables.grouping import grouping_doubts
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
@@ -38,7 +40,8 @@ class CSVDataModule(TableDataModule):
         test_fraction: Share of the training table that becomes test where `test_csv` is None, in [0, 1).
         split_seed: Chooses the split; independent of `seed_everything`, so that runs of several seeds share it.
         image_column: Column with the path of the picture below `image_dir`.
-        group_column: Column that says which pictures belong together (patient, source); None makes each its own.
+        group_column: Column that says which pictures belong together (patient, source); None makes each its own, and
+            warns where another column or the names of files say otherwise; `none` says that this is meant.
         image_dir: Picture folder below `root`; None for `root` itself.
         mask_dir: Folder below `root` with one 8-bit PNG for each picture, same stem, whose bit i marks label i; further
             bits are ignored.
@@ -86,6 +89,8 @@ class CSVDataModule(TableDataModule):
         self.csv = {"train": train_csv, "val": val_csv, "test": test_csv}
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed, self.group_overlap = split_seed, group_overlap
+        self.no_groups = group_column == "none"
+        group_column = None if self.no_groups else group_column
         self.image_column, self.group_column = image_column, group_column
         self.image_dir, self.mask_dir = image_dir or "", mask_dir
         self.label_columns, self.mask_labels = label_columns, mask_labels
@@ -142,6 +147,15 @@ class CSVDataModule(TableDataModule):
             for table in tables.values():
                 _check_masks(table, masks.path)
         return tables
+
+    def doubts(self) -> list[Doubt]:
+        """Also where rows of two splits seem to show one patient, by the rule of `grouping`."""
+        doubts = super().doubts()
+        if self.no_groups or self._alone() is not None:
+            return doubts
+        sheets = (read_sheet(self._path(name)) for name in self.csv if self.csv[name] is not None)
+        used = (self.image_column, *self.own_names, *self.subgroup_columns)
+        return [*grouping_doubts(self.split_tables(), sheets, used), *doubts]
 
     def _alone(self) -> tuple[list[str], list[str], Table] | None:
         """As `_training_table`, of a test table without one; None where there is one, or no `label_space`."""

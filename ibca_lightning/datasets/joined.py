@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
+from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.label_space import intersection, read_label_space, union
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.system.errors import InputError
@@ -92,6 +93,11 @@ class JoinedDataModule(MultiLabelDataModule):
         """Read the tables of each set."""
         for each in self._ready().values():
             each.read_tables()
+
+    def doubts(self) -> list[Doubt]:
+        """Return what each set says of itself."""
+        sets = self._ready().items()
+        return [doubt._replace(what=f"{name}: {doubt.what}") for name, each in sets for doubt in each.doubts()]
 
     def find_bit_depth(self) -> None:
         """Find the largest of all sets, and read each with that: pictures of 8 bits have none."""
