@@ -15,7 +15,9 @@ def test_a_line_an_epoch_with_loss_and_map(capsys):
     assert [line.split(",")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     shown = re.search(r"loss (\S+), val loss (\S+), val mAP (\S+) \(best (\S+)\), \d+ s$", lines[1])
     metrics = run.callback_metrics
-    assert [f"{float(metrics[n]):.4f}" for n in ("train/classification", "val/loss", "val/mAP")] == list(shown.groups()[:3])
+    assert [f"{float(metrics[n]):.4f}" for n in ("train/classification", "val/loss", "val/mAP")] == list(
+        shown.groups()[:3]
+    )
     first = re.search(r"val mAP (\S+) \(best (\S+)\), \d+ s, about \d+ s left$", lines[0])
     assert first[1] == first[2]
     assert float(shown[4]) == max(float(first[1]), float(shown[3]))
