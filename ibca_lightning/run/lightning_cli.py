@@ -52,7 +52,7 @@ from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.command_line.trainer_messages import of_lightning
 from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, refusal
 from ibca_lightning.system.options import require_folder
 from ibca_lightning.system.output import write_err
 
@@ -93,7 +93,7 @@ class IBCACLI(LightningCLI):
             if isinstance(error, InputError):
                 self._silence_peers()
             code = self._code_of_peer(error) or _said_by_parent(error, parent, time.monotonic() - began)
-            self._finish(error, wrong_input=isinstance(error, InputError) or code == 2)
+            self._finish(error, refused=isinstance(error, InputError) or refusal(error) is not None or code == 2)
             if code is not None:
                 raise SystemExit(code) from error
             raise error from raised.__cause__ if error is raised else raised
@@ -123,7 +123,7 @@ class IBCACLI(LightningCLI):
         for process in self._peers():
             process.kill()
 
-    def _finish(self, error: Exception | None, wrong_input: bool = False) -> None:
+    def _finish(self, error: Exception | None, refused: bool = False) -> None:
         trainer = getattr(self, "trainer", None)
         # A second run in this process would go on in the first one's wandb run.
         wandb_loggers = [logger for logger in (trainer.loggers if trainer else ()) if isinstance(logger, WandbLogger)]
@@ -131,8 +131,12 @@ class IBCACLI(LightningCLI):
             if logger._experiment is not None:
                 logger.experiment.finish(exit_code=int(error is not None))
         trained = trainer is not None and trainer.global_step > 0
-        if error is not None and hasattr(self, "_before") and (wrong_input or not trained):
-            run_folder.remove_unstarted(self.run_dir, self._before)
+        # Of a run without checkpoints the figures are all there is.
+        kept = trainer is not None and trained and not (refused and trainer.checkpoint_callbacks)
+        if error is not None and hasattr(self, "_before") and not kept:
+            removed = run_folder.remove_unstarted(self.run_dir, self._before)
+            if trained and removed:
+                say(f"note: it ended before its first checkpoint; removed what it left in {self.run_dir}")
         folder = os.path.join(getattr(self, "run_dir", ""), "wandb")
         if any(logger._offline for logger in wandb_loggers) and os.path.isdir(folder):
             written = f"{shlex.quote(folder)}/offline-run-*"

@@ -9,15 +9,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
+from ibca_lightning.data.pictures import reading
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
+from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
+from ibca_lightning.run.run_folder import remove_unstarted
 from ibca_lightning.system import whole_files as whole_file
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.failures import exit_code
 from ibca_lightning.use.prediction_files import PredictionFiles
 from tests.command_line import contents, done, experiment, ibca, near, refused, rows, written
 
@@ -269,6 +274,83 @@ def test_a_disk_that_fills_up_while_figures_are_logged(tree: Path, here: Path, m
         "error: a file to read or write, got No space left on device; make room, or give another path"
     ]
     assert "Traceback" not in result.err
+
+
+REFUSED = {
+    "ENOSPC": "make room", "EDQUOT": "make room", "EROFS": "make room", "EFBIG": "ulimit -f", "EIO": "the disk",
+    "ESTALE": "the disk", "EMFILE": "ulimit -n", "ENFILE": "ulimit -n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_system_refuses_is_one_line_and_leaves_no_half_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = getattr(errno, name)
+    place = tmp_path / "check.html"
+
+    def half(part: Path) -> None:
+        part.write_text("half")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(InputError, match=f"{place}, got {os.strerror(number)}; .*{REFUSED[name]}"):
+        whole_file.write_whole(place, half)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught, whole_file.whole(place) as part:
+        half(part)
+    assert list(tmp_path.iterdir()) == []
+    told = OSError(f"Caught OSError in DataLoader worker process 0.\nTraceback\nOSError: {caught.value}")
+    for error in (caught.value, told):
+        assert exit_code(error) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"a file to read or write at {place}, got {os.strerror(number)}; " in line
+        assert REFUSED[name] in line
+
+
+def test_no_more_files_can_be_opened_is_told_by_torch_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("unable to open shared memory object: Too many open files (24)", "received 0 items of ancdata"):
+        assert exit_code(RuntimeError(text)) == 2
+        assert "ulimit -n" in capsys.readouterr().err
+
+
+def test_a_picture_is_not_passed_over_where_no_more_files_can_be_opened(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = next((tree / "images").iterdir())
+    for number, kind in ((errno.EMFILE, InputError), (errno.EIO, PictureError)):
+        refuse = OSError(number, os.strerror(number), str(picture))
+        monkeypatch.setattr(reading.np, "fromfile", Mock(side_effect=refuse))
+        with pytest.raises(InputError, match=f"{picture}, got {os.strerror(number)}") as caught:
+            reading.read_bytes(str(picture))
+        assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_fills_up_before_the_first_checkpoint_leaves_nothing_in_the_way(
+    there: bool, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(here / "e.yaml", experiment(tree))
+    if there:
+        Path("new").mkdir()
+        Path("new/notes.txt").write_text("mine")
+    command = ("fit", "--config", "e.yaml", "--run_dir", "new")
+    with monkeypatch.context() as full:
+        refuse = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        full.setattr(WholeCheckpointIO, "save_checkpoint", Mock(side_effect=refuse))
+        result = ibca(*command)
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "note: it ended before its first checkpoint; removed what it left in new" in result.err.splitlines()
+    assert sorted(os.listdir()) == (["e.yaml", "new"] if there else ["e.yaml"])
+    assert not there or os.listdir("new") == ["notes.txt"]
+    done(*command)
+
+
+def test_what_a_broken_disk_does_not_let_go_is_not_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").touch()
+    monkeypatch.setattr(Path, "unlink", Mock(side_effect=OSError(errno.EIO, "")))
+    assert remove_unstarted(str(tmp_path / "run"), None) is False
 
 
 def test_predictions_of_pictures_stop_at_a_full_disk_and_go_on_where_they_were(

@@ -6,6 +6,7 @@ where a picture has much fine detail, which the latter aliases; in a smooth pict
 being near 50 dB there (`python -m tests.bench.data` prints both for its own drawings).
 """
 
+import errno
 import os
 import zlib
 from typing import Any
@@ -18,7 +19,7 @@ from ibca_lightning.data.pictures.array_file import read_array
 from ibca_lightning.data.pictures.bit_depth import eight_bit
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
 from ibca_lightning.data.pictures.header import PNG, check_size, damaged, picture_size
-from ibca_lightning.system.errors import PictureError
+from ibca_lightning.system.errors import PictureError, refusal
 from ibca_lightning.system.strangers import MAX_PICTURE, regular
 
 Pixels = NDArray[np.uint8]
@@ -104,6 +105,8 @@ def read_bytes(path: str) -> Pixels:
     except FileNotFoundError:
         raise PictureError(f"a picture at {path}", "nothing there", "restore the file or remove its row") from None
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ESTALE):  # no fault of the picture, to be passed over
+            raise refusal(error) or error from None
         raise PictureError(f"a picture at {path}", error.strerror or error, "check the path and permissions") from None
     if not len(data):
         raise PictureError(f"a picture at {path}", "a file of 0 bytes", "restore the file or remove its row")
