@@ -1,6 +1,5 @@
 """What a run folder holds, read for the report."""
 
-import csv
 import math
 import os
 import reprlib
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from ibca_lightning.run.model_card import NAME, read_facts, without_paths
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
+from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.yaml_text import load
@@ -93,7 +93,7 @@ def read_run(folder: Path) -> Run:
     settings = _without_paths(content)
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
     facts = read_facts(folder / "checkpoints" / NAME)
-    return Run(folder, config, settings, _folders(content), facts, sets, _history(folder / "metrics.csv"))
+    return Run(folder, config, settings, _folders(content), facts, sets, _history(folder))
 
 
 def _test_set(name: str, file: Path, tested: Tested) -> TestSet:
@@ -133,18 +133,12 @@ def _without_paths(value: Any) -> Any:
     return without_paths([value]) if isinstance(value, str) else value
 
 
-def _history(path: Path) -> dict[str, Curve]:
+def _history(run: Path) -> dict[str, Curve]:
     """The columns of `metrics.csv` by epoch, the last value of each; empty where there is no such file."""
     found: dict[str, dict[int, float]] = {}
-    try:
-        with regular(path).open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                for name, cell in row.items():
-                    if cell and name not in ("epoch", "step"):
-                        found.setdefault(name, {})[int(row["epoch"])] = float(cell)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the figures of a training in {path}", error, "restore the file, or remove it") from error
+    for row in read_training(run):
+        for name, value in row.items():
+            if name not in ("epoch", "step") and math.isfinite(value) and "epoch" in row:
+                found.setdefault(name, {})[int(row["epoch"])] = value
     curves = {name: np.array(sorted(values.items()), dtype=np.float64) for name, values in found.items()}
     return {name: (points[:, 0], points[:, 1]) for name, points in curves.items()}

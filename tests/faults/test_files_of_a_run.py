@@ -15,11 +15,14 @@ import pytest
 import torch
 
 from ibca_lightning.data.pictures import reading
-from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.run_folder import remove_unstarted
+from ibca_lightning.run.tested_samples import read_tested
+from ibca_lightning.run.training_figures import read_training
+from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.failures import exit_code
@@ -83,7 +86,16 @@ RECORDS: dict[str, Any] = {
     "backbone": 3,
     "threshold_positives": ["x"],
 }
-NO_NUMBERS = {"thresholds": [0.5, math.nan, 0.5], "mean": [math.inf] * 3, "std": [0.1, 0.0, 0.1]}  # fmt: skip
+NO_NUMBERS: list[tuple[str, Any]] = [
+    ("thresholds", [0.5, math.nan, 0.5]), ("thresholds", [0.5, True, 0.5]), ("thresholds", [0.5, 2.0, 0.5]),
+    ("mean", [math.inf] * 3), ("mean", [1e38] * 3), ("mean", [0.5]), ("std", []), ("std", [0.1, 0.0, 0.1]),
+    ("std", [0.1, 1e-30, 0.1]), ("threshold_positives", [3, -1, 3]), ("threshold_positives", [3, True, 3]),
+    ("threshold_rule", {"sensitivity": math.nan}), ("threshold_rule", {"sensitivity": True}), ("threshold_rule", 3),
+]  # fmt: skip
+SPOILT_CALIBRATIONS: list[dict[str, Any]] = [
+    {"scale": [1e38] * 3, "offset": [0.0] * 3}, {"scale": [1.0] * 3, "offset": [0.0, 1e38, 0.0]},
+    {"scale": [1.0, -1.0, 1.0], "offset": [0.0] * 3}, {"scale": [True] * 3, "offset": [0.0] * 3},
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +103,19 @@ def whole(run: Path) -> dict[str, Any]:
     return read_checkpoint(run / "checkpoints/best.ckpt")
 
 
-@pytest.mark.parametrize(("name", "value"), [*RECORDS.items(), *NO_NUMBERS.items(), ("std", []), ("mean", [0.5])])
+@pytest.mark.parametrize(("name", "value"), [*RECORDS.items(), *NO_NUMBERS])
 def test_a_record_that_was_changed_is_named(name: str, value: object, whole: dict[str, Any], tmp_path: Path) -> None:
     changed = copy.copy(whole) | {"ibca": whole["ibca"] | {name: value}}
     torch.save(changed, tmp_path / "x.ckpt")
     with pytest.raises(InputError, match=rf"x\.ckpt with a sound {name} in its model record, got"):
         read_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("calibration", SPOILT_CALIBRATIONS)
+def test_a_calibration_that_was_changed_is_named(calibration: Any, whole: dict[str, Any]) -> None:
+    changed = whole | {"ibca": whole["ibca"] | {"calibration": {"kind": "platt"} | calibration}}
+    with pytest.raises(InputError, match=r"x\.ckpt with a calibration of 3 classes"):
+        ModelSpec.from_checkpoint(changed, "x.ckpt")
 
 
 @pytest.mark.parametrize("weights", [None, [1], {"a": 1}, {1: torch.ones(1)}])
@@ -123,13 +142,26 @@ def test_a_checkpoint_cut_in_the_middle_or_a_folder(run: Path, here: Path, tree:
         refused("predict", "--ckpt_path", name, "--images", tree / "images", "--output", "new", names=(name,))
 
 
-def test_weights_that_are_not_numbers_give_no_prediction(whole: dict[str, Any], tree: Path, here: Path) -> None:
-    weights = {name: w * float("nan") if w.is_floating_point() else w for name, w in whole["state_dict"].items()}
-    torch.save(whole | {"state_dict": weights}, "nan.ckpt")
-    result = ibca("predict", "--ckpt_path", "nan.ckpt", "--images", tree / "images", "--output", "out")
-    assert result.code == 1
-    assert "NaN" in result.errors[0]
-    assert rows(Path("out/predictions.csv")) == []
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_numbers_are_refused_by_every_reader(
+    value: float, whole: dict[str, Any], run: Path, tree: Path, here: Path
+) -> None:
+    weights = {name: weight.clone() for name, weight in whole["state_dict"].items()}
+    name = next(name for name in weights if name.startswith("head.") and name.endswith("weight"))
+    weights[name].view(-1)[-1] = value
+    torch.save(whole | {"state_dict": weights}, "spoilt.ckpt")
+    said = ("spoilt.ckpt with finite weights", f"NaN or infinity in {name}")
+    images = ("--images", tree / "images")
+    for command in ("predict", "explain"):
+        refused(command, "--ckpt_path", "spoilt.ckpt", *images, "--output", "new", names=said)
+    refused("export", "--ckpt_path", "spoilt.ckpt", "--output", "new.pt2", names=said)
+    refused("test", "--config", run / "config.yaml", "--ckpt_path", "spoilt.ckpt", "--run_dir", "new", names=said)
+
+
+def test_a_mask_of_infinities_is_no_spoilt_weight(whole: dict[str, Any], tmp_path: Path) -> None:
+    mask = torch.tensor([0.0, -math.inf])
+    torch.save(whole | {"state_dict": whole["state_dict"] | {"head.mask": mask}}, tmp_path / "x.ckpt")
+    assert read_checkpoint(tmp_path / "x.ckpt")
 
 
 # --- a run folder of somebody else -----------------------------------------------------------------------------------
@@ -142,10 +174,20 @@ JSONS: dict[str, bytes] = {
 
 CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
     "intervals.mAP [0.9, 0.1]": (("intervals", "mAP"), [0.9, 0.1]), "metrics.ECE 7": (("metrics", "ECE"), 7),
+    "metrics.MCC 3": (("metrics", "MCC"), 3), "samples -4": (("samples",), -4), "samples True": (("samples",), True),
+    "thresholds.A.threshold True": (("thresholds", "A", "threshold"), True),
+    "thresholds.A.threshold 2.0": (("thresholds", "A", "threshold"), 2.0),
+    "thresholds.A.positives -1": (("thresholds", "A", "positives"), -1),
+    "per_class.A.positives 1.5": (("per_class", "A", "positives"), 1.5),
+    "intervals.AUROC [0.5, 1.2]": (("intervals", "AUROC"), [0.5, 1.2]), "intervals.mAP 3": (("intervals", "mAP"), 3),
+    "per_class.A.AP [1]": (("per_class", "A", "AP"), [1]), "metrics.CF1 1000": (("metrics", "CF1"), 1000),
+    "tuned_per_class.A.F1 -0.5": (("tuned_per_class", "A", "F1"), -0.5),
+    "calibration.curve.count [-1]": (("calibration", "curve", "count"), [-1]),
     "intervals.mAP [0.1, 0.5, 0.9]": (("intervals", "mAP"), [0.1, 0.5, 0.9]),
     "metrics.mAP nan": (("metrics", "mAP"), math.nan), "metrics.AUROC 7": (("metrics", "AUROC"), 7),
     "tuned.CF1 inf": (("tuned", "CF1"), math.inf), "per_class.A.AP -1": (("per_class", "A", "AP"), -1),
-    "per_class.A.AP 'x'": (("per_class", "A", "AP"), "x"), "intervals.mAP.0 nan": (("intervals", "mAP"), [math.nan, 1]),
+    "per_class.A.AP 'x'": (("per_class", "A", "AP"), "x"),
+    "intervals.mAP [nan, 1]": (("intervals", "mAP"), [math.nan, 1]),
     "thresholds.A.threshold nan": (("thresholds", "A", "threshold"), math.nan), "metrics.CF1 True": (
         ("metrics", "CF1"), True
     ),
@@ -160,7 +202,7 @@ def test_a_figure_that_was_changed_is_named(name: str, run: Path, here: Path) ->
     inner = content
     for key in keys[:-1]:
         inner = inner[key]
-    assert keys[-1] in inner
+    assert keys[-1] in (*inner, "MCC")
     inner[keys[-1]] = value
     Path("run/test_metrics.json").write_text(json.dumps(content))
     refused("compare", "run", names=("run/test_metrics.json", name))
@@ -176,6 +218,31 @@ def test_a_probability_that_is_none_is_named(cell: str, run: Path, here: Path) -
         changed = ",".join([*cells[:at], value, *cells[at + 1 :]])
         Path("run/test_predictions.csv").write_text("\n".join([header, changed, *others]) + "\n")
         refused("report", "run", names=("run/test_predictions.csv", what, cells[0]))
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "-0.1", "7"])
+def test_a_localisation_figure_that_is_none_is_named(cell: str, tmp_path: Path) -> None:
+    (tmp_path / "test_metrics.json").touch()
+    (tmp_path / "test_predictions.csv").write_text("id,A,label:A\nx.png,0.5,1\n")
+    (tmp_path / "test_localisation.csv").write_text(f"id,class,energy\nx.png,A,{cell}\n")
+    with pytest.raises(InputError, match=rf"test_localisation\.csv, got ValueError: energy {cell} of A for x\.png"):
+        read_tested(tmp_path, "test")
+
+
+@pytest.mark.parametrize("row", ["0,1,nan,0.5", "0,1,0.4,inf", "nan,1,0.4,0.5", "0,1,x,0.5", "0,1,0.4,0.5,6"])
+def test_a_training_figure_that_is_none_is_named(row: str, run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    Path("run/metrics.csv").write_text(f"epoch,step,train/loss,val/mAP\n{row}\n")
+    wrong = next(cell for cell in row.split(",") if cell not in ("0", "1", "0.4", "0.5"))
+    refused("report", "run", names=("run/metrics.csv", wrong))
+    with pytest.raises(InputError, match=rf"metrics\.csv, got .*{wrong}.*; restore"):
+        best_validation(Path("run"))
+
+
+def test_a_row_that_is_being_written_and_a_loss_that_overflows_are_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,step,train/loss,val/mAP\n0,1,inf,\n0,1,,0.25\n1,3,,0.")
+    assert best_validation(tmp_path)["mAP"] == 0.25
+    assert read_training(tmp_path)[0]["train/loss"] == math.inf
 
 
 @pytest.mark.parametrize("case", JSONS)
