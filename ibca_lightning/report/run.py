@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ibca_lightning.run.model_card import NAME, read_facts, without_paths
+from ibca_lightning.run.model_card import NAME, hidden_paths, read_facts
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.run.training_figures import read_training
@@ -90,7 +90,7 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
     sets = [_test_set(name, file, read_tested(folder, name)) for name, file in figure_files(folder).items()]
     content = _settings(folder / "config.yaml")
-    settings = _without_paths(content)
+    settings = hidden_paths(content)
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
     facts = read_facts(folder / "checkpoints" / NAME)
     return Run(folder, config, settings, _folders(content), facts, sets, _history(folder))
@@ -123,14 +123,6 @@ def _folders(settings: Any) -> tuple[str | None, str | None]:
         return None, None
     masks = "mask_dir" in given and "mask_labels" not in settings  # bits of other classes say nothing here
     return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(item) for item in value]
-    return without_paths([value]) if isinstance(value, str) else value
 
 
 def _history(run: Path) -> dict[str, Curve]:
