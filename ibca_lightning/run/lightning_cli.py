@@ -51,7 +51,7 @@ from ibca_lightning.run.command_line.parser_messages import one_line
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.command_line.trainer_messages import of_lightning
-from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
+from ibca_lightning.run.wandb_logging import remove_logs, wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError, refusal
 from ibca_lightning.system.hashed_names import hashed_names
@@ -141,6 +141,8 @@ class IBCACLI(LightningCLI):
             if trained and removed:
                 say(f"note: it ended before its first checkpoint; removed what it left in {self.run_dir}")
         folder = os.path.join(getattr(self, "run_dir", ""), "wandb")
+        if wandb_loggers and self._rename is not str:
+            remove_logs(folder)
         if any(logger._offline for logger in wandb_loggers) and os.path.isdir(folder):
             written = f"{shlex.quote(folder)}/offline-run-*"
             say(f"wandb ran off line; to sync, attention pictures included: wandb sync {written}")

@@ -72,6 +72,12 @@ def wandb_logger(
     return logger
 
 
+def remove_logs(folder: str) -> None:
+    """Remove what wandb logs of itself, which names the run's folder, in a `wandb` folder of runs that have ended."""
+    for own in Path(folder).rglob("debug*.log"):
+        own.unlink(missing_ok=True)
+
+
 @rank_zero_only
 def _make_folder(path: Path) -> None:
     fix = "remove it, give another --run_dir, or --wandb disabled"

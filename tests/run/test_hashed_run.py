@@ -34,6 +34,7 @@ def test_no_name_is_in_what_a_run_writes(tree: Path, here: Path, monkeypatch: py
     hashed = ("--hash_names", "--hash_key", "key")
     done("fit", "--config", config, "--run_dir", "run", "--wandb", "online", "--log_images", "true", *hashed)
     done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt", "--wandb", "online")
+    done("report", "run")
     files = contents(Path("run"))
     assert [name for name in files if "attention/test_" in name]
     found = {(name, file) for name in names for file, data in files.items() if name in file or name.encode() in data}
@@ -50,13 +51,8 @@ def test_no_name_is_in_what_a_run_writes(tree: Path, here: Path, monkeypatch: py
     assert not [name for name in (*names, str(here)) if name in said]
     assert [arguments[-1] for arguments in given] == [True, True]  # the command is kept from wandb
     # The splits are read again with the key, and with it alone.
-    again = (
-        "fit",
-        "--config",
-        written(Path("again.yaml"), experiment(Path("data"))),
-        "--data.splits",
-        "run/splits.csv",
-    )
+    config = written(Path("again.yaml"), experiment(Path("data"), splits="run/splits.csv"))
+    again = ("fit", "--config", config)
     done(*again, "--run_dir", "again", *hashed)
     assert Path("again/splits.csv").read_bytes() == files["splits.csv"]
     refused(*again, "--run_dir", "other", names=("run/splits.csv",))
