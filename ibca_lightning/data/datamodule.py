@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,12 @@ class MultiLabelDataModule(LightningDataModule):
 
     Raises:
         InputError: If a value is out of range.
+
+    Attributes:
+        rename: What becomes of the names of pictures and groups in batches and split files (`--hash_names`).
     """
+
+    rename: Callable[[str], str] = staticmethod(str)
 
     def __init__(
         self,
@@ -242,7 +247,7 @@ class MultiLabelDataModule(LightningDataModule):
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer else 0
-        shared: dict[str, Any] = {"rank": rank, "on_bad_image": self.on_bad_image}
+        shared: dict[str, Any] = {"rank": rank, "on_bad_image": self.on_bad_image, "rename": self.rename}
         return make_loader(dataset, self.batch_size, self.num_workers, **shared, **options)
 
 
@@ -402,7 +407,7 @@ class TableDataModule(MultiLabelDataModule):
         if self._tables is None:
             tables = self.tables()
             if self.splits is not None:
-                tables = apply_splits(self.splits, tables)
+                tables = apply_splits(self.splits, tables, self.rename)
             elif self.fold is not None:
                 tables = cross_validated(tables, self.fold, self.folds, self.split_seed)
             check_overlap(tables, self.group_overlap)

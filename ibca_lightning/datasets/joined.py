@@ -131,7 +131,7 @@ class JoinedDataModule(MultiLabelDataModule):
 
     def _ready(self) -> dict[str, TableDataModule]:
         for each in self.sets.values():
-            each.label_space = self.class_names
+            each.label_space, each.rename = self.class_names, self.rename
             each.trainer, each.augment = self.trainer, self.augment  # ibca check switches it off
         return self.sets
 

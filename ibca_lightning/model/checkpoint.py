@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import math
 import reprlib
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from ibca_lightning import __version__
 from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.metrics.thresholds import is_rule
 from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
@@ -25,6 +25,7 @@ from ibca_lightning.system.model_record import FORMAT, load_plain, model_record,
 _MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage
 _LARGEST_OPTION, _DEEPEST_OPTION = 2**14, 8  # of heads: layers are built one by one
+_LEAST_STD = 1e-3  # of a channel; 1/255 where pictures are not scaled to [0, 1]
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
 
@@ -99,16 +100,18 @@ class ModelSpec:
             "backbone": isinstance(self.backbone, str),
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
-            "mean": _all_finite(self.mean) and 0 < len(means) <= _MOST_CHANNELS and len(stds) in (0, len(means)),
-            "std": _all_finite(self.std) and len(stds) == len(means) and min(stds) > 0,
+            "mean": _all_within(self.mean, 0, 1) and 0 < len(means) <= _MOST_CHANNELS and len(stds) in (0, len(means)),
+            "std": _all_within(self.std, _LEAST_STD, 1) and len(stds) == len(means),
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict)
             and _sound_options(self.head, own=not self.head["class_path"].startswith("ibca_lightning.")),
             "class_names": _all(names, str) and len(names) > 0,
-            "thresholds": _all_finite(self.thresholds) and len(self.thresholds) == len(names),
+            "thresholds": _all_within(self.thresholds, 0, 1) and len(self.thresholds) == len(names),
+            "threshold_rule": is_rule(self.threshold_rule),
             "preprocessing": isinstance(self.preprocessing, dict) and _all([*self.preprocessing.values()], str),
-            "threshold_positives": _all(self.threshold_positives, int)
+            "threshold_positives": _all_within(self.threshold_positives, 0, 2**63)
+            and _all(self.threshold_positives, int)
             and len(self.threshold_positives) in (0, len(names)),
         }
         for name, holds in sound.items():
@@ -134,8 +137,8 @@ def _sound_options(options: object, own: bool) -> bool:
     return False
 
 
-def _all_finite(values: object) -> bool:
-    return _all(values, (int, float)) and all(map(math.isfinite, values))  # type: ignore[call-overload]
+def _all_within(values: object, low: float, high: float) -> bool:
+    return isinstance(values, list) and all(type(v) in (int, float) and low <= v <= high for v in values)
 
 
 def _all(values: object, kind: type | tuple[type, ...]) -> bool:
@@ -163,7 +166,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
     if sum(weight.nbytes for weight in weights.values()) > 2 * Path(path).stat().st_size:  # one number, shown as many
         raise InputError(f"{path} with weights of its size", "more", "use the file as it was written")
+    if (name := next((name for name, weight in weights.items() if _spoilt(name, weight)), None)) is not None:
+        fix = "use a checkpoint from before the training diverged, or the file as it was written"
+        raise InputError(f"{path} with finite weights", f"NaN or infinity in {name}", fix)
     return checkpoint
+
+
+def _spoilt(name: str, weight: Tensor) -> bool:
+    """Whether a weight is no number somewhere; a mask of attention may hold zeros and infinities."""
+    finite = weight.isfinite()
+    if bool(finite.all()):
+        return False
+    is_mask = not name.endswith((".weight", ".bias")) and ".running_" not in name and not bool(weight[finite].any())
+    return not is_mask or bool(weight.isnan().any())
 
 
 def head_spec(head: Head) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The experiment that `ibca tune` and `ibca sweep` run many times: YAML files and overrides, as for `ibca fit`."""
 
-import csv
 import math
 from argparse import Namespace
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import yaml
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.run.command_line.shipped import recipe_file
 from ibca_lightning.run.command_line.short_names import near_class, short_name
+from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
@@ -155,8 +155,8 @@ def best_validation(run: Path) -> dict[str, float]:
 
     Empty where no mAP was ever defined.
     """
-    best = max(_validations(run), key=lambda row: float(row[SCORE]), default={})
-    return {name.removeprefix("val/"): float(v) for name, v in best.items() if name.startswith("val/") and v}
+    best = max(_validations(run), key=lambda row: row[SCORE], default={})
+    return {name.removeprefix("val/"): value for name, value in best.items() if name.startswith("val/")}
 
 
 def said(job: Job) -> str:
@@ -166,16 +166,12 @@ def said(job: Job) -> str:
 
 def epoch_scores(run: Path) -> list[float]:
     """The validation mAP of a run after each validation so far."""
-    return [float(row[SCORE]) for row in _validations(run)]
+    return [row[SCORE] for row in _validations(run)]
 
 
-def _validations(run: Path) -> list[dict[str, str]]:
-    """The whole rows of `metrics.csv`, to which a run may be writing, that have a validation mAP."""
-    try:
-        text = (run / "metrics.csv").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    return [row for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()) if row.get(SCORE)]
+def _validations(run: Path) -> list[dict[str, float]]:
+    """The rows of `metrics.csv`, to which a run may be writing, that have a validation mAP."""
+    return [row for row in read_training(run) if SCORE in row]
 
 
 def config_value(run: Path, key: str) -> Any:

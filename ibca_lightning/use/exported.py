@@ -3,6 +3,7 @@
 Shapes: B images, S picture side, L labels, H x W attention grid.
 """
 
+import io
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,9 @@ def runner(module: Callable[[Tensor], Sequence[Tensor]]) -> Runner:
 
 
 def _write_program(program: ExportedProgram, spec: ModelSpec, path: Path) -> None:
-    torch.export.save(program, path, extra_files=metadata(spec))
+    content = io.BytesIO()  # torch says of a full disk only that its archive is at an unexpected place
+    torch.export.save(program, content, extra_files=metadata(spec))
+    path.write_bytes(content.getbuffer())
 
 
 def _open_program(path: Path) -> Runner:

@@ -153,7 +153,7 @@ def test_every_override_of_the_contract(config: Path, tree: Path, here: Path) ->
 
     torch.save(timm.create_model("test_resnet").state_dict(), backbone)
     given = {
-        "--model.backbone": "test_resnet", "--model.pretrained": "true", "--model.checkpoint_path": str(backbone),
+        "--model.backbone": "test_resnet", "--model.pretrained": "true", "--model.checkpoint_path": backbone.name,
         "--model.feature_stride": "[16, 32]", "--model.freeze_backbone": "true", "--data.augment": "none",
         "--data.image_size": "64", "--data.batch_size": "3", "--data.num_workers": "1", "--data.root": str(tree),
         "--data.test_csv": "null", "--trainer.max_epochs": "1", "--trainer.gradient_clip_val": "1.0",

@@ -6,6 +6,7 @@ where a picture has much fine detail, which the latter aliases; in a smooth pict
 being near 50 dB there (`python -m tests.bench.data` prints both for its own drawings).
 """
 
+import errno
 import io
 import os
 import warnings
@@ -32,7 +33,7 @@ from ibca_lightning.data.pictures.header import (
     picture_size,
     white_is_zero,
 )
-from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError, refusal
 from ibca_lightning.system.strangers import MAX_PICTURE, regular
 
 Pixels = NDArray[np.uint8]
@@ -171,6 +172,8 @@ def read_bytes(path: str) -> Pixels:
     except FileNotFoundError:
         raise PictureError(f"a picture at {path}", "nothing there", "restore the file or remove its row") from None
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ESTALE):  # no fault of the picture, to be passed over
+            raise refusal(error) or error from None
         raise PictureError(f"a picture at {path}", error.strerror or error, "check the path and permissions") from None
     if not len(data):
         raise PictureError(f"a picture at {path}", "a file of 0 bytes", "restore the file or remove its row")
