@@ -158,7 +158,8 @@ def _group(free: Sequence[_Texts]) -> str | None:
     whole = [each for each in free if each.filled == len(each.all) and len(each.counts) > 2]
     for kind in words.GROUPS:
         for each in whole:
-            if kind.search(spaced(each.name)):
+            # A patient may come once; a case number that comes once numbers the rows.
+            if kind.search(spaced(each.name)) and (kind is words.GROUPS[0] or len(each.counts) < each.filled):
                 return each.name
     # Names that come a few times each; numbers may be ages.
     return next((each.name for each in whole if _repeats(each)), None)
@@ -253,7 +254,7 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         doubt = "each grade above 0 is taken for a class of its own"
     classes = ", ".join(f"{name} {count}" for name, count in [*form.positives.items()][:_SHOWN])
     more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
-    rows = f"{next(iter(form.positives.values()))} of {texts.filled} rows"
+    rows = f"{next(iter(form.positives.values()))} of {texts.filled} rows" + f" ({texts.shown()})" * bool(form.values)
     why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": f"names: {classes}{more}"}[form.kind]
     return Column(texts.name, "label", why, doubt, form)
 
@@ -285,11 +286,20 @@ def _number(text: str) -> bool:
 
 
 def _apart(columns: Sequence[Column]) -> list[Column]:
-    """Call classes after their column where several columns of words would share names."""
-    lists = [column.form.positives for column in columns if column.form is not None and column.form.kind == "list"]
-    if len(lists) < 2:
-        return [*columns]
-    return [replace(each, form=prefixed(each.form, each.name)) if each.form else each for each in columns]
+    """Call classes after their column where another column has one of that name, or holds single words too."""
+    forms = [column.form for column in columns if column.form is not None]
+    often = Counter(name.casefold() for form in forms for name in form.positives)
+    single = sum(form.listed is not None and form.listed.separator is None for form in forms)
+
+    def named(column: Column) -> Column:
+        form = column.form
+        if form is None or form.listed is None:
+            return column
+        shared = any(often[name.casefold()] > 1 for name in form.positives)
+        apart = shared or (single > 1 and form.listed.separator is None)
+        return replace(column, form=prefixed(form, column.name)) if apart else column
+
+    return [named(column) for column in columns]
 
 
 def _negations(sheet: Sheet, columns: Sequence[Column]) -> list[Column]:

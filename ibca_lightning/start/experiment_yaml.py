@@ -10,6 +10,7 @@ import yaml
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.start.columns import Column
 from ibca_lightning.start.recipe import Recipe
+from ibca_lightning.system.output import plain
 
 _WIDE = 44  # where comments begin
 
@@ -87,9 +88,9 @@ def _label_options(columns: Sequence[Column]) -> dict[str, Any]:
 
 def _written(listed: LabelList) -> dict[str, Any]:
     """A list without what is as it would be anyway."""
-    plain = LabelList(listed.column)
+    default = LabelList(listed.column)
     own = {each.name: getattr(listed, each.name) for each in fields(listed)}
-    return {name: value for name, value in own.items() if name == "column" or value != getattr(plain, name)}
+    return {name: value for name, value in own.items() if name == "column" or value != getattr(default, name)}
 
 
 def written(
@@ -105,7 +106,7 @@ def written(
         doubts: What to look at.
     """
     why = recipe.reasons
-    lines = [f"# {line}" for line in (*head, *(f"Look at this: {doubt}." for doubt in doubts))]
+    lines = [f"# {_one_line(line)}" for line in (*head, *(f"Look at this: {doubt}." for doubt in doubts))]
     lines += ["seed_everything: 0", "model:", "  class_path: MultiLabelModule", "  init_args:"]
     lines += _option("backbone", recipe.backbone, why) + _option("feature_stride", recipe.feature_stride, why)
     lines += ["    head: {class_path: IBCAHead}", "data:", "  class_path: CSVDataModule", "  init_args:"]
@@ -130,8 +131,12 @@ def _option(name: str, value: Any, why: Mapping[str, str]) -> list[str]:
 
 
 def _commented(text: str, comment: str) -> str:
-    plain = " ".join(comment.split())
-    return f"{text:<{_WIDE}} # {plain}" if plain else text
+    return f"{text:<{_WIDE}} # {_one_line(comment)}" if comment else text
+
+
+def _one_line(text: str) -> str:
+    """A comment ends with its line, and holds no character that YAML refuses: cells hold anything."""
+    return plain(" ".join(text.split()))
 
 
 def _scalar(value: Any) -> str:

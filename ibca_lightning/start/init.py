@@ -62,7 +62,7 @@ def init(arguments: list[str]) -> int:
     if not index.files:
         raise InputError(f"pictures in and below {options.images}", "none", "give another folder with --images")
     columns = look(sheet, index)
-    if not options.yes and sys.stdin.isatty() and sys.stdout.isatty():
+    if not options.yes and _on_terminal():
         columns = _asked(sheet, index, columns)
     if not any(column.role == "label" for column in columns):
         raise InputError(
@@ -88,6 +88,10 @@ def init(arguments: list[str]) -> int:
     write_out(f"{len(classes)} classes: {', '.join(classes)}\n" + _chosen(recipe))
     write_out(f"wrote {output}; next: ibca check --config {output}\n")
     return 0
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _asked(sheet: Sheet, index: PictureIndex, columns: list[Column]) -> list[Column]:

@@ -104,8 +104,8 @@ def _list(name: str, texts: Sequence[str]) -> Form | None:
             continue
         read = _read(LabelList(name, separator), texts)
         if read is not None:
-            absent = [word for word in read if word in ABSENT]
-            unknown = [word for word in read if word in UNSURE]
+            absent = [word for word in read if word.casefold() in ABSENT]
+            unknown = [word for word in read if word.casefold() in UNSURE]
             several = separator is not None or bracketed
             if absent and not several and any(map(is_blank, texts)):
                 unknown.append("")  # who writes `absent` does not mean it by a blank

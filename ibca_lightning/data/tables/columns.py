@@ -55,7 +55,7 @@ def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int
         values: What a word means, without regard to case; "" for a blank.
         counts: Columns of numbers, which are 1 above 0.
     """
-    meant = {word.strip().casefold(): str(value) for word, value in values.items()}
+    meant = {spelt.casefold(): str(value) for word, value in values.items() for spelt in _spellings(word)}
     changed = {}
     for name in sheet.header:
         if (meant and name in columns) or name in counts:
@@ -63,6 +63,13 @@ def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int
             becomes = {text: _value(text, meant, name in counts) for text in set(column)}
             changed[name] = [becomes[text] for text in column]
     return sheet.with_columns(changed)
+
+
+def _spellings(word: object) -> tuple[str, ...]:
+    """What a key stands for: YAML takes an unquoted `yes` for true."""
+    if isinstance(word, bool):
+        return ("true", "yes", "on") if word else ("false", "no", "off")
+    return ("" if word is None else str(word).strip(),)
 
 
 def _value(text: str, meant: Mapping[str, str], count: bool) -> str:
