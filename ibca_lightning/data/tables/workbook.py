@@ -23,13 +23,10 @@ def read_workbook(path: str) -> Sheet:
     Whole numbers become text without a decimal point, so that an id is what one sees in Excel.
 
     Raises:
-        InputError: If openpyxl is not installed, the file is no workbook, or it has no rows or a column twice.
+        InputError: If the file is no workbook, or it has no rows or a column twice.
     """
-    try:
-        openpyxl = importlib.import_module("openpyxl")
-    except ImportError:
-        fix = "pip install 'ibca-lightning[excel]', or save the table as CSV"
-        raise InputError(f"openpyxl, to read {path}", "no such package", fix) from None
+    openpyxl = importlib.import_module("openpyxl")  # takes a third of a second; it has no types
+
     try:
         with zipfile.ZipFile(regular(path)) as archive:
             require_unpacked(archive, MAX_TABLE)
