@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -21,6 +21,8 @@ from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.data.tables.workbook import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
+
+MissingImages = Literal["error", "skip"]
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class CSVDataModule(TableDataModule):
         image_columns: Several such columns in its place, each with a picture of the case that a row is. Every picture
             becomes a row with the labels of its case, and a case is a group where there is no `group_column`.
         find_images: Whether a picture may be named without its extension, or without the folders below `image_dir`.
+        missing_images: Whether a row whose picture is not there is an `error`, or is left out (`skip`), which a warning
+            says.
         group_column: Column that says which pictures belong together (patient, source); None makes each its own, and so
             does `none`, which says that it is meant.
         image_dir: Picture folder below `root`; None for `root` itself.
@@ -81,6 +85,7 @@ class CSVDataModule(TableDataModule):
         image_column: str = "image",
         image_columns: list[str] | None = None,
         find_images: bool = False,
+        missing_images: MissingImages = "error",
         group_column: str | None = None,
         image_dir: str | None = None,
         mask_dir: str | None = None,
@@ -96,6 +101,7 @@ class CSVDataModule(TableDataModule):
     ) -> None:
         super().__init__(**common)
         check_choice("group_overlap", group_overlap, GroupOverlap)
+        check_choice("missing_images", missing_images, MissingImages)
         for name, columns in (
             ("image_columns", image_columns),
             ("label_columns", label_columns),
@@ -114,7 +120,7 @@ class CSVDataModule(TableDataModule):
             raise InputError("data.split_column or further tables", "both", "leave out val_csv and test_csv")
         if image_columns == []:
             raise InputError("at least one name in data.image_columns", "[]", "name the columns, or leave it out")
-        self.image_columns, self.find_images = image_columns or [], find_images
+        self.image_columns, self.find_images, self.missing_images = image_columns or [], find_images, missing_images
         self.image_column = self.image_columns[0] if self.image_columns else image_column
         self.group_column = group_column if group_column not in (None, "none") else CASE if self.image_columns else None
         self.image_dir, self.mask_dir = image_dir or "", mask_dir
@@ -230,28 +236,37 @@ class CSVDataModule(TableDataModule):
             if column not in self._listed:
                 self._listed[column] = each.classes(sheet)
             sheet = sheet.with_columns(each.columns(sheet, self._listed[column]))
-        return one_row_a_picture(sheet, self.image_columns) if self.image_columns else sheet
+        return self._with_files(one_row_a_picture(sheet, self.image_columns) if self.image_columns else sheet)
 
     def _list_classes(self) -> list[str]:
         """The classes of the columns that name the findings."""
         return [name for classes in self._listed.values() for name in dict.fromkeys(classes.values()) if name]
 
-    def _files(self, sheet: Sheet, folder: str) -> list[str]:
-        names = sheet.column(self.image_column)
-        if not self.find_images:
-            return names
-        if self._index is None:
-            self._index = PictureIndex(folder)
-        return self._index.named(sheet, names)
+    def _with_files(self, sheet: Sheet) -> Sheet:
+        """Name the file of each picture, and leave out the rows without one where that is asked for."""
+        folder, names = self._folder(self.image_dir, "image_dir"), sheet.column(self.image_column)
+        if self.find_images:
+            if self._index is None:
+                self._index = PictureIndex(folder)
+            names = self._index.named(sheet, names)
+            sheet = sheet.with_columns({self.image_column: names})
+        gone = absent(folder, names) if self.missing_images == "skip" else []
+        if not gone or len(gone) == len(sheet):
+            return sheet
+        rank_zero_warn(
+            f"{len(gone)} of {len(sheet)} rows of {sheet.file} name no picture of {folder} and are left out, such as "
+            f"'{names[gone[0]]}' on line {sheet.lines[gone[0]]}; restore the pictures if they should be there",
+            category=DataWarning,
+        )
+        return sheet.take(sorted({*range(len(sheet))} - {*gone}))
 
     def _table(self, sheet: Sheet, class_names: list[str]) -> Table:
-        folder = self._folder(self.image_dir, "image_dir")
         return build_table(
             sheet,
             class_names,
-            self._files(sheet, folder),
+            sheet.column(self.image_column),
             self.root,
-            folder,
+            self._folder(self.image_dir, "image_dir"),
             labels=self.label_policy.cells(sheet, class_names),
             groups=None if self.group_column is None else sheet.column(self.group_column),
             subgroup_columns=self.subgroup_columns,

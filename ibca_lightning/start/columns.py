@@ -21,6 +21,7 @@ from ibca_lightning.system.errors import InputError
 
 Role = Literal["picture", "group", "split", "label", "subgroup", "left out"]
 _LOOKED_AT = 2000  # rows of a long table that tell whether a column names pictures
+_WORDS = "they may be findings (label) or kinds of patients (subgroup)"
 _FEW = 12  # different values of a subgroup
 _SHOWN = 5
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?")
@@ -99,7 +100,14 @@ def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Role] | None = 
     for name, each in texts.items():
         if name not in found:
             found[name] = _forced(each, forced[name]) if name in forced else _plain(each)
+    if not any(each.role == "label" for each in found.values()):
+        found |= {name: _last_resort(texts[name]) for name, each in found.items() if each.doubt == _WORDS}
     return _negations(sheet, _apart([found[name] for name in texts]))
+
+
+def _last_resort(texts: _Texts) -> Column:
+    """A column of words where no other column holds labels."""
+    return replace(_forced(texts, "label"), doubt="taken for findings, as no other column holds any")
 
 
 def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) -> list[Column]:
@@ -147,7 +155,7 @@ def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], ind
     doubt = ""
     if gone:
         where = sheet.where(texts.all.index(gone[0]))
-        doubt = f"{len(gone)} are not in the folder, such as '{gone[0]}' ({where}): restore them or remove the rows"
+        doubt = f"{len(gone)} pictures are not in the folder, such as '{gone[0]}' ({where}): their rows are left out"
     text, file = next((text, found[0]) for text, found in files.items() if found)
     why = f"{texts.filled} pictures, such as {text}" + (f" (the file {file})" if file != text else "")
     return Column(texts.name, "picture", why, doubt)
@@ -155,7 +163,12 @@ def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], ind
 
 def _group(free: Sequence[_Texts]) -> str | None:
     """The column that says which pictures belong together: the best by its name, else one that looks like it."""
-    whole = [each for each in free if each.filled == len(each.all) and len(each.counts) > 2]
+    other = (words.AGE, words.SEX, words.DATE, words.NOTES, words.SUBGROUP)
+    whole = [
+        each for each in free
+        if each.filled == len(each.all) and len(each.counts) > 2
+        and not any(name.search(spaced(each.name)) for name in other)
+    ]  # fmt: skip
     for kind in words.GROUPS:
         for each in whole:
             # A patient may come once; a case number that comes once numbers the rows.
@@ -210,6 +223,8 @@ def _plain(texts: _Texts) -> Column:
     form = form_of(name, texts.all)
     if not texts.filled and form is None:
         return Column(name, "left out", "blank")
+    if count == 1 and not texts.blank:
+        return Column(name, "left out", f"'{next(iter(texts.counts))[:40]}' in every row")
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
         return Column(name, "left out", f"dates: {texts.shown()}")
     sexes = count in (2, 3) and {text.casefold() for text in texts.counts} <= words.SEXES
@@ -263,8 +278,6 @@ def _nothing(texts: _Texts) -> str:
     """What a column is that is of no use."""
     if texts.blank > MOSTLY:
         return f"{texts.blank:.0%} blank"
-    if len(texts.counts) == 1:
-        return f"'{next(iter(texts.counts))[:40]}' in every row"
     if all(map(_number, texts.counts)):
         return f"numbers: {texts.shown()}"
     if len(texts.counts) > 0.9 * texts.filled:
@@ -304,19 +317,17 @@ def _apart(columns: Sequence[Column]) -> list[Column]:
 
 def _negations(sheet: Sheet, columns: Sequence[Column]) -> list[Column]:
     """Leave out a class such as `normal` that says no more than that all others are absent."""
-    flags = [c for c in columns if c.role == "label" and c.form is not None and c.form.kind == "flags"]
-    normal = [column for column in flags if spaced(column.name) in words.ABSENT]
-    if not normal or len(flags) < 2:
+    ones = {
+        column.name: _ones(sheet, column)
+        for column in columns
+        if column.form is not None and column.form.kind == "flags"
+    }
+    if len(ones) < 3:
         return [*columns]
-    ones = {column.name: _ones(sheet, column) for column in flags}
-    kept = []
-    for column in columns:
-        if column in normal:
-            others = np.any([ones[each.name] for each in flags if each not in normal], axis=0)
-            if (ones[column.name] != others).mean() > 0.98:
-                column = Column(column.name, "left out", "it says that no other class is present")
-        kept.append(column)
-    return kept
+    whole = np.sum([*ones.values()], axis=0)
+    negations = [name for name, rows in ones.items() if (rows == (whole - rows == 0)).mean() > 0.98]
+    why = "it says that no other class is present"
+    return [Column(each.name, "left out", why) if each.name in negations[:1] else each for each in columns]
 
 
 def _ones(sheet: Sheet, column: Column) -> NDArray[np.bool_]:

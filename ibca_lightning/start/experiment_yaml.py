@@ -16,7 +16,7 @@ _WIDE = 44  # where comments begin
 
 
 def data_options(
-    columns: Sequence[Column], table: str, images: str, *, find_images: bool, splits: Sequence[str]
+    columns: Sequence[Column], table: str, images: str, *, find_images: bool, missing: bool, splits: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the options of `CSVDataModule`, and why some of them are as they are.
 
@@ -25,6 +25,7 @@ def data_options(
         table: Path of the table.
         images: The folder of the pictures.
         find_images: Whether the table leaves out parts of their names.
+        missing: Whether some rows name no picture.
         splits: The splits that the table names.
     """
     by_role = {role: [c.name for c in columns if c.role == role] for role in ("picture", "group", "split", "subgroup")}
@@ -33,6 +34,8 @@ def data_options(
     options |= {"image_columns": pictures} if len(pictures) > 1 else {"image_column": pictures[0]}
     if find_images:
         options["find_images"] = True
+    if missing:
+        options["missing_images"] = "skip"
     if by_role["group"]:
         options["group_column"] = by_role["group"][0]
     if by_role["split"]:
@@ -48,6 +51,7 @@ def data_options(
     reasons = {
         "image_columns": "each row is a case; each of its pictures gets its labels",
         "find_images": "the table leaves out the extension, or folders",
+        "missing_images": "rows whose picture is not there are left out; error refuses them",
         "group_column": "never in two splits",
         "split_column": f"names {', '.join(splits)}" + ("; val is split off train" if "val" not in splits else ""),
         "test_fraction": "split off by group, as validation is",

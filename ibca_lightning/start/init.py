@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibca_lightning.data.tables.columns import rows_by_split
+from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.workbook import read_any
@@ -72,8 +73,9 @@ def init(arguments: list[str]) -> int:
     splits = [name for c in columns if c.role == "split" for name in rows_by_split(sheet, c.name)]
     doubts = [f"'{column.name}': {column.doubt}" for column in columns if column.doubt] + _of_all(sheet, columns)
     recipe = _recipe(sheet, index, columns)
+    search, missing = _names(sheet, index, columns)
     data, reasons = data_options(
-        columns, options.table, options.images, find_images=_must_search(sheet, index, columns), splits=splits
+        columns, options.table, options.images, find_images=search, missing=missing, splits=splits
     )
     head = (
         f"Written by ibca init for {len(sheet)} rows of {options.table}; change what you like.",
@@ -116,7 +118,10 @@ def _of_all(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
     """What is unsure beside the single columns."""
     doubts = []
     group = next((column.name for column in columns if column.role == "group"), None)
-    if group is None and sum(column.role == "picture" for column in columns) < 2:
+    pictures = [column.name for column in columns if column.role == "picture"]
+    if len(pictures) == 1 and (blank := sum(map(is_blank, sheet.column(pictures[0])))):
+        doubts.append(f"{blank} rows name no picture in '{pictures[0]}': they are left out")
+    if group is None and len(pictures) == 1:
         doubts.append(
             "no column says which pictures are of one patient: name it in group_column, or write group_column: none"
         )
@@ -125,9 +130,12 @@ def _of_all(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
     return doubts
 
 
-def _must_search(sheet: Sheet, index: PictureIndex, columns: Sequence[Column]) -> bool:
-    names = {text for column in columns if column.role == "picture" for text in sheet.column(column.name)}
-    return any(found != [name] for name in names if (found := index.find(name)))
+def _names(sheet: Sheet, index: PictureIndex, columns: Sequence[Column]) -> tuple[bool, bool]:
+    """Whether pictures are named otherwise than by their paths, and whether some are not there."""
+    pictures = [column.name for column in columns if column.role == "picture"]
+    names = {text for name in pictures for text in sheet.column(name) if len(pictures) == 1 or not is_blank(text)}
+    found = {name: index.find(name) for name in names}
+    return any(files and files != [name] for name, files in found.items()), not all(found.values())
 
 
 def _recipe(sheet: Sheet, index: PictureIndex, columns: Sequence[Column]) -> Recipe:

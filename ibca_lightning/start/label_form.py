@@ -87,14 +87,14 @@ def _numbers(name: str, texts: Sequence[str], cells: Counter[str], forced: bool)
     if numbers[0] != 0 or numbers[-1] < 2:
         return None
     if GRADE.search(spaced(name)) and numbers[-1] <= 10:
-        form = _list(name, texts)
+        form = _list(name, texts, numbers=True)
         return form and replace(prefixed(form, name), sure=False)
     if not (forced or COUNT.search(spaced(name))):
         return None
     return Form("count", {name: sum(count for cell, count in cells.items() if float(cell) > 0)})
 
 
-def _list(name: str, texts: Sequence[str]) -> Form | None:
+def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None:
     filled = [text for text in texts if not is_blank(text)]
     if not filled:
         return None
@@ -103,7 +103,7 @@ def _list(name: str, texts: Sequence[str]) -> Form | None:
         if separator is not None and not _parts(filled, separator):
             continue
         read = _read(LabelList(name, separator), texts)
-        if read is not None:
+        if read is not None and (numbers or not all(word.replace(".", "").isdecimal() for word in read)):
             absent = [word for word in read if word.casefold() in ABSENT]
             unknown = [word for word in read if word.casefold() in UNSURE]
             several = separator is not None or bracketed

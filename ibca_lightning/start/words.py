@@ -54,6 +54,7 @@ NOTES = _named(
 NO_FINDING = _named(
     "quality", "gradable", "usable", "valid", "train", "fold", "excluded?", "include", "smok(?:er|ing)", "dead",
     "death", "died", "survival", "treated", "treatment", "medication", "checked", "reviewed",
+    "(?:dx|diagnosis|diagnostic) (?:type|method|source)", "confirm(?:ed|ation)",
 )  # fmt: skip
 
 

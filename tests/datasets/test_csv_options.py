@@ -145,6 +145,19 @@ def test_names_without_extension_or_folder(root: Path) -> None:
         load(root, lines).split_tables()
 
 
+def test_rows_without_a_picture_are_left_out_where_that_is_asked_for(root: Path) -> None:
+    lines = ["image,polyp,part", *(f"{name},{at % 2},{'train' if at < 6 else 'val'}" for at, name in enumerate(
+        ["1.png", "2.png", "zz.png", "", "3.png", "4.png", "5.png", "6.png"],
+    ))]  # fmt: skip
+    module = load(root, lines, missing_images="skip", split_column="part")
+    with pytest.warns(DataWarning, match=r"2 of 8 rows of .* such as 'zz.png' on line 4; restore"):
+        assert {split: len(table) for split, table in module.split_tables().items()} == {"train": 4, "val": 2}
+    with pytest.raises(InputError, match="a blank"):
+        load(root, lines, split_column="part").split_tables()
+    with pytest.raises(InputError, match="nothing there, as on 1 further lines"):  # all of them: a wrong folder
+        load(root, ["image,polyp", "x.png,0", "y.png,1"], missing_images="skip").split_tables()
+
+
 def test_no_groups_that_are_meant(root: Path) -> None:
     assert load(root, rows("0", "1", "0", "1"), group_column="none").group_column is None
 

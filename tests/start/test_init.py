@@ -12,6 +12,7 @@ from ibca_lightning.data import CSVDataModule
 from ibca_lightning.run.experiment_data import experiment_data
 from ibca_lightning.start import init as command
 from ibca_lightning.start.recipe import choose
+from ibca_lightning.system.errors import DataWarning
 from tests.command_line import Result, done, ibca
 from tests.start import raw_sets
 
@@ -173,3 +174,48 @@ def test_the_rules_of_training(gpu: bool) -> None:
     large = choose(50_000, 2000, 0.3, gpu, 64)
     assert (large.image_size, large.max_epochs, large.num_workers) == ((384, 10, 8) if gpu else (224, 5, 8))
     assert choose(5000, None, 0.3, gpu, 4).image_size == (512 if gpu else 224)
+
+
+def test_tables_of_published_sets_are_read_as_meant(tmp_path: Path) -> None:
+    """Columns as HAM10000, ODIR-5K and ChestX-ray14 have them, where a name or a value once misled."""
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    header = ["file", "lesion_id", "dx", "dx_type", "Patient Age", "Follow-up #", "Spacing", "N", "D", "G"]
+    kinds, ways = ("nv", "mel", "bkl"), ("histo", "follow_up")
+    flags = [(at % 5 > 1, at % 5 == 0, at % 5 == 1) for at in range(60)]
+    rows = [
+        [name, f"HAM_{at // 2}", kinds[at % 3], ways[at % 2], 30 + at % 7, at % 4, 0.14, *flags[at]]
+        for at, name in enumerate(names)
+    ]
+    table = raw_sets.table(tmp_path / "t.csv", header, rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    options = yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]
+    assert options["group_column"] == "lesion_id"
+    assert options["label_columns"] == ["D", "G"]
+    assert options["label_list"] == {"column": "dx"}
+    assert options["exclude_columns"] == ["dx_type", "Patient Age", "Follow-up #", "Spacing", "N"]
+    assert "it says that no other class is present" in taken(result)["N"]
+
+
+def test_words_alone_are_findings_where_there_is_nothing_else(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    table = raw_sets.table(
+        tmp_path / "t.csv", ["file", "outcome"], [[n, ("benign", "evil")[at % 2]] for at, n in enumerate(names)]
+    )
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "unsure: 'outcome': taken for findings, as no other column holds any" in result.out
+    assert "2 classes: benign, evil" in result.out
+
+
+def test_rows_without_a_picture_are_said_and_left_out(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names[:-2])
+    table = raw_sets.table(
+        tmp_path / "t.csv", ["file", "polyp"], [["", 1], *([n, at % 2] for at, n in enumerate(names))]
+    )
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "unsure: 'file': 2 pictures are not in the folder, such as '58.png'" in result.out
+    assert "unsure: 1 rows name no picture in 'file'" in result.out
+    with pytest.warns(DataWarning, match="3 of 61 rows"):
+        assert sum(sizes(experiment_data(["--config", str(tmp_path / "e.yaml")])).values()) == 58
