@@ -333,4 +333,6 @@ def _negations(sheet: Sheet, columns: Sequence[Column]) -> list[Column]:
 def _ones(sheet: Sheet, column: Column) -> NDArray[np.bool_]:
     """The rows in which a column of flags says that its class is present."""
     said = column.form.values if column.form else {}
-    return np.array([(said.get(text.casefold(), parse_label(text))) == 1 for text in sheet.column(column.name)])
+    texts = sheet.column(column.name)
+    ones = {text for text in set(texts) if said.get(text.casefold(), parse_label(text)) == 1}
+    return np.array([text in ones for text in texts])

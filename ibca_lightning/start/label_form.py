@@ -14,6 +14,7 @@ from ibca_lightning.system.errors import InputError
 LEAST = 5  # positives, and negatives, without which a class cannot stand in training, validation and test
 _SEPARATORS = (";", "|", ",", "+", "&", "/")  # the surest first
 _LONGEST, _CLASSES = 40, 40  # characters of a name, names of a column: beyond them it is text
+_LOOKED_AT = 2000  # cells that tell whether a long column holds names
 _OFTEN = 3  # rows that hold a name, on average: words of a text come once
 
 
@@ -100,7 +101,7 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
         return None
     bracketed = sum(text.startswith("[") and text.endswith("]") for text in filled) > 0.9 * len(filled)
     for separator in (None,) if bracketed else (*_SEPARATORS, None):
-        if separator is not None and not _parts(filled, separator):
+        if not (bracketed or _names(filled, separator)):
             continue
         read = _read(LabelList(name, separator), texts)
         if read is not None and (numbers or not all(word.replace(".", "").isdecimal() for word in read)):
@@ -117,14 +118,17 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
     return None
 
 
-def _parts(filled: Sequence[str], separator: str) -> bool:
-    """Whether a mark parts names: some cells have it, and what it parts stands elsewhere without it."""
+def _names(filled: Sequence[str], separator: str | None) -> bool:
+    """Whether cells hold few names, and, if a mark parts them, some have it and what it parts stands elsewhere too."""
+    filled = filled[:: 1 + len(filled) // _LOOKED_AT]
+    if separator is None:
+        return len({text.casefold() for text in filled}) <= 2 * _CLASSES
     parted = [text for text in filled if separator in text]
     if len(parted) < 2 or len(parted) < 0.02 * len(filled):
         return False
     whole = {text.strip().casefold() for text in filled if separator not in text}
     parts = Counter(part.strip().casefold() for text in parted for part in text.split(separator))
-    return bool(whole & parts.keys()) or max(parts.values()) >= _OFTEN
+    return len(parts) <= 2 * _CLASSES and (bool(whole & parts.keys()) or max(parts.values()) >= _OFTEN)
 
 
 def _read(listed: LabelList, texts: Sequence[str]) -> dict[str, int] | None:
@@ -132,10 +136,12 @@ def _read(listed: LabelList, texts: Sequence[str]) -> dict[str, int] | None:
     sheet = Sheet(listed.column, [listed.column], [(text,) for text in texts], [*range(len(texts))])
     try:
         classes = listed.classes(sheet)
+        if len(classes) > _CLASSES:
+            return None
         read = listed.columns(sheet, classes)
     except InputError:
         return None
     rows = {name: column.count("1") for name, column in read.items()}
-    if len(rows) > _CLASSES or max(map(len, rows)) > _LONGEST or sum(rows.values()) < _OFTEN * len(rows):
+    if max(map(len, rows)) > _LONGEST or sum(rows.values()) < _OFTEN * len(rows):
         return None
     return rows

@@ -90,6 +90,7 @@ def test_words_of_two_columns_keep_apart(root: Path) -> None:
         (["no", "no"], LabelList("findings", absent=["no"]), "a finding in column 'findings'"),
         (["[polyp", "ulcer"], LabelList("findings"), r"a list such as \['a', 'b'\]"),
         (["[" * 9000, "ulcer"], LabelList("findings"), "a list such as"),
+        (["a b c", ";".join(map(str, range(2000)))], LabelList("findings", ";"), "at most 1000 findings .* got 2001"),
     ],
 )
 def test_a_wrong_list_is_named(root: Path, cells: list[str], listed: LabelList, said: str) -> None:

@@ -9,6 +9,8 @@ from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
+_MOST = 1000  # classes of a column: beyond it, it is text
+
 
 @dataclass(frozen=True)
 class LabelList:
@@ -60,6 +62,9 @@ class LabelList:
             }
         else:
             found = {_plain(name): name for name in self.names}
+        if sum(form is not None for form in found.values()) > _MOST:
+            expected = f"at most {_MOST} findings in column '{self.column}' of {sheet.file}"
+            raise InputError(expected, len(found), "name another column, or set label_list: least")
         if not any(found.values()):
             raise InputError(f"a finding in column '{self.column}' of {sheet.file}", "none", "correct data.label_list")
         start = f"{self.column} " if self.prefix else ""
