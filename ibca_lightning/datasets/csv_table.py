@@ -122,7 +122,9 @@ class CSVDataModule(TableDataModule):
             raise InputError("at least one name in data.image_columns", "[]", "name the columns, or leave it out")
         self.image_columns, self.find_images, self.missing_images = image_columns or [], find_images, missing_images
         self.image_column = self.image_columns[0] if self.image_columns else image_column
-        self.group_column = group_column if group_column not in (None, "none") else CASE if self.image_columns else None
+        self.no_groups = group_column == "none"
+        group_column = None if self.no_groups else group_column
+        self.group_column = CASE if group_column is None and self.image_columns else group_column
         self.image_dir, self.mask_dir = image_dir or "", mask_dir
         self.label_columns, self.mask_labels = label_columns, mask_labels
         self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
