@@ -16,7 +16,7 @@ FOLDS ?=
 OPTIONS ?=
 RECIPE = --config $(EXPERIMENT) $(if $(MAPS),--data.root $(MAPS)) $(OPTIONS)
 
-.PHONY: help install demo tune compare test lint docs bench bench-gpu
+.PHONY: help install demo tune compare test test-slow mutate lint docs bench bench-gpu
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -51,8 +51,16 @@ compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: ma
 	@$(BIN)/ibca compare $(OUT)/runs --reference best --cost --output $(OUT)
 
 # One thread a process: with all cores busy that is about three times faster than two.
-test: $(DONE)  ## the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+test: $(DONE)  ## the test suite, but for its slow part (about 9 minutes on 2 cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
+
+test-slow: $(DONE)  ## the slow part: several processes, kills, long trainings (about 4 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m slow
+
+# SAMPLE=40 draws so many a part; empty, all of them: hours.
+SAMPLE ?= 40
+mutate: $(DONE)  ## do the tests find faults put into heads, metrics, losses, splits, labels? (mutmut): make mutate SAMPLE=40
+	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python -m tests.mutation --jobs $(JOBS) $(if $(SAMPLE),--sample $(SAMPLE)) $(OPTIONS)
 
 lint: $(DONE)  ## style and types
 	$(BIN)/ruff check .

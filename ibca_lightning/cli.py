@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ibca_lightning import __version__
+from ibca_lightning.run.command_line.help_screen import help_of
+from ibca_lightning.run.command_line.home import options_at_home
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
-from ibca_lightning.system.home import options_at_home
 from ibca_lightning.system.output import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
@@ -76,6 +77,7 @@ _OWN = {
     "maps": "ibca_lightning.maps.command",
 }
 COMMANDS = (*_LIGHTNING, *_OWN, "list")
+_CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "faithfulness")  # `ibca fit endo` is `--config endo`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,6 +106,8 @@ def _run(arguments: list[str]) -> int:
 
         near = get_close_matches(command, COMMANDS, n=1)
         raise InputError(f"a command ({', '.join(COMMANDS)})", command, f"try ibca {near[0] if near else '--help'}")
+    if command in _CONFIGURED and arguments[1:] and not arguments[1].startswith("-"):
+        arguments.insert(1, "--config")
     # A class of the user's own lies in a file of the folder they start from; installed packages come first.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -113,7 +117,13 @@ def _run(arguments: list[str]) -> int:
         return list_names(arguments[1:])
     if command in _OWN:
         return int(getattr(import_module(_OWN[command]), command)(arguments[1:]))
-    if command == "predict" and any(re.match(r"--images(=|$)", a) for a in arguments):
+    if command in _LIGHTNING and (asked := help_of(command, arguments[1:])):
+        if isinstance(asked, str):
+            write_out(asked)
+            return 0
+        arguments = [command, *asked]
+    pictures = any(re.match(r"--images(=|$)", a) for a in arguments)
+    if command == "predict" and (pictures or arguments[1:] in (["--help"], ["-h"])):
         from ibca_lightning.use.predict import predict_pictures
 
         return predict_pictures(arguments[1:])

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
-from ibca_lightning.metrics.store import Stored
+from ibca_lightning.metrics.evaluation import evaluate
+from ibca_lightning.metrics.store import SampleFacts, Stored
 from ibca_lightning.run.result_files import write_evaluation
 from tests.training import checkpoint
 
@@ -58,9 +58,11 @@ def write(folder: Path, sets: tuple[str, ...] = ("test",)) -> Path:
     logits = torch.from_numpy(probabilities()).logit()
     for at, name in enumerate(sets):
         stored = Stored(torch.arange(PICTURES), logits.roll(at, 0), torch.from_numpy(labels()), {})
-        facts = SampleFacts(
-            {row: (picture_id(row), f"jane{row // 2}", {"sex": "FM"[row % 2]}) for row in range(PICTURES)}
-        )
+        facts, rows = SampleFacts(), range(PICTURES)
+        facts.update({
+            "index": torch.arange(PICTURES), "id": [picture_id(row) for row in rows],
+            "group": [f"jane{row // 2}" for row in rows], "subgroup": {"sex": ["FM"[row % 2] for row in rows]},
+        })  # fmt: skip
         result = evaluate(
             name, stored, facts, NAMES, OperatingPoints(THRESHOLDS, None, [30, 9, 30, 30]), intervals=True
         )

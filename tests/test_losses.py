@@ -131,10 +131,18 @@ def test_errors() -> None:
         masked_bce(torch.zeros(2, 3), torch.zeros(3))
     with pytest.raises(InputError, match="pos_weight"):
         MaskedBCE([1.0, 2.0])(torch.zeros(2, 3), LABELS)
-    with pytest.raises(InputError, match="clip"):
+    with pytest.raises(InputError, match=r"clip in \[0, 1\), got 4.0, 1.0, 1.0;"):
         AsymmetricLoss(clip=1.0)
-    with pytest.raises(InputError, match="gamma"):
-        FocalLoss(gamma=-1)
+    with pytest.raises(InputError, match="max_pos_weight"):
+        MaskedBCE("balanced", 0.9)
+    for gamma, alpha in ((-1, None), (0, -0.1), (0, 1.1)):
+        with pytest.raises(InputError, match="gamma"):
+            FocalLoss(gamma, alpha)
+    # The ends are allowed.
+    assert FocalLoss(0, 0.0).alpha == 0
+    assert FocalLoss(0, 1.0).alpha == 1
+    assert AsymmetricLoss(0, 0, 0).clip == 0
+    assert MaskedBCE("balanced", 1).max_pos_weight == 1
 
 
 def test_balanced_weights_are_negatives_over_positives_of_the_known_labels() -> None:
@@ -148,6 +156,8 @@ def test_balanced_weights_are_negatives_over_positives_of_the_known_labels() -> 
 
     # 3 negatives to 1 positive; 96 to 4, bounded by 20; none positive; none negative; none known.
     assert weights(labels) == [3.0, 20.0, 1.0, 1.0, 1.0]
+    assert MaskedBCE("balanced").max_pos_weight == 20
+    assert weights(torch.tensor([[0], [1], [1]])) == [0.5]
     assert weights(labels, most=30) == [3.0, 24.0, 1.0, 1.0, 1.0]
     assert weights(1 - labels[:, :2].clamp(min=0), most=10)[1] == pytest.approx(1 / 10)
 

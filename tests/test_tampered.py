@@ -146,6 +146,7 @@ HUGE = {
     "layers": {"head": {"class_path": "ibca_lightning.heads.Query2LabelHead", "init_args": {"decoder_layers": 10**9}}},
     "options in options": {"head": {"class_path": "a.B", "init_args": {"x": DEEP}}},
     "image_size": {"image_size": 20000},
+    "backbone": {"backbone": "vit_gigantic_patch14_clip_224"},
 }
 
 
@@ -155,4 +156,8 @@ def test_a_record_of_a_huge_model_is_refused_before_memory_is_taken(
 ) -> None:
     record(run, "c.ckpt", **HUGE[kind])
     result = refused(*predict("--images", tree / "images"))
-    assert ("weight head." if kind == "width within bounds" else "sound") in result.err
+    said = {"width within bounds": "weight head.", "backbone": "c.ckpt with a weight backbone."}
+    assert said.get(kind, "sound") in result.err
+    if kind in said:
+        with pytest.raises(InputError, match="with a weight"):
+            ibca_lightning.MultiLabelModule.load_from_checkpoint("c.ckpt")

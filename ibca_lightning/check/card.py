@@ -55,7 +55,7 @@ def pairs(result: Mapping[str, Any]) -> list[str]:
 
 
 def picture_lines(result: Mapping[str, Any]) -> list[str]:
-    """What is to be said of the pictures of each split, a line each."""
+    """What is to be said of the pictures of each split, and of their folder, a line each."""
     lines = []
     for split, of in result["splits"].items():
         pictures = of["pictures"]
@@ -65,4 +65,19 @@ def picture_lines(result: Mapping[str, Any]) -> list[str]:
         sizes, modes = (", ".join(f"{what} ({n})" for what, n in pictures[key].items()) for key in ("sizes", "modes"))
         least, median, most = pictures["short_side"]
         lines.append(f"{split}: {modes}; short side {least} to {most}, median {median}; commonest sizes {sizes}")
+    if (folder := result["folder"]) is not None:
+        beside = f"{folder['unnamed']} that no row names, {folder['passed_over']} other files passed over"
+        lines.append(f"{folder['folder']}: {folder['named']} pictures that rows name, {beside}")
     return lines
+
+
+def association_rows(result: Mapping[str, Any]) -> list[list[str]]:
+    """The AUROC of each label given a subgroup column alone, in each split; its header first, no row where none is."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for each in result["associations"]:
+        (more, less), (high, low) = each["shares"], each["values"]
+        shown = f"{each['auroc']:.2f} ({high} {more:.0%}, {low} {less:.0%})"
+        cells.setdefault((each["column"], each["label"]), {})[each["split"]] = shown
+    splits = list(result["splits"])
+    rows = [[column, label, *(of.get(split, "") for split in splits)] for (column, label), of in cells.items()]
+    return [["column", "class", *splits], *rows]

@@ -20,6 +20,8 @@ from ibca_lightning.system.whole_files import write_whole
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.check.content import Contents
     from ibca_lightning.check.findings import Finding
+    from ibca_lightning.check.folder import FolderCount
+    from ibca_lightning.check.near_copies import NearCopy
     from ibca_lightning.data.datamodule import MultiLabelDataModule
 
 _SHOWN = 5  # findings of one kind on the screen; all of them are in the files
@@ -36,7 +38,7 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.check.card import print_card
     from ibca_lightning.check.findings import unread
     from ibca_lightning.check.page import GENERATOR, page
-    from ibca_lightning.check.summary import cooccurrence, summarise_split
+    from ibca_lightning.check.summary import cooccurrence, folder_summary, found_associations, summarise_split
     from ibca_lightning.data.datamodule import MultiLabelDataModule
     from ibca_lightning.run.experiment_data import named_experiment_data
     from ibca_lightning.system.html_page import refuse_other
@@ -52,8 +54,10 @@ def check(arguments: list[str]) -> int:
         refuse_other(file, GENERATOR)
     stopped, classes = None, []
     contents: dict[str, Contents] = {}
+    near: list[NearCopy] = []
+    counted: FolderCount | None = None
     try:
-        contents, findings = _judged(data, options.num_workers, rename or str)
+        contents, findings, near, counted = _judged(data, options.num_workers, rename or str)
         classes = data.class_names
     except InputError as error:  # tables that cannot be read: that is then the whole report
         stopped, findings = error, unread(error)
@@ -68,13 +72,16 @@ def check(arguments: list[str]) -> int:
         "classes": classes,
         "splits": {split: summarise_split(rows, classes) for split, rows in contents.items()},
         "cooccurrence": cooccurrence(contents),
+        "associations": [each._asdict() for each in found_associations(contents, classes)],
+        "folder": folder_summary(counted),
         "errors": errors.total(),
         "warnings": len(findings) - errors.total(),
         "findings": [vars(finding) for finding in findings],
     }
     print_card(result)
     write_out("".join(f"{line}\n" for line in _lines(findings)))
-    text, shown = json.dumps(result, indent=1, ensure_ascii=False), page(result, {} if options.no_images else contents)
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    shown = page(result, {}) if options.no_images else page(result, contents, near)
     write_whole(card, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
     write_whole(html, lambda file: file.write_text(shown, encoding="utf-8"))
     write_out(f"wrote {card} and {html}\n")
@@ -86,12 +93,18 @@ def check(arguments: list[str]) -> int:
     return 0
 
 
-def _judged(data: "MultiLabelDataModule", num_workers: int, rename: Any) -> "tuple[dict[str, Contents], list[Finding]]":
-    """What the data hold, and what is wrong with them."""
+def _judged(
+    data: "MultiLabelDataModule", num_workers: int, rename: Any
+) -> "tuple[dict[str, Contents], list[Finding], list[NearCopy], FolderCount | None]":
+    """What the data hold, what is wrong with them, what is nearly the same, and what lies beside the pictures."""
     from ibca_lightning.check.content import read_contents
     from ibca_lightning.check.findings import find
+    from ibca_lightning.check.folder import count_folder
+    from ibca_lightning.check.near_copies import near_copies
     from ibca_lightning.data.datamodule import TableDataModule
+    from ibca_lightning.data.tables.doubts import Doubt
     from ibca_lightning.data.tables.splits import SpellingWarning
+    from ibca_lightning.datasets.csv_table import CSVDataModule
     from ibca_lightning.datasets.joined import JoinedDataModule
 
     table = data if isinstance(data, TableDataModule) else None
@@ -109,15 +122,21 @@ def _judged(data: "MultiLabelDataModule", num_workers: int, rename: Any) -> "tup
     for split in contents.values():
         split.rename = rename
     space, masks = (table.space(), table.space_masks()) if table else (None, None)
-    doubts = [str(one.message) for one in said if issubclass(one.category, DataWarning)]
+    texts = [str(one.message).rpartition("; ") for one in said if issubclass(one.category, DataWarning)]
     for message in dict.fromkeys(str(one.message) for one in said if not issubclass(one.category, DataWarning)):
         warnings.warn(message, stacklevel=2)
-    if doubts and rename is not str:  # they may name patients, as in `check`
-        doubts = ["tables that may be meant otherwise; see what the command says without --hash_names"]
-    return contents, find(
+    if texts and rename is not str:  # they may name patients, as in `check`
+        texts = [("tables that may be meant otherwise", "", "see what the command says without --hash_names")]
+    doubts = [Doubt("tables", what, fix) for what, _, fix in texts] + data.doubts()
+    if rename is not str:
+        doubts = [doubt._replace(example="") for doubt in doubts]
+    near, counted = near_copies(contents), count_folder(data) if isinstance(data, CSVDataModule) else None
+    findings = find(
         contents, data.class_names, absent=space.absent if space else (), overlap_is_meant=meant,
-        image_size=data.image_size, mask_bits=masks.bits if masks else (), doubts=doubts,
+        image_size=data.image_size, mask_bits=masks.bits if masks else (), doubts=doubts, near=near,
+        folder=counted,
     )  # fmt: skip
+    return contents, findings, near, counted
 
 
 def _lines(findings: "Sequence[Finding]") -> Iterable[str]:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from ibca_lightning.check.near_copies import SIDE, look
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
+from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
-from ibca_lightning.data.pictures.reading import PictureFile, Pixels, read_image
+from ibca_lightning.data.pictures.reading import PictureFile, Pixels
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.data.tables.table import Table, decode, encode
 from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
@@ -29,12 +31,14 @@ _HASHED = 128  # rows and columns of a picture that go into the strong hash, or 
 
 
 class Facts(NamedTuple):
-    """One picture: hash, height and width, kind of file, whether all pixels are alike, the bits of its mask (-1: none).
+    """One picture: hash, look (see `near_copies`), height and width, kind of file, whether all pixels are alike.
 
-    Or, in `problem`, why it cannot be used. `depth` are the bits it uses, where its file does not say; else 0.
+    `lesions` are the bits of its mask (-1: none), `problem` is why it cannot be used, `depth` the bits it uses, where
+    its file does not say; else 0.
     """
 
     digest: bytes = bytes(16)
+    look: bytes = bytes(SIDE**2)
     size: tuple[int, int] = (0, 0)
     mode: str = ""
     blank: bool = False
@@ -54,7 +58,7 @@ class Item(NamedTuple):
 
 @dataclass
 class Contents:
-    """The N rows of one split and their pictures; a few bytes a row, whatever the size of the pictures."""
+    """The N rows of one split and their pictures; a kilobyte a row, whatever the size of the pictures."""
 
     name: str  # of the split
     ids: NDArray[np.bytes_]  # (N,)
@@ -62,6 +66,7 @@ class Contents:
     labels: NDArray[np.int8]  # (N, L) in {0, 1, -1}
     source: Table | Dataset[Any]  # where the rows come from
     digests: NDArray[np.uint8]  # (N, 16), all 0 where there is no picture
+    looks: NDArray[np.int8]  # (N, 1024), as `near_copies` compares them; all 0 where there is no picture
     sizes: NDArray[np.int32]  # (N, 2), height and width; 0 where there is no picture
     blank: NDArray[np.bool_]  # (N,) whether all pixels are alike
     lesions: NDArray[np.int16]  # (N,) the bits that a row's mask has anywhere; -1 where there is no mask
@@ -69,6 +74,7 @@ class Contents:
     problems: dict[int, str]  # why a row cannot be used, by row
     depths: NDArray[np.int8]  # (N,) the bits that a picture uses, where its file does not say; 0 where it does
     bit_depth: int | None = None  # with which they are read
+    in_channels: int = 3  # of the pictures
     rename: Callable[[str], str] = str  # how names of pictures and groups are shown to people
 
     def __len__(self) -> int:
@@ -97,16 +103,17 @@ class Contents:
         return f"a row that can be read ({self.where(row)}), got an error that may name a picture; show names to see it"
 
     def picture(self, row: int, side: int) -> Pixels:
-        """Read a row's picture again, with a short side of `side` pixels or more."""
+        """Read a row's picture again as RGB, with a short side of `side` pixels or more."""
         if isinstance(self.source, Table):
-            return read_image(os.path.join(self.source.folder, self.source.name(row)), side, self.bit_depth)
-        return _pixels(self.source[row])
+            file = PictureFile(os.path.join(self.source.folder, self.source.name(row)))
+            return as_rgb(file.channels(self.in_channels, side, self.bit_depth))
+        return as_rgb(_pixels(self.source[row]))
 
 
 def content_hash(pixels: Pixels) -> bytes:
     """Hash a picture by shape and pixels, so that a copy in another lossless format has the same; 16 bytes.
 
-    The pixels are those of `read_image`: 8 bits a channel, with the orientation applied. Every pixel counts, by its
+    The pixels are those of `reading`: 8 bits a channel, with the orientation applied. Every pixel counts, by its
     checksum of 32 bits, which costs a fifth of a strong hash; that hash is of every n-th pixel of every n-th row, at
     least 128 of either, so that only pictures which agree in all of those depend on the checksum to be told apart.
     """
@@ -143,8 +150,9 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
     if isinstance(data, TableDataModule) and data.reads_files:
         masks, depth = data.space_masks(), data.evaluation_transform().bit_depth
         for split, table in data.split_tables().items():
-            facts = read(partial(_of_file, table, masks, depth), len(table), split)
+            facts = read(partial(_of_file, table, masks, data.in_channels, depth), len(table), split)
             contents[split] = _contents(split, table.names, table.groups, table.labels, table, facts, depth)
+            contents[split].in_channels = data.in_channels
         return contents
     data.augment = "none"  # a picture that is turned at random has no hash
     sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
@@ -176,14 +184,14 @@ def _each(one: Callable[[int], Any], rows: Sequence[int]) -> list[Any]:
     return [one(row) for row in rows]
 
 
-def _of_file(table: Table, masks: MaskFolder | None, depth: int | None, row: int) -> Facts:
+def _of_file(table: Table, masks: MaskFolder | None, channels: int, depth: int | None, row: int) -> Facts:
     """Read one picture of a table in full, and its mask, which must fit."""
     name = table.name(row)
     path = os.path.join(table.folder, name)
     lesions = -1
     try:
         file = PictureFile(path)
-        pixels, used = file.pixels(depth=depth), file.depth() or 0
+        pixels, used = file.channels(channels, depth=depth), file.depth(channels) or 0
         if masks is not None:
             place = os.path.join(masks.path, mask_name(name))
             mask = read_mask(place)
@@ -214,6 +222,7 @@ def _contents(
     return Contents(
         split, ids, groups, labels, source,
         digests=np.frombuffer(b"".join(own.digest for own in facts), np.uint8).reshape(-1, 16),
+        looks=np.frombuffer(b"".join(own.look for own in facts), np.int8).reshape(-1, SIDE**2),
         sizes=np.array([own.size for own in facts], np.int32).reshape(-1, 2),
         blank=np.array([own.blank for own in facts], bool),
         lesions=np.array([own.lesions for own in facts], np.int16),
@@ -227,7 +236,7 @@ def _contents(
 def _facts(pixels: Pixels, mode: str, lesions: int = -1) -> Facts:
     # A few pixels tell of nearly every picture that it has more than one colour.
     blank = all(bool((part == pixels[0, 0]).all()) for part in (pixels[::16, ::16], pixels))
-    return Facts(content_hash(pixels), pixels.shape[:2], mode, blank, lesions)
+    return Facts(content_hash(pixels), look(pixels), pixels.shape[:2], mode, blank, lesions)
 
 
 def _mode(path: str) -> str:

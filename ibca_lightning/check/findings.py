@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ibca_lightning.check.content import Contents
+from ibca_lightning.check.folder import FolderCount
+from ibca_lightning.check.near_copies import NearCopy
+from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.splits import otherwise_written
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
@@ -41,7 +44,9 @@ def find(
     overlap_is_meant: Sequence[str] = (),
     image_size: int | None = None,
     mask_bits: Sequence[int | None] = (),
-    doubts: Iterable[str] = (),
+    doubts: Iterable[Doubt] = (),
+    near: Sequence[NearCopy] = (),
+    folder: FolderCount | None = None,
 ) -> list[Finding]:
     """Judge a data set: errors first, then warnings.
 
@@ -52,17 +57,21 @@ def find(
         overlap_is_meant: What groups begin with of which one in two splits is only worth a warning; "" for all.
         image_size: S of the model, to tell of pictures that are much smaller.
         mask_bits: For each class its bit in the masks; empty where there are no masks.
-        doubts: What was warned of while the tables were read, as `what; what to do`.
+        doubts: What the tables say themselves.
+        near: Pictures of two splits that show the same.
+        folder: What lies in the picture folder.
     """
     found = [
         *_unreadable(contents),
-        *(Finding("warning", "tables", what, fix) for what, _, fix in (text.rpartition("; ") for text in doubts)),
+        *(Finding("warning", kind, _such_as(what, example), fix) for kind, what, fix, example in doubts),
         *_shared_content(contents),
         *_shared_groups(contents, overlap_is_meant),
         *(finding for split in contents.values() for finding in _repeated(split)),
         *_classes(contents, class_names, absent),
         *_rows(contents, image_size),
         *_masks(contents, class_names, mask_bits),
+        *map(_near_copy, near),
+        *_unnamed(folder, contents),
     ]
     return sorted(found, key=lambda finding: finding.level)
 
@@ -115,6 +124,20 @@ def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> It
             what = f"groups that may be one and the same, written otherwise: {what}"
             fix = "write a group in one way, or expect figures that are too good"
             yield Finding("warning", "group leak by spelling", what, fix)
+
+
+def _near_copy(pair: NearCopy) -> Finding:
+    first, second = _named(pair.first, [pair.row]), _named(pair.second, [pair.other])
+    what = f"pictures that show the same, or nearly (details correlate by {pair.alike:.2f}): {first} and {second}"
+    return Finding("warning", "near copy", what, "look at both in check.html; keep one, or both in one split")
+
+
+def _unnamed(folder: FolderCount | None, contents: Mapping[str, Contents]) -> Iterator[Finding]:
+    if folder and folder.unnamed:
+        shown = next(iter(contents.values())).rename(folder.unnamed[0])
+        what = f"{len(folder.unnamed)} pictures in {folder.folder} that no row names, such as '{shown}'"
+        fix = "add their rows, or leave it so if they are not meant to be used"
+        yield Finding("warning", "unnamed pictures", what, fix)
 
 
 def _repeated(split: Contents) -> Iterator[Finding]:
@@ -184,6 +207,10 @@ def _counted(split: Contents, kind: str, where: ArrayLike, what: str, fix: str) 
     rows = np.flatnonzero(where)
     if len(rows):
         yield Finding("warning", kind, f"{len(rows)} {what}, such as {split.where(int(rows[0]))}", fix)
+
+
+def _such_as(what: str, example: str) -> str:
+    return f"{what}, such as {example}" if example else what
 
 
 def _pairs(contents: Mapping[str, Contents]) -> Iterator[tuple[Contents, Contents]]:

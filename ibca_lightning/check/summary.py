@@ -7,6 +7,9 @@ import numpy as np
 
 from ibca_lightning.check.content import Contents
 from ibca_lightning.check.findings import copies
+from ibca_lightning.check.folder import FolderCount
+from ibca_lightning.data.tables.doubts import Association, associations
+from ibca_lightning.data.tables.table import Table
 
 
 def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, Any]:
@@ -50,3 +53,17 @@ def cooccurrence(contents: Mapping[str, Contents]) -> list[list[int]]:
         return []
     positive = (contents["train"].labels == 1).astype(np.float64)  # whole numbers, by the fast routine
     return (positive.T @ positive).astype(int).tolist()  # type: ignore[no-any-return]  # numpy says Any
+
+
+def found_associations(contents: Mapping[str, Contents], class_names: Sequence[str]) -> list[Association]:
+    """How well subgroup columns tell the labels, where the rows come from tables."""
+    tables = {name: split.source for name, split in contents.items() if isinstance(split.source, Table)}
+    return associations(tables, class_names)
+
+
+def folder_summary(folder: FolderCount | None) -> dict[str, Any] | None:
+    """How many files of the picture folder are named, not named, and no pictures; None where there is no folder."""
+    if folder is None:
+        return None
+    counts = {"named": folder.named, "unnamed": len(folder.unnamed), "passed_over": folder.passed_over}
+    return {"folder": folder.folder, **counts}

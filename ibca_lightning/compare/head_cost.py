@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ibca_lightning.heads import Head
+from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, read_checkpoint
 from ibca_lightning.model.network import recorded_backbone
 from ibca_lightning.system.output import write_err
@@ -35,8 +36,10 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
             checkpoint = read_checkpoint(path)
             spec = ModelSpec.from_checkpoint(checkpoint, path)
             key = f"{spec.backbone} {spec.feature_stride} {spec.image_size}"
-            shape = shapes[key] = shapes.get(key) or _shape(spec)
-            head = fitting_head(spec, checkpoint, shape[0], len(spec.class_names)).eval()
+            if key not in shapes:
+                shapes[key] = _shape(recorded_backbone(spec, checkpoint, path).eval(), spec.image_size)
+            shape = shapes[key]
+            head = fitting_head(spec, checkpoint, path, shape[0], len(spec.class_names)).eval()
             head.set_progress(1.0)
             costs[run] = sum(p.numel() for p in head.parameters()), _milliseconds(head, shape)
     finally:
@@ -45,9 +48,8 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
 
 
 @torch.inference_mode()
-def _shape(spec: ModelSpec) -> tuple[int, int, int]:
-    backbone = recorded_backbone(spec).eval()
-    _, channels, height, width = backbone(torch.zeros(1, 3, spec.image_size, spec.image_size)).shape
+def _shape(backbone: Backbone, size: int) -> tuple[int, int, int]:
+    _, channels, height, width = backbone(torch.zeros(1, 3, size, size)).shape
     return channels, height, width
 
 

@@ -34,17 +34,17 @@ class Cache(Protocol):
             make: Reads and prepares them; its errors go through.
 
         Returns:
-            The picture (S, S, 3) uint8 and its planes (S, S) uint8; they may be read-only.
+            The picture (S, S, C) uint8 and its planes (S, S) uint8; they may be read-only.
         """
         ...
 
 
 class Layout:
-    """How a picture of side S and some bit planes beside it lie in one run of bytes."""
+    """How a picture of side S, of some channels, and some bit planes beside it lie in one run of bytes."""
 
-    def __init__(self, image_size: int, planes: int) -> None:
-        self.image_size, self.planes = image_size, planes
-        self.used = image_size**2 * (3 + planes)
+    def __init__(self, image_size: int, planes: int, channels: int = 3) -> None:
+        self.image_size, self.planes, self.channels = image_size, planes, channels
+        self.used = image_size**2 * (channels + planes)
         self.bytes = -(-self.used // 8) * 8  # whole words, which are summed
 
     def pack(self, prepared: Prepared) -> NDArray[np.uint8]:
@@ -56,9 +56,9 @@ class Layout:
 
     def unpack(self, record: NDArray[np.uint8]) -> Prepared:
         """Undo `pack`, without a copy."""
-        side, area = self.image_size, self.image_size**2
-        planes = record[3 * area : self.used].reshape(self.planes, side, side)
-        return record[: 3 * area].reshape(side, side, 3), list(planes)
+        side, area = self.image_size, self.channels * self.image_size**2
+        planes = record[area : self.used].reshape(self.planes, side, side)
+        return record[:area].reshape(side, side, self.channels), list(planes)
 
 
 class Signature:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
@@ -23,12 +24,13 @@ from ibca_lightning.data.pictures.masks import MaskFolder
 from ibca_lightning.data.pictures.reading import depth_of
 from ibca_lightning.data.pictures.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
+from ibca_lightning.data.tables.doubts import Doubt, table_doubts
 from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
 from ibca_lightning.data.tables.label_space import LabelSpace, match, read_label_space
 from ibca_lightning.data.tables.split_file import apply_splits
 from ibca_lightning.data.tables.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.tables.table import Table, decode
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
     from ibca_lightning.data.pictures.augmentation import Augment
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 class MultiLabelDataModule(LightningDataModule):
     """Base of all data modules. One of your own implements `class_names`, `train_set`, `val_set` and `test_sets`.
 
-    A batch is `{"image": uint8 (B, 3, S, S), "label": int8 (B, L) in {0, 1, -1}, "index": int64 (B,), "id": list[str],
+    A batch is `{"image": uint8 (B, C, S, S), "label": int8 (B, L) in {0, 1, -1}, "index": int64 (B,), "id": list[str],
     "group": list[str]}`, and where the data have them `"mask": bool (B, L, S, S)`, `"subgroup": dict[str, list[str]]`.
     Pictures are normalised by the model, on the device.
 
@@ -60,10 +62,17 @@ class MultiLabelDataModule(LightningDataModule):
         bit_depth: 8, 10, 12, 14 or 16: of pictures whose files do not say how many of 16 bits they use; or `each` by
             what it uses. None takes that of the checkpoint in test, and else the largest that some pictures of the
             training table use, found in `setup`. The model keeps it.
+        in_channels: C, of every picture: 3 is RGB, which gray ones become; 1 gray; another number as TIFF, NPZ or NPY
+            files have it.
 
     Raises:
         InputError: If a value is out of range.
+
+    Attributes:
+        rename: What becomes of the names of pictures and groups in batches and split files (`--hash_names`).
     """
+
+    rename: Callable[[str], str] = staticmethod(str)
 
     def __init__(
         self,
@@ -76,9 +85,13 @@ class MultiLabelDataModule(LightningDataModule):
         crop: Crop = "none",
         on_bad_image: OnBadImage = "error",
         bit_depth: BitDepth | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        sizes = (("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
+        sizes = (
+            ("image_size", image_size, 1), ("batch_size", batch_size, 1), ("num_workers", num_workers, 0),
+            ("in_channels", in_channels, 1),
+        )  # fmt: skip
         for name, value, least in sizes:
             check_whole(name, value, least)
         if not isinstance(augment, list) and augment not in ("none", "default"):
@@ -90,7 +103,7 @@ class MultiLabelDataModule(LightningDataModule):
         self.augment, self.resize, self.balanced_sampling = augment, resize, balanced_sampling
         if bit_depth is not None:
             check_choice("bit_depth", bit_depth, BitDepth)
-        self.crop, self.on_bad_image = crop, on_bad_image
+        self.crop, self.on_bad_image, self.in_channels = crop, on_bad_image, in_channels
         self.bit_depth: int | str | None = bit_depth
         self._sets: dict[str, Dataset[Any]] = {}
         self._seed: int | None = None
@@ -129,7 +142,8 @@ class MultiLabelDataModule(LightningDataModule):
     def preprocessing(self) -> dict[str, Any]:
         """What prediction needs beside `image_size` to read a picture as test does; plain data, whole after `setup`."""
         depth = {} if self.bit_depth in (None, "each") else {"bit_depth": str(self.bit_depth)}
-        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth
+        channels = {"in_channels": str(self.in_channels)} if self.in_channels != 3 else {}
+        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth | channels
 
     def training_transform(self) -> Transform:
         """Return the transform of the training set."""
@@ -142,6 +156,11 @@ class MultiLabelDataModule(LightningDataModule):
     def read_tables(self) -> None:
         """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
 
+    def doubts(self) -> list[Doubt]:
+        """Return what the tables of `split_files` say that may spoil a result: a fit warns of it."""
+        tables = self.split_files().values()
+        return [doubt for splits in tables for doubt in table_doubts(splits, self.class_names)]
+
     def find_bit_depth(self) -> None:
         """Set `bit_depth` where it is None, before the first transform is made; `setup` does. Here it stays."""
 
@@ -149,6 +168,8 @@ class MultiLabelDataModule(LightningDataModule):
         """Make the data sets that a stage, or each, needs, so that wrong data stop a run before it starts."""
         self._seed = None  # that of the run which begins here
         self.find_bit_depth()
+        for doubt in self.doubts() if stage == "fit" else ():
+            rank_zero_warn(str(doubt), category=DataWarning)
         for name, stages in (("train", "fit"), ("val", ("fit", "validate")), ("test", ("test", "predict"))):
             if stage is None or stage in stages:
                 self._set(name)
@@ -226,7 +247,7 @@ class MultiLabelDataModule(LightningDataModule):
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> Loader:
         rank = self.trainer.global_rank if self.trainer else 0
-        shared: dict[str, Any] = {"rank": rank, "on_bad_image": self.on_bad_image}
+        shared: dict[str, Any] = {"rank": rank, "on_bad_image": self.on_bad_image, "rename": self.rename}
         return make_loader(dataset, self.batch_size, self.num_workers, **shared, **options)
 
 
@@ -316,7 +337,7 @@ class TableDataModule(MultiLabelDataModule):
         """Look at some pictures of the training table."""
         if self.bit_depth is None and self.reads_files and "train" in self.split_tables():
             table = self.table("train")
-            depth = depth_of(lambda row: os.path.join(table.folder, table.name(row)), len(table))
+            depth = depth_of(lambda row: os.path.join(table.folder, table.name(row)), len(table), self.in_channels)
             if depth is not None:
                 log.info("bit depth of the pictures in %s: %d (data.bit_depth)", table.folder, depth)
             self.bit_depth = depth or "each"
@@ -362,7 +383,7 @@ class TableDataModule(MultiLabelDataModule):
         return PictureDataset(table, transform, masks, self._cache(table, masks))
 
     def _cache(self, table: Table, masks: MaskFolder | None) -> Cache | None:
-        layout = Layout(self.image_size, 0 if masks is None else 1)
+        layout = Layout(self.image_size, 0 if masks is None else 1, self.in_channels)
         if self.cache == "memory":
             return MemoryCache(len(table), layout)
         if self.cache == "disk":
@@ -386,7 +407,7 @@ class TableDataModule(MultiLabelDataModule):
         if self._tables is None:
             tables = self.tables()
             if self.splits is not None:
-                tables = apply_splits(self.splits, tables)
+                tables = apply_splits(self.splits, tables, self.rename)
             elif self.fold is not None:
                 tables = cross_validated(tables, self.fold, self.folds, self.split_seed)
             check_overlap(tables, self.group_overlap)

@@ -64,7 +64,10 @@ class DiskCache:
     """
 
     def __init__(self, folder: str, layout: Layout, preprocessing: Mapping[str, Any], paths: Iterable[bytes]) -> None:
-        steps = [str(preprocessing[key]) for key in sorted(preprocessing, reverse=True)]
+        named = (
+            {**preprocessing, "in_channels": f"{layout.channels}channels"} if layout.channels != 3 else preprocessing
+        )
+        steps = [str(named[key]) for key in sorted(named, reverse=True)]
         masks = ["masks"] if layout.planes else []
         version = f"reader{READER_VERSION}-opencv{cv2.__version__}"
         self.folder = os.path.join(folder, "-".join([f"{layout.image_size}px", *steps, *masks, version]))

@@ -5,7 +5,7 @@ Our own on purpose: that of torch wraps an error of a worker in a traceback, and
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +50,10 @@ class Loader(DataLoader[Any]):
         try:
             for batch in super().__iter__():
                 if isinstance(batch, InputError):
-                    raise batch
+                    try:
+                        raise batch
+                    finally:
+                        del batch  # else the error holds this frame and the frame the error, and with it the workers
                 if isinstance(batch, Replaced):
                     bad.update((error.expected, error) for error in batch.errors)
                     yield batch.content
@@ -108,10 +111,13 @@ class Guard(Dataset[Any]):
             instead, as `Replaced`. In training that row is then seen twice in the epoch; in evaluation it has the index
             of a row that is there anyway, and so counts once, as where a distributed sampler repeats rows. Batches keep
             their number and size on every process, so that none waits for another.
+        rename: What becomes of the names of pictures and groups; an error still names the file.
     """
 
-    def __init__(self, dataset: Dataset[Any], on_bad_image: OnBadImage = "error") -> None:
-        self.dataset, self.on_bad_image = dataset, on_bad_image
+    def __init__(
+        self, dataset: Dataset[Any], on_bad_image: OnBadImage = "error", rename: Callable[[str], str] = str
+    ) -> None:  # fmt: skip
+        self.dataset, self.on_bad_image, self.rename = dataset, on_bad_image, rename
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]  # torch leaves __len__ out of Dataset
@@ -127,7 +133,7 @@ class Guard(Dataset[Any]):
         errors: list[PictureError] = []
         while True:
             try:
-                item = self.dataset[(index + len(errors)) % len(self)]
+                item = self._renamed(self.dataset[(index + len(errors)) % len(self)])
                 return Replaced(item, tuple(errors)) if errors else item
             except PictureError as error:
                 errors.append(error)
@@ -135,6 +141,11 @@ class Guard(Dataset[Any]):
                     return error if len(errors) == 1 else _too_many(errors)
             except InputError as error:
                 return error
+
+    def _renamed(self, item: Any) -> Any:
+        if self.rename is str or not isinstance(item, dict):
+            return item
+        return item | {key: self.rename(str(item[key])) for key in ("id", "group") if key in item}
 
 
 @contextmanager
@@ -188,6 +199,7 @@ def make_loader(
     drop_last: bool = False,
     rank: int = 0,
     on_bad_image: OnBadImage = "error",
+    rename: Callable[[str], str] = str,
 ) -> Loader:
     """Return batches of a map-style data set, as every data module and prediction need them.
 
@@ -198,12 +210,13 @@ def make_loader(
         sampler: What chooses the items; None takes all, in order.
         drop_last: Whether to drop a last batch that is not full.
         rank: Of this process.
+        rename: As for `Guard`.
         on_bad_image: As for `Guard`; a warning at the epoch's end names what was left out.
     """
     end_workers_at_exit()
     kind = ResumableLoader if isinstance(sampler, EpochSampler) else Loader
     return kind(
-        Guard(dataset, on_bad_image),
+        Guard(dataset, on_bad_image, rename),
         batch_size=batch_size,
         sampler=sampler,
         drop_last=drop_last,

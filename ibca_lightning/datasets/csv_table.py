@@ -11,6 +11,8 @@ from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
 from ibca_lightning.data.tables.columns import CASE, one_row_a_picture, rows_by_split, with_values
+from ibca_lightning.data.tables.doubts import Doubt
+from ibca_lightning.data.tables.grouping import grouping_doubts
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
@@ -52,8 +54,8 @@ class CSVDataModule(TableDataModule):
         find_images: Whether a picture may be named without its extension, or without the folders below `image_dir`.
         missing_images: Whether a row whose picture is not there is an `error`, or is left out (`skip`), which a warning
             says.
-        group_column: Column that says which pictures belong together (patient, source); None makes each its own, and so
-            does `none`, which says that it is meant.
+        group_column: Column that says which pictures belong together (patient, source); None makes each its own, and
+            warns where another column or the names of files say otherwise; `none` says that this is meant.
         image_dir: Picture folder below `root`; None for `root` itself.
         mask_dir: Folder below `root` with one 8-bit PNG for each picture, same stem, whose bit i marks label i; further
             bits are ignored.
@@ -191,6 +193,15 @@ class CSVDataModule(TableDataModule):
             for table in tables.values():
                 _check_masks(table, masks.path)
         return tables
+
+    def doubts(self) -> list[Doubt]:
+        """Also where rows of two splits seem to show one patient, by the rule of `grouping`."""
+        doubts = super().doubts()
+        if self.no_groups or self._alone() is not None:
+            return doubts
+        sheets = (self._sheet(name) for name in self.csv if self.csv[name] is not None)
+        used = (*self.own_names, *set(self._others).difference(self.exclude_columns))
+        return [*grouping_doubts(self.split_tables(), sheets, used), *doubts]
 
     def _alone(self) -> tuple[list[str], list[str], Table] | None:
         """As `_training_table`, of a test table without one; None where there is one, or no `label_space`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
+from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.label_space import intersection, read_label_space, union
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.system.errors import InputError
@@ -45,7 +46,8 @@ class JoinedDataModule(MultiLabelDataModule):
                     "data.label_space of the joined sets", f"one of {type(each).__name__}", "set it once, for all"
                 )
             each.image_size, each.augment = self.image_size, self.augment
-            each.resize, each.crop, each.bit_depth = self.resize, self.crop, self.bit_depth
+            each.resize, each.crop, each.in_channels = self.resize, self.crop, self.in_channels
+            each.bit_depth = self.bit_depth
         self.sets = dict(zip(_names(sets), sets, strict=True))
         self.label_space = label_space if label_space in ("union", "intersection") else read_label_space(label_space)
         self._classes: list[str] | None = None
@@ -92,6 +94,11 @@ class JoinedDataModule(MultiLabelDataModule):
         for each in self._ready().values():
             each.read_tables()
 
+    def doubts(self) -> list[Doubt]:
+        """Return what each set says of itself."""
+        sets = self._ready().items()
+        return [doubt._replace(what=f"{name}: {doubt.what}") for name, each in sets for doubt in each.doubts()]
+
     def find_bit_depth(self) -> None:
         """Find the largest of all sets, and read each with that: pictures of 8 bits have none."""
         if self.bit_depth is None:
@@ -124,7 +131,7 @@ class JoinedDataModule(MultiLabelDataModule):
 
     def _ready(self) -> dict[str, TableDataModule]:
         for each in self.sets.values():
-            each.label_space = self.class_names
+            each.label_space, each.rename = self.class_names, self.rename
             each.trainer, each.augment = self.trainer, self.augment  # ibca check switches it off
         return self.sets
 

@@ -121,7 +121,9 @@ class _Mapper:
 
     def shapes(self, image_size: int) -> list[list[int]]:
         """Return (C, H, W) of each stage."""
-        return [list(x.shape[1:]) for x in self._stages(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))]
+        channels = len(self._model.backbone.mean)
+        black = torch.zeros(1, channels, image_size, image_size, dtype=torch.uint8)
+        return [list(x.shape[1:]) for x in self._stages(black)]
 
     def arrays(self, batch: Mapping[str, Any], size: SplitRecord) -> dict[str, NDArray[Any]]:
         """Return what is stored of a batch: stages (B, V, C, H, W), labels (B, L), masks (B, P, S, S)."""

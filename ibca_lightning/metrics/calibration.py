@@ -25,6 +25,7 @@ from torch import Tensor
 from ibca_lightning.system.errors import InputError
 
 Calibration = Literal["none", "temperature", "platt"]
+_LARGEST = 1e20  # of a scale or an offset: float32 ends at 3e38
 LOWEST = 0.01  # of the scale of standardised logits: a class whose logits say nothing, or the opposite of the labels
 
 
@@ -88,7 +89,8 @@ def require_calibration(calibration: object, classes: int, path: object) -> None
         return
     record = calibration if isinstance(calibration, dict) else {}
     values = [record.get(name) for name in ("scale", "offset")]
-    numbers = all(isinstance(own, list) and len(own) == classes and all(map(_finite, own)) for own in values)
+    numbers = all(isinstance(own, list) and len(own) == classes and all(map(_usable, own)) for own in values)
+    numbers = numbers and all(scale > 0 for scale in record["scale"])
     if record.get("kind") not in ("temperature", "platt") or not numbers:
         raise InputError(
             f"{path} with a calibration of {classes} classes (kind, scale, offset)", str(calibration)[:80],
@@ -96,8 +98,8 @@ def require_calibration(calibration: object, classes: int, path: object) -> None
         )  # fmt: skip
 
 
-def _finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def _usable(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < _LARGEST  # type: ignore[arg-type]
 
 
 class _Known:

@@ -1,10 +1,9 @@
 """From gathered probabilities to the figures of a run (the content of `test_metrics.json`)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch.distributed as dist
 from torch import Tensor
 
 from ibca_lightning.metrics.calibration import calibrated
@@ -12,49 +11,9 @@ from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.intervals import bootstrap_intervals, every_interval
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import by_subgroup, calibration_figures, figures
-from ibca_lightning.metrics.store import Stored
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.metrics.store import SampleFacts, Stored
 
 _LEAST = 10  # pictures of a subgroup that has intervals: those of fewer are nearly [0, 1]
-
-
-@dataclass
-class SampleFacts:
-    """What is text about the samples of one evaluation set: id, group, subgroup values, by sample index."""
-
-    rows: dict[int, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
-
-    def update(self, batch: Mapping[str, Any]) -> None:
-        """Add one batch (keys `index`, `id`, and where given `group`, `subgroup`).
-
-        Raises:
-            InputError: When two samples have one index, so that one of them would be taken for a repetition.
-        """
-        groups = batch.get("group", batch["id"])
-        subgroups: Mapping[str, Sequence[str]] = batch.get("subgroup", {})
-        for i, index in enumerate(batch["index"].tolist()):
-            values = {column: str(column_values[i]) for column, column_values in subgroups.items()}
-            self._add(index, (str(batch["id"][i]), str(groups[i]), values))
-
-    def gathered(self, world_size: int) -> "SampleFacts":
-        """The facts of all processes together."""
-        if world_size == 1:
-            return self
-        parts: list[Any] = [None] * world_size
-        dist.all_gather_object(parts, self.rows)
-        together = SampleFacts()
-        for part in parts:
-            for index, row in part.items():
-                together._add(index, row)
-        return together
-
-    def _add(self, index: int, row: tuple[str, str, dict[str, str]]) -> None:
-        if self.rows.setdefault(index, row)[0] != row[0]:
-            raise InputError(
-                "an index of its own for every sample of a data set",
-                f"{index} for {self.rows[index][0]} and for {row[0]}",
-                "give each its place in the whole set under `index`",
-            )
 
 
 @dataclass(frozen=True)
@@ -104,8 +63,7 @@ def evaluate(
     Returns:
         Figures in the shape of `test_metrics.json`, with what they were computed from.
     """
-    rows = [facts.rows[index] for index in stored.index.tolist()]
-    groups = [group for _, group, _ in rows]
+    ids, groups, columns = facts.of(stored.index)
     calibration, thresholds = (points.calibration, points.thresholds) if points is not None else (None, None)
     probabilities, labels = calibrated(stored.logits, calibration), stored.labels
     raw = None if calibration is None else stored.logits.sigmoid()
@@ -126,8 +84,7 @@ def evaluate(
         result["metrics"].update(localisation["metrics"])
         for class_name, values in localisation["per_class"].items():
             result["per_class"][class_name].update(values)
-    if rows and rows[0][2]:
-        columns = {column: [row[2][column] for row in rows] for column in rows[0][2]}
+    if columns:
         result["subgroups"] = by_subgroup(probabilities, labels, class_names, columns, thresholds)
         if intervals:
             for column, values in columns.items():
@@ -141,5 +98,4 @@ def evaluate(
                     own |= every_interval(
                         probabilities[inside], labels[inside], class_names, [groups[at] for at in inside], thresholds
                     )
-    ids = [row[0] for row in rows]
     return Evaluation(name, result, ids, probabilities, labels, list(class_names), groups, stored.pairs)

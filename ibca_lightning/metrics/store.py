@@ -1,16 +1,23 @@
-"""What an evaluation keeps of every sample, gathered over processes: logits, from which all else follows.
+"""What an evaluation keeps of every sample, gathered over processes: logits, from which all else follows, and names.
 
 Figures over a data set are not means of batches, and a distributed sampler repeats samples so that every process has
 as many: so each sample is kept with its index, and what was seen twice counts once.
 """
 
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.system.errors import NonFiniteError
+from ibca_lightning.system.errors import InputError, NonFiniteError
+
+_SHARED = 4096  # different texts of a column that are kept once when they are read
 
 
 @dataclass(frozen=True)
@@ -101,3 +108,107 @@ def _diverged(indices: list[int]) -> str:
         f"finite probabilities, got NaN for the samples with index {shown}; training has diverged: lower "
         "the learning rate, or use more precision or gradient clipping"
     )
+
+
+class Texts:
+    """Texts laid end to end, as bytes of UTF-8, and how many characters each has."""
+
+    def __init__(self) -> None:
+        self.data, self.lengths = bytearray(), array("I")
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Add values as text."""
+        texts = [*map(str, values)]
+        self.data += "".join(texts).encode("utf-8", "surrogatepass")
+        self.lengths.extend(map(len, texts))
+
+    def join(self, other: "Texts") -> None:
+        """Add all texts of another."""
+        self.data += other.data
+        self.lengths.extend(other.lengths)
+
+    def at(self, rows: NDArray[np.intp]) -> list[str]:
+        """The texts of some rows; equal ones are one object where there are few different ones."""
+        whole, lengths = self.data.decode("utf-8", "surrogatepass"), np.array(self.lengths, np.int64)
+        ends = lengths.cumsum()
+        shared: dict[str, str] = {}
+        texts = []
+        for start, end in zip((ends - lengths)[rows].tolist(), ends[rows].tolist(), strict=True):
+            text = whole[start:end]
+            texts.append(shared.setdefault(text, text) if len(shared) < _SHARED else shared.get(text, text))
+        return texts
+
+
+class SampleFacts:
+    """Id, group and subgroup values of the samples of one evaluation set, by sample index."""
+
+    def __init__(self) -> None:
+        self._index = array("q")
+        self._ids, self._groups = Texts(), Texts()
+        self._subgroups: dict[str, Texts] = {}
+        self._checked = 0  # rows among which no index stands for two samples
+
+    def update(self, batch: Mapping[str, Any]) -> None:
+        """Add one batch (keys `index`, `id`, and where given `group`, `subgroup`).
+
+        Raises:
+            InputError: When two samples have one index, so that one of them would be taken for a repetition. That is
+                looked for whenever there are twice as many.
+        """
+        self._index.extend(batch["index"].tolist())
+        self._ids.extend(batch["id"])
+        self._groups.extend(batch.get("group", batch["id"]))
+        for column, values in batch.get("subgroup", {}).items():
+            self._subgroups.setdefault(column, Texts()).extend(values)
+        if len(self._index) >= 2 * self._checked:
+            self._places()
+
+    def gathered(self, world_size: int) -> "SampleFacts":
+        """The facts of all processes together."""
+        if world_size == 1:
+            return self
+        parts: list[Any] = [None] * world_size
+        torch.distributed.all_gather_object(parts, self)
+        together = SampleFacts()
+        for part in parts:
+            together._index.extend(part._index)
+            together._ids.join(part._ids)
+            together._groups.join(part._groups)
+            for column, values in part._subgroups.items():
+                together._subgroups.setdefault(column, Texts()).join(values)
+        return together
+
+    def of(self, index: Tensor) -> tuple[list[str], list[str], dict[str, list[str]]]:
+        """Ids, groups, and the values of each subgroup column, of the samples with these indices.
+
+        Raises:
+            InputError: When two samples have one index.
+            KeyError: When a sample is not there.
+        """
+        known, rows = self._places()
+        asked = index.numpy()
+        at = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
+        if len(asked) and (not len(known) or (known[at] != asked).any()):
+            raise KeyError("no facts of a sample that was stored")
+        rows = rows[at]
+        columns = {column: values.at(rows) for column, values in self._subgroups.items()}
+        return self._ids.at(rows), self._groups.at(rows), columns
+
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Every index once, ascending, and the first row of each; equal indices are those of one sample."""
+        given = np.array(self._index, np.int64)
+        order = given.argsort(kind="stable")
+        again = np.zeros(len(given), bool)
+        again[1:] = given[order[1:]] == given[order[:-1]]
+        repeated = np.flatnonzero(again)
+        if len(repeated):
+            first, second = self._ids.at(order[repeated - 1]), self._ids.at(order[repeated])
+            for at, one, other in zip(repeated, first, second, strict=True):
+                if one != other:
+                    raise InputError(
+                        "an index of its own for every sample of a data set",
+                        f"{given[order[at]]} for {one} and for {other}",
+                        "give each its place in the whole set under `index`",
+                    )
+        self._checked = len(given)
+        return given[order[~again]], order[~again]

@@ -23,15 +23,19 @@ def require_rule(rule: object) -> None:
     Raises:
         InputError: It is none of the rules of `choose_thresholds`.
     """
-    known = rule in ("f1", "fixed")
-    if isinstance(rule, dict) and len(rule) == 1:
-        name, target = next(iter(rule.items()))
-        known = name in ("sensitivity", "precision") and isinstance(target, (int, float)) and 0 < target <= 1
-    if not known:
+    if not is_rule(rule):
         raise InputError(
             "model.thresholds f1, fixed, {sensitivity: X} or {precision: X} with X in (0, 1]", rule,
             "write for instance {sensitivity: 0.9}",
         )  # fmt: skip
+
+
+def is_rule(rule: object) -> bool:
+    """Whether thresholds can be chosen by it."""
+    if isinstance(rule, dict) and len(rule) == 1:
+        name, target = next(iter(rule.items()))
+        return name in ("sensitivity", "precision") and type(target) in (int, float) and 0 < target <= 1
+    return rule in ("f1", "fixed")
 
 
 def choose_thresholds(probabilities: Tensor, labels: Tensor, rule: ThresholdRule) -> list[float]:

@@ -6,7 +6,8 @@ Which map, by `feature_stride` (the rule is the same for every head and every fa
 
 * an int asks for the deepest map that is no coarser than it. Where that is the model's deepest, it is the model's own
   final map, all that comes before pooling (mobilenetv2_100 at 32: 1280 channels, its last 1x1 convolution included).
-  A ViT has one stride, its patch size, so 32 gives its token grid, prefix tokens dropped, final norm applied.
+  A ViT has one stride, its patch size, so 32 gives its token grid, prefix tokens dropped, final norm applied. Where
+  the final map has fewer cells than the last stage, as behind vgg's 7x7 convolution, it is the last stage's.
 * a finer int, or a list, takes the outputs of the stages as timm's `features_only` has them, without final norm or last
   1x1 convolution (mobilenetv2_100 at [32]: 320 channels). The strides of a list must exist; its maps are resized
   (bilinear) to the finest and concatenated, finest first.
@@ -29,6 +30,7 @@ import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ibca_lightning.system.errors import InputError
@@ -54,6 +56,7 @@ class Backbone(nn.Module):
         feature_stride: Pixels of the image a cell, or several: see the head of this file.
         freeze: No gradient for any parameter, and evaluation mode for good (BatchNorm statistics stay, no dropout).
         image_size: S; models of fixed size (ViT, swin) are built for it.
+        in_channels: Of the pictures; weights of another number are adapted as timm does (1: summed; else repeated).
 
     Attributes:
         channels: C of the map.
@@ -76,27 +79,30 @@ class Backbone(nn.Module):
         feature_stride: int | Sequence[int] = 32,
         freeze: bool = False,
         image_size: int = 384,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         _check_name(name)
         fetch = pretrained and checkpoint_path is None
-        model, poolless = _create_pretrained(name, image_size) if fetch else _create(name, image_size)
+        own = {} if in_channels == 3 else {"in_chans": in_channels}
+        model, poolless = (_create_pretrained if fetch else _create)(name, image_size, **own)
         if checkpoint_path is not None:
-            _load(model, name, checkpoint_path)
+            _load(model, name, checkpoint_path, in_channels)
         self.model = model
-        self.mean, self.std = tuple(model.pretrained_cfg["mean"]), tuple(model.pretrained_cfg["std"])
+        self.in_channels = in_channels
+        self.mean, self.std = (_of_channels(model.pretrained_cfg[key], in_channels) for key in ("mean", "std"))
         self.default_image_size = int(model.pretrained_cfg["input_size"][-1])
         self.frozen = freeze
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
         self._final_norm = False  # of a token model, which gives its final map as a stage
-        self._choose(name, feature_stride, image_size, poolless)
-        self.channels = self._probe(name, image_size)
+        stride = self._choose(name, feature_stride, image_size, poolless)
+        self.channels = self._probe(name, image_size, stride)
         if freeze:
             self.requires_grad_(False)
         self.train(self.training)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map a batch of images (B, 3, S, S), normalised with `mean` and `std`, to (B, C, H, W)."""
+        """Map a batch of images (B, in_channels, S, S), normalised with `mean` and `std`, to (B, C, H, W)."""
         return self.combine(self.stages(images))
 
     def stages(self, images: Tensor) -> list[Tensor]:
@@ -107,7 +113,7 @@ class Backbone(nn.Module):
         """
         if self._indices is None:
             features: Tensor = self.model(images)
-            return [features.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else features]
+            return [features.permute(0, 3, 1, 2) if self._channels_last else features]
         maps: list[Tensor] = self.model.forward_intermediates(
             images, indices=self._indices, norm=self._final_norm, output_fmt="NCHW", intermediates_only=True
         )
@@ -138,8 +144,13 @@ class Backbone(nn.Module):
         """Set training mode; a frozen backbone stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
-    def _choose(self, name: str, asked: int | Sequence[int], image_size: int, poolless: bool) -> None:
-        """Decide which maps to take, and drop the stages after them."""
+    @property
+    def _channels_last(self) -> bool:
+        """Whether the model's own final map is (B, H, W, C)."""
+        return getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+
+    def _choose(self, name: str, asked: int | Sequence[int], image_size: int, poolless: bool) -> int:
+        """Decide which maps to take, and drop the stages after them; return the finest stride."""
         stages = {int(info["reduction"]): index for index, info in enumerate(self.model.feature_info)}
         strides = sorted(stages)  # one entry a stride, the deepest stage of each
         known = f"one of the strides of {name}, {strides}"
@@ -150,31 +161,36 @@ class Backbone(nn.Module):
         if not wanted or not set(wanted) <= set(strides):
             raise InputError(f"feature_stride to be {known}, or a list of them", asked, "choose among these")
         if wanted == [strides[-1]] and (isinstance(asked, int) or len(strides) == 1):
-            final = self._final(image_size) if poolless else "other"
+            final = self._final(image_size, wanted[0]) if poolless else "other"
             if final == "map":
-                return
+                return wanted[0]
             self._final_norm = final == "tokens"
         self._indices = self.model.prune_intermediate_layers(
             [stages[stride] for stride in wanted], prune_norm=not self._final_norm, prune_head=not self._final_norm
         )
+        return wanted[0]
 
-    def _final(self, image_size: int) -> str:
+    def _final(self, image_size: int, stride: int) -> str:
         """What the whole model returns: a "map", "tokens" that it can lay out as a normed map itself, or "other"."""
         try:
             with torch.no_grad():
                 output = self._dry_run(self.model, image_size)
-            if isinstance(output, Tensor) and output.ndim == 4:
+            whole = isinstance(output, Tensor) and output.ndim == 4
+            rows = output.shape[1 if self._channels_last else 2] if whole else 0
+            if rows >= max(image_size // stride, 1):
                 return "map"
             # The grid is left to timm, which knows each model's prefix tokens and order (qwen3_vit's is not by rows).
             with torch.no_grad():
                 options = {"indices": 1, "norm": True, "output_fmt": "NCHW", "intermediates_only": True}
-                self._dry_run(self.model.forward_intermediates, image_size, **options)
+                stage = self._dry_run(self.model.forward_intermediates, image_size, **options)[0]
+            if rows:  # convolutions without padding lose some cells in the stages too
+                return "map" if rows >= stage.shape[2] else "other"
             return "tokens" if isinstance(output, Tensor) and output.shape[1] > 1 else "other"
         except (AssertionError, RuntimeError, ValueError, TypeError):
             return "other"  # the stages may do; if they do not either, `_probe` tells the user
 
-    def _probe(self, name: str, image_size: int) -> int:
-        """Run once: is it a map, of how many channels, and which parameters does it use?"""
+    def _probe(self, name: str, image_size: int, stride: int) -> int:
+        """Run once: is it a map as fine as it says, of how many channels, and which parameters does it use?"""
         try:
             with torch.enable_grad():
                 output = self._dry_run(self, image_size)
@@ -186,6 +202,11 @@ class Backbone(nn.Module):
                 _first_line(output) if isinstance(output, Exception) else tuple(getattr(output, "shape", ())),
                 f"try its own size, `--data.image_size {self.default_image_size}`, or another `--model.backbone`",
             )
+        if 2 * output.shape[2] < image_size // stride:
+            raise InputError(
+                f"a map of backbone {name} with a cell for each {stride} pixels of {image_size}",
+                f"{output.shape[2]} x {output.shape[3]} cells", "give a larger `--data.image_size` or another backbone",
+            )  # fmt: skip
         used = _reached(output)
         for parameter in self.parameters():
             parameter.requires_grad_(parameter in used)
@@ -195,9 +216,17 @@ class Backbone(nn.Module):
         """Call with one black image in evaluation mode, so that neither statistics nor random numbers are touched."""
         self.model.eval()
         try:
-            return function(next(self.model.parameters()).new_zeros(1, 3, image_size, image_size), **options)
+            black = next(self.model.parameters()).new_zeros(1, self.in_channels, image_size, image_size)
+            return function(black, **options)
         finally:
             self.model.train()
+
+
+def _of_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Mean or std of RGB for other channels, in keeping with what timm makes of the weights."""
+    if channels == 1:
+        return (sum(values) / len(values),)
+    return tuple(values[at % len(values)] for at in range(channels))
 
 
 def _reached(output: Tensor) -> set[Tensor]:
@@ -229,7 +258,7 @@ def _check_name(name: str) -> None:
         raise InputError(f"a weights tag of {architecture}", repr(name), f"there are {', '.join(tagged) or 'none'}")
 
 
-def _create(name: str, image_size: int, **weights: Any) -> tuple[Any, bool]:
+def _create(name: str, image_size: int, **more: Any) -> tuple[Any, bool]:
     """The model without classifier, and whether it is without pool too (a few families refuse that)."""
     options: list[dict[str, Any]] = [
         {**pool, **size} for pool in ({"global_pool": ""}, {}) for size in ({"img_size": image_size}, {})
@@ -237,7 +266,7 @@ def _create(name: str, image_size: int, **weights: Any) -> tuple[Any, bool]:
     refusal: Exception | None = None
     for own in options:
         try:
-            return timm.create_model(name, num_classes=0, **own, **weights), "global_pool" in own
+            return timm.create_model(name, num_classes=0, **own, **more), "global_pool" in own
         except (AssertionError, TypeError) as error:  # how families refuse one of these arguments
             refusal = error
         except (OSError, RuntimeError, ValueError) as error:
@@ -248,15 +277,15 @@ def _create(name: str, image_size: int, **weights: Any) -> tuple[Any, bool]:
     raise InputError(wanted, _first_line(refusal), fix) from refusal
 
 
-def _create_pretrained(name: str, image_size: int) -> tuple[Any, bool]:
+def _create_pretrained(name: str, image_size: int, **own: Any) -> tuple[Any, bool]:
     try:
         source = _source(name)
     except Exception as error:  # of huggingface_hub and its HTTP library: there is no common base
         raise _unfetched(name, error) from error
     try:
-        return _create(name, image_size, pretrained=True, **source)
+        return _create(name, image_size, pretrained=True, **source, **own)
     except Exception as error:  # the same, and of timm, urllib and the file formats
-        _create(name, image_size)  # tells the user if the model, not its weights, is at fault
+        _create(name, image_size, **own)  # tells the user if the model, not its weights, is at fault
         raise _unfetched(name, error.__cause__ or error) from error
 
 
@@ -291,7 +320,7 @@ def _source(name: str) -> dict[str, Any]:
     return {}
 
 
-def _load(model: Any, name: str, path: str) -> None:
+def _load(model: Any, name: str, path: str, in_channels: int) -> None:
     """Fill the whole model from a local file; nothing but a classifier may be missing or too much."""
     state = _read(path)
     expected = model.state_dict().keys()
@@ -310,6 +339,11 @@ def _load(model: Any, name: str, path: str) -> None:
     classifiers = tuple(f"{part}." for part in (*_CLASSIFIERS, *((named,) if isinstance(named, str) else named)))
     try:
         state = convert(state, model) if convert else state
+        layers: Any = model.pretrained_cfg.get("first_conv") or ()
+        for layer in (layers,) if isinstance(layers, str) else layers:
+            key = f"{layer}.weight"
+            if in_channels != 3 and key in state and state[key].shape[1] == 3:
+                state[key] = adapt_input_conv(in_channels, state[key])
         missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
         extra = [key for key in state if key not in expected and not key.startswith(classifiers)]
         wrong = [f"{word} {_few(keys)}" for word, keys in (("no", missing), ("unexpected", extra)) if keys]

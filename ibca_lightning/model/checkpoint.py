@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import math
 import reprlib
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -18,12 +17,15 @@ from ibca_lightning import __version__
 from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.metrics.thresholds import is_rule
 from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
+_MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage
 _LARGEST_OPTION, _DEEPEST_OPTION = 2**14, 8  # of heads: layers are built one by one
+_LEAST_STD = 1e-3  # of a channel; 1/255 where pictures are not scaled to [0, 1]
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,11 @@ class ModelSpec:
     threshold_positives: list[int] = field(default_factory=list)
     version: str = __version__  # of the package that wrote it
     format: int = FORMAT  # of this record
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures."""
+        return len(self.mean)
 
     @property
     def points(self) -> OperatingPoints:
@@ -88,20 +95,23 @@ class ModelSpec:
         """Refuse a record that somebody or something changed, where it would end in a traceback or a wrong figure."""
         strides = self.feature_stride if isinstance(self.feature_stride, list) else [self.feature_stride]
         names = self.class_names
+        means, stds = (each if isinstance(each, list) else [] for each in (self.mean, self.std))
         sound = {
             "backbone": isinstance(self.backbone, str),
             "feature_stride": _all(strides, int),
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
-            "mean": _all_finite(self.mean) and len(self.mean) == 3,
-            "std": _all_finite(self.std) and len(self.std) == 3 and min(self.std) > 0,
+            "mean": _all_within(self.mean, 0, 1) and 0 < len(means) <= _MOST_CHANNELS and len(stds) in (0, len(means)),
+            "std": _all_within(self.std, _LEAST_STD, 1) and len(stds) == len(means),
             "head": isinstance(self.head, dict)
             and isinstance(self.head.get("class_path"), str)
             and isinstance(self.head.get("init_args", {}), dict)
             and _sound_options(self.head, own=not self.head["class_path"].startswith("ibca_lightning.")),
             "class_names": _all(names, str) and len(names) > 0,
-            "thresholds": _all_finite(self.thresholds) and len(self.thresholds) == len(names),
+            "thresholds": _all_within(self.thresholds, 0, 1) and len(self.thresholds) == len(names),
+            "threshold_rule": is_rule(self.threshold_rule),
             "preprocessing": isinstance(self.preprocessing, dict) and _all([*self.preprocessing.values()], str),
-            "threshold_positives": _all(self.threshold_positives, int)
+            "threshold_positives": _all_within(self.threshold_positives, 0, 2**63)
+            and _all(self.threshold_positives, int)
             and len(self.threshold_positives) in (0, len(names)),
         }
         for name, holds in sound.items():
@@ -127,8 +137,8 @@ def _sound_options(options: object, own: bool) -> bool:
     return False
 
 
-def _all_finite(values: object) -> bool:
-    return _all(values, (int, float)) and all(map(math.isfinite, values))  # type: ignore[call-overload]
+def _all_within(values: object, low: float, high: float) -> bool:
+    return isinstance(values, list) and all(type(v) in (int, float) and low <= v <= high for v in values)
 
 
 def _all(values: object, kind: type | tuple[type, ...]) -> bool:
@@ -156,7 +166,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
     if sum(weight.nbytes for weight in weights.values()) > 2 * Path(path).stat().st_size:  # one number, shown as many
         raise InputError(f"{path} with weights of its size", "more", "use the file as it was written")
+    if (name := next((name for name, weight in weights.items() if _spoilt(name, weight)), None)) is not None:
+        fix = "use a checkpoint from before the training diverged, or the file as it was written"
+        raise InputError(f"{path} with finite weights", f"NaN or infinity in {name}", fix)
     return checkpoint
+
+
+def _spoilt(name: str, weight: Tensor) -> bool:
+    """Whether a weight is no number somewhere; a mask of attention may hold zeros and infinities."""
+    finite = weight.isfinite()
+    if bool(finite.all()):
+        return False
+    is_mask = not name.endswith((".weight", ".bias")) and ".running_" not in name and not bool(weight[finite].any())
+    return not is_mask or bool(weight.isnan().any())
 
 
 def head_spec(head: Head) -> dict[str, Any]:
@@ -217,11 +239,11 @@ def import_trusted(modules: Iterable[str]) -> None:
             ) from error  # fmt: skip
 
 
-def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], channels: int, num_labels: int) -> Head:
+def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path, channels: int, num_labels: int) -> Head:
     """Build the head of a checkpoint; the package's own only if the weights fit, seen before memory is taken for it."""
     if spec.head["class_path"].startswith("ibca_lightning."):
         with torch.device("meta"):
-            require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), "head.")
+            require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), f"{path}", "head.")
     return build_head(spec.head, channels, num_labels)
 
 
@@ -236,7 +258,7 @@ def require_named_backbone(spec: ModelSpec) -> None:
 
 def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
     """Refuse to load one model's weights into another."""
-    for name in ("class_names", "backbone", "feature_stride", "normalise_features", "head"):
+    for name in ("class_names", "backbone", "in_channels", "feature_stride", "normalise_features", "head"):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
             fix = "use the config.yaml of the checkpoint's run, or --model.init_from to start from its weights"
@@ -260,17 +282,17 @@ def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> tuple[str, str]:
     return first, second
 
 
-def require_fitting_weights(checkpoint: dict[str, Any], module: nn.Module, part: str = "") -> None:
+def require_fitting_weights(
+    checkpoint: dict[str, Any], module: nn.Module, path: str = "the checkpoint", part: str = ""
+) -> None:
     """Refuse weights that do not fit before torch does it in many lines; `part`: what `module` is, such as `head.`."""
     state = {name: value for name, value in checkpoint.get("state_dict", {}).items() if name.startswith(part)}
     own = {part + name: value for name, value in module.state_dict().items()}
     for name in (*own, *(name for name in state if name not in own)):
         theirs, ours = (tuple(d[name].shape) if name in d else "none" for d in (state, own))
         if theirs != ours:
-            raise InputError(
-                f"a weight {name} of shape {ours} in the checkpoint", theirs,
-                "use the config.yaml of the checkpoint's run, image_size included",
-            )  # fmt: skip
+            fix = "use the file as it was written" if part else "use the config.yaml of its run, image_size included"
+            raise InputError(f"{path} with a weight {name} of shape {ours}", theirs, fix)
 
 
 def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) -> None:
@@ -286,7 +308,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     """
     source, target = ModelSpec.from_checkpoint(checkpoint, path), module.spec
     assert isinstance(target, ModelSpec)
-    for name in ("backbone", "feature_stride", "normalise_features", "head"):
+    for name in ("backbone", "in_channels", "feature_stride", "normalise_features", "head"):
         if getattr(source, name) != getattr(target, name):
             raise InputError(
                 f"--model.init_from {path} with {name} {getattr(target, name)}", getattr(source, name),

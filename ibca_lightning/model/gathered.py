@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from ibca_lightning.heads import HeadOutput
-from ibca_lightning.metrics.evaluation import Evaluation, SampleFacts
+from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.localisation import output_figures
-from ibca_lightning.metrics.store import EvaluationStore
+from ibca_lightning.metrics.store import EvaluationStore, SampleFacts
 
 
 @dataclass

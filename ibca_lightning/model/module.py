@@ -38,8 +38,8 @@ from ibca_lightning.model.checkpoint import (
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.gathered import Gathered, logged_figures
-from ibca_lightning.model.module_options import require_class_names, require_options
-from ibca_lightning.model.network import Network
+from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
+from ibca_lightning.model.network import Network, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
@@ -82,8 +82,8 @@ class MultiLabelModule(Network, pl.LightningModule):
             A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss.
         backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
         warmup_fraction: Share of all steps, in [0, 1), that the default schedule warms up over.
-        ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1); validation, test and
-            checkpoints then use the average. None switches it off.
+        ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1), after n steps at most
+            (1 + n) / (10 + n); validation, test and checkpoints then use the average. None switches it off.
         early_stopping_patience: Stop after this many validations without a better mAP. None switches it off.
         init_from: An IBCA checkpoint to start from; its labels may differ, classes are matched by name.
         preprocessing: Plain data from the data module that `predict` needs to read a picture as training did, such as
@@ -97,6 +97,8 @@ class MultiLabelModule(Network, pl.LightningModule):
             devices, above all in bf16.
         compile: `torch.compile` backbone and head, each by itself; the first steps then take minutes. Weights keep
             their names, so a checkpoint of a compiled model is one like any other.
+        in_channels: Channels of the pictures, to which pretrained weights are adapted as timm does; None takes those of
+            `preprocessing`, which are data.in_channels.
         compile_backend: Of `torch.compile`. `inductor` is fast and needs a C++ compiler; it draws other random numbers
             than eager does, so that a head which draws or drops takes other, equally good steps.
 
@@ -137,12 +139,14 @@ class MultiLabelModule(Network, pl.LightningModule):
         channels_last: bool = True,
         compile: bool = False,  # noqa: A002 - torch's name
         compile_backend: str = "inductor",
+        in_channels: int | None = None,
     ) -> None:
         require_class_names(class_names, num_labels)
         require_options(
             head, optimizer, learning_rate, warmup_fraction, backbone_lr_scale, ema_decay, early_stopping_patience,
             thresholds, calibration,
         )  # fmt: skip
+        read_as = with_channels(preprocessing, in_channels)
         of_images = Backbone(
             backbone,
             pretrained=pretrained and init_from is None,
@@ -150,10 +154,11 @@ class MultiLabelModule(Network, pl.LightningModule):
             feature_stride=feature_stride,
             freeze=freeze_backbone,
             image_size=image_size,
+            in_channels=int(read_as.get("in_channels", 3)),
         )
         super().__init__(num_labels, of_images, head, normalise_features, channels_last)
         self.class_names = [str(name) for name in class_names]
-        self.preprocessing = {"resize": "stretch"} if preprocessing is None else dict(preprocessing)
+        self.preprocessing = read_as
         self.image_size = int(image_size)
         self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.normalise_features = normalise_features
@@ -437,7 +442,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         spec = ModelSpec.from_checkpoint(checkpoint, checkpoint_path)
         for needless in ("hparams_file", "strict", "weights_only"):
             options.pop(needless, None)
-        fitting = {"head": partial(fitting_head, spec, checkpoint)}
+        require_fitting_backbone(spec, checkpoint, checkpoint_path)
+        fitting = {"head": partial(fitting_head, spec, checkpoint, checkpoint_path)}
         module = cls(**(spec.module_options() | fitting | options))
         module.take_weights(checkpoint, checkpoint_path)
         module.points = spec.points

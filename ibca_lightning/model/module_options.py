@@ -53,3 +53,19 @@ def require_options(
 def _require(condition: bool, expected: str, got: object, fix: str) -> None:
     if not condition:
         raise InputError(expected, got, fix)
+
+
+def with_channels(preprocessing: dict[str, str] | None, in_channels: int | None) -> dict[str, str]:
+    """How pictures are read, with the number of their channels where it is not 3.
+
+    Raises:
+        InputError: When the data have another number than the model asks for.
+    """
+    given = {"resize": "stretch"} if preprocessing is None else dict(preprocessing)
+    theirs = int(given.get("in_channels", 3))
+    _require(in_channels is None or in_channels >= 1, "model.in_channels of at least 1", in_channels, "correct it")
+    _require(
+        in_channels is None or preprocessing is None or in_channels == theirs,
+        f"model.in_channels {theirs}, as the data have", in_channels, "set data.in_channels, or leave it out",
+    )  # fmt: skip
+    return given if in_channels in (None, theirs) else given | {"in_channels": str(in_channels)}

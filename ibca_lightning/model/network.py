@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ibca_lightning.heads import Head, HeadOutput
 from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.model.backbone import Backbone
-from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, require_named_backbone
+from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, require_fitting_weights, require_named_backbone
 from ibca_lightning.model.compilation import require_backend
 from ibca_lightning.system.errors import InputError
 
@@ -49,8 +49,8 @@ class Network(nn.Module):
         self.backbone = backbone.to(memory_format=self._memory_format)
         self.feature_norm = MapBatchNorm(backbone.channels, affine=False) if normalise_features else nn.Identity()
         self.head = head(backbone.channels, num_labels)
-        self.register_buffer("_mean", torch.empty(1, 3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.empty(1, 3, 1, 1), persistent=False)
+        for name in ("_mean", "_std"):
+            self.register_buffer(name, torch.empty(1, len(backbone.mean), 1, 1), persistent=False)
         self.set_normalisation(backbone.mean, backbone.std)
         self._compiled_stages: Callable[[Tensor], list[Tensor]] | None = None
 
@@ -81,14 +81,14 @@ class Network(nn.Module):
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalise with these means and standard deviations per channel, on a scale of [0, 1]."""
-        self._mean.copy_(torch.tensor(mean).view(1, 3, 1, 1) * 255)
-        self._std.copy_(torch.tensor(std).view(1, 3, 1, 1) * 255)
+        self._mean.copy_(torch.tensor(mean).view(1, -1, 1, 1) * 255)
+        self._std.copy_(torch.tensor(std).view(1, -1, 1, 1) * 255)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """Classify pictures.
 
         Args:
-            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+            images: (B, C, S, S) uint8, 0-255, or float on the same scale.
             labels: (B, L) in {0, 1, -1}; in training only, for the head's own losses.
 
         Returns:
@@ -100,7 +100,7 @@ class Network(nn.Module):
         """Return the backbone's maps of pictures, each at its own resolution: what `ibca maps` stores.
 
         Args:
-            images: (B, 3, S, S) uint8, 0-255, or float on the same scale.
+            images: (B, C, S, S) uint8, 0-255, or float on the same scale.
 
         Returns:
             One (B, C_i, H_i, W_i) for each stride, finest first.
@@ -132,16 +132,34 @@ class Network(nn.Module):
         return self.classify([stage.to(dtype) for stage in stages], labels)
 
 
-def recorded_backbone(spec: ModelSpec) -> Backbone:
-    """Build the backbone of a record, without weights."""
+def recorded_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> Backbone:
+    """Build the backbone of a checkpoint, with fresh weights.
+
+    Raises:
+        InputError: When the weights are not of such a one, which is seen before memory is taken for it.
+    """
+    require_fitting_backbone(spec, checkpoint, path)
+    return _backbone(spec)
+
+
+def require_fitting_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Refuse a record whose backbone has other weights: it may be a thousand times the file."""
     require_named_backbone(spec)
-    return Backbone(spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size)
+    with torch.device("meta"):
+        require_fitting_weights(checkpoint, _backbone(spec), f"{path}", "backbone.")
+
+
+def _backbone(spec: ModelSpec) -> Backbone:
+    return Backbone(
+        spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size,
+        in_channels=spec.in_channels,
+    )  # fmt: skip
 
 
 def load_network(checkpoint: dict[str, Any], path: str | Path = "checkpoint") -> Network:
     """Build the network that a checkpoint describes, with its weights, in evaluation mode."""
     spec = ModelSpec.from_checkpoint(checkpoint, path)
-    head = partial(fitting_head, spec, checkpoint)
-    network = Network(len(spec.class_names), recorded_backbone(spec), head, spec.normalise_features)
+    head = partial(fitting_head, spec, checkpoint, path)
+    network = Network(len(spec.class_names), recorded_backbone(spec, checkpoint, path), head, spec.normalise_features)
     network.take_weights(checkpoint, path)
     return network.eval()

@@ -89,7 +89,8 @@ def _reliability(name: str, curve: Mapping[str, Any], growth: float = 0) -> Line
 
 def training_charts(history: Mapping[str, Curve]) -> list[Markup]:
     """Losses and validation figures by epoch; none where there is no `metrics.csv`."""
-    losses = {"training": "train/loss_epoch", "validation": "val/loss"}
+    own = "train/classification" if "train/classification" in history else "train/loss_epoch"
+    losses = {"training": own, "validation": "val/loss"}  # of the classification both; what the head adds stands below
     terms = {name.removeprefix("train/"): name for name in history if name.startswith("train/")}
     groups: tuple[tuple[str, str, dict[str, str], bool], ...] = (
         ("Loss", "loss", losses, False),

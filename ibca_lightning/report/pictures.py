@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.drawing import fitted, full_scale, heat_map, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import mask_of, read_mask
@@ -141,7 +142,8 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
         bits = read_mask(mask) if mask else None
         seen = predictor.see(file, bits)
         planes = None if bits is None else lesions(bits, predictor.spec.class_names)
-        return View(seen.image, file.pixels(_SIDE, predictor.bit_depth), seen.box, planes, seen.masks)
+        shown = file.channels(predictor.spec.in_channels, _SIDE, predictor.bit_depth)
+        return View(seen.image, as_rgb(shown), seen.box, planes, seen.masks)
 
     return find
 

@@ -1,6 +1,5 @@
 """What a run folder holds, read for the report."""
 
-import csv
 import math
 import os
 import reprlib
@@ -14,9 +13,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ibca_lightning.run.model_card import NAME, read_facts, without_paths
+from ibca_lightning.run.model_card import NAME, hidden_paths, read_facts
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
+from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.yaml_text import load
@@ -90,10 +90,10 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
     sets = [_test_set(name, file, read_tested(folder, name)) for name, file in figure_files(folder).items()]
     content = _settings(folder / "config.yaml")
-    settings = _without_paths(content)
+    settings = hidden_paths(content)
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
     facts = read_facts(folder / "checkpoints" / NAME)
-    return Run(folder, config, settings, _folders(content), facts, sets, _history(folder / "metrics.csv"))
+    return Run(folder, config, settings, _folders(content), facts, sets, _history(folder))
 
 
 def _test_set(name: str, file: Path, tested: Tested) -> TestSet:
@@ -125,26 +125,12 @@ def _folders(settings: Any) -> tuple[str | None, str | None]:
     return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None
 
 
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(item) for item in value]
-    return without_paths([value]) if isinstance(value, str) else value
-
-
-def _history(path: Path) -> dict[str, Curve]:
+def _history(run: Path) -> dict[str, Curve]:
     """The columns of `metrics.csv` by epoch, the last value of each; empty where there is no such file."""
     found: dict[str, dict[int, float]] = {}
-    try:
-        with regular(path).open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                for name, cell in row.items():
-                    if cell and name not in ("epoch", "step"):
-                        found.setdefault(name, {})[int(row["epoch"])] = float(cell)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the figures of a training in {path}", error, "restore the file, or remove it") from error
+    for row in read_training(run):
+        for name, value in row.items():
+            if name not in ("epoch", "step") and math.isfinite(value) and "epoch" in row:
+                found.setdefault(name, {})[int(row["epoch"])] = value
     curves = {name: np.array(sorted(values.items()), dtype=np.float64) for name, values in found.items()}
     return {name: (points[:, 0], points[:, 1]) for name, points in curves.items()}

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from argparse import SUPPRESS, ArgumentError
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -45,14 +46,15 @@ from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.command_line.class_options import class_rules, refuse_bases
 from ibca_lightning.run.command_line.config_files import check_config_files
+from ibca_lightning.run.command_line.home import at_home
 from ibca_lightning.run.command_line.parser_messages import one_line
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.command_line.trainer_messages import of_lightning
-from ibca_lightning.run.wandb_logging import wandb_logger, wandb_mode
+from ibca_lightning.run.wandb_logging import remove_logs, wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
-from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.home import at_home
+from ibca_lightning.system.errors import InputError, refusal
+from ibca_lightning.system.hashed_names import hashed_names
 from ibca_lightning.system.options import require_folder
 from ibca_lightning.system.output import write_err
 
@@ -81,6 +83,7 @@ class IBCACLI(LightningCLI):
     _typed: list[str]
     _before: set[str] | None
     _goes_on: bool = False
+    _rename: Callable[[str], str] = str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
@@ -93,7 +96,7 @@ class IBCACLI(LightningCLI):
             if isinstance(error, InputError):
                 self._silence_peers()
             code = self._code_of_peer(error) or _said_by_parent(error, parent, time.monotonic() - began)
-            self._finish(error, wrong_input=isinstance(error, InputError) or code == 2)
+            self._finish(error, refused=isinstance(error, InputError) or refusal(error) is not None or code == 2)
             if code is not None:
                 raise SystemExit(code) from error
             raise error from raised.__cause__ if error is raised else raised
@@ -123,7 +126,7 @@ class IBCACLI(LightningCLI):
         for process in self._peers():
             process.kill()
 
-    def _finish(self, error: Exception | None, wrong_input: bool = False) -> None:
+    def _finish(self, error: Exception | None, refused: bool = False) -> None:
         trainer = getattr(self, "trainer", None)
         # A second run in this process would go on in the first one's wandb run.
         wandb_loggers = [logger for logger in (trainer.loggers if trainer else ()) if isinstance(logger, WandbLogger)]
@@ -131,9 +134,15 @@ class IBCACLI(LightningCLI):
             if logger._experiment is not None:
                 logger.experiment.finish(exit_code=int(error is not None))
         trained = trainer is not None and trainer.global_step > 0
-        if error is not None and hasattr(self, "_before") and (wrong_input or not trained):
-            run_folder.remove_unstarted(self.run_dir, self._before)
+        # Of a run without checkpoints the figures are all there is.
+        kept = trainer is not None and trained and not (refused and trainer.checkpoint_callbacks)
+        if error is not None and hasattr(self, "_before") and not kept:
+            removed = run_folder.remove_unstarted(self.run_dir, self._before)
+            if trained and removed:
+                say(f"note: it ended before its first checkpoint; removed what it left in {self.run_dir}")
         folder = os.path.join(getattr(self, "run_dir", ""), "wandb")
+        if wandb_loggers and self._rename is not str:
+            remove_logs(folder)
         if any(logger._offline for logger in wandb_loggers) and os.path.isdir(folder):
             written = f"{shlex.quote(folder)}/offline-run-*"
             say(f"wandb ran off line; to sync, attention pictures included: wandb sync {written}")
@@ -161,9 +170,18 @@ class IBCACLI(LightningCLI):
             "--deterministic", action=ActionYesNo(no_prefix="no_"), nargs="?", default=False,
             help="Two runs on one machine give equal weights to the bit (trainer.deterministic); slower on a GPU.",
         )  # fmt: skip
+        parser.add_argument(
+            "--hash_names", action=ActionYesNo(no_prefix="no_"), nargs="?", default=False,
+            help="Keyed hashes (HMAC) instead of the names of pictures and groups in all that the run writes; paths "
+            "outside of the current folder, the command and the machine are not told to wandb.",
+        )  # fmt: skip
+        parser.add_argument(
+            "--hash_key", type=str | None, default=None,
+            help="File with the key of the hashes; default names.key in the user's configuration folder.",
+        )  # fmt: skip
         for name in ("find_batch_size", "find_lr"):  # options that are gone: a config.yaml of before says false
             parser.add_argument(f"--{name}", type=Literal[False], default=SUPPRESS, help=SUPPRESS)
-        parser.link_arguments("data", "model.init_args.num_labels", _seen_labels, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.num_labels", self._seen_labels, apply_on="instantiate")
         for name in ("class_names", "image_size", "preprocessing"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -190,6 +208,7 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
+        self._rename = hashed_names(config) or str
         # Kept, so that the run is found again without that environment.
         config.wandb_project = os.environ.get("WANDB_PROJECT") or config.wandb_project
         checkpoint, given = config.ckpt_path, resolved_yaml(self._parser(self.subcommand), config)
@@ -215,6 +234,23 @@ class IBCACLI(LightningCLI):
         if note is not None:
             say(note)
 
+    def _seen_labels(self, data: Any) -> int:
+        """The number of labels, for the model, of data whose tables have been read.
+
+        The model is built behind this, with weights to fetch, and the run folder and wandb behind the model: what is
+        wrong with the tables is to be said before. By the first process alone: some data are unpacked when they are
+        first read.
+        """
+        if isinstance(data, MultiLabelDataModule):
+            data.rename = self._rename
+            if run_folder.process_rank() == 0:
+                data.read_tables()
+        elif self._rename is not str:
+            raise InputError(
+                "a data module on MultiLabelDataModule for --hash_names", type(data).__name__, "leave it out"
+            )
+        return int(data.num_labels)
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""
         config = self.config_init[self.subcommand]
@@ -234,7 +270,7 @@ class IBCACLI(LightningCLI):
         asked = trainer.enable_progress_bar
         bar = own or sys.stderr.isatty() if asked is None else asked
         if not own:
-            callbacks.append(ProgressBar() if bar else EpochLines())
+            callbacks += [ProgressBar(), EpochLines()] if bar else [EpochLines()]
         if self.subcommand in ("fit", "test"):
             callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
             callbacks.append(ModelCard(self.run_dir, self._typed))
@@ -252,7 +288,7 @@ class IBCACLI(LightningCLI):
             callbacks += [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, config.save_every_n_steps)]
         if trainer.logger is not False:
             kwargs["logger"] = [*self._loggers(config), *_given_loggers(trainer.logger, self.run_dir)] or False
-        self.save_config_kwargs = {"run_dir": self.run_dir}
+        self.save_config_kwargs = {"run_dir": self.run_dir, "hide_paths": bool(config.hash_names)}
         self.trainer_defaults["callbacks"] = callbacks
         try:
             built = super().instantiate_trainer(**kwargs)
@@ -269,7 +305,11 @@ class IBCACLI(LightningCLI):
         mode = wandb_mode(config.wandb)
         if self.subcommand in ("fit", "test") and mode != "disabled":
             goes_on = self._goes_on and self.subcommand == "fit"  # a test is a wandb run of its own
-            loggers.append(wandb_logger(self.run_dir, mode, config.wandb_project, self.subcommand, goes_on))
+            loggers.append(
+                wandb_logger(
+                    self.run_dir, mode, config.wandb_project, self.subcommand, goes_on, bool(config.hash_names)
+                )
+            )
         return loggers
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -302,9 +342,12 @@ class IBCACLI(LightningCLI):
 
 
 def require_data(config: Any) -> None:
-    """Refuse a configuration without data."""
+    """Refuse a configuration without data; data that can have them get the channels that the model asks for."""
     if config.data is None:
         raise InputError("--data or a --config with a `data:` section", "none", "see ibca list recipes")
+    asked = (config.model.get("init_args") or {}).get("in_channels")
+    if asked is not None and config.data.init_args.get("in_channels") == 3:
+        config.data.init_args["in_channels"] = asked
 
 
 def run_lightning(arguments: list[str]) -> int:
@@ -343,17 +386,6 @@ def _as_trained(data: Any, spec: ModelSpec, checkpoint: str, fit: bool) -> None:
         places = (os.path.join(str(data.root), str(data.train_csv)), str(data.train_csv))
         if not any(map(os.path.exists, places)):
             data.label_space = checkpoint
-
-
-def _seen_labels(data: Any) -> int:
-    """The number of labels, for the model, of data whose tables have been read.
-
-    The model is built behind this, with weights to fetch, and the run folder and wandb behind the model: what is wrong
-    with the tables is to be said before. By the first process alone: some data are unpacked when they are first read.
-    """
-    if isinstance(data, MultiLabelDataModule) and run_folder.process_rank() == 0:
-        data.read_tables()
-    return int(data.num_labels)
 
 
 def _given_loggers(given: Any, run_dir: str) -> list[Logger]:

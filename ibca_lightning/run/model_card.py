@@ -43,6 +43,15 @@ def without_paths(arguments: Sequence[str]) -> str:
     return " ".join(_hidden(argument) for argument in arguments)
 
 
+def hidden_paths(value: Any) -> Any:
+    """Plain data in which each text is as `without_paths` has it."""
+    if isinstance(value, dict):
+        return {key: hidden_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hidden_paths(item) for item in value]
+    return without_paths([value]) if isinstance(value, str) else value
+
+
 def _hidden(argument: str) -> str:
     name, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
     if re.match(r"[/\\~]|[A-Za-z]:[/\\]|\.\.(?:[/\\]|\Z)", value):  # the whole: it may hold spaces

@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,8 @@ def refuse_taken(run_dir: str) -> None:
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
     # A child process of the same run meets the folder that its parent has just begun.
     if taken and process_rank() == 0:
-        last = path / "checkpoints" / "last.ckpt"
-        fix = f"go on with --ckpt_path {last}" if last.exists() else "remove it: there is no checkpoint to go on from"
+        last = next((f for name in ("last", "best") if (f := path / "checkpoints" / f"{name}.ckpt").exists()), None)
+        fix = f"go on with --ckpt_path {last}" if last else "remove it: there is no checkpoint to go on from"
         raise InputError(
             f"--run_dir {run_dir} without a run", f"{', '.join(taken)} of an earlier one",
             f"give another --run_dir, or {fix}",
@@ -98,23 +98,31 @@ def create_run_dir(run_dir: str) -> set[str] | None:
 
 
 @rank_zero_only
-def remove_unstarted(run_dir: str, before: set[str] | None) -> None:
+def remove_unstarted(run_dir: str, before: set[str] | None) -> bool | None:
     """Remove what a run that failed before its first checkpoint left, so that the mended command can be run again.
 
-    `before` are the names that the folder held; None where it was not there.
+    Args:
+        run_dir: The folder of the run.
+        before: The names that it held; None where it was not there.
+
+    Returns:
+        Whether something was there and all of it is gone now; a broken disk may let nothing be removed.
     """
     path = Path(run_dir)
     if any(path.glob("checkpoints/*.ckpt")) or not path.is_dir():
-        return
-    for name in set(os.listdir(path)) - (before or set()):
-        entry = path / name
-        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+        return False
+    own = [path / name for name in set(os.listdir(path)) - (before or set())]
+    for entry in own:
+        with suppress(OSError):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    gone = bool(own) and not any(entry.exists() for entry in own)
     if before is None:
         for folder in (path, *path.parents):
             try:
                 folder.rmdir()
             except OSError:  # it holds something else
-                return
+                break
+    return gone
 
 
 def experiment_name(config: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ibca_lightning.run.tested_figures import possible
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import regular
 
@@ -89,5 +90,7 @@ def _pairs(rows: Sequence[Sequence[str]], ids: Sequence[str], names: Sequence[st
     for picture, label, *cells in pairs:
         for name, cell in zip(header[2:], cells, strict=True):
             if cell:
-                result[name][at[picture], column[label]] = float(cell)
+                if not possible(name, value := float(cell)):
+                    raise ValueError(f"{name} {cell} of {label} for {picture}")
+                result[name][at[picture], column[label]] = value
     return result

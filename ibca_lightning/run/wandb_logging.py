@@ -32,12 +32,15 @@ def wandb_mode(asked: str) -> str:
     return mode
 
 
-def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: bool = False) -> WandbLogger:
+def wandb_logger(
+    run_dir: str, mode: str, project: str, job_type: str, goes_on: bool = False, hide: bool = False
+) -> WandbLogger:  # fmt: skip
     """A logger of the mode `online` or `offline` that writes below `run_dir/wandb`; the folder's name is the run's.
 
     Where the run of this folder is taken up (`goes_on`), its wandb run is, too. Off line that begins a second folder of
     the same run, which `wandb sync` joins to the first. Under an agent of a sweep, or where WANDB_RUN_ID names a run,
     everything goes into that run, from whatever command; WANDB_PROJECT and WANDB_NAME go before what is given here.
+    With `hide` it is told neither the command, nor the folder, nor the names of user and machine.
 
     Raises:
         InputError: When wandb cannot write there; it would choose a temporary folder by itself.
@@ -56,10 +59,23 @@ def wandb_logger(run_dir: str, mode: str, project: str, job_type: str, goes_on: 
         job_type=job_type,
         mode=mode,
         offline=mode == "offline",
-        settings=wandb.Settings(console="off", quiet=True, silent=mode != "online"),
+        settings=wandb.Settings(
+            console="off",
+            quiet=True,
+            silent=mode != "online",
+            x_disable_meta=hide,
+            x_disable_machine_info=hide,
+            host="hidden" if hide else None,
+        ),
     )
     logger._wandb_init.pop("anonymous", None)  # wandb warns of this setting, which Lightning always passes
     return logger
+
+
+def remove_logs(folder: str) -> None:
+    """Remove what wandb logs of itself, which names the run's folder, in a `wandb` folder of runs that have ended."""
+    for own in Path(folder).rglob("debug*.log"):
+        own.unlink(missing_ok=True)
 
 
 @rank_zero_only

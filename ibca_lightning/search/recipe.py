@@ -1,6 +1,5 @@
 """The experiment that `ibca tune` and `ibca sweep` run many times: YAML files and overrides, as for `ibca fit`."""
 
-import csv
 import math
 from argparse import Namespace
 from collections.abc import Mapping
@@ -14,10 +13,12 @@ import yaml
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.run.command_line.shipped import recipe_file
 from ibca_lightning.run.command_line.short_names import near_class, short_name
+from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_least
+from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.whole_files import write_text, write_whole
 from ibca_lightning.system.yaml_text import load
 
@@ -121,7 +122,7 @@ def _is_option(given: str) -> bool:
 
 
 def _content(given: str) -> Any:
-    return given if _is_option(given) else load(Path(given).read_text(encoding="utf-8"))
+    return given if _is_option(given) else load(regular(Path(given)).read_text(encoding="utf-8"))
 
 
 def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> None:
@@ -140,7 +141,7 @@ def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> Non
 def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
     """Read a YAML that is a mapping; an InputError says what it is to be and to look like."""
     try:
-        content = load(Path(path).read_text(encoding="utf-8"))
+        content = load(regular(Path(path)).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{what} at {path}", reason, f"write it as {example}") from error
@@ -154,8 +155,8 @@ def best_validation(run: Path) -> dict[str, float]:
 
     Empty where no mAP was ever defined.
     """
-    best = max(_validations(run), key=lambda row: float(row[SCORE]), default={})
-    return {name.removeprefix("val/"): float(v) for name, v in best.items() if name.startswith("val/") and v}
+    best = max(_validations(run), key=lambda row: row[SCORE], default={})
+    return {name.removeprefix("val/"): value for name, value in best.items() if name.startswith("val/")}
 
 
 def said(job: Job) -> str:
@@ -165,16 +166,12 @@ def said(job: Job) -> str:
 
 def epoch_scores(run: Path) -> list[float]:
     """The validation mAP of a run after each validation so far."""
-    return [float(row[SCORE]) for row in _validations(run)]
+    return [row[SCORE] for row in _validations(run)]
 
 
-def _validations(run: Path) -> list[dict[str, str]]:
-    """The whole rows of `metrics.csv`, to which a run may be writing, that have a validation mAP."""
-    try:
-        text = (run / "metrics.csv").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    return [row for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()) if row.get(SCORE)]
+def _validations(run: Path) -> list[dict[str, float]]:
+    """The rows of `metrics.csv`, to which a run may be writing, that have a validation mAP."""
+    return [row for row in read_training(run) if SCORE in row]
 
 
 def config_value(run: Path, key: str) -> Any:

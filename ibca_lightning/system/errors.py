@@ -1,8 +1,21 @@
 """The one error a user is meant to see."""
 
+import errno
+import os
+import re
 from collections.abc import Iterator, Sequence
 
 _LONGEST = 1000  # characters of what was expected, of what came, and of what to do
+_ROOM = "make room, or give another path"
+_DISK = "see that the disk, or the connection to it, works, and give the same command again"
+_OPEN = "raise the limit of open files (ulimit -n), or lower --data.num_workers"
+# What the disk or the system refuses, wherever it is met, and what to do.
+_REFUSALS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM), _ROOM),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP), _ROOM),
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or give a path on another file system",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), _DISK), **dict.fromkeys((errno.EMFILE, errno.ENFILE), _OPEN),
+}  # fmt: skip
 
 
 class InputError(Exception):
@@ -61,3 +74,19 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def input_error_behind(error: BaseException) -> InputError | None:
     """The wrong input behind an error: itself, or what another library wrapped; None where there is none."""
     return next((cause for cause in causes(error) if isinstance(cause, InputError)), None)
+
+
+def refusal(error: BaseException) -> InputError | None:
+    """What the disk or the system refused, with the path where that is known; None for any other error.
+
+    A worker process, and torch where it opens files for one, hand on the text alone.
+    """
+    number, path = getattr(error, "errno", None), getattr(error, "filename", None)
+    if isinstance(error, OSError) and number is None and (told := re.findall(r"\[Errno (\d+)\]([^\n]*)", str(error))):
+        number, path = int(told[-1][0]), told[-1][1].rpartition(": ")[2].strip("'") if ": " in told[-1][1] else None
+    if isinstance(error, RuntimeError) and re.search("Too many open files|items of ancdata", str(error)):
+        number = errno.EMFILE
+    if not isinstance(number, int) or number not in _REFUSALS:
+        return None
+    place = f" at {os.fsdecode(path)}" if isinstance(path, str | bytes | os.PathLike) and path else ""
+    return InputError(f"a file to read or write{place}", os.strerror(number), _REFUSALS[number])

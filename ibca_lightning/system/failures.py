@@ -3,18 +3,20 @@
 Nothing heavy is imported: errors of other libraries are told by their names and texts.
 """
 
-import errno
 import os
 import re
 from traceback import walk_tb
 
-from ibca_lightning.system.errors import DisagreementError, InputError, NonFiniteError, causes, input_error_behind
+from ibca_lightning.system.errors import (
+    DisagreementError,
+    InputError,
+    NonFiniteError,
+    causes,
+    input_error_behind,
+    refusal,
+)
 from ibca_lightning.system.output import write_err
 
-# What the disk or the system refuses, wherever it is met.
-_OF_THE_SYSTEM = frozenset({
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP,
-})  # fmt: skip
 _NO_MEMORY = ("out of memory", "DefaultCPUAllocator: ", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 _LOST_WORKER = (
     "data workers that live as long as the run, got {} killed, as where memory runs out; lower "
@@ -74,8 +76,8 @@ def _unexpected(error: Exception, debug: bool) -> int:
     if type(error).__module__.startswith("wandb.") and type(error).__name__ == "UsageError":  # no key, above all
         wanted = InputError("wandb to be set up for --wandb online", str(error), "or give --wandb offline or disabled")
         return _failed(wanted, 2, debug)
-    if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
-        return _failed(_of_the_system(error), 2, debug)
+    if (refused := refusal(error)) is not None:
+        return _failed(refused, 2, debug)
     if "embedded null" in str(error):
         return _failed(InputError("paths of text", "one that holds a zero byte", "correct that option"), 2, debug)
     if (lost := _lost_worker(error)) is not None:
@@ -99,11 +101,6 @@ def _lost_worker(error: Exception) -> str | None:
     if isinstance(error, ConnectionError | EOFError) and "torch.multiprocessing.reductions" in passed:
         return "one"
     return None
-
-
-def _of_the_system(error: OSError) -> InputError:
-    place = f" at {error.filename}" if error.filename else ""
-    return InputError(f"a file to read or write{place}", error.strerror, "make room, or give another path")
 
 
 def _of_memory(error: BaseException) -> bool:

@@ -75,8 +75,8 @@ def _make(path: Path) -> None:
             return
         file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.write(file, f"{secrets.token_hex(32)}\n".encode())
-            os.close(file)
+            with os.fdopen(file, "w") as key:
+                key.write(f"{secrets.token_hex(32)}\n")
             os.link(part, path)  # unlike a rename it never takes the place of another process's key
         finally:
             part.unlink()

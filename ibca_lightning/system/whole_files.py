@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, refusal
 
 
 @contextmanager
@@ -35,6 +35,10 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
         part.replace(path)
         if durable:
             _sync(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(part)):  # a write that fails names no file
+            error.filename = str(path)
+        raise
     finally:
         with suppress(OSError):
             part.unlink()
@@ -122,4 +126,5 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with whole(path) as part:
             write(part)
     except OSError as error:
-        raise InputError(f"a file to write at {path}", error.strerror, "give another --output, or make room") from error
+        fix = refused.fix if (refused := refusal(error)) else "give another path"
+        raise InputError(f"a file to write at {path}", error.strerror or error, fix) from error

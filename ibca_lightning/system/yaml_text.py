@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 MAX_NODES = 100_000  # a configuration has hundreds; a list of 50,000 class names still passes
+MAX_DIGITS = 1000  # in base 60 (`59:59:...`) an integer takes the square of its length, and a megabyte a minute
 MAX_DEPTH = 100  # what jsonargparse walks by recursion must stay far from Python's own limit
 
 
@@ -79,5 +80,7 @@ class _MeasuringLoader(yaml.SafeLoader):
             raise YAMLTooLargeError(f"more than {MAX_NODES} values with its anchors written out")
         if depth > MAX_DEPTH:
             raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+            raise YAMLTooLargeError(f"an integer of more than {MAX_DIGITS} digits")
         self._measured[id(node)] = size, depth
         return node

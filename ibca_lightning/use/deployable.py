@@ -30,7 +30,7 @@ class Deployed(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify pictures (B, 3, S, S) uint8 RGB, brought to S x S as the metadata's preprocessing says.
+        """Classify pictures (B, C, S, S) uint8, RGB where C is 3, of S x S as the metadata's preprocessing says.
 
         Returns:
             Probabilities (B, L) float32, decisions (B, L) bool, attention (B, L, H, W) float32.
@@ -42,7 +42,9 @@ class Deployed(nn.Module):
 def program_of(predictor: Predictor) -> ExportedProgram:
     """Trace `Deployed` of a checkpoint on the CPU, with a free batch dimension."""
     side = predictor.spec.image_size
-    example = torch.zeros(2, 3, side, side, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
+    example = torch.zeros(
+        2, predictor.spec.in_channels, side, side, dtype=torch.uint8
+    )  # a batch of 1 would be taken for a constant
     with torch.no_grad():
         shapes = {INPUT: {0: Dim("batch")}}
         return torch.export.export(Deployed(predictor), (example,), dynamic_shapes=shapes, strict=False)
@@ -56,7 +58,8 @@ def metadata(spec: ModelSpec) -> dict[str, str]:
         "calibration": spec.calibration or {"kind": "none"},
         "image_size": spec.image_size,
         "preprocessing": spec.preprocessing,
-        "input": f"{INPUT}: uint8 (batch, 3, {spec.image_size}, {spec.image_size}), RGB, 0-255",
+        "input": f"{INPUT}: uint8 (batch, {spec.in_channels}, {spec.image_size}, {spec.image_size})"
+        f"{', RGB' * (spec.in_channels == 3)}, 0-255",
         "outputs": "probabilities: float32 (batch, classes); decisions: bool (batch, classes), probability above the "
         "class's threshold; attention: float32 (batch, classes, rows, columns), each map sums to 1",
         "backbone": spec.backbone,

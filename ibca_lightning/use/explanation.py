@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.drawing import Panel, class_panel, explanation, fitted, stacked
 from ibca_lightning.data.pictures.masks import Bits, read_mask, resize_bits
 from ibca_lightning.data.pictures.reading import PictureFile
@@ -62,7 +63,8 @@ def read(models: Mapping[str, Predictor], name: str, path: str, mask: str | None
     file, bits = PictureFile(path), read_mask(mask) if mask else None
     classes = next(iter(models.values())).spec.class_names
     seen = [model.see(file, bits, classes) for model in models.values()]
-    pixels = file.pixels(depth=next(iter(models.values())).bit_depth)
+    one = next(iter(models.values()))
+    pixels = as_rgb(file.channels(one.spec.in_channels, depth=one.bit_depth))
     small = fitted(pixels, max_side)
     if bits is not None:
         bits = resize_bits(bits, min(len(bits), len(small)), min(bits.shape[1], small.shape[1]))

@@ -37,8 +37,9 @@ def export(arguments: list[str]) -> int:
             write_file(program_of(predictor), predictor.spec, temporary)
             runner = open_file(temporary)
         checkpoint, spec = exported.runner(Deployed(predictor)), predictor.spec
-        said.append(exported.agreement(checkpoint, runner, spec.image_size, spec.thresholds, real))
-        ours, theirs = (exported.speed(run, spec.image_size, options.batch_size) for run in (checkpoint, runner))
+        size = spec.in_channels, spec.image_size
+        said.append(exported.agreement(checkpoint, runner, size, spec.thresholds, real))
+        ours, theirs = (exported.speed(run, size, options.batch_size) for run in (checkpoint, runner))
         said.append(
             f"speed on the CPU, batches of {options.batch_size}: checkpoint {ours:.1f} ms a picture, "
             f"{path.name} {theirs:.1f} ms"

@@ -3,6 +3,7 @@
 Shapes: B images, S picture side, L labels, H x W attention grid.
 """
 
+import io
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,9 @@ def runner(module: Callable[[Tensor], Sequence[Tensor]]) -> Runner:
 
 
 def _write_program(program: ExportedProgram, spec: ModelSpec, path: Path) -> None:
-    torch.export.save(program, path, extra_files=metadata(spec))
+    content = io.BytesIO()  # torch says of a full disk only that its archive is at an unexpected place
+    torch.export.save(program, content, extra_files=metadata(spec))
+    path.write_bytes(content.getbuffer())
 
 
 def _open_program(path: Path) -> Runner:
@@ -71,9 +74,11 @@ def _open_onnx(path: Path) -> Runner:
 KINDS = {".onnx": (_write_onnx, _open_onnx), ".pt2": (_write_program, _open_program)}
 
 
-def agreement(checkpoint: Runner, exported: Runner, side: int, thresholds: Sequence[float], real: Arrays) -> str:
-    """How near the two are, in words, on random pictures and on real ones (B, 3, S, S); see `compare`."""
-    random = list(_random_batches(side))
+def agreement(
+    checkpoint: Runner, exported: Runner, size: tuple[int, int], thresholds: Sequence[float], real: Arrays
+) -> str:
+    """How near the two are, in words, on random pictures of `size` (C, S) and on real ones (B, C, S, S)."""
+    random = list(_random_batches(*size))
     found = [compare(checkpoint(batch), exported(batch), thresholds) for batch in (*random, *real)]
     probabilities, attention = map(max, zip(*found, strict=True))
     counts = [f"{sum(map(len, random))} random"] + ([f"{sum(map(len, real))} given"] if real else [])
@@ -114,18 +119,19 @@ def compare(expected: Arrays, got: Arrays, thresholds: Sequence[float]) -> tuple
     return differences[0], differences[1]
 
 
-def _random_batches(side: int) -> Iterator[np.ndarray]:
+def _random_batches(channels: int, side: int) -> Iterator[np.ndarray]:
     """Batches of 1, 2 and 5: noise of pixels, and of coarse patches, which reach further into a network."""
     generator = np.random.default_rng(0)
     for count in (1, 2, 5):
         for patch in (1, max(1, side // 8)):
-            coarse = generator.integers(0, 256, (count, 3, -(-side // patch), -(-side // patch)), dtype=np.uint8)
+            coarse = generator.integers(0, 256, (count, channels, -(-side // patch), -(-side // patch)), dtype=np.uint8)
             yield np.ascontiguousarray(coarse.repeat(patch, 2).repeat(patch, 3)[..., :side, :side])
 
 
-def speed(run: Runner, side: int, batch_size: int) -> float:
-    """Milliseconds a picture, the median of some batches."""
-    batch = np.random.default_rng(1).integers(0, 256, (batch_size, 3, side, side), dtype=np.uint8)
+def speed(run: Runner, size: tuple[int, int], batch_size: int) -> float:
+    """Milliseconds a picture, of `size` (C, S), the median of some batches."""
+    channels, side = size
+    batch = np.random.default_rng(1).integers(0, 256, (batch_size, channels, side, side), dtype=np.uint8)
     times = []
     for _ in range(_REPEATS + 1):  # the first warms up
         start = time.perf_counter()

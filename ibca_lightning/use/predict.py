@@ -76,7 +76,8 @@ def _parse(arguments: list[str]) -> Namespace:
     parser = OptionParser(
         "ibca predict --images",
         "options of `ibca predict --images`",
-        "Probabilities for pictures, from a checkpoint alone.",
+        "Probabilities for pictures, from a checkpoint alone. For the test set of a run instead: ibca predict --config "
+        "RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt.",
     )
     parser.add_argument(
         "--ckpt_path", required=True, nargs="+", action="extend",

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.whole_files import csv_lines, write_json
 
 RECORD = "predict.json"
@@ -44,6 +45,8 @@ class PredictionFiles:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(sole_user(folder))
+                if self.path.exists():
+                    regular(self.path)
                 self._take_up(folder / RECORD, record)
                 self._file: BinaryIO = stack.enter_context(self.path.open("ab"))
                 if not self.done and self._file.tell() == 0:
@@ -78,7 +81,7 @@ class PredictionFiles:
             return
         before: Any = {}
         with suppress(ValueError, FileNotFoundError):
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = json.loads(regular(path).read_text(encoding="utf-8"))
         if before != record:
             others = sorted(name for name in record if not isinstance(before, dict) or before.get(name) != record[name])
             raise InputError(

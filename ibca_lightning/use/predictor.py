@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ibca_lightning.data.pictures.channels import gray
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import Bits, MaskFolder
 from ibca_lightning.data.pictures.reading import PictureFile
@@ -42,7 +43,7 @@ class Seen:
     """A file as the model sees it.
 
     Attributes:
-        image: (3, S, S) uint8.
+        image: (C, S, S) uint8.
         box: Where that square lies on the picture: top, left, bottom and right in fractions of its height and width;
             beyond 0 and 1 where it was padded.
         masks: (L, S, S) bool, the lesions of the classes on the square; None without a mask.
@@ -79,7 +80,7 @@ class Predictor:
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities (B, L) and attention (B, L, H, W) of pictures (B, 3, S, S) uint8 of the model's size.
+        """Probabilities (B, L) and attention (B, L, H, W) of pictures (B, C, S, S) uint8 of the model's size.
 
         Both are float32 on the CPU.
 
@@ -118,8 +119,9 @@ class Predictor:
         """Classify one picture.
 
         Args:
-            picture: A file, an 8-bit PIL image, or an (H, W, 3) uint8 RGB array. A file is read as training read it;
-                a large JPEG that you decode yourself differs a little, because files are decoded at reduced size.
+            picture: A file, an 8-bit PIL image, or an (H, W, C) uint8 array, RGB where C is 3. A file is read as
+                training read it; a large JPEG that you decode yourself differs a little, because files are decoded at
+                reduced size.
 
         Raises:
             InputError: The file cannot be read, or the picture is none of these.
@@ -130,11 +132,13 @@ class Predictor:
             if picture.mode.startswith(("I", "F")):  # Pillow would clip them
                 raise InputError("an 8-bit picture", f"mode {picture.mode}", "scale it to 0-255, or give the file")
             pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            pixels = gray(pixels, "the picture") if self.spec.in_channels == 1 else pixels
         else:
             pixels = np.asarray(picture)
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        channels = self.spec.in_channels
+        if pixels.ndim != 3 or pixels.shape[2] != channels or pixels.dtype != np.uint8 or not pixels.size:
             got = f"{pixels.dtype} of shape {pixels.shape}"
-            raise InputError("an (H, W, 3) uint8 RGB array", got, "convert it first")
+            raise InputError(f"an (H, W, {channels}) uint8{' RGB' * (channels == 3)} array", got, "convert it first")
         probabilities, attention = self.forward(self._transform(pixels)[0][None])
         row = probabilities[0].numpy()
         return Prediction(self.spec.class_names, row, row > np.asarray(self.spec.thresholds), attention[0].numpy())

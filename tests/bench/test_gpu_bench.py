@@ -23,6 +23,7 @@ def test_without_a_gpu_it_ends_with_one_line_and_2(monkeypatch, capsys):
     assert not printed.out
 
 
+@pytest.mark.slow
 def test_it_measures_heads_models_and_a_real_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "WARM_UP", 0)
     fake_idrid_tiles.write(tmp_path / "tiles", sources=2)

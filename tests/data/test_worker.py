@@ -1,8 +1,15 @@
 """Worker processes end with the process that started them."""
 
+import gc
+import multiprocessing
 import subprocess
 import sys
+from typing import Any
 
+import pytest
+
+from ibca_lightning.data.loader import make_loader
+from ibca_lightning.system.errors import InputError
 from tests.command_line import REPOSITORY
 
 # A module keeps the iterator alive to the end, so that torch itself does not send its workers home.
@@ -26,3 +33,20 @@ def test_workers_that_are_left_do_not_keep_their_process_from_ending() -> None:
     )
     assert done.stdout == "[0, 1]\n", done.stderr
     assert done.returncode == 0
+
+
+class Bad(list[int]):
+    def __getitem__(self, at: int) -> Any:
+        raise InputError("a row", "junk", "mend it")
+
+
+def test_an_error_keeps_no_worker_alive() -> None:
+    gc.disable()  # a circle of error and frame would only be found by it
+    try:
+        loader = make_loader(Bad(range(8)), batch_size=2, num_workers=2)  # type: ignore[arg-type]
+        with pytest.raises(InputError):
+            next(iter(loader))
+        del loader
+        assert not [child for child in multiprocessing.active_children() if child.daemon]
+    finally:
+        gc.enable()

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.data.tables.table import pooled
+from ibca_lightning.data.tables.splits import otherwise_written
+from ibca_lightning.data.tables.table import encode, pooled
 from ibca_lightning.system.errors import DataWarning, InputError
 from tests.datasets import fake_csv
 from tests.datasets.contract import DataModuleContract
@@ -184,7 +185,7 @@ def test_chosen_labels_are_logged(pictures: Path, caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize(
     "cells",
     ["TRUE FALSE TRUE FALSE", "yes No YES no", "1,0 0,0 1,00 0,0", "1 0 NULL N/A", "Positive negative <NA> None",
-     "y n y n", "pos neg pos neg", "present absent present absent", "1.0 0.0 #N/A NA", "+1 0 1e0 0"],
+     "y n y n", "T f t F", "pos neg pos neg", "present absent present absent", "1.0 0.0 #N/A NA", "+1 0 1e0 0"],
 )  # fmt: skip
 def test_the_usual_spellings_of_a_label_are_read(pictures: Path, cells: str) -> None:
     rows = "".join(f"{at}.png;{text};{at % 2}\n" for at, text in enumerate(cells.split()))
@@ -198,7 +199,8 @@ def test_the_usual_spellings_of_a_label_are_read(pictures: Path, cells: str) -> 
 
 @pytest.mark.parametrize(
     ("cells", "named"),
-    [("m f m f", r"'c' \(it holds 'm', as on line 2"), ("T F F T", "it holds 'T'"), ("1 2 2 2", "it holds '2'"),
+    [("m f m f", r"'c' \(it holds 'm', as on line 2"),
+     ("ja nein nein ja", "it holds 'ja'"), ("NULL x NA x", "it holds 'x'"), ("1 2 2 2", "it holds '2'"),
      ("0 1 7 8", "it holds '7'"), ("1,000 2,000 1,000 2,000", "it holds '1,000'"),
      ("N S N N", "it holds 'S'"), ("NULL x z z", "it holds 'x'")],
 )  # fmt: skip
@@ -243,6 +245,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "no such exclusion": (GOOD, {"exclude_columns": ["sexx"]}, r"column 'sexx' in .*train\.csv"),
     "blank group": ("image,a,p\n0.png,0,x\n1.png,1,\n", {"group_column": "p"}, r"group in .*line 3, got a blank"),
     "a group that is none": ("image,a,p\n0.png,0,x\n1.png,1,NaN\n", {"group_column": "p"}, r"line 3, got 'NaN'"),
+    "a group of nobody": ("image,a,p\n0.png,0,x\n1.png,1,Unknown\n", {"group_column": "p"}, r"line 3, got 'Unknown'"),
     "case of the extension": (GOOD.replace("1.png", "1.PNG"), {}, r"line 3\), got nothing there; write '1\.png'"),
     "backslash": (GOOD.replace("1.png", "x\\1.png"), {}, r"line 3\), got nothing there; write '1\.png'"),
     "drive": (GOOD.replace("1.png", "C:\\data\\1.png"), {}, r"line 3\), got nothing there; write '1\.png'"),
@@ -409,6 +412,16 @@ def test_one_patient_in_two_spellings_is_told_of(pictures: Path) -> None:
     module = CSVDataModule(str(pictures), val_csv="val.csv", group_column="p")
     with pytest.warns(DataWarning, match=r"written otherwise: '3\.0' in train .*line 2\) and '3' in val .*line 2\)"):
         module.split_tables()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("0003", "3", True), ("PT-3", "pt 03", True), ("3,0", "3", True), ("'0003", "3", True), ("#3", "3.", True),
+     ("PT3\u200b", "ＰＴ3", True), ("a\u0308", "ä", True), ("00", "0", True), ("patient_12", "Patient12", True),
+     ("1-2", "12", False), ("10", "1.0", False), ("P3", "3", False), ("3.10", "3.1", False)],
+)  # fmt: skip
+def test_spellings_of_one_patient(one: str, other: str, same: bool) -> None:
+    assert bool(otherwise_written(encode([one]), encode([other]))) == same
 
 
 def test_a_name_in_the_other_form_of_unicode_is_suggested(pictures: Path) -> None:

@@ -83,6 +83,12 @@ def test_everything_but_the_picture_is_that_of_the_pictures(stored: tuple[Path, 
             assert "image" not in a
 
 
+def test_the_tables_say_of_maps_what_they_say_of_pictures(stored: tuple[Path, Path]) -> None:
+    said = ready(stored[1]).doubts()
+    assert "few positives" in [doubt.kind for doubt in said]
+    assert said == pictures(stored[0]).doubts()
+
+
 def test_each_view_is_the_backbone_on_the_turned_picture(stored: tuple[Path, Path]) -> None:
     model, split = backbone_of(), ready(stored[1])._split("train")
     for row, item in enumerate(items(pictures(stored[0])._set("train"))[:3]):

@@ -9,15 +9,23 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.data.pictures import reading
+from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
+from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
+from ibca_lightning.run.run_folder import remove_unstarted
+from ibca_lightning.run.tested_samples import read_tested
+from ibca_lightning.run.training_figures import read_training
+from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.failures import exit_code
 from ibca_lightning.use.prediction_files import PredictionFiles
 from tests.command_line import contents, done, experiment, ibca, near, refused, rows, written
 
@@ -33,7 +41,8 @@ YAMLS = {
     "an anchor that holds itself": ("model: &m {a: *m}\n", "an anchor that holds itself"),
     "an anchor of nothing": ("a: *b\n", "undefined alias 'b'"),
     "a tag that runs code": ("model: !!python/object/apply:os.system [echo hi]\n", "os.system'"),
-    "a number of 6,000 digits": ("seed_everything: " + "9" * 6000, "w.yaml, line 1"),
+    "a number of 6,000 digits": ("seed_everything: " + "9" * 6000, "an integer of more than 1000 digits"),
+    "a number in base 60": ("seed_everything: 1" + ":59" * 200_000, "an integer of more than 1000 digits"),
     "month 13": ("model: 2020-13-45\n", "month must be in 1..12"),
     "a key that is a list": ("? [a]\n: 3\n", "unhashable key"),
     "a key that is a number": ("1: 2\n", "got: 1"),
@@ -77,7 +86,16 @@ RECORDS: dict[str, Any] = {
     "backbone": 3,
     "threshold_positives": ["x"],
 }
-NO_NUMBERS = {"thresholds": [0.5, math.nan, 0.5], "mean": [math.inf] * 3, "std": [0.1, 0.0, 0.1]}  # fmt: skip
+NO_NUMBERS: list[tuple[str, Any]] = [
+    ("thresholds", [0.5, math.nan, 0.5]), ("thresholds", [0.5, True, 0.5]), ("thresholds", [0.5, 2.0, 0.5]),
+    ("mean", [math.inf] * 3), ("mean", [1e38] * 3), ("mean", [0.5]), ("std", []), ("std", [0.1, 0.0, 0.1]),
+    ("std", [0.1, 1e-30, 0.1]), ("threshold_positives", [3, -1, 3]), ("threshold_positives", [3, True, 3]),
+    ("threshold_rule", {"sensitivity": math.nan}), ("threshold_rule", {"sensitivity": True}), ("threshold_rule", 3),
+]  # fmt: skip
+SPOILT_CALIBRATIONS: list[dict[str, Any]] = [
+    {"scale": [1e38] * 3, "offset": [0.0] * 3}, {"scale": [1.0] * 3, "offset": [0.0, 1e38, 0.0]},
+    {"scale": [1.0, -1.0, 1.0], "offset": [0.0] * 3}, {"scale": [True] * 3, "offset": [0.0] * 3},
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +103,19 @@ def whole(run: Path) -> dict[str, Any]:
     return read_checkpoint(run / "checkpoints/best.ckpt")
 
 
-@pytest.mark.parametrize(("name", "value"), [*RECORDS.items(), *NO_NUMBERS.items(), ("std", []), ("mean", [0.5])])
+@pytest.mark.parametrize(("name", "value"), [*RECORDS.items(), *NO_NUMBERS])
 def test_a_record_that_was_changed_is_named(name: str, value: object, whole: dict[str, Any], tmp_path: Path) -> None:
     changed = copy.copy(whole) | {"ibca": whole["ibca"] | {name: value}}
     torch.save(changed, tmp_path / "x.ckpt")
     with pytest.raises(InputError, match=rf"x\.ckpt with a sound {name} in its model record, got"):
         read_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("calibration", SPOILT_CALIBRATIONS)
+def test_a_calibration_that_was_changed_is_named(calibration: Any, whole: dict[str, Any]) -> None:
+    changed = whole | {"ibca": whole["ibca"] | {"calibration": {"kind": "platt"} | calibration}}
+    with pytest.raises(InputError, match=r"x\.ckpt with a calibration of 3 classes"):
+        ModelSpec.from_checkpoint(changed, "x.ckpt")
 
 
 @pytest.mark.parametrize("weights", [None, [1], {"a": 1}, {1: torch.ones(1)}])
@@ -117,13 +142,26 @@ def test_a_checkpoint_cut_in_the_middle_or_a_folder(run: Path, here: Path, tree:
         refused("predict", "--ckpt_path", name, "--images", tree / "images", "--output", "new", names=(name,))
 
 
-def test_weights_that_are_not_numbers_give_no_prediction(whole: dict[str, Any], tree: Path, here: Path) -> None:
-    weights = {name: w * float("nan") if w.is_floating_point() else w for name, w in whole["state_dict"].items()}
-    torch.save(whole | {"state_dict": weights}, "nan.ckpt")
-    result = ibca("predict", "--ckpt_path", "nan.ckpt", "--images", tree / "images", "--output", "out")
-    assert result.code == 1
-    assert "NaN" in result.errors[0]
-    assert rows(Path("out/predictions.csv")) == []
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_numbers_are_refused_by_every_reader(
+    value: float, whole: dict[str, Any], run: Path, tree: Path, here: Path
+) -> None:
+    weights = {name: weight.clone() for name, weight in whole["state_dict"].items()}
+    name = next(name for name in weights if name.startswith("head.") and name.endswith("weight"))
+    weights[name].view(-1)[-1] = value
+    torch.save(whole | {"state_dict": weights}, "spoilt.ckpt")
+    said = ("spoilt.ckpt with finite weights", f"NaN or infinity in {name}")
+    images = ("--images", tree / "images")
+    for command in ("predict", "explain"):
+        refused(command, "--ckpt_path", "spoilt.ckpt", *images, "--output", "new", names=said)
+    refused("export", "--ckpt_path", "spoilt.ckpt", "--output", "new.pt2", names=said)
+    refused("test", "--config", run / "config.yaml", "--ckpt_path", "spoilt.ckpt", "--run_dir", "new", names=said)
+
+
+def test_a_mask_of_infinities_is_no_spoilt_weight(whole: dict[str, Any], tmp_path: Path) -> None:
+    mask = torch.tensor([0.0, -math.inf])
+    torch.save(whole | {"state_dict": whole["state_dict"] | {"head.mask": mask}}, tmp_path / "x.ckpt")
+    assert read_checkpoint(tmp_path / "x.ckpt")
 
 
 # --- a run folder of somebody else -----------------------------------------------------------------------------------
@@ -135,9 +173,21 @@ JSONS: dict[str, bytes] = {
 
 
 CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
+    "intervals.mAP [0.9, 0.1]": (("intervals", "mAP"), [0.9, 0.1]), "metrics.ECE 7": (("metrics", "ECE"), 7),
+    "metrics.MCC 3": (("metrics", "MCC"), 3), "samples -4": (("samples",), -4), "samples True": (("samples",), True),
+    "thresholds.A.threshold True": (("thresholds", "A", "threshold"), True),
+    "thresholds.A.threshold 2.0": (("thresholds", "A", "threshold"), 2.0),
+    "thresholds.A.positives -1": (("thresholds", "A", "positives"), -1),
+    "per_class.A.positives 1.5": (("per_class", "A", "positives"), 1.5),
+    "intervals.AUROC [0.5, 1.2]": (("intervals", "AUROC"), [0.5, 1.2]), "intervals.mAP 3": (("intervals", "mAP"), 3),
+    "per_class.A.AP [1]": (("per_class", "A", "AP"), [1]), "metrics.CF1 1000": (("metrics", "CF1"), 1000),
+    "tuned_per_class.A.F1 -0.5": (("tuned_per_class", "A", "F1"), -0.5),
+    "calibration.curve.count [-1]": (("calibration", "curve", "count"), [-1]),
+    "intervals.mAP [0.1, 0.5, 0.9]": (("intervals", "mAP"), [0.1, 0.5, 0.9]),
     "metrics.mAP nan": (("metrics", "mAP"), math.nan), "metrics.AUROC 7": (("metrics", "AUROC"), 7),
     "tuned.CF1 inf": (("tuned", "CF1"), math.inf), "per_class.A.AP -1": (("per_class", "A", "AP"), -1),
-    "per_class.A.AP 'x'": (("per_class", "A", "AP"), "x"), "intervals.mAP.0 nan": (("intervals", "mAP"), [math.nan, 1]),
+    "per_class.A.AP 'x'": (("per_class", "A", "AP"), "x"),
+    "intervals.mAP [nan, 1]": (("intervals", "mAP"), [math.nan, 1]),
     "thresholds.A.threshold nan": (("thresholds", "A", "threshold"), math.nan), "metrics.CF1 True": (
         ("metrics", "CF1"), True
     ),
@@ -152,7 +202,7 @@ def test_a_figure_that_was_changed_is_named(name: str, run: Path, here: Path) ->
     inner = content
     for key in keys[:-1]:
         inner = inner[key]
-    assert keys[-1] in inner
+    assert keys[-1] in (*inner, "MCC")
     inner[keys[-1]] = value
     Path("run/test_metrics.json").write_text(json.dumps(content))
     refused("compare", "run", names=("run/test_metrics.json", name))
@@ -168,6 +218,31 @@ def test_a_probability_that_is_none_is_named(cell: str, run: Path, here: Path) -
         changed = ",".join([*cells[:at], value, *cells[at + 1 :]])
         Path("run/test_predictions.csv").write_text("\n".join([header, changed, *others]) + "\n")
         refused("report", "run", names=("run/test_predictions.csv", what, cells[0]))
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "-0.1", "7"])
+def test_a_localisation_figure_that_is_none_is_named(cell: str, tmp_path: Path) -> None:
+    (tmp_path / "test_metrics.json").touch()
+    (tmp_path / "test_predictions.csv").write_text("id,A,label:A\nx.png,0.5,1\n")
+    (tmp_path / "test_localisation.csv").write_text(f"id,class,energy\nx.png,A,{cell}\n")
+    with pytest.raises(InputError, match=rf"test_localisation\.csv, got ValueError: energy {cell} of A for x\.png"):
+        read_tested(tmp_path, "test")
+
+
+@pytest.mark.parametrize("row", ["0,1,nan,0.5", "0,1,0.4,inf", "nan,1,0.4,0.5", "0,1,x,0.5", "0,1,0.4,0.5,6"])
+def test_a_training_figure_that_is_none_is_named(row: str, run: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    Path("run/metrics.csv").write_text(f"epoch,step,train/loss,val/mAP\n{row}\n")
+    wrong = next(cell for cell in row.split(",") if cell not in ("0", "1", "0.4", "0.5"))
+    refused("report", "run", names=("run/metrics.csv", wrong))
+    with pytest.raises(InputError, match=rf"metrics\.csv, got .*{wrong}.*; restore"):
+        best_validation(Path("run"))
+
+
+def test_a_row_that_is_being_written_and_a_loss_that_overflows_are_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,step,train/loss,val/mAP\n0,1,inf,\n0,1,,0.25\n1,3,,0.")
+    assert best_validation(tmp_path)["mAP"] == 0.25
+    assert read_training(tmp_path)[0]["train/loss"] == math.inf
 
 
 @pytest.mark.parametrize("case", JSONS)
@@ -266,6 +341,83 @@ def test_a_disk_that_fills_up_while_figures_are_logged(tree: Path, here: Path, m
         "error: a file to read or write, got No space left on device; make room, or give another path"
     ]
     assert "Traceback" not in result.err
+
+
+REFUSED = {
+    "ENOSPC": "make room", "EDQUOT": "make room", "EROFS": "make room", "EFBIG": "ulimit -f", "EIO": "the disk",
+    "ESTALE": "the disk", "EMFILE": "ulimit -n", "ENFILE": "ulimit -n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_system_refuses_is_one_line_and_leaves_no_half_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = getattr(errno, name)
+    place = tmp_path / "check.html"
+
+    def half(part: Path) -> None:
+        part.write_text("half")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(InputError, match=f"{place}, got {os.strerror(number)}; .*{REFUSED[name]}"):
+        whole_file.write_whole(place, half)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught, whole_file.whole(place) as part:
+        half(part)
+    assert list(tmp_path.iterdir()) == []
+    told = OSError(f"Caught OSError in DataLoader worker process 0.\nTraceback\nOSError: {caught.value}")
+    for error in (caught.value, told):
+        assert exit_code(error) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"a file to read or write at {place}, got {os.strerror(number)}; " in line
+        assert REFUSED[name] in line
+
+
+def test_no_more_files_can_be_opened_is_told_by_torch_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("unable to open shared memory object: Too many open files (24)", "received 0 items of ancdata"):
+        assert exit_code(RuntimeError(text)) == 2
+        assert "ulimit -n" in capsys.readouterr().err
+
+
+def test_a_picture_is_not_passed_over_where_no_more_files_can_be_opened(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = next((tree / "images").iterdir())
+    for number, kind in ((errno.EMFILE, InputError), (errno.EIO, PictureError)):
+        refuse = OSError(number, os.strerror(number), str(picture))
+        monkeypatch.setattr(reading.np, "fromfile", Mock(side_effect=refuse))
+        with pytest.raises(InputError, match=f"{picture}, got {os.strerror(number)}") as caught:
+            reading.read_bytes(str(picture))
+        assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_fills_up_before_the_first_checkpoint_leaves_nothing_in_the_way(
+    there: bool, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(here / "e.yaml", experiment(tree))
+    if there:
+        Path("new").mkdir()
+        Path("new/notes.txt").write_text("mine")
+    command = ("fit", "--config", "e.yaml", "--run_dir", "new")
+    with monkeypatch.context() as full:
+        refuse = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        full.setattr(WholeCheckpointIO, "save_checkpoint", Mock(side_effect=refuse))
+        result = ibca(*command)
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "note: it ended before its first checkpoint; removed what it left in new" in result.err.splitlines()
+    assert sorted(os.listdir()) == (["e.yaml", "new"] if there else ["e.yaml"])
+    assert not there or os.listdir("new") == ["notes.txt"]
+    done(*command)
+
+
+def test_what_a_broken_disk_does_not_let_go_is_not_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").touch()
+    monkeypatch.setattr(Path, "unlink", Mock(side_effect=OSError(errno.EIO, "")))
+    assert remove_unstarted(str(tmp_path / "run"), None) is False
 
 
 def test_predictions_of_pictures_stop_at_a_full_disk_and_go_on_where_they_were(

@@ -109,7 +109,7 @@ def _picture(root: Path) -> Path:
 
 PLACES = {
     "a folder for a table": (lambda r: ((r / "val.csv").unlink(), (r / "val.csv").mkdir()), r"val\.csv, got Is a dir"),
-    "a device for a table": (lambda r: _link(r / "val.csv", "/dev/null"), r"val\.csv, got an empty file"),
+    "a device for a table": (lambda r: _link(r / "val.csv", "/dev/null"), r"val\.csv, got no regular file"),
     "a table that links to itself": (lambda r: _link(r / "val.csv", "val.csv"), r"data\.val_csv at .*got nothing"),
     "a root that links to itself": (lambda r: _link(r, r.name), r"data\.root\) at .*got nothing"),
     "a picture that links to itself": (lambda r: _link(_picture(r), _picture(r).name), r"line 2\), got nothing there"),

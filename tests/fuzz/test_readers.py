@@ -6,6 +6,7 @@ Only an InputError may come out of a reader: no other error, no hang, no allocat
 import gzip
 import io
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 
 from ibca_lightning.data.pictures.header import MAX_PIXELS
 from ibca_lightning.data.pictures.masks import read_mask
-from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import find_label_columns
 from ibca_lightning.data.tables.sheet import read_sheet
@@ -103,6 +104,59 @@ def test_pictures(tmp_path: Path) -> None:
     good, refused = fuzz(seeds, read, PictureError, SECONDS)
     assert good > 20
     assert refused > 20
+
+
+def element(tag: int, kind: bytes, value: bytes) -> bytes:
+    """One of a DICOM file in explicit little endian."""
+    size = struct.pack("<HI", 0, len(value)) if kind in (b"OW", b"SQ") else struct.pack("<H", len(value))
+    return struct.pack("<HH", tag >> 16, tag & 0xFFFF) + kind + size + value
+
+
+HEADER = {
+    0x00080016: b"UI", 0x00280002: b"US", 0x00280004: b"CS", 0x00280006: b"US", 0x00280008: b"IS", 0x00280010: b"US",
+    0x00280011: b"US", 0x00280100: b"US", 0x00280101: b"US", 0x00280102: b"US", 0x00280103: b"US", 0x00280120: b"US",
+    0x00280121: b"US", 0x00281050: b"DS", 0x00281051: b"DS", 0x00281052: b"DS", 0x00281053: b"DS", 0x00281056: b"CS",
+    0x00283000: b"SQ", 0x00283010: b"SQ", 0x7FE00010: b"OW",
+}  # fmt: skip
+SOUND = {0x00280002: 1, 0x00280010: 8, 0x00280011: 8, 0x00280100: 16, 0x00280101: 12, 0x00280102: 11, 0x00280103: 0}
+HOSTILE: dict[bytes, tuple[bytes, ...]] = {
+    b"US": (*(struct.pack("<H", n) for n in (0, 1, 7, 8, 12, 16, 32, 64, 65535)), b"", b"\1", bytes(8)),
+    b"DS": (b"", b"0 ", b"-1", b"1e308 ", b"-1e308", b"1e-320", b"nan ", b"inf ", b"--", b"1,5 ", b"1\\2\\",
+            b"9" * 20, b"\xff\xfe"),
+    b"IS": (b"", b"0 ", b"-1", b"99999999999 ", b"x "),
+    b"CS": (b"", b"MONOCHROME1 ", b"monochrome2 ", b"RGB ", b"PALETTE COLOR ", b"YBR_FULL_422",
+            b"SIGMOID ", b"LINEAR_EXACT", b"?\\?"),
+    b"SQ": (b"", b"\xfe\xff\x00\xe0\0\0\0\0", b"\xfe\xff\x00\xe0\xff\xff\xff\xff"),
+    b"UI": (b"", b"1.2.840.10008.1.3.10"),
+    b"OW": (b"", bytes(2), bytes(128), bytes(300), b"\xff" * 128),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dicom_headers(tmp_path: Path) -> None:
+    """Elements that are well written and mean nothing: damaged bytes hardly ever come to that."""
+    write = writer(tmp_path, "x.dcm")
+    sound: dict[int, bytes] = {tag: struct.pack("<H", value) for tag, value in SOUND.items()}
+    sound |= {0x00280004: b"MONOCHROME2 ", 0x7FE00010: np.arange(64, dtype="<u2").tobytes()}
+    start = Path(dicom(tmp_path / "s.dcm", np.zeros((8, 8), np.uint16))).read_bytes()
+    start = start[: start.index(struct.pack("<HH", 0x28, 2))]
+
+    def read(_: bytes, rng: random.Random) -> None:
+        changed = dict(sound)
+        for tag in rng.sample(list(HEADER), rng.randrange(1, 5)):
+            changed[tag] = rng.choice(HOSTILE[HEADER[tag]])
+            if rng.random() < 0.1:
+                del changed[tag]
+        file = b"".join(element(tag, HEADER[tag], changed[tag]) for tag in sorted(changed))
+        picture = PictureFile(write(start + file))
+        pixels = picture.pixels(depth=rng.choice((None, 8, 12, 16)))
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[2] == 3
+        picture.depth()
+
+    good, refused = fuzz([bytes(1)], read, PictureError, SECONDS / 2)
+    assert good > 20
+    assert refused > 5
 
 
 def test_configurations(tmp_path: Path) -> None:

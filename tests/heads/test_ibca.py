@@ -121,6 +121,10 @@ def test_kinds_that_are_equal_are_one() -> None:
         state[name] = state[name].repeat(3, *[1] * (state[name].ndim - 1))
     three.load_state_dict(state)
     assert_same(three(features()), one(features()))
+    for head in (one, three):  # the contrast's reference too is a mean over kinds, of which a sum would be sharper
+        head.train().attended.dropout.p = 0.0
+    contrasts = [head(features(), labels()).losses["contrast"] for head in (one, three)]
+    torch.testing.assert_close(contrasts[1], contrasts[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("without", [{"alignment": 0.0}, {"progress": 0.0}])

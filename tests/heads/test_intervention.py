@@ -16,6 +16,8 @@ def test_spurious_attention_by_hand() -> None:
     torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.0), expected)
     smoothed = torch.tensor([[[0.1, 0.325, 0.3]]]) / 0.725  # a uniform map of mass 0.3 more
     torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.3), smoothed)
+    little = torch.tensor([[[0.001, 0.676, 0.601]]]) / 1.278  # without a word, a thousandth of a map: times 3 above
+    torch.testing.assert_close(spurious_attention(attention, reference), little)
 
 
 def test_spurious_attention_of_a_flat_or_certain_reference_is_uniform() -> None:
@@ -31,6 +33,13 @@ def test_background_attention_by_hand() -> None:
     for labels, expected in by_labels.items():
         got = background_attention(reference, torch.tensor([labels]), smoothing=0.0)
         torch.testing.assert_close(got, torch.tensor([expected]))
+    labels = torch.tensor([[1, -1]])  # 0, 0.5, 0 and the smoothing
+    for got, smoothing in (
+        (background_attention(reference, labels, smoothing=0.5), 0.5),
+        (background_attention(reference, labels), 1e-3),
+    ):
+        expected = torch.tensor([[smoothing, 0.5 + smoothing, smoothing]]) / (0.5 + 3 * smoothing)
+        torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize("intervention", [True, False])

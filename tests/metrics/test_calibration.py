@@ -76,7 +76,10 @@ def test_separable_and_reversed_data_give_finite_scales_that_keep_the_order():
     labels = torch.tensor([[1, 1], [1, 1], [0, 0], [0, 0]])
     record = fit_calibration(logits, labels, "platt")
     assert record["scale"][0] == pytest.approx(np.log(3), abs=1e-5)
-    assert 0 < record["scale"][1] < 0.02, "the second class's logits are the wrong way round"
+    # The second class's logits are the wrong way round: the lowest scale, a hundredth of that of standardised logits.
+    assert record["scale"][1] == pytest.approx(0.01)
+    for kind in ("platt", "temperature"):
+        assert fit_calibration(10 * logits[:, 1:], labels[:, 1:], kind)["scale"] == pytest.approx([0.001])
     assert record["offset"] == pytest.approx([0, 0], abs=1e-5)
     assert fit_calibration(logits[:, :1], labels[:, :1], "temperature")["scale"] == pytest.approx([np.log(3)], abs=1e-5)
 

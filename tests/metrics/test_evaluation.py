@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
+from ibca_lightning.metrics.evaluation import evaluate
 from ibca_lightning.metrics.multilabel import figures
-from ibca_lightning.metrics.store import Stored
+from ibca_lightning.metrics.store import SampleFacts, Stored
 from ibca_lightning.run.callbacks.results import WriteResults
 from ibca_lightning.run.result_files import write_evaluation, write_predictions
 from tests.command_line import near
@@ -38,6 +38,21 @@ def read_csv(path):
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     return header, rows
+
+
+def test_the_error_before_calibration_stands_beside_that_after_it():
+    record = {"kind": "temperature", "scale": [3.0] * 3, "offset": [0.0] * 3}
+    plain, own = evaluation(), evaluation(calibration=record, intervals=True)
+    torch.testing.assert_close(own.probabilities, (3 * plain.probabilities.logit()).sigmoid())
+    found = own.figures["calibration"]
+    assert (found["kind"], plain.figures["calibration"]["kind"]) == ("temperature", "none")
+    for name in ("ECE", "class_ECE"):
+        before = plain.figures["metrics"][name]
+        assert found[f"{name}_uncalibrated"] == pytest.approx(before)
+        assert own.figures["metrics"][name] != pytest.approx(before)
+        low, high = found["intervals"][f"{name}_uncalibrated"]
+        assert low <= before <= high
+        assert f"{name}_uncalibrated" not in plain.figures["calibration"]
 
 
 def test_figures_from_the_csv_are_those_of_the_json_exactly(tmp_path):

@@ -86,9 +86,8 @@ def test_cells_cover_the_picture_where_the_grid_does_not_divide_it() -> None:
         return torch.zeros(len(images), 1)
 
     replacement_curve(model, WHITE, BLACK, torch.arange(9.0).view(3, 3), 0, steps=9)
-    taken = torch.tensor(sizes[0]).diff()
-    assert sizes[0][-1] == SIDE * SIDE
-    assert set(taken.tolist()) <= {4, 6, 9}  # cells of 2 or 3 pixels a side
+    # Rows and columns of 3, 2 and 3 pixels: a pixel belongs to the cell that holds its middle. The last goes first.
+    assert torch.tensor(sizes[0]).diff().tolist() == [9, 6, 9, 6, 4, 6, 9, 6, 9]
 
 
 def test_the_model_sees_the_untouched_picture_in_its_own_type() -> None:
@@ -105,6 +104,25 @@ def test_the_model_sees_the_untouched_picture_in_its_own_type() -> None:
     assert torch.equal(shown[1][-1], image)
     assert torch.equal(shown[0][-1], blurred(image))
     assert torch.equal(shown[1][0], blurred(image))
+
+
+def test_pairs_of_curves_are_those_of_each_order_and_filler() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    lesion = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    lesion[5, 5] = True
+    filler, blur, random = mean_colour(image), blurred(image), random_order(2, 2, seed=3)
+    for mask, given, gone in ((lesion, filler, filler), (~lesion & lesion, None, blur), (None, None, blur)):
+        curves = pair_curves(seen, image, ATTENTION, 1, mask, steps=3, filler=given, seed=3)
+        orders = {"": ATTENTION, "_random": random}
+        if mask is lesion:
+            orders["_lesion"] = lesion_order(lesion, random)
+        assert list(curves) == [f"{kind}{name}" for name in orders for kind in ("deletion", "insertion")]
+        for name, order in orders.items():
+            for kind, start, end in (("deletion", image, gone), ("insertion", blur, image)):
+                expected = replacement_curve(seen, start, end, order, 1, 3)
+                assert curves[f"{kind}{name}"].shares.tolist() == expected.shares.tolist()
+                assert curves[f"{kind}{name}"].probabilities.tolist() == expected.probabilities.tolist()
 
 
 def test_area_is_by_trapezoids_over_the_shares() -> None:

@@ -101,6 +101,15 @@ def test_what_is_all_right_is_not_sure():
         assert 0.5 < result[name][0] < 0.85, name
 
 
+def test_attention_that_always_lies_on_the_lesion_is_not_sure_either():
+    labels = torch.tensor([[1]] * 10 + [[0]] * 10)
+    energy = torch.where(labels == 1, 1.0, math.nan).double()
+    pairs = {"energy": energy, "uniform": energy / 4}
+    result = bootstrap_intervals(labels.double() * 0.8 + 0.1, labels, resamples=50, pairs=pairs)
+    assert result["attention_energy"][1] == 1
+    assert 0.5 < result["attention_energy"][0] < 0.85
+
+
 def test_a_class_that_is_never_predicted_leaves_its_precision_open():
     labels = torch.tensor([[1, 1], [0, 0]] * 20)
     probabilities = torch.stack([labels[:, 0] * 0.8 + 0.1, labels[:, 1] * 0.2 + 0.1], dim=1)

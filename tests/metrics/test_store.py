@@ -42,6 +42,7 @@ def process(rank, folder):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path):
     alone = EvaluationStore()
     fill(alone, range(SAMPLES))

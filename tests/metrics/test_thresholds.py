@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from ibca_lightning.metrics.calibration import calibrated, fit_calibration
+from ibca_lightning.metrics.columns import decisions, digits, prediction_columns
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
 from ibca_lightning.metrics.multilabel import figures
-from ibca_lightning.metrics.thresholds import choose_thresholds
+from ibca_lightning.metrics.thresholds import choose_points, choose_thresholds
 from ibca_lightning.system.errors import InputError
 
 
@@ -125,3 +127,38 @@ def test_few_positives_are_named():
     assert OperatingPoints([0.5]).record(["a"])["a"] == {"threshold": 0.5, "positives": None, "few": None}
     assert few_positives(["a", "b"], [9, 10]).endswith(": a (9)")
     assert few_positives(["b"], [10]) is None
+
+
+def test_points_are_chosen_on_calibrated_probabilities_and_know_their_positives():
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(60, 2, generator=generator)
+    labels = (logits + 3 * torch.randn(60, 2, generator=generator) > 1).to(torch.int8)
+    labels[:5] = -1
+    record = fit_calibration(logits, labels, "platt")
+    points = choose_points(logits, labels, "platt", "f1")
+    chosen = choose_thresholds(calibrated(logits, record), labels, "f1")
+    assert points == OperatingPoints(chosen, record, [int((labels[:, i] == 1).sum()) for i in range(2)])
+    assert chosen != choose_thresholds(logits.sigmoid(), labels, "f1")
+    assert choose_points(logits, labels, "none", "fixed") == OperatingPoints([0.5, 0.5], None, [])
+
+
+def test_the_record_of_a_class_says_what_its_threshold_rests_on():
+    points = OperatingPoints([0.3, 0.7], positives=[9, 10])
+    assert points.record(["a", "b"]) == {
+        "a": {"threshold": 0.3, "positives": 9, "few": True},
+        "b": {"threshold": 0.7, "positives": 10, "few": False},
+    }
+    assert OperatingPoints([0.3]).record(["a"]) == {"a": {"threshold": 0.3, "positives": None, "few": None}}
+    assert few_positives(["a", "b"], [1, 2]) == (
+        "thresholds that rest on fewer than 10 positives of the validation set: a (1), b (2)"
+    )
+
+
+def test_cells_of_a_table_of_predictions():
+    assert prediction_columns(["a", "b"]) == [
+        "id", "a", "b", "label:a", "label:b", "decision:a", "decision:b", "threshold:a", "threshold:b"
+    ]  # fmt: skip
+    assert prediction_columns(["a"], labelled=False) == ["id", "a", "decision:a", "threshold:a"]
+    assert prediction_columns(["a"], decided=False) == ["id", "a", "label:a"]
+    assert digits([0.5, 1 / 3]) == ["0.5", "0.333333333"]
+    assert decisions([0.5, 0.5, 0.6], [0.4, 0.5, 1]) == ["1", "0", "0", "0.4", "0.5", "1.0"]

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from ibca_lightning.heads import GAPHead
+from ibca_lightning.losses import Loss
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.divergence import first_non_finite_gradient, first_non_finite_layer, listed
 from ibca_lightning.system.errors import NonFiniteError
@@ -79,6 +80,24 @@ def test_what_no_layer_gave_is_said_to_be_of_the_loss_or_of_what_stands_between_
     found = first_non_finite_layer(model, lambda: model(torch.full((1, 2), math.inf)))
     assert found == "first in layer 0, whose input is not finite already"
     assert not any(layer._forward_hooks for layer in model.modules())
+
+
+class Infinite(Loss):
+    def forward(self, logits, labels):
+        return logits.sum() + math.inf
+
+
+@pytest.mark.parametrize("scaler", [None, object()])
+def test_an_infinite_loss_stops_the_run_also_where_float16_scales_the_gradients(scaler):
+    """Its scaler would skip the step of such a loss, one step after the other: a run that learns nothing."""
+    run = SimpleNamespace(
+        estimated_stepping_batches=4, current_epoch=0, global_step=0, precision_plugin=SimpleNamespace(scaler=scaler)
+    )
+    model, pictures = module(loss=Infinite()), Pictures(2)
+    model._trainer = run
+    batch = {"image": pictures.image, "label": pictures.label, "id": ["a.png", "b.png"]}
+    with pytest.raises(NonFiniteError, match=r"a finite training loss, got classification inf .*in the loss.*a\.png"):
+        model.training_step(batch, 0)
 
 
 class NoSlope(torch.autograd.Function):

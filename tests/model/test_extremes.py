@@ -39,6 +39,7 @@ def test_every_head_learns_a_thousand_labels_and_one_from_one_cell(
         assert parameter.grad.isfinite().all(), name
 
 
+@pytest.mark.slow
 def test_a_thousand_labels_train_and_are_tested() -> None:
     pictures, model = Pictures(6, labels=1000), module(labels=1000)
     pictures.label[:, 500:] = 0
@@ -50,6 +51,7 @@ def test_a_thousand_labels_train_and_are_tested() -> None:
     assert 0 <= figures["metrics"]["mAP"] <= 1
 
 
+@pytest.mark.slow
 def test_intervals_of_a_thousand_labels_take_no_more_memory_than_the_resamples_of_one_figure(monkeypatch) -> None:
     """1,000 resamples x 200 pictures x 1,000 classes would be 800 MB at once."""
     largest = [0]

@@ -1,8 +1,10 @@
 import copy
+import itertools
 import json
 import math
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -125,6 +127,20 @@ def test_nothing_known_at_all_trains_nothing_and_stops_nothing():
     run.fit(model, loader(pictures), loader(pictures))
     assert torch.equal(model.head.linear.weight, before)
     assert float(run.callback_metrics["val/monitor"]) == 0
+
+
+def test_a_step_draws_by_seed_process_epoch_and_batch_and_the_same_again():
+    model = module()
+
+    def drawn(seed, rank, epoch, batch):
+        model._seed, model._trainer = seed, SimpleNamespace(global_rank=rank, current_epoch=epoch)
+        model.on_train_batch_start({}, batch)
+        return torch.rand(4).tolist()
+
+    places = list(itertools.product(range(2), repeat=4))
+    draws = [drawn(*place) for place in places]
+    assert len({tuple(draw) for draw in draws}) == len(places)
+    assert [drawn(*place) for place in places] == draws
 
 
 def test_two_accumulated_batches_take_the_step_of_one_of_both():
@@ -429,8 +445,9 @@ def test_ema_is_what_is_validated_and_saved(tmp_path):
     run = trainer(max_epochs=2, callbacks=[snapshots, last(tmp_path), best(tmp_path)])
     run.fit(model, loader(pictures), loader(pictures))
     average = dict(snapshots.steps[0])
-    for step in snapshots.steps[1:]:
-        average = {name: decay * value + (1 - decay) * step[name] for name, value in average.items()}
+    for n, step in enumerate(snapshots.steps[1:], start=1):
+        kept = min(decay, (1 + n) / (10 + n))
+        average = {name: kept * value + (1 - kept) * step[name] for name, value in average.items()}
     saved = read_checkpoint(tmp_path / "last.ckpt")
     for name, value in average.items():
         assert torch.allclose(saved["state_dict"][name], value, atol=1e-6), name

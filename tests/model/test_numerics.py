@@ -49,6 +49,7 @@ def furthest(one, two):
 # --- bf16, accumulation, clipping, channels-last ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_trained_in_bf16_reaches_the_map_of_float32_within_a_twentieth():
     train, val, scores = Pictures(48), Pictures(48, seed=1), {}
     for precision in ("32-true", "bf16-mixed"):
@@ -119,6 +120,7 @@ def test_channels_last_gives_the_logits_and_gradients_of_the_other_order(dtype, 
 # --- torch.compile ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_compiled_model_trains_and_is_validated_as_the_eager_one_and_shares_its_checkpoints(tmp_path):
     pictures, results = Pictures(10), {}
     for compiled in (False, True):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ibca_lightning.model.optimisation import parameter_groups, warmup_cosine
+from ibca_lightning.model.optimisation import parameter_groups, set_rates, warmup_cosine
 
 
 def test_groups_hold_every_trainable_parameter_once_and_decay_no_vector():
@@ -25,6 +25,18 @@ def test_groups_hold_every_trainable_parameter_once_and_decay_no_vector():
 def test_a_frozen_backbone_leaves_no_empty_group():
     backbone = nn.Linear(2, 2).requires_grad_(False)
     assert all(group["part"] == "head" for group in parameter_groups(backbone, nn.Linear(2, 2)))
+
+
+@pytest.mark.parametrize(("rate", "head_rate"), [(None, 2.0), (0.5, 0.5)])
+def test_every_group_of_the_backbone_has_its_own_rate_decayed_or_not(rate, head_rate):
+    groups = parameter_groups(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizer = torch.optim.AdamW(groups, lr=2.0, weight_decay=0.05)
+    set_rates(optimizer, rate, backbone_scale=0.1)
+    rates = [(group["part"], group["weight_decay"], group["lr"]) for group in optimizer.param_groups]
+    backbone = pytest.approx(0.1 * head_rate)
+    assert rates == [
+        ("backbone", 0.05, backbone), ("backbone", 0.0, backbone), ("head", 0.05, head_rate), ("head", 0.0, head_rate)
+    ]  # fmt: skip
 
 
 def test_warmup_cosine_by_hand():

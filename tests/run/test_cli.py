@@ -153,7 +153,7 @@ def test_every_override_of_the_contract(config: Path, tree: Path, here: Path) ->
 
     torch.save(timm.create_model("test_resnet").state_dict(), backbone)
     given = {
-        "--model.backbone": "test_resnet", "--model.pretrained": "true", "--model.checkpoint_path": str(backbone),
+        "--model.backbone": "test_resnet", "--model.pretrained": "true", "--model.checkpoint_path": backbone.name,
         "--model.feature_stride": "[16, 32]", "--model.freeze_backbone": "true", "--data.augment": "none",
         "--data.image_size": "64", "--data.batch_size": "3", "--data.num_workers": "1", "--data.root": str(tree),
         "--data.test_csv": "null", "--trainer.max_epochs": "1", "--trainer.gradient_clip_val": "1.0",
@@ -317,7 +317,7 @@ def test_wandb_off_leaves_no_folder(run: Path) -> None:
 # --- the command itself ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["fitt"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["fitt"], ["fit", "--help"]])
 def test_answers_at_once(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom ibca_lightning.cli import main\ncode = main(sys.argv[1:])\n"
@@ -327,20 +327,44 @@ def test_answers_at_once(arguments: list[str]) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, cwd=REPOSITORY
     )
-    assert result.returncode == (0 if arguments[:1] in (["--help"], ["--version"]) else 2), result.stderr
+    assert result.returncode == (0 if arguments[-1:] in (["--help"], ["--version"]) else 2), result.stderr
     if arguments == ["--version"]:
         assert result.stdout == f"ibca {__version__}\n"
     if arguments == ["fitt"]:
         assert result.stderr.endswith("try ibca fit\n")
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
-def test_help_of_each_command(command: str) -> None:
-    assert "--run_dir" in done(command, "--help").out
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_help_is_one_screen_and_leads_to_every_option(command: str) -> None:
+    screen = done(command, "--help").out
+    assert "--run_dir" in screen
+    assert len(screen.splitlines()) <= 32
+    assert max(map(len, screen.splitlines())) <= 80
+    assert "--trainer.max_steps" in done(command, "--help", "trainer").out
+    assert "--data.mask_dir" in done(command, "--help", "data").out
 
 
-def test_help_of_predicting_pictures_as_an_error_names_it() -> None:
-    assert "--tta" in done("predict", "--images", "--help").out
+@pytest.mark.parametrize(
+    ("about", "option"), [((), "--model.ema_decay"), (("csra",), "--head.width"), (("FocalLoss",), "--loss.gamma")]
+)
+def test_help_of_a_model_a_head_and_a_loss(about: tuple[str, ...], option: str) -> None:
+    text = done("fit", "--help", "model", *about).out
+    assert option in text
+    assert "--trainer." not in text
+
+
+def test_help_of_predicting_pictures_is_the_first_that_is_shown() -> None:
+    for options in (("--help",), ("--images", "--help")):
+        text = done("predict", *options).out
+        assert all(option in text for option in ("--images", "--output", "--tta", "--config"))
+
+
+def test_an_experiment_needs_no_option_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr("ibca_lightning.run.lightning_cli.run_lightning", lambda arguments: seen.append(arguments) or 0)
+    done("fit", "endo", "--data.root", "x")
+    done("fit", "--config", "endo", "--data.root", "x")
+    assert seen[0] == seen[1] == ["fit", "--config", "endo", "--data.root", "x"]
 
 
 def test_debug_shows_the_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

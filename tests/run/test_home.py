@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import ibca_lightning
-from ibca_lightning.system.home import at_home, options_at_home
+from ibca_lightning.run.command_line.home import at_home, options_at_home
 from tests.command_line import done, experiment, written
 
 

@@ -6,8 +6,8 @@ import torch
 
 from ibca_lightning.check.card import print_card
 from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.evaluation import SampleFacts, evaluate
-from ibca_lightning.metrics.store import Stored
+from ibca_lightning.metrics.evaluation import evaluate
+from ibca_lightning.metrics.store import SampleFacts, Stored
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.system.terminal_table import terminal_table
 
@@ -57,7 +57,8 @@ def test_closing_tables_and_the_card(capsys):
     generator = np.random.default_rng(0)
     labels = torch.from_numpy((generator.random((30, 3)) < 0.5).astype(np.int8))
     stored = Stored(torch.arange(30), torch.from_numpy(generator.normal(size=(30, 3)).astype(np.float32)), labels, {})
-    facts = SampleFacts({row: (f"{row}.png", f"{row}", {}) for row in range(30)})
+    facts = SampleFacts()
+    facts.update({"index": torch.arange(30), "id": [f"{row}.png" for row in range(30)]})
     result = evaluate("test", stored, facts, NAMES, OperatingPoints([0.5] * 3, None, [9] * 3), intervals=True)
     evaluation_table({"test": result}, "run")
     words = ["figure", "tuned", "mAP", "class_ECE", "class", "positives", "precision", "AUROC"]

@@ -96,6 +96,7 @@ def test_the_readme_runs_it_with_onnxruntime_and_numpy_alone(written: tuple[Path
         assert attention[label, 2 * row + column] == pytest.approx(attention[label].max().item(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_program_runs_on_torch_alone_and_real_pictures_are_compared_too(tmp_path: Path, pictures: Pictures) -> None:
     import cv2
 

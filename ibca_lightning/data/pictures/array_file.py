@@ -1,8 +1,7 @@
-"""A picture kept as an array in an NPZ file."""
+"""A picture kept as an array in an NPZ or NPY file."""
 
 import io
 import zipfile
-import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,13 +12,27 @@ from ibca_lightning.system.errors import PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE, require_unpacked
 
 
-def read_array(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
-    """Read the one array of an NPZ file, its bytes given, as (H, W, 3) of whatever number type the file has.
+def is_array(data: NDArray[np.uint8]) -> bool:
+    """Tell such a file by its first bytes."""
+    return data[:4].tobytes() == b"PK\3\4" or _is_npy(data)
+
+
+def read_array(data: NDArray[np.uint8], path: str, channels: int = 3) -> NDArray[Any]:
+    """Read the one array of an NPZ or NPY file, its bytes given, as (H, W, C) of whatever number type the file has.
+
+    Of 3 channels also what has one, which is repeated, or four, of which the first three are taken.
 
     Raises:
         PictureError: If the file is damaged, holds not exactly one array, or one that is no picture or too large.
     """
-    fix = "write one array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) a file with numpy.savez_compressed"
+    fix = "write one array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) a file, or set data.in_channels"
+    own = (1, 3, 4) if channels == 3 else (channels,)
+    what = "an array that is a picture"
+    if channels != 3:
+        what = f"an array of {channels} channel{'s' * (channels > 1)}"
+        fix = f"write one array (H, W, {channels}) a file, or set data.in_channels"
+    if _is_npy(data):
+        data = _zipped(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data.tobytes())) as archive:
             require_unpacked(archive, MAX_PICTURE)
@@ -28,16 +41,29 @@ def read_array(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
                 raise PictureError(f"one array at {path}", ", ".join(names[:5]) or "none", fix)
             with archive.open(names[0]) as file:
                 shape, kind = _header(file)
-            if kind.kind not in "buif" or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))):
-                raise PictureError(f"an array that is a picture at {path}", f"{kind} of shape {shape}", fix)
-            check_size(shape[0], shape[1], path, 3 * kind.itemsize)
+                if kind.kind not in "buif" or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in own)):
+                    raise PictureError(f"{what} at {path}", f"{kind} of shape {shape}", fix)
+                check_size(shape[0], shape[1], path, channels * kind.itemsize)
             with archive.open(names[0]) as file:
                 pixels = np.lib.format.read_array(file, allow_pickle=False)
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OSError):
+    except PictureError:
+        raise
+    except Exception:  # zipfile, zlib and the parsers of numpy's header raise many kinds over damaged bytes
         raise damaged("an NPZ file that can be read", data, path) from None
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+    return pixels if channels != 3 else np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+
+
+def _is_npy(data: NDArray[np.uint8]) -> bool:
+    return data[:6].tobytes() == b"\x93NUMPY"
+
+
+def _zipped(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An NPY file as an NPZ that holds it, so that there is one way to read both."""
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        archive.writestr("arr_0.npy", data.tobytes())
+    return np.frombuffer(file.getvalue(), np.uint8)
 
 
 def _header(file: "BinaryIO | Any") -> tuple[tuple[int, ...], np.dtype[Any]]:

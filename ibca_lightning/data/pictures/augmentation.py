@@ -28,7 +28,7 @@ class Augmenter:
     place in the epoch.
 
     Args:
-        augment: The transforms. They get (S, S, 3) uint8 and must return the same: no Normalize, no ToTensorV2, no crop
+        augment: The transforms. They get (S, S, C) uint8 and must return the same: no Normalize, no ToTensorV2, no crop
             to another size.
 
     Raises:
@@ -52,7 +52,13 @@ class Augmenter:
         # or not at all. One pair of generators for all of them makes their draws independent.
         self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         image = np.require(image, requirements="W")  # what a cache holds is read-only, and a transform may write
-        result = self._pipeline(image=image, masks=masks) if masks else self._pipeline(image=image)
+        try:
+            result = self._pipeline(image=image, masks=masks) if masks else self._pipeline(image=image)
+        except Exception as error:  # of albumentations and OpenCV: every transform has its own way to refuse
+            if image.shape[2] == 3:
+                raise
+            reason, fix = str(error).splitlines()[0], "leave those of colour out of data.augment"
+            raise InputError(f"augmentations that take {image.shape[2]} channels", reason, fix) from error
         pixels = result["image"]
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != image.shape:
             kind = f"{type(pixels).__name__} {tuple(pixels.shape)} {pixels.dtype}"

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import torch
 
+from ibca_lightning.data.pictures.channels import in_parts
 from ibca_lightning.data.pictures.masks import Bits
 from ibca_lightning.data.pictures.reading import Pixels
 
@@ -33,7 +34,7 @@ class DefaultAugmenter:
         """Augment a picture and its masks alike.
 
         Args:
-            image: (S, S, 3) uint8; not changed.
+            image: (S, S, C) uint8; not changed.
             masks: (S, S) uint8 each; looked up at the nearest pixel, because their bits cannot be averaged.
 
         Returns:
@@ -49,17 +50,21 @@ class DefaultAugmenter:
             masks = [_bytes(cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST)) for mask in masks]
         elif sideways or upside_down:
             code = -1 if sideways and upside_down else int(sideways)
-            image, masks = _bytes(cv2.flip(image, code)), [_bytes(cv2.flip(mask, code)) for mask in masks]
+            image = in_parts(image, lambda part: cv2.flip(part, code))
+            masks = [_bytes(cv2.flip(mask, code)) for mask in masks]
         else:
             own = False
         if draw.random() < 0.5:
             contrast, brightness = (1 + draw.uniform(-_SHADE, _SHADE) for _ in range(2))
             # Contrast turns about the middle of the scale, brightness adds a share of it; clipped to 0-255.
             offset = 127.5 * (1 - contrast) + 255 * (brightness - 1)
-            image = _bytes(cv2.addWeighted(image, contrast, image, 0.0, offset, image if own else None))
+            shaded = cv2.addWeighted(image, contrast, image, 0.0, offset, image if own else None)
+            image = _bytes(shaded).reshape(image.shape)  # OpenCV drops an axis of one
         return image, masks
 
     def _moved(self, image: Pixels, matrix: np.ndarray) -> Pixels:
+        if image.shape[2] != 3:
+            return in_parts(image, lambda part: cv2.warpAffine(part, matrix, image.shape[1::-1]))
         # With a fourth channel: OpenCV's loop over four is faster than over three, by more than adding and dropping it.
         shape = (*image.shape[:2], 4)
         if self._scratch is None or self._scratch[0].shape != shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import MutableSequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,8 @@ class _Bounded(io.BytesIO):
 
 
 def _pixels(header: Dataset, path: str) -> Stored:
-    height, width, photometric = int(header.Rows), int(header.Columns), str(header.PhotometricInterpretation)
+    photometric = _complete(header, path)
+    height, width = int(header.Rows), int(header.Columns)
     frames = int(header.get("NumberOfFrames") or 1)
     check_size(height, width, path)
     if frames != 1:
@@ -88,7 +90,9 @@ def _pixels(header: Dataset, path: str) -> Stored:
             fix = "pip install 'pylibjpeg[all]' or uncompress the files"
             raise InputError(f"a decoder for the compression of {path}", syntax.name, fix) from None
         raise
-    bits = int(header.get("BitsStored") or 16)
+    bits, single = int(header.BitsStored), photometric.startswith(("MONOCHROME", "PALETTE"))
+    if pixels.shape not in ([(height, width)] if single else [(height, width, 3), (height, width, 4)]):
+        raise PictureError(f"{height} x {width} pixels at {path}", f"an array {pixels.shape}", "write it anew")
     if photometric.startswith("MONOCHROME"):
         padding = _padding(header, pixels)
         gray = _gray(header, np.where(padding, pixels[~padding].min(), pixels), bits)
@@ -102,13 +106,37 @@ def _pixels(header: Dataset, path: str) -> Stored:
     return Stored(pixels if bits >= 16 else eight_bit(pixels, path, max(bits, 8)))
 
 
+def _complete(header: Dataset, path: str) -> str:
+    """Fill in what can be nothing else, refuse a header that lacks more; return what its colours mean."""
+    kinds = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+    needed = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
+    absent = [name for name in needed if header.get(name) in (None, "")]
+    absent += [kinds[0]] if not any(kind in header for kind in kinds) else []
+    if absent and "SOPClassUID" in header:
+        got = f"a header without {', '.join(absent)}: no picture, or a part of one"
+        raise PictureError(f"a DICOM picture at {path}", got, "restore the file or remove its row")
+    photometric = header.PhotometricInterpretation = str(header.PhotometricInterpretation).strip().upper()
+    single = photometric.startswith(("MONOCHROME", "PALETTE"))
+    header.SamplesPerPixel = header.get("SamplesPerPixel") or (1 if single else 3)
+    if header.SamplesPerPixel > 1:
+        header.PlanarConfiguration = header.get("PlanarConfiguration") or 0
+    if not 0 < int(header.get("BitsStored") or 0) <= header.BitsAllocated:
+        header.BitsStored = header.BitsAllocated
+    return photometric
+
+
 def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_]:
     """(H, W) where the header says that there is no picture; nowhere if that were everywhere."""
-    value = header.get("PixelPaddingValue")
-    if value is None:
+    ends = [*_numbers(header, "PixelPaddingValue")[:1], *_numbers(header, "PixelPaddingRangeLimit")[:1]]
+    if not ends or not np.isfinite(ends).all() or pixels.dtype.kind not in "iu":
         return np.zeros(pixels.shape, bool)
-    least, largest = sorted((int(value), int(header.get("PixelPaddingRangeLimit") or value)))
-    padding: NDArray[np.bool_] = (pixels >= least) & (pixels <= largest)
+    # Written as signed beside pixels that are not, or the other way round.
+    least, largest = np.sort(np.array(ends).astype(np.int64).astype(pixels.dtype))[[0, -1]]
+    stored, bits = pixels, int(header.BitsStored)
+    floor = -(2 ** (bits - 1)) if pixels.dtype.kind == "i" else 0
+    if not floor <= least <= largest < floor + 2**bits and len(header.PixelData) == pixels.nbytes:
+        stored = np.frombuffer(header.PixelData, pixels.dtype).reshape(pixels.shape)  # with the bits beyond BitsStored
+    padding: NDArray[np.bool_] = (stored >= least) & (stored <= largest)
     return padding & ~padding.all()
 
 
@@ -116,24 +144,24 @@ def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     """Gray values before any inversion: 0-255, or whole numbers of which nobody knows where white is."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-    slope = _numbers(header.get("RescaleSlope")) or [1.0]
-    if not math.isfinite(slope[0]) or slope[0] == 0:  # a slope that is none
-        slope = [1.0]
-        del header.RescaleSlope
-    values = np.asarray(apply_modality_lut(pixels, header))
-    function = str(header.get("VOILUTFunction") or "LINEAR")
-    for centre, width in zip(_numbers(header.get("WindowCenter")), _numbers(header.get("WindowWidth")), strict=False):
+    slope, intercept = [*_numbers(header, "RescaleSlope"), 1.0][0], [*_numbers(header, "RescaleIntercept"), 0.0][0]
+    if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):  # a line that is none
+        slope, intercept = 1.0, 0.0
+    table = bool(header.get("ModalityLUTSequence"))
+    values = np.asarray(apply_modality_lut(pixels, header)) if table else pixels * slope + intercept
+    function = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
+    for centre, width in zip(_numbers(header, "WindowCenter"), _numbers(header, "WindowWidth"), strict=False):
         if math.isfinite(centre) and math.isfinite(width) and width > 0 and (width >= 1 or function != "LINEAR"):
             return _windowed(values, centre, width, function)
-    if "VOILUTSequence" in header:
-        table = int(header.VOILUTSequence[0].LUTDescriptor[2])
+    if header.get("VOILUTSequence"):
+        largest = 2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1
         looked_up = np.asarray(apply_voi(values.astype(np.int64), header), dtype=np.float64)
-        return _scaled(looked_up / (2**table - 1))
+        return _scaled(looked_up / largest)
     lowest, rising = 0, True
-    if "ModalityLUTSequence" in header:
+    if table:
         bits = int(header.ModalityLUTSequence[0].LUTDescriptor[2])
     else:  # a line keeps the range that is stored
-        values, rising = pixels, slope[0] > 0
+        values, rising = pixels, slope > 0
         lowest = -(2 ** (bits - 1)) if header.get("PixelRepresentation") == 1 else 0
     if 8 <= bits < 16 and rising and not lowest:
         return eight_bit(values, "", bits)
@@ -161,8 +189,10 @@ def _scaled(share: NDArray[np.float64]) -> NDArray[np.uint8]:
     return bytes_
 
 
-def _numbers(value: Any) -> list[float]:
-    """One number or several, as floats; none where the header has none."""
-    if value is None or value == "":
+def _numbers(header: Dataset, name: str) -> list[float]:
+    """One number or several; none where the header has none, or something else."""
+    try:
+        value: Any = header.get(name)
+        return [float(number) for number in (value or [] if isinstance(value, MutableSequence) else [value])]
+    except (TypeError, ValueError, OverflowError):
         return []
-    return [float(number) for number in (value if hasattr(value, "__iter__") else [value])]

@@ -18,7 +18,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 # Pictures that are read, and then what they may be taken for; each by what stands where.
 PICTURES = frozenset({"JPEG", "PNG", "TIFF", "BMP", "WebP", "GIF", "JPEG 2000", "PPM", "AVIF", "NPZ", "DICOM"})
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz"})
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz", ".npy"})
 _MAGIC = (
     ("JPEG", 0, rb"\xff\xd8\xff"), ("PNG", 0, re.escape(PNG)), ("TIFF", 0, rb"II[*+]\0|MM\0[*+]"), ("BMP", 0, rb"BM"),
     ("WebP", 8, rb"WEBP"), ("GIF", 0, rb"GIF8[79]a"), ("JPEG 2000", 0, rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
@@ -68,6 +68,8 @@ def damaged(what: str, data: NDArray[np.uint8], path: str) -> PictureError:
     kind = kind_of(data.data)
     if kind is not None and kind not in PICTURES:
         return PictureError(f"{what} at {path}", f"a {kind} file", "convert it to PNG or TIFF, or remove its row")
+    if kind == "TIFF" and _tags(data.data).get(258, 0) > 32:
+        return PictureError(f"{what} at {path}", "a TIFF of 64-bit numbers", "write it with 8, 16 or 32 bits")
     got = f"{len(data)} bytes that are truncated, damaged or something else"
     return PictureError(f"{what} at {path}", got, "restore the file or remove its row")
 
@@ -141,7 +143,7 @@ def _tiff(data: memoryview) -> tuple[int, int] | None:
 
 
 def _tags(data: memoryview) -> dict[int, int]:
-    """Width (256), height (257) and PhotometricInterpretation (262) of a TIFF, where its bytes go so far."""
+    """Width (256), height (257), BitsPerSample (258, of gray) and PhotometricInterpretation (262) of a TIFF."""
     # The first directory only: a further page is never read.
     number = _little if data[0] == ord("I") else _big
     large = number(data[2:4]) == 43
@@ -151,6 +153,6 @@ def _tags(data: memoryview) -> dict[int, int]:
     for entry in range(min(number(data[start : start + entries]), 4096)):
         at = start + entries + entry * step
         tag, kind = number(data[at : at + 2]), number(data[at + 2 : at + 4])
-        if tag in (256, 257, 262):
+        if tag in (256, 257, 258, 262):
             found[tag] = number(data[at + value : at + value + {3: 2, 4: 4, 16: 8}.get(kind, 4)])
     return found

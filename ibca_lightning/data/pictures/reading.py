@@ -6,6 +6,7 @@ where a picture has much fine detail, which the latter aliases; in a smooth pict
 being near 50 dB there (`python -m tests.bench.data` prints both for its own drawings).
 """
 
+import errno
 import io
 import os
 import warnings
@@ -19,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ibca_lightning.data.pictures.array_file import read_array
-from ibca_lightning.data.pictures.bit_depth import Stored
+from ibca_lightning.data.pictures.array_file import is_array, read_array
+from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit
+from ibca_lightning.data.pictures.channels import gray, read_channels, wrong
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
 from ibca_lightning.data.pictures.header import (
     PNG,
@@ -31,7 +33,7 @@ from ibca_lightning.data.pictures.header import (
     picture_size,
     white_is_zero,
 )
-from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError, refusal
 from ibca_lightning.system.strangers import MAX_PICTURE, regular
 
 Pixels = NDArray[np.uint8]
@@ -55,10 +57,10 @@ _SAMPLED = 64  # pictures that tell the depth of a data set
 def read_image(path: str, target: int | None = None, depth: int | None = None) -> Pixels:
     """Read a picture as RGB.
 
-    JPEG, PNG, TIFF (first page), BMP, WebP, GIF (first picture), JPEG 2000, PPM, AVIF, DICOM (see `dicom.read_dicom`)
-    and NPZ (see `array_file.read_array`), told by their content. Gray becomes RGB, a palette is looked up, transparency
-    is dropped, the EXIF orientation is applied, and any depth becomes 8 bits by `bit_depth.eight_bit`. A picture whose
-    header says more than `picture_header.MAX_PIXELS` is refused before it is decoded.
+    JPEG, PNG, TIFF (first page), BMP, WebP, GIF (first picture), JPEG 2000, PPM, AVIF, DICOM (see `dicom.read_dicom`),
+    NPZ and NPY (see `array_file.read_array`), told by their content. Gray becomes RGB, a palette is looked up,
+    transparency is dropped, the EXIF orientation is applied, and any depth becomes 8 bits by `bit_depth.eight_bit`. A
+    picture whose header says more than `picture_header.MAX_PIXELS` is refused before it is decoded.
 
     Args:
         path: The file.
@@ -76,19 +78,20 @@ def read_image(path: str, target: int | None = None, depth: int | None = None) -
     return PictureFile(path).pixels(target, depth)
 
 
-def depth_of(path: Callable[[int], str], count: int) -> int | None:
+def depth_of(path: Callable[[int], str], count: int, channels: int = 3) -> int | None:
     """The depth of a data set: the largest that some of its pictures use; None where they say where white is.
 
     Args:
         path: Of a picture, by its number.
         count: Of the pictures.
+        channels: Of each.
     """
     depths = []
     for at in range(0, count, -(-count // _SAMPLED) or 1):
         with suppress(InputError, OSError):  # said when the picture is read
             with open(regular(path(at)), "rb") as file:
                 head = file.read(32)
-            depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth())
+            depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth(channels))
     return max((depth for depth in depths if depth), default=None)
 
 
@@ -111,13 +114,27 @@ class PictureFile:
             self._decoded[key] = self._decode(factor).rgb(self._path, depth)
         return self._decoded[key]
 
-    def depth(self) -> int | None:
+    def depth(self, channels: int = 3) -> int | None:
         """The bits that the picture uses; None where they are 8, or its file says how many they are."""
-        return None if is_eight_bit(self._data[:32].data) else self._decode(1).depth(self._path)
+        if is_eight_bit(self._data[:32].data):
+            return None
+        if channels in (1, 3):
+            return self._decode(1).depth(self._path)
+        return Stored(read_channels(self._data, self._path, channels)).depth(self._path)
 
     @property
     def _is_jpeg(self) -> bool:
         return self._data[:2].tobytes() == b"\xff\xd8"
+
+    def channels(self, count: int, target: int | None = None, depth: int | None = None) -> Pixels:
+        """As `pixels`, but (H, W, count): of 1 a gray picture, of other numbers as `channels.read_channels`."""
+        if count == 3:
+            return self.pixels(target, depth)
+        if count == 1:
+            return gray(self.pixels(target, depth), self._path)
+        if is_dicom(self._data.data, self._path):
+            raise wrong(self._path, count, "a DICOM picture of 1 or 3")
+        return eight_bit(read_channels(self._data, self._path, count), self._path, depth)
 
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
@@ -133,7 +150,7 @@ class PictureFile:
 
     def _read(self, flag: int) -> Stored:
         data, path = self._data, self._path
-        if data[:4].tobytes() == b"PK\3\4":
+        if is_array(data):
             return Stored(read_array(data, path))
         if is_dicom(data.data, path):
             return read_dicom(data, path)
@@ -155,6 +172,8 @@ def read_bytes(path: str) -> Pixels:
     except FileNotFoundError:
         raise PictureError(f"a picture at {path}", "nothing there", "restore the file or remove its row") from None
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ESTALE):  # no fault of the picture, to be passed over
+            raise refusal(error) or error from None
         raise PictureError(f"a picture at {path}", error.strerror or error, "check the path and permissions") from None
     if not len(data):
         raise PictureError(f"a picture at {path}", "a file of 0 bytes", "restore the file or remove its row")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ibca_lightning.data.pictures.bit_depth import DEPTHS
+from ibca_lightning.data.pictures.channels import in_parts, wrong
 from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.pictures.field_of_view import Box, bounds, cut, field_of_view
 from ibca_lightning.data.pictures.masks import Bits, resize_bits
@@ -35,12 +36,14 @@ class Transform:
         augmentation: What follows; None for evaluation.
         crop: `field_of_view` cuts the box round the lit disc out first, where there is one.
         bit_depth: Of pictures whose files do not say how many of 16 bits they use; None takes what each uses.
+        channels: C of the pictures.
     """
 
     def __init__(
         self, image_size: int, resize: Resize, augmentation: Augmentation | None = None, crop: Crop = "none",
-        bit_depth: int | None = None,
+        bit_depth: int | None = None, channels: int = 3,
     ) -> None:  # fmt: skip
+        self.channels = channels
         self.image_size, self.resize, self.augmentation, self.crop = image_size, resize, augmentation, crop
         self.bit_depth = bit_depth
 
@@ -48,11 +51,11 @@ class Transform:
         """Transform a picture and its masks together: `prepare`, then `finish`.
 
         Args:
-            image: (H, W, 3) uint8 RGB, of any size.
+            image: (H, W, C) uint8, RGB where C is 3, of any size.
             masks: Bit planes (h, w) uint8 (see `masks.pack`), each of the picture's proportions.
 
         Returns:
-            The picture (3, S, S) uint8; the masks (S, S) uint8.
+            The picture (C, S, S) uint8; the masks (S, S) uint8.
         """
         return self.finish(*self.prepare(image, masks))
 
@@ -63,18 +66,24 @@ class Transform:
             InputError: As `reading.read_image`.
         """
         file = PictureFile(source) if isinstance(source, str) else source
-        pixels = file.pixels(self.image_size, self.bit_depth)
+        pixels = file.channels(self.channels, self.image_size, self.bit_depth)
         if self.crop == "field_of_view" and file.reduction(self.image_size) > 1:
             box = field_of_view(pixels)
             side = min(cut(pixels, box).shape[:2]) if box else self.image_size
             if side < self.image_size:  # what is left was decoded too small
                 size = -(-self.image_size * min(pixels.shape[:2]) // side)
-                pixels = file.pixels(size, self.bit_depth)
+                pixels = file.channels(self.channels, size, self.bit_depth)
         return pixels
 
     def prepare(self, image: Pixels, masks: Sequence[Bits] = ()) -> tuple[Pixels, list[Bits]]:
-        """Do what is alike every time, and can be kept: crop and resize to (S, S, 3) and (S, S) uint8."""
+        """Do what is alike every time, and can be kept: crop and resize to (S, S, C) and (S, S) uint8.
+
+        Raises:
+            PictureError: If the picture has another number of channels.
+        """
         size = self.image_size
+        if image.shape[2] != self.channels:  # of data that are not read from files
+            raise wrong("this row", self.channels, image.shape[2])
         box = self._crop_box(image)
         if box is not None:
             image, masks = cut(image, box), [cut(mask, box) for mask in masks]
@@ -118,8 +127,8 @@ class Transform:
         """Augment what `prepare` returned, and make the picture a tensor; what comes in is not changed."""
         if self.augmentation is not None:
             pixels, planes = self.augmentation(pixels, planes)
-        channels = np.empty((3, *pixels.shape[:2]), dtype=np.uint8)
-        cv2.split(pixels, [channels[0], channels[1], channels[2]])  # six times faster than transposing and copying
+        channels = np.empty((pixels.shape[2], *pixels.shape[:2]), dtype=np.uint8)
+        cv2.split(pixels, list(channels))  # six times faster than transposing and copying
         return torch.from_numpy(channels), planes
 
 
@@ -129,7 +138,7 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     Args:
         image_size: S.
         preprocessing: What a data module keeps in its `preprocessing`: `{"resize": "stretch" | "pad"}`, and `"crop":
-            "field_of_view"` and `"bit_depth": "12"` where there are.
+            "field_of_view"`, `"bit_depth": "12"` and `"in_channels": "5"` where there are such.
 
     Raises:
         InputError: If the preprocessing is not understood.
@@ -137,13 +146,15 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     resize: Any = preprocessing.get("resize")
     crop: Any = preprocessing.get("crop", "none")
     depth = preprocessing.get("bit_depth")
-    unknown = set(preprocessing) - {"resize", "crop", "bit_depth"}
+    channels: Any = str(preprocessing.get("in_channels", "3"))
+    unknown = set(preprocessing) - {"resize", "crop", "bit_depth", "in_channels"} or not channels.isdecimal()
     known = resize in get_args(Resize) and crop in get_args(Crop) and depth in (None, *map(str, DEPTHS))
     if unknown or not known:
         expected = "preprocessing with resize: stretch or pad, crop: none or field_of_view, bit_depth: 8 to 16"
         ours = "give it to MultiLabelModule.load_from_checkpoint(CKPT, preprocessing=data.preprocessing), and save that"
         raise InputError(expected, dict(preprocessing), "use the version that wrote it" if preprocessing else ours)
-    return Transform(image_size, resize, crop=crop, bit_depth=None if depth is None else int(depth))
+    depth = None if depth is None else int(depth)
+    return Transform(image_size, resize, crop=crop, bit_depth=depth, channels=int(channels))
 
 
 def training_transform(image_size: int, augment: Augment, preprocessing: Mapping[str, Any]) -> Transform:
@@ -175,8 +186,7 @@ def _resize_pixels(image: Pixels, height: int, width: int) -> Pixels:
     # Linear reads two pixels a side: beyond a factor of 2 it skips pixels and aliases, and area averaging is worth its
     # time. JPEG comes here already reduced.
     method = cv2.INTER_AREA if factor >= 2 else cv2.INTER_LINEAR
-    resized: Pixels = cv2.resize(image, (width, height), interpolation=method).astype(np.uint8, copy=False)
-    return resized
+    return in_parts(image, lambda part: cv2.resize(part, (width, height), interpolation=method))
 
 
 def _pad(pixels: Pixels, size: int) -> Pixels:

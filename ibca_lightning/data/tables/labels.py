@@ -9,11 +9,12 @@ from ibca_lightning.system.errors import InputError
 UNKNOWN = -1
 MOSTLY = 0.5  # a column with more blanks than this is no label unless somebody says so
 _SHOWN = 40  # characters of a cell, in a message
+_MARK = 3  # characters of what may stand for 1 beside blanks: x, X, +, yes in another language
 # What pandas, numpy, R, SQL and Excel write for a value that is not there.
 _BLANK = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"})
 _WORDS = {
-    **dict.fromkeys(("true", "yes", "y", "positive", "pos", "present"), 1),
-    **dict.fromkeys(("false", "no", "n", "negative", "neg", "absent"), 0),
+    **dict.fromkeys(("true", "t", "yes", "y", "positive", "pos", "present"), 1),
+    **dict.fromkeys(("false", "f", "no", "n", "negative", "neg", "absent"), 0),
 }
 _DECIMAL_COMMA = re.compile(r"([+-]?[01]),(0{1,2})")  # three zeros would be a thousand
 
@@ -21,8 +22,8 @@ _DECIMAL_COMMA = re.compile(r"([+-]?[01]),(0{1,2})")  # three zeros would be a t
 def parse_label(text: str) -> int | None:
     """Read one label: 0, 1 or -1 (unknown); None where the text is none.
 
-    Also `1.0` and `1,0`; true and false, yes and no, y and n, positive and negative (pos, neg), present and absent, in
-    any case; a blank, `NaN`, `NA`, `N/A`, `NULL` or `None`, which are unknown.
+    Also `1.0` and `1,0`; true and false (t, f), yes and no (y, n), positive and negative (pos, neg), present and
+    absent, in any case; a blank, `NaN`, `NA`, `N/A`, `NULL` or `None`, which are unknown.
 
     Examples:
         >>> from ibca_lightning.data.tables.labels import parse_label
@@ -60,7 +61,7 @@ def find_label_columns(
     Returns:
         The label columns in the table's order; and of the columns that may have been meant as labels, why they are not
         taken: they are mostly blank, or hold only one of 0 and 1, or 0 and 1 beside more of something else, or two
-        values that are none.
+        values that are none, or a mark such as x beside blanks.
 
     Raises:
         InputError: If most values of a column that are filled in are 0, 1 or -1 and some are not, or no column is a
@@ -76,11 +77,12 @@ def find_label_columns(
         if strange:
             wrong = [row for row, text in enumerate(column) if parsed[text] is None]
             filled = sum(not is_blank(text) for text in column)
-            # `N` and `Y` alone are also points of the compass and letters of a code: no mistake, unless both are there.
+            # `N`, `Y`, `F` or `T` alone is also a point of the compass or a letter of a code: no mistake.
             meant = {0, 1} <= values or any(text[-1:].isdigit() for text in parsed if parsed[text] is not None)
             if meant and 2 * len(wrong) < filled:
                 raise no_labels(sheet, wrong, name, f" or name '{name}' in exclude_columns if it is no label")
-            if {0, 1} <= values or len(strange) + len(values & {0, 1}) == 2:
+            mark = UNKNOWN in values and all(len(text) <= _MARK for text in strange)  # a cross here and there
+            if {0, 1} <= values or 2 - mark <= len(strange) + len(values & {0, 1}) <= 2:
                 doubtful.append(
                     f"'{name}' (it holds {column[wrong[0]][:_SHOWN]!r}, as on line {sheet.lines[wrong[0]]})"
                 )

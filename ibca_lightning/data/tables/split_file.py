@@ -1,7 +1,7 @@
 """A split as a file, `id,group,split`: written into the run folder, and read again to repeat it on the same table."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,20 +21,26 @@ class _Entry(NamedTuple):
     row: int
 
 
-def split_rows(tables: Mapping[str, Table]) -> Iterator[tuple[str, str, str]]:
+def split_rows(
+    tables: Mapping[str, Table], rename: Callable[[str], str] = str
+) -> Iterator[tuple[str, str, str]]:  # fmt: skip
     """Yield id, group and split of every row: training, validation, test."""
     for split, table in sorted(tables.items(), key=lambda item: _SPLITS.index(item[0])):
         for name, group in zip(table.names, table.groups, strict=True):
-            yield decode(name), decode(group), split
+            yield rename(decode(name)), rename(decode(group)), split
 
 
-def write_splits(path: str | os.PathLike[str], tables: Mapping[str, Table]) -> None:
+def write_splits(
+    path: str | os.PathLike[str], tables: Mapping[str, Table], rename: Callable[[str], str] = str
+) -> None:  # fmt: skip
     """Write the split of every row; a file that says the same already is left alone.
+
+    `rename` is what becomes of the names of pictures and groups, as when they are read again.
 
     Raises:
         InputError: If the file holds other splits: a run that goes on must not validate on what it has trained on.
     """
-    rows = [COLUMNS, *split_rows(tables)]
+    rows = [COLUMNS, *split_rows(tables, rename)]
     if os.path.exists(path):
         sheet = read_sheet(os.fspath(path))
         if [tuple(sheet.header), *(tuple(row) for row in sheet.rows)] != rows:
@@ -44,7 +50,9 @@ def write_splits(path: str | os.PathLike[str], tables: Mapping[str, Table]) -> N
     write_csv(path, rows)
 
 
-def apply_splits(path: str, tables: Mapping[str, Table]) -> dict[str, Table]:
+def apply_splits(
+    path: str, tables: Mapping[str, Table], rename: Callable[[str], str] = str
+) -> dict[str, Table]:  # fmt: skip
     """Divide the rows as a file of `write_splits` says, each split in the order of its table.
 
     Rows move between splits of one table only, that is between those that would be split off from it by share: a row of
@@ -68,7 +76,7 @@ def apply_splits(path: str, tables: Mapping[str, Table]) -> dict[str, Table]:
     for pool in pools.values():
         # A split that no table gives is one that the file's run had split off from training.
         own = {*pool, *((set(_SPLITS) - set(tables)) if "train" in pool else ())}
-        result |= _divided(joined(list(pool.values())), own, entries, sheet)
+        result |= _divided(joined(list(pool.values())), own, entries, sheet, rename)
     left = [entry.row for found in entries.values() for entry in found]
     if left:
         raise _differ(path, "rows of the tables only", [sheet.where(row) for row in sorted(left)])
@@ -78,12 +86,14 @@ def apply_splits(path: str, tables: Mapping[str, Table]) -> dict[str, Table]:
     return {split: result[split] for split in _SPLITS if split in result}
 
 
-def _divided(table: Table, own: set[str], entries: dict[str, list[_Entry]], sheet: Sheet) -> dict[str, Table]:
+def _divided(
+    table: Table, own: set[str], entries: dict[str, list[_Entry]], sheet: Sheet, rename: Callable[[str], str]
+) -> dict[str, Table]:  # fmt: skip
     """Divide one table, and take its entries out of the file's."""
     rows: dict[str, list[int]] = {}
     missing, moved = [], []
     for row in range(len(table)):
-        name, group = table.name(row), decode(table.groups[row])
+        name, group = rename(table.name(row)), rename(decode(table.groups[row]))
         here = [entry for entry in entries.get(name, ()) if entry.split in own]
         if len(here) > 1:
             raise _differ(sheet.file, f"'{name}' once", [sheet.where(entry.row) for entry in here])
@@ -104,4 +114,5 @@ def _divided(table: Table, own: set[str], entries: dict[str, list[_Entry]], shee
 
 def _differ(path: str, expected: str, places: Sequence[str]) -> InputError:
     shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-    return InputError(f"{expected} in {path}", f"another at {shown}", "give the splits.csv of a run on these tables")
+    fix = "give the splits.csv of a run on these tables, and --hash_names where it had that"
+    return InputError(f"{expected} in {path}", f"another at {shown}", fix)

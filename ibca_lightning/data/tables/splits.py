@@ -184,8 +184,9 @@ def otherwise_written(first: NDArray[np.bytes_], second: NDArray[np.bytes_]) -> 
 
 
 def _canonical(group: str) -> str:
-    """Without case, leading zeros, `.0`, and what stands between a letter and a number."""
-    plain = re.sub(r"\.0+$", "", unicodedata.normalize("NFKC", group).casefold().strip())
+    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or between letter and number."""
+    plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
+    plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
     plain = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", plain)
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
 

@@ -14,6 +14,9 @@ from ibca_lightning.data.tables.paths import absent, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
+# What stands for a patient whom nobody knows: all such rows would be one group.
+_NOBODY = frozenset({"?", "-", "--", ".", "unknown", "unk", "missing", "nat", "nil", "n.a.", "anonymous", "anonymized"})
+
 
 @dataclass(frozen=True)
 class Table:
@@ -164,9 +167,11 @@ def build_table(
         fix = suggestion(folder, names[gone[0]]) or "check image_dir and the row, or restore the file"
         raise missing([f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})" for row in gone], fix)
     for row, group in enumerate(groups or ()):
-        if is_blank(group):
+        if is_blank(group) or group.strip().lower() in _NOBODY:
             got = f"'{group}'" if group else "a blank"
-            raise InputError(f"a group in {sheet.where(row)}", got, "fill in the group column")
+            raise InputError(
+                f"a group in {sheet.where(row)}", got, "fill in the group column; a row of its own a name of its own"
+            )
     return Table(
         file=sheet.file,
         folder=folder,

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
+from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.drawing import Panel, class_panel, explanation
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
@@ -118,7 +119,7 @@ class AttentionPictures(Callback):
             self._shown.update(present)
             self._chosen[f"{split}_{_file_name(str(batch['id'][i]))}"] = _Chosen(
                 str(batch["id"][i]),
-                np.ascontiguousarray(batch["image"][i].cpu().permute(1, 2, 0).numpy()),
+                as_rgb(batch["image"][i].cpu().permute(1, 2, 0).numpy()),
                 present,
                 outputs["probabilities"][i].detach().float().cpu(),
                 outputs["attention"][i].detach().float().cpu(),

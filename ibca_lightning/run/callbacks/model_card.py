@@ -58,7 +58,11 @@ class ModelCard(Callback):
             return
         sets = {"train": _training_set(trainer, self._best["model"]["class_names"]), "val": self._best["val"]}
         fit = self._circumstances(trainer) | {"sets": sets}
-        _write(folder / NAME, {"model": self._best["model"], "fit": fit})
+        facts = {"model": self._best["model"], "fit": fit}
+        before = read_facts(folder / NAME)
+        if "test" in before and _validated(before) == self._best["val"]:
+            facts["test"] = before["test"]  # a resumed run that found no better weights
+        _write(folder / NAME, facts)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the figures to the card of the checkpoint."""
@@ -86,6 +90,13 @@ class ModelCard(Callback):
             summary = getattr(module, "origin", None) or (inspect.getdoc(data) or "").partition("\n")[0]
             facts["data"] = {"class": data.__name__, "summary": summary}
         return facts
+
+
+def _validated(facts: dict[str, Any]) -> Any:
+    """What a card says of the validation set; None where it was edited."""
+    for key in ("fit", "sets", "val"):
+        facts = facts.get(key, {}) if isinstance(facts, dict) else {}
+    return facts
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
-"""What a person sees while a run goes on: a bar in a terminal, a line an epoch in a log file."""
+"""What a person sees while a run goes on: a line an epoch, and in a terminal a bar below."""
 
+import math
+import sys
 import time
 from typing import Any
 
@@ -17,30 +19,63 @@ def say(line: str) -> None:
 
 
 class ProgressBar(TQDMProgressBar):
-    """A bar with epoch, loss and validation mAP, and nothing else."""
+    """A bar with epoch, the whole loss of the step and validation mAP, and nothing else."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Loss and mAP under their short names."""
-        shown = {"train/loss_step": "loss", "train/loss": "loss", "val/mAP": "val mAP"}
+        shown = {"train/loss_step": "whole loss", "train/loss": "whole loss", "val/mAP": "val mAP"}
         metrics = super().get_metrics(trainer, pl_module)
         return {shown[name]: value for name, value in metrics.items() if name in shown}
 
 
 class EpochLines(Callback):
-    """One line an epoch on standard error, for logs that are no terminal."""
+    """One line an epoch on standard error, above the bar where there is one.
+
+    `loss` is the classification loss, as `val loss` is. What the head adds in training (its bottleneck, its contrast)
+    grows while its weight does and has no counterpart in validation; it stands apart, as `head`.
+    """
+
+    def __init__(self) -> None:
+        self._best, self._epochs = -math.inf, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock, also of an epoch that is taken up in its middle."""
-        self._started = time.monotonic()
+        """Start the clocks, also of an epoch that is taken up in its middle."""
+        self._began = self._started = time.monotonic()
 
-    on_train_epoch_start = on_train_start
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock of the epoch."""
+        self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how far the run is."""
-        values = trainer.callback_metrics
-        of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
-        parts = [f"epoch {trainer.current_epoch + 1}{of}"]
-        for name, shown in (("train/loss_epoch", "loss"), ("val/loss", "val loss"), ("val/mAP", "val mAP")):
-            if name in values:
-                parts.append(f"{shown} {float(values[name]):.4f}")
-        say(", ".join([*parts, f"{time.monotonic() - self._started:.0f} s"]))
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+        parts = [f"epoch {trainer.current_epoch + 1}" + (f"/{last}" if last else "")]
+        whole, own = values.get("train/loss_epoch"), values.get("train/classification")
+        if own is not None:
+            parts.append(f"loss {own:.4f}")
+            if whole is not None and not math.isclose(whole, own, rel_tol=1e-4, abs_tol=1e-6):
+                parts.append(f"head {whole - own:+.4f}")
+        if "val/loss" in values:
+            parts.append(f"val loss {values['val/loss']:.4f}")
+        if "val/mAP" in values:
+            self._best = max(self._best, values["val/mAP"])
+            parts.append(f"val mAP {values['val/mAP']:.4f} (best {self._best:.4f})")
+        now = time.monotonic()
+        parts.append(f"{now - self._started:.0f} s")
+        self._epochs += 1
+        if last and last > trainer.current_epoch + 1:
+            left = (now - self._began) / self._epochs * (last - trainer.current_epoch - 1)
+            parts.append(f"about {_duration(left)} left")
+        bar = trainer.progress_bar_callback
+        if isinstance(bar, ProgressBar):
+            bar.print(", ".join(parts), file=sys.stderr)  # a line of its own would be drawn over
+        else:
+            say(", ".join(parts))
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -20,6 +20,13 @@ class RunCheckpoint(ModelCheckpoint):
             folder, name, monitor=monitor, mode="max", auto_insert_metric_name=False, enable_version_counter=False
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """That of Lightning without the folder: a checkpoint is handed on, and a path may name a clinic."""
+        state = super().state_dict()
+        own = {name: os.path.basename(path) for name, path in state.items() if name.endswith("_path")}
+        kept = {os.path.basename(path): score for path, score in state["best_k_models"].items()}
+        return state | own | {"best_k_models": kept, "dirpath": None}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best score if its checkpoint lies in this folder."""
         path = os.path.join(str(self.dirpath), os.path.basename(state_dict["best_model_path"]))

@@ -24,4 +24,4 @@ class WriteSplits(Callback):
         if trainer.is_global_zero and isinstance(data, MultiLabelDataModule):
             self.folder.mkdir(parents=True, exist_ok=True)
             for suffix, tables in data.split_files().items():
-                write_splits(self.folder / f"splits{suffix}.csv", tables)
+                write_splits(self.folder / f"splits{suffix}.csv", tables, data.rename)

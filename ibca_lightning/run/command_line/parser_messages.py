@@ -14,7 +14,7 @@ from ibca_lightning.run.command_line.short_names import NAMES, near_class
 from ibca_lightning.system.errors import InputError
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
-_SEE = "see ibca COMMAND --help for the names"
+_SEE = "see ibca fit --help model, --help data CLASS or --help trainer for the names"
 _KINDS = {
     "model": "LightningModule such as MultiLabelModule",
     "model.head": "Head",

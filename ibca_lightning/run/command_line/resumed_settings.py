@@ -7,6 +7,7 @@ from typing import Any
 from yaml import YAMLError
 
 from ibca_lightning.model.public_names import with_public_names
+from ibca_lightning.run.relative_paths import relative_paths
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.yaml_text import load
 
@@ -19,7 +20,7 @@ _KEPT = {
     "seed_everything": "the seed of order and augmentation",
 }
 """What a checkpoint brings, whatever the configuration says."""
-_NO_SETTING = ("run_dir", "ckpt_path", "config", "wandb", "save_every_n_steps", "log_images")
+_NO_SETTING = ("run_dir", "ckpt_path", "config", "wandb", "save_every_n_steps", "log_images", "hash_key")
 
 
 def changed_settings(run_dir: str, text: str) -> str | None:
@@ -33,7 +34,7 @@ def changed_settings(run_dir: str, text: str) -> str | None:
         return None
     try:
         texts = (saved.read_text(encoding="utf-8"), text)
-        before, now = (dict(_flat(with_public_names(load(source)))) for source in texts)
+        before, now = (dict(_flat(with_public_names(relative_paths(load(source))))) for source in texts)
     except (OSError, ValueError, YAMLError) as error:
         raise InputError(f"the configuration of a run in {saved}", type(error).__name__, "restore it") from error
     changed = []

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule, PictureFolder
-from ibca_lightning.data.pictures.field_of_view import cut, field_of_view
+from ibca_lightning.data.pictures.field_of_view import bounds, cut, field_of_view
 from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.data.pictures.transforms import evaluation_transform
 
@@ -69,6 +69,14 @@ def test_a_picture_without_a_disc_is_left_as_it_is(make) -> None:  # type: ignor
 def test_tiny_pictures_are_left_as_they_are() -> None:
     for side in (1, 2, 7, 9):
         assert field_of_view(np.full((side, side, 3), 100, np.uint8)) is None
+
+
+def test_every_side_is_rounded_outwards() -> None:
+    pixels = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    box = (0.36, 0.38, 0.54, 0.51)  # 3.6, 7.6, 5.4 and 10.2 pixels
+    assert bounds(pixels, box) == (3, 7, 6, 11)
+    assert np.array_equal(cut(pixels, box), pixels[3:6, 7:11])
+    assert bounds(pixels, (0.3, 0.25, 0.5, 0.75)) == (3, 5, 5, 15)
 
 
 def test_masks_of_any_size_are_cut_like_the_picture() -> None:

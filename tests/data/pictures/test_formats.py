@@ -13,7 +13,7 @@ from PIL import Image
 
 from ibca_lightning.data.pictures import reading
 from ibca_lightning.data.pictures.header import MAX_PIXELS, picture_size
-from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.system.errors import InputError, PictureError
 
 pydicom = pytest.importorskip("pydicom")
@@ -133,10 +133,60 @@ def test_signed_values_of_less_than_16_bits_run_over_the_range_of_the_header(tmp
     "tags",
     [{"WindowCenter": 0, "WindowWidth": 0}, {"WindowCenter": 2000, "WindowWidth": -100},
      {"WindowCenter": 2000, "WindowWidth": 0.5}, {"WindowCenter": 9, "WindowWidth": 0, "VOILUTFunction": "SIGMOID"},
-     {"WindowCenter": 9}, {"RescaleSlope": 0, "RescaleIntercept": 0}, {"RescaleSlope": 0, "RescaleIntercept": 77}],
+     {"WindowCenter": 9}, {"WindowCenter": "nan", "WindowWidth": 100}, {"WindowCenter": [], "WindowWidth": 9},
+     {"VOILUTSequence": []}, {"ModalityLUTSequence": []}, {"RescaleSlope": 1, "RescaleIntercept": None},
+     {"RescaleSlope": "nan", "RescaleIntercept": 0}, {"RescaleIntercept": -1024}, {"RescaleSlope": 2},
+     {"PixelPaddingValue": 65535}, {"BitsStored": 12, "HighBit": None}, {"SamplesPerPixel": None},
+     {"PhotometricInterpretation": "monochrome2 "}, {"RescaleSlope": 0, "RescaleIntercept": 0},
+     {"RescaleSlope": 0, "RescaleIntercept": 77}],
 )  # fmt: skip
-def test_a_window_or_slope_that_is_none_is_not_there(tmp_path: Path, tags: dict[str, float]) -> None:
+def test_a_window_or_slope_that_is_none_is_not_there(tmp_path: Path, tags: dict[str, Any]) -> None:
     assert np.array_equal(gray(dicom(tmp_path / "x.dcm", gradient(), **tags)), gradient() >> 4)
+
+
+@pytest.mark.parametrize("name", ["WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("text", [b"abc ", b"20,5", b"--", b"1e400 ", b"\\ "])
+def test_a_number_that_is_none_is_not_there(tmp_path: Path, name: str, text: bytes) -> None:
+    tags = {"WindowCenter": "2048", "WindowWidth": "4096", "RescaleSlope": "1", "RescaleIntercept": "0"}
+    path = Path(dicom(tmp_path / "x.dcm", gradient(), **tags))
+    data, tag = path.read_bytes(), pydicom.datadict.tag_for_keyword(name)
+    at = data.index(struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, b"DS"))
+    size = int.from_bytes(data[at + 6 : at + 8], "little")
+    path.write_bytes(data[: at + 6] + struct.pack("<H", len(text)) + text + data[at + 8 + size :])
+    assert np.abs(gray(str(path)).astype(int) - (gradient() >> 4)).max() <= 1
+
+
+def test_numbers_of_a_line_hold_in_a_window_too(tmp_path: Path) -> None:
+    window = {"WindowCenter": 4096, "WindowWidth": 8192}
+    for line in ({"RescaleSlope": 2}, {"RescaleSlope": 2, "RescaleIntercept": None}):
+        shown = gray(dicom(tmp_path / "x.dcm", gradient(), **line, **window))
+        assert np.array_equal(shown, linear(2 * gradient().astype(int), 4096, 8192))
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_padding_beyond_the_bits_or_of_the_other_sign(tmp_path: Path, bits: int) -> None:
+    stored = np.linspace(-1000, 1000, 64 * 48).astype(np.int16).reshape(48, 64)
+    whole = gray(dicom(tmp_path / "w.dcm", stored, bits=12))
+    padded = stored.copy()
+    padded[:, :6] = -32768
+    path = dicom(tmp_path / "p.dcm", padded, bits=bits, PixelPaddingValue=-32768)
+    shown = gray(path)
+    assert not shown[:, :6].any()
+    if bits == 12:
+        assert np.array_equal(shown[:, 6:], whole[:, 6:])
+    unsigned = stored.astype(np.uint16) & 0xFFF
+    unsigned[:, :6] = 65535
+    assert not gray(dicom(tmp_path / "u.dcm", unsigned, bits=bits, PixelPaddingValue=65535))[:, :6].any()
+
+
+@pytest.mark.parametrize("absent", ["Rows", "PhotometricInterpretation", "PixelData"])
+def test_a_header_without_a_picture_is_told(tmp_path: Path, absent: str) -> None:
+    path = dicom(tmp_path / "x.dcm", gradient(), SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
+    file = pydicom.dcmread(path)
+    delattr(file, absent)
+    file.save_as(path)
+    with pytest.raises(PictureError, match=rf"got a header without {absent}: no picture"):
+        read_image(path)
 
 
 def test_the_first_window_that_is_one_is_taken(tmp_path: Path) -> None:
@@ -186,6 +236,15 @@ def test_without_a_window_signed_values_run_from_least_to_largest_without_paddin
 def test_colour_dicom(tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
     assert np.array_equal(read_image(dicom(tmp_path / "x.dcm", stored, bits=8)), stored)
+
+
+def test_gray_dicom_as_one_channel(tmp_path: Path) -> None:
+    file = PictureFile(dicom(tmp_path / "x.dcm", gradient()))
+    assert np.array_equal(file.channels(1), file.pixels()[..., :1])
+    colour = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    for path, asked in ((dicom(tmp_path / "c.dcm", colour, bits=8), 1), (str(tmp_path / "x.dcm"), 5)):
+        with pytest.raises(PictureError, match=rf"a picture of {asked} channels? at .*\.dcm, got .*3;"):
+            PictureFile(path).channels(asked)
 
 
 def test_dicom_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -146,11 +146,11 @@ def test_the_depth_of_a_data_set_is_the_largest_that_its_pictures_use(tmp_path: 
     for at, most in enumerate((900, 3800, 4095)):
         paths.append(str(tmp_path / f"{at}.png"))
         cv2.imwrite(paths[-1], np.full((4, 4), most, np.uint16))
-    assert depth_of(paths) == 12
-    assert depth_of([str(tmp_path / "none.png"), paths[0]]) == 10
+    assert depth_of(paths.__getitem__, len(paths)) == 12
+    assert depth_of([str(tmp_path / "none.png"), paths[0]].__getitem__, 2) == 10
     cv2.imwrite(paths[0], np.full((4, 4), 255, np.uint8))
-    assert depth_of(paths[:1]) is None
-    assert depth_of([]) is None
+    assert depth_of(paths.__getitem__, 1) is None
+    assert depth_of(paths.__getitem__, 0) is None
 
 
 @pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095)])
@@ -225,8 +225,8 @@ def test_whole_numbers_of_32_bits_are_read_where_16_hold_them(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("head", "kind"),
-    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"%PDF-1.7", "PDF"), (b"<svg>", "SVG"), (b"\x93NUMPY\1", "NPY"),
-     (b"\x1f\x8b\x08", "gzip"), (b"\0" * 344 + b"n+1\0", "NIfTI"), (b"\0\0\0 ftypisom", "MP4"), (b"8BPS", "Photoshop")],
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"%PDF-1.7", "PDF"), (b"<svg>", "SVG"), (b"8BPS", "Photoshop"),
+     (b"\x1f\x8b\x08", "gzip"), (b"\0" * 344 + b"n+1\0", "NIfTI"), (b"\0\0\0 ftypisom", "MP4")],
 )  # fmt: skip
 def test_what_is_no_picture_that_is_read_is_called_by_its_name(tmp_path: Path, head: bytes, kind: str) -> None:
     (tmp_path / "x.png").write_bytes(head + bytes(600))

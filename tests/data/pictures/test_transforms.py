@@ -182,7 +182,12 @@ def test_no_two_draws_are_alike_in_any_worker_epoch_or_rank(workers: int) -> Non
     assert epochs(0) == drawn[0]
 
 
-def test_resizing_agrees_with_opencv_where_no_rule_of_ours_applies() -> None:
-    image = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+@pytest.mark.parametrize("shape", [(20, 31), (40, 50), (63, 40), (64, 40), (40, 64), (100, 70)])
+def test_pictures_are_resized_by_opencv_linearly_and_from_a_factor_of_2_by_area(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
     tensor, _ = evaluation_transform(32, STRETCH)(image)
-    assert np.array_equal(tensor.permute(1, 2, 0).numpy(), cv2.resize(image, (32, 32), interpolation=cv2.INTER_LINEAR))
+    by_method = {
+        method: np.array_equal(tensor.permute(1, 2, 0).numpy(), cv2.resize(image, (32, 32), interpolation=method))
+        for method in (cv2.INTER_LINEAR, cv2.INTER_AREA)
+    }
+    assert by_method == {cv2.INTER_LINEAR: max(shape) < 64, cv2.INTER_AREA: max(shape) >= 64}

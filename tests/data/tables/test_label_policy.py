@@ -17,7 +17,9 @@ SHEET = Sheet("t.csv", ["A", "B"], [["0", "1.0"], ["1", "-1"], ["-1.0", ""], [""
 
 
 def cells(training: bool = True, **options: Any) -> list[list[int]]:
-    labels: list[list[int]] = settled(LabelPolicy(**options).cells(SHEET, ["A", "B"]), training).tolist()
+    read = LabelPolicy(**options).cells(SHEET, ["A", "B"])
+    assert read.dtype == np.int8
+    labels: list[list[int]] = settled(read, training).tolist()
     return labels
 
 
@@ -61,7 +63,9 @@ NAMES = ["Mass", "Pleural Effusion", "Nodule"]
 def lists(*texts: str, separator: str | None = "|", **options: Any) -> list[list[int]]:
     policy = LabelPolicy(**{name: options.pop(name) for name in ("blank",) if name in options})
     where = "f.csv, line {}".format
-    return policy.lists(texts, NAMES, where=lambda row: where(row + 2), separator=separator, **options).tolist()  # type: ignore[no-any-return]
+    labels = policy.lists(texts, NAMES, where=lambda row: where(row + 2), separator=separator, **options)
+    assert labels.dtype == np.int8
+    return labels.tolist()  # type: ignore[no-any-return]
 
 
 def test_lists_of_names() -> None:
@@ -86,6 +90,9 @@ def test_text_that_is_no_list_is_refused(text: str) -> None:
 def test_a_name_that_nobody_knows_is_refused_with_its_row() -> None:
     with pytest.raises(InputError, match=r"labels among Mass, .* in f.csv, line 3, got 'Hernia'"):
         lists("Mass", "Nodule|Hernia")
+    for known, said in ((20, "18, 19 in"), (21, "18, 19, ... in")):
+        with pytest.raises(InputError, match=said):
+            LabelPolicy().lists(["x"], [str(name) for name in range(known)], where=str, separator="|")
 
 
 VOTES = np.array(

@@ -13,6 +13,7 @@ from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.tables.label_space import SAME, intersection, match, meaning, plain, read_label_space, union
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
+from tests.training import checkpoint
 
 CHESTXRAY14 = [
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -44,6 +45,16 @@ def test_chestxray14_on_chexpert() -> None:
     )
     assert "unknown: Infiltration, Mass" in line
     assert "of the data not used: No Finding," in line
+
+
+def test_a_summary_says_what_there_is_to_say() -> None:
+    assert match(["A"], ["A"]).summary(["A"]) == "label space: 1 of 1 classes are in the data"
+    assert match(["A", "DR", "B"], ["diabetic retinopathy", "A", "C", "D"]).summary(
+        ["diabetic retinopathy", "A", "C", "D"]
+    ) == (
+        "label space: 2 of 3 classes are in the data; under another name: DR = diabetic retinopathy; unknown: B; "
+        "of the data not used: C, D"
+    )
 
 
 def test_union_and_intersection_keep_the_first_sets_names() -> None:
@@ -91,15 +102,15 @@ def test_a_class_of_the_rest_is_told_of_where_the_other_classes_differ() -> None
     assert said not in match(["DR", "OTHER"], ["DR", "MH"]).summary(["DR", "MH"])
 
 
-def test_a_label_space_is_read_from_names_a_file_or_a_checkpoint(run: Path, tmp_path: Path) -> None:
+def test_a_label_space_is_read_from_names_a_file_or_a_model(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Mass\n\n Nodule \n")
     assert read_label_space(str(tmp_path / "names.txt")) == ["Mass", "Nodule"]
-    assert read_label_space(str(run / "checkpoints/best.ckpt")) == ["A", "B", "C"]
+    assert read_label_space(str(checkpoint(tmp_path / "best.ckpt", 0, ["A", "B", "C"]))) == ["A", "B", "C"]
     assert read_label_space(["x"]) == ["x"]
     assert read_label_space(None) is None
     (tmp_path / "junk.ckpt").write_text("x")
     for space, message in (
-        ([], "each once, got none"), (["a", "a"], "'a' twice"), ("nowhere.txt", "no file at nowhere.txt"),
+        ([], "each once, got none;"), (["a", "a"], "'a' twice"), ("nowhere.txt", "no file at nowhere.txt"),
         (str(tmp_path / "junk.ckpt"), "junk.ckpt to be a checkpoint of tensors"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):

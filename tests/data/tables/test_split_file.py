@@ -63,6 +63,19 @@ def test_every_array_of_every_split_is_that_of_the_first_run(root: Path, tmp_pat
                 assert np.array_equal(getattr(table, name), getattr(again[split], name))
 
 
+def test_a_file_that_says_the_same_is_left_alone_and_another_is_refused(root: Path, tmp_path: Path) -> None:
+    path, tables = tmp_path / "s.csv", module(root).split_tables()
+    write_splits(path, dict(reversed(tables.items())))
+    splits = [row["split"] for row in rows(path)]
+    assert splits == [split for split in ("train", "val", "test") for _ in range(len(tables[split]))]
+    before = path.stat()
+    write_splits(path, tables)
+    assert path.stat() == before
+    with pytest.raises(InputError, match="the splits that this run began with"):
+        write_splits(path, {"train": tables["test"], "val": tables["val"], "test": tables["train"]})
+    assert path.stat() == before
+
+
 def test_an_official_test_table_stays_what_it_is(tmp_path: Path) -> None:
     fake_endo.write(tmp_path / "endo")
     first = Endo(str(tmp_path / "endo"))
@@ -101,6 +114,14 @@ def test_a_file_that_does_not_fit_is_refused_and_the_rows_are_named(
     write_splits(tmp_path / "s.csv", module(root).split_tables())
     edited(tmp_path / "s.csv", change)
     with pytest.raises(InputError, match=message):
+        module(root, splits=str(tmp_path / "s.csv")).split_tables()
+
+
+@pytest.mark.parametrize(("gone", "rest"), [(3, ";"), (5, " and 2 more;")])
+def test_three_places_are_named_and_the_rest_is_counted(gone: int, rest: str, root: Path, tmp_path: Path) -> None:
+    write_splits(tmp_path / "s.csv", module(root).split_tables())
+    edited(tmp_path / "s.csv", lambda table: table.__delitem__(slice(1, 1 + gone)))
+    with pytest.raises(InputError, match=rf"got another at (\S*all\.csv, line \d+(, )?){{3}}{rest}"):
         module(root, splits=str(tmp_path / "s.csv")).split_tables()
 
 

@@ -1,9 +1,19 @@
 import pickle
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ibca_lightning.data.tables.splits import check_overlap, keep_share, otherwise_written, split_fold, split_groups
+from ibca_lightning.data.tables.splits import (
+    check_overlap,
+    cross_validated,
+    keep_share,
+    otherwise_written,
+    split_fold,
+    split_groups,
+    split_off,
+)
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 
@@ -34,6 +44,31 @@ def test_every_label_is_spread_as_the_rows_are(groups: int, fractions: tuple[flo
         assert (np.abs(rows - wanted) <= 0.1 * wanted + slack).all(), (rows, wanted)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_each_group_goes_where_the_parts_then_come_nearest_to_their_shares(seed: int) -> None:
+    """The formula of the docstring by a naive loop, which sums over parts what the code only compares."""
+    names, labels = made(24, seed)
+    fractions, random = np.array([[0.7], [0.1], [0.2]]), np.random.default_rng(seed)
+    unique = np.unique(names)
+    rows = np.concatenate([labels == 1, np.ones((len(names), 1))], axis=1)
+    shares = np.stack([rows[names == name].sum(0) for name in unique]) / rows.sum(0)
+
+    def unevenness(have: np.ndarray) -> float:
+        return float(((have - fractions) ** 2 / fractions).sum())
+
+    trials = []
+    for _ in range(20):
+        have, part_of = np.zeros((3, shares.shape[1])), np.zeros(24, int)
+        for group in np.argsort(-shares.max(1) * random.uniform(0.5, 1, 24)):
+            after = [have + (np.arange(3) == part)[:, None] * shares[group] for part in range(3)]
+            part_of[group] = np.argmin([unevenness(each) for each in after])
+            have = after[part_of[group]]
+        trials.append((unevenness(have), part_of))
+    best = min(trials, key=lambda trial: trial[0])[1]
+    parts = split_groups(names, labels, fractions[:, 0], seed)
+    assert [np.unique(names[part]).tolist() for part in parts] == [unique[best == part].tolist() for part in range(3)]
+
+
 def test_it_depends_on_groups_and_seed_not_on_the_order_of_rows() -> None:
     names, labels = made(30)
     order = np.random.default_rng(1).permutation(len(names))
@@ -52,6 +87,14 @@ def test_no_part_is_empty() -> None:
     assert [len(part) for part in split_groups(names, np.full((52, 1), -1, np.int8), (0.99, 0.01), 0)] == [51, 1]
     with pytest.raises(InputError, match=r"at least 3 groups.*got 2"):
         split_groups(encode(["a", "b", "b"]), np.ones((3, 1), np.int8), (0.5, 0.25, 0.25), 0)
+
+
+def test_a_part_too_small_for_any_group_gets_the_smallest_of_the_fullest() -> None:
+    names = encode(["big"] * 50 + ["small"] * 2 + ["smallest"])
+    labels = np.ones((53, 3), np.int8)
+    labels[50:52, 1] = 0  # the smallest by its rows, of whichever label it has most
+    parts = split_groups(names, labels, (0.998, 0.001, 0.001), 0)
+    assert [sorted(set(names[part].tolist())) for part in parts] == [[b"big"], [b"smallest"], [b"small"]]
 
 
 def test_every_group_validates_in_exactly_one_fold() -> None:
@@ -85,6 +128,53 @@ def test_a_share_is_whole_groups_and_seeded() -> None:
             keep_share(names, labels, fraction, 0)
 
 
+def numbered(split: str, rows: int) -> Table:
+    """A table of rows with a group each, of which every second has the label."""
+    names = encode([f"{split} {at:03d}" for at in range(rows)])
+    labels = (np.arange(rows)[:, None] % 2).astype(np.int8)
+    return Table(f"{split}.csv", "images", np.arange(2, rows + 2, dtype=np.int32), names, labels, names, {})
+
+
+def test_what_is_not_given_is_split_off_from_training() -> None:
+    train, val = numbered("train", 40), numbered("val", 10)
+    parts = split_off({"train": train}, {"val": 0.2, "test": 0.25}, seed=0)
+    assert {name: len(table) for name, table in parts.items()} == {"train": 22, "val": 8, "test": 10}
+    assert sorted(np.concatenate([table.names for table in parts.values()]).tolist()) == sorted(train.names.tolist())
+    given = split_off({"train": train, "val": val}, {"val": 0.2, "test": 0.25}, seed=0)
+    assert given["val"] is val
+    assert (len(given["train"]), len(given["test"])) == (30, 10)
+    assert list(split_off({"train": train}, {"val": 0.2, "test": 0.0}, 0)) == ["train", "val"]
+    assert split_off({"train": train, "val": val}, {"val": 0.0, "test": 0.0}, 0) == {"train": train, "val": val}
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "message"),
+    [
+        (0.0, 0.1, "data.val_fraction above 0 and below 1, got 0.0"),
+        (-0.1, 0.1, "data.val_fraction above 0 and below 1, got -0.1"),
+        (0.1, -0.1, "data.test_fraction above 0 and below 1, got -0.1"),
+        (0.1, 1.0, "data.test_fraction above 0 and below 1, got 1.0"),
+        (0.5, 0.5, "fractions that leave something to train on, got {'val': 0.5, 'test': 0.5}"),
+    ],
+)
+def test_fractions_that_cannot_be_are_named(val: float, test: float, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        split_off({"train": numbered("train", 40)}, {"val": val, "test": test}, 0)
+
+
+def test_a_fold_divides_training_and_validation_and_leaves_the_test() -> None:
+    tables = {name: numbered(name, rows) for name, rows in (("train", 20), ("val", 10), ("test", 5))}
+    turns = [cross_validated(tables, fold, 3, seed=1) for fold in range(3)]
+    own = sorted([*tables["train"].names.tolist(), *tables["val"].names.tolist()])
+    assert sorted(name for turn in turns for name in turn["val"].names.tolist()) == own
+    for turn in turns:
+        assert (len(turn["train"]), len(turn["val"])) == (20, 10)
+        assert turn["test"] is tables["test"]
+        assert sorted([*turn["train"].names.tolist(), *turn["val"].names.tolist()]) == own
+    assert cross_validated(tables, 0, 3, seed=1)["val"].names.tolist() == turns[0]["val"].names.tolist()
+    assert cross_validated(tables, 0, 3, seed=2)["val"].names.tolist() != turns[0]["val"].names.tolist()
+
+
 @pytest.mark.parametrize("pair", [("train", "val"), ("train", "test"), ("val", "test")])
 @pytest.mark.parametrize("what", ["picture", "group"])
 def test_what_stands_in_any_two_splits_is_named(pair: tuple[str, str], what: str) -> None:
@@ -101,6 +191,25 @@ def test_what_stands_in_any_two_splits_is_named(pair: tuple[str, str], what: str
         check_overlap(tables, "error")
     with pytest.warns(UserWarning, match=message):
         check_overlap(tables, "warn")
+
+
+def test_one_name_in_two_folders_is_two_pictures() -> None:
+    lines, labels = np.array([2], np.int32), np.zeros((1, 1), np.int8)
+    tables = {
+        split: Table(f"{split}.csv", folder, lines, encode(["1.png"]), labels, encode([split]), {})
+        for split, folder in (("train", "images/train"), ("test", "images/test"))
+    }
+    check_overlap(tables, "error")
+    tables["test"] = replace(tables["test"], folder="images/train")
+    with pytest.raises(InputError, match=r"every picture in one split only, got '1\.png'"):
+        check_overlap(tables, "error")
+
+
+def test_four_of_many_that_stand_in_two_splits_are_named_and_all_counted() -> None:
+    one, other = numbered("train", 6), replace(numbered("train", 6), file="test.csv")
+    got = "'train 000' in train (train.csv, line 2) and in test (test.csv, line 2), also 'train 001', also 'train 002'"
+    with pytest.raises(InputError, match=re.escape(f"got {got}, also 'train 003', 6 such in all; correct the splits")):
+        check_overlap({"train": one, "test": other}, "error")
 
 
 def test_many_single_rows_are_split_exactly() -> None:

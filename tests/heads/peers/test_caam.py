@@ -68,6 +68,14 @@ def test_the_contribution_sums_to_the_logit_less_its_bias(training: bool) -> Non
     torch.testing.assert_close((places * output.contribution).flatten(2).softmax(-1), output.attention.flatten(2))
 
 
+def test_the_environments_share_the_bias() -> None:
+    head = CaaMHead(CHANNELS, LABELS).train()
+    head.weight.data.zero_()
+    head.bias.data.fill_(2.0)
+    loss = head(features(), torch.ones(len(features()), LABELS)).losses["environment"]
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-2)), abs=1e-6)
+
+
 def test_first_attention_is_near_uniform() -> None:
     torch.manual_seed(0)
     attention = CaaMHead(512, LABELS)(torch.randn(2, 512, 4, 4).relu()).attention * 16

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,19 @@ def test_paths_of_the_command_are_hidden_and_the_rest_is_not() -> None:
         ("--trainer.limit_val_batches=1/2", "--trainer.limit_val_batches=1/2"),
     ):
         assert without_paths([typed]) == shown
+
+
+def test_a_resumed_run_keeps_its_tested_figures_unless_its_weights_are_others(
+    run: tuple[Path, str], tmp_path: Path
+) -> None:
+    own = tmp_path / "run"
+    shutil.copytree(run[0] / "run", own)
+    card = own / "checkpoints" / NAME
+    resume = ("fit", "--config", own / "config.yaml", "--ckpt_path", own / "checkpoints/last.ckpt", "--run_dir", own)
+    done(*resume)
+    assert "Not tested yet" not in card.read_text()
+    facts = read_facts(card)
+    facts["fit"]["sets"]["val"]["rows"] = 0  # as if another validation had chosen the weights
+    card.write_text(render(facts))
+    done(*resume)
+    assert "Not tested yet" in card.read_text()

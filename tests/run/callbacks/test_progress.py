@@ -1,6 +1,9 @@
 import re
 
-from ibca_lightning.run.callbacks.progress import EpochLines, ProgressBar
+import pytest
+
+from ibca_lightning.run.callbacks.progress import EpochLines, ProgressBar, _duration
+from tests.model.test_checkpoint import small_ibca
 from tests.training import Pictures, loader, module, trainer
 
 
@@ -10,9 +13,30 @@ def test_a_line_an_epoch_with_loss_and_map(capsys):
     run.fit(model, loader(pictures), loader(pictures))
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
     assert [line.split(",")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
-    shown = re.search(r"loss (\S+), val loss (\S+), val mAP (\S+), \d+ s", lines[1])
+    shown = re.search(r"loss (\S+), val loss (\S+), val mAP (\S+) \(best (\S+)\), \d+ s$", lines[1])
     metrics = run.callback_metrics
-    assert [f"{float(metrics[n]):.4f}" for n in ("train/loss_epoch", "val/loss", "val/mAP")] == list(shown.groups())
+    assert [f"{float(metrics[n]):.4f}" for n in ("train/classification", "val/loss", "val/mAP")] == list(
+        shown.groups()[:3]
+    )
+    first = re.search(r"val mAP (\S+) \(best (\S+)\), \d+ s, about \d+ s left$", lines[0])
+    assert first[1] == first[2]
+    assert float(shown[4]) == max(float(first[1]), float(shown[3]))
+
+
+def test_the_losses_of_the_head_stand_apart_from_the_one_that_validation_has(capsys):
+    pictures = Pictures(8)
+    run = trainer(max_epochs=1, callbacks=[EpochLines()])
+    run.fit(module(head=small_ibca), loader(pictures), loader(pictures))
+    shown = re.search(r"epoch 1/1, loss (\S+), head ([+-]\S+), val loss", capsys.readouterr().err)
+    whole, own = (float(run.callback_metrics[name]) for name in ("train/loss_epoch", "train/classification"))
+    assert [float(part) for part in shown.groups()] == pytest.approx([own, whole - own], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(8, "8 s"), (89, "89 s"), (95, "2 min"), (5000, "83 min"), (7200, "2 h")]
+)
+def test_what_is_left_is_said_in_a_unit_that_fits(seconds, said):
+    assert _duration(seconds) == said
 
 
 def test_the_bar_shows_loss_and_map_and_nothing_else():
@@ -26,4 +50,4 @@ def test_the_bar_shows_loss_and_map_and_nothing_else():
     pictures = Pictures(8)
     run = trainer(enable_progress_bar=True, callbacks=[Bar()])
     run.fit(module(), loader(pictures), loader(pictures))
-    assert set(Bar.seen) == {"loss", "val mAP"}
+    assert set(Bar.seen) == {"whole loss", "val mAP"}

@@ -1,0 +1,51 @@
+"""Files of a picture folder that no row of any table names."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ibca_lightning.datasets.csv_table import CSVDataModule
+from ibca_lightning.datasets.picture_folder import only_pictures
+
+
+@dataclass(frozen=True)
+class FolderCount:
+    """What lies in the picture folder: pictures that rows name, others, and how many files are no pictures."""
+
+    folder: str
+    named: int
+    unnamed: list[str]
+    passed_over: int
+
+
+def count_folder(data: CSVDataModule) -> FolderCount:
+    """Look through the folder of `image_dir`, or where that is the root itself, through the folders that rows name.
+
+    Masks that lie below it, hidden files and files of tables are left out.
+    """
+    tables = data.split_tables().values()
+    folder = next(iter(tables)).folder
+    named = {table.name(row) for table in tables for row in range(len(table))}
+    heads = None if os.path.realpath(folder) != os.path.realpath(data.root) else {os.path.dirname(n) for n in named}
+    masks = os.path.realpath(data.masks.path) if data.masks else ""
+    files = {*_files(folder, heads, masks)} - named - {os.path.relpath(str(path), folder) for path in _own(data)}
+    unnamed, others = only_pictures(folder, files)
+    return FolderCount(folder, len(named), unnamed, len(others))
+
+
+def _own(data: CSVDataModule) -> Iterator[str]:
+    for name in data.csv.values():
+        if name is not None:
+            yield os.path.join(data.root, name)
+
+
+def _files(folder: str, heads: set[str] | None, masks: str) -> Iterator[str]:
+    """Names relative to a folder: of all below it, or of those in some folders alone."""
+    for head, below, files in os.walk(folder):
+        below[:] = [
+            name for name in below if not name.startswith(".") and os.path.realpath(os.path.join(head, name)) != masks
+        ]
+        place = os.path.relpath(head, folder).replace(os.sep, "/")
+        place = "" if place == "." else place
+        if heads is None or place in heads:
+            yield from (f"{place}/{name}" if place else name for name in files if not name.startswith("."))

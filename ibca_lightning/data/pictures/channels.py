@@ -1,0 +1,112 @@
+"""Pictures of another number of channels than three: read, handed to OpenCV, and shown to people."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ibca_lightning.data.pictures.array_file import is_array, read_array
+from ibca_lightning.data.pictures.header import check_size, damaged, picture_size
+from ibca_lightning.system.errors import InputError, PictureError
+
+_AT_ONCE = 4  # channels that all of OpenCV takes
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def gray(pixels: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
+    """The one channel (H, W, 1) of a gray picture that was read as RGB.
+
+    Raises:
+        PictureError: If it has colours.
+    """
+    if not (np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])):
+        raise wrong(path, 1, 3)
+    return np.ascontiguousarray(pixels[..., :1])
+
+
+def read_channels(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
+    """Read a picture of `channels` channels, 2 or 4 and more, its bytes given, in their order, of any number type.
+
+    An array in an NPZ or NPY file, a TIFF with them in each pixel or a page each, or a PNG or WebP with transparency.
+
+    Returns:
+        (H, W, channels).
+
+    Raises:
+        PictureError: If the file is damaged, too large, or has another number of channels.
+        InputError: If a package that it needs is not installed.
+    """
+    if is_array(data):
+        pixels = read_array(data, path, channels)
+    else:
+        size = picture_size(data.data)
+        if size is None:
+            raise damaged(f"a picture of {channels} channels (TIFF, NPZ, NPY)", data, path)
+        check_size(*size, path)
+        pixels = _tiff(data, path) if data[:4].tobytes() in _TIFF else _decoded(data)
+    if pixels.ndim != 3 or pixels.shape[2] != channels:
+        raise wrong(path, channels, pixels.shape[2] if pixels.ndim == 3 else 1)
+    return pixels
+
+
+def wrong(path: str, channels: int, got: int | str) -> PictureError:
+    """The error for a picture of another number of channels."""
+    fix = "set data.in_channels to it, or remove the row"
+    return PictureError(f"a picture of {channels} channel{'s' * (channels > 1)} at {path}", got, fix)
+
+
+def in_parts(pixels: NDArray[np.uint8], function: Callable[[Any], Any]) -> NDArray[np.uint8]:
+    """Apply a function of OpenCV to a picture (H, W, C), as many channels at a time as it takes."""
+    if pixels.shape[2] == 3:
+        return np.asarray(function(pixels), dtype=np.uint8)
+    starts = range(0, pixels.shape[2], _AT_ONCE)
+    return np.dstack([function(np.ascontiguousarray(pixels[..., at : at + _AT_ONCE])) for at in starts])
+
+
+def as_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What people are shown of a picture (H, W, C): its first three channels, black where there are two, or gray."""
+    if pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    if pixels.shape[2] == 2:
+        return np.dstack([pixels, np.zeros_like(pixels[..., 0])])
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def _decoded(data: NDArray[np.uint8]) -> NDArray[Any]:
+    """What OpenCV makes of a picture with transparency, as RGBA."""
+    pixels: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        return np.empty(0)
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
+    return np.asarray(pixels)
+
+
+def _tiff(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        whole, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        whole, pages = False, ()
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if whole and len(pages) > 1 and all(page.shape == pages[0].shape and page.ndim == 2 for page in pages):
+        return np.dstack(pages)
+    try:
+        import tifffile
+    except ImportError:
+        fix = "pip install 'ibca-lightning[tiff]', or write a page for each channel, or an NPZ"
+        raise InputError(f"tifffile, to read the channels of {path}", "no such package", fix) from None
+    import io
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data.tobytes())) as file:
+            page: Any = file.pages[0]
+            pixels: NDArray[Any] = page.asarray()
+            planar = pixels.ndim == 3 and page.planarconfig == 2
+    except Exception:  # tifffile raises many kinds over damaged bytes
+        raise damaged("a TIFF that can be read", data, path) from None
+    return np.moveaxis(pixels, 0, 2) if planar else pixels

@@ -1,0 +1,170 @@
+"""What a table says by itself that may silently spoil a result: classes that are rare, negations, shortcuts.
+
+`ibca fit` warns of it and `ibca check` lists it. Nothing here reads a picture.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from ibca_lightning.data.tables.table import Table, decode
+
+FEW = 10  # positives; below, a figure of a class is chance, and so is what was learnt of it
+PREDICTS = 0.7  # AUROC of a label given a subgroup alone, from which on it is said
+_CHANCE = 0.001  # what is likelier than this by chance is not said
+_AGREE = 0.99  # of the rows, for a class to count as the negation of another
+_NORMAL = re.compile(
+    r"(?i)(?<![a-z])(normal|healthy|unremarkable|none|negative$|no[\s_-]*(finding|disease|lesion|abnormalit|patholog))"
+)
+
+
+class Doubt(NamedTuple):
+    """One thing to be told: what it is, what to do, and an example, which may name a picture or a patient."""
+
+    kind: str
+    what: str
+    fix: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}{f', such as {self.example}' if self.example else ''}; {self.fix}"
+
+
+class Association(NamedTuple):
+    """How well a subgroup column alone tells a label in one split, and between which of its values it differs most."""
+
+    split: str
+    column: str
+    label: str
+    auroc: float
+    chance: float  # probability of such a difference between the values by chance (chi-squared test)
+    values: tuple[str, str]  # with the largest and with the smallest share of positives
+    shares: tuple[float, float]
+    rows: tuple[int, int]
+
+
+def table_doubts(tables: Mapping[str, Table], class_names: Sequence[str]) -> list[Doubt]:
+    """Return what is doubtful about the labels of some splits."""
+    return [*_few(tables, class_names), *_negations(tables, class_names), *_shortcuts(tables, class_names)]
+
+
+def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> list[Association]:
+    """Return how well each subgroup column tells each label, in each split.
+
+    Of a label both values must be there. Values of a column with fewer than 10 rows count as one, `(rare)`, blank ones
+    as a value. The AUROC is that of the share of positives of each row's value; the shares are those of the same rows.
+    """
+    found = []
+    for split, table in tables.items():
+        for column, cells in table.subgroups.items():
+            values, codes = _values(cells)
+            for name, labels in zip(class_names, table.labels.T, strict=True):
+                counts = np.zeros((len(values), 2))
+                np.add.at(counts, (codes[labels >= 0], labels[labels >= 0]), 1)
+                counts, own = counts[counts.sum(axis=1) > 0], values[counts.sum(axis=1) > 0]
+                if len(own) < 2 or not counts.sum(axis=0).all():
+                    continue
+                shares = counts[:, 1] / counts.sum(axis=1)
+                order = np.argsort(shares, kind="stable")
+                low, high = int(order[0]), int(order[-1])
+                found.append(
+                    Association(
+                        split, column, name, _auroc(counts[order]), _chance(counts),
+                        (str(own[high]), str(own[low])), (float(shares[high]), float(shares[low])),
+                        (int(counts[high].sum()), int(counts[low].sum())),
+                    )
+                )  # fmt: skip
+    return found
+
+
+def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
+    for split, table in tables.items():
+        if split == "val":
+            continue  # of thresholds that rest on few positives, the end of a fit speaks
+        positives = (table.labels == 1).sum(axis=0)
+        few = [f"{name} {count}" for name, count in zip(class_names, positives, strict=True) if 0 < count < FEW]
+        if few:
+            fix = "expect little of what is learnt of them"
+            if split != "train":
+                fix = "their figures are mostly chance: read the intervals, or hold out more"
+            yield Doubt("few positives", f"fewer than {FEW} positives in {split}: {', '.join(few)}", fix)
+
+
+def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
+    """Of training: a class that is another one turned round, or what is left where there is none of the others."""
+    if "train" not in tables or len(class_names) < 2:
+        return
+    labels = tables["train"].labels
+    ones, zeros = ((labels == value).astype(np.float32) for value in (1, 0))
+    both = (ones + zeros).T @ (ones + zeros)  # rows in which two classes are known
+    differ = ones.T @ zeros + zeros.T @ ones
+    varied = (ones.T @ (ones + zeros) > 0) & (zeros.T @ (ones + zeros) > 0)
+    paired: set[int] = set()
+    for a, b in np.argwhere(np.tril(varied & (differ >= _AGREE * both), -1)).tolist():
+        paired |= {a, b}
+        yield _negation(class_names[a], f"'{class_names[b]}'", int(both[a, b] - differ[a, b]))
+    if len(class_names) == 2:
+        return
+    known = (labels >= 0).all(axis=1)
+    rows = labels[known] == 1
+    exclusive = len(rows) > 0 and bool((rows.sum(axis=1) == 1).all())  # then each class is what the others are not
+    for at, name in enumerate(class_names):
+        normal = _NORMAL.search(name) is not None
+        if at in paired or (exclusive and not normal):
+            continue
+        same = rows[:, at] == (rows.sum(axis=1) - rows[:, at] > 0)
+        # A disease may come nearly always alone; a normal picture with a disease is a contradiction.
+        if 0 < rows[:, at].sum() < len(rows) and same.mean() <= (1 - _AGREE if normal else 0):
+            yield _negation(name, "all other classes", int(same.sum()))
+
+
+def _negation(name: str, other: str, rows: int) -> Doubt:
+    but = f" (but for {rows} rows, which contradict it)" if rows else ""
+    fix = "name one of them in exclude_columns, or know that means over classes count the same thing twice"
+    return Doubt("negation", f"class '{name}' is the negation of {other} in train{but}", fix)
+
+
+def _shortcuts(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
+    every = associations(tables, class_names)
+    for split, column in dict.fromkeys((each.split, each.column) for each in every):
+        own = [
+            each for each in every
+            if (each.split, each.column) == (split, column)
+            and each.auroc >= PREDICTS and each.chance * len(every) < _CHANCE
+        ]  # fmt: skip
+        if not own:
+            continue
+        most = max(own, key=lambda each: each.auroc)
+        (high, low), (more, less), (here, there) = most.values, most.shares, most.rows
+        others = f" (also {', '.join(each.label for each in own if each is not most)})" if len(own) > 1 else ""
+        yield Doubt(
+            "shortcut",
+            f"'{column}' alone predicts '{most.label}' in {split} (AUROC {most.auroc:.2f}): {more:.0%} of {here} rows "
+            f"with '{high}', {less:.0%} of {there} with '{low}'{others}",
+            f"a model may learn '{column}' in its place: compare the figures of its values in the report",
+        )
+
+
+def _values(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
+    """The values of a column and which each row has; those of few rows are one."""
+    names, codes, counts = np.unique(cells, return_inverse=True, return_counts=True)
+    texts = np.array([decode(name) or "(blank)" for name in names], dtype=object)
+    texts[counts < FEW] = "(rare)"
+    values, merged = np.unique(texts.astype(str), return_inverse=True)
+    return values, merged[codes]
+
+
+def _auroc(counts: NDArray[np.float64]) -> float:
+    """AUROC of ranked values, from (K, 2) negatives and positives of each, ties counted half."""
+    negatives, positives = counts.T
+    below = np.cumsum(negatives) - negatives / 2
+    return float((positives * below).sum() / (positives.sum() * negatives.sum()))
+
+
+def _chance(counts: NDArray[np.float64]) -> float:
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+    return float(chdtrc(len(counts) - 1, ((counts - expected) ** 2 / expected).sum()))

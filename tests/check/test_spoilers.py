@@ -1,0 +1,218 @@
+"""What may silently spoil a result is said by `ibca check`, and by `ibca fit` where a table tells it; and only then."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ibca_lightning.check.content import read_contents
+from ibca_lightning.check.near_copies import near_copies
+from ibca_lightning.datasets.csv_table import CSVDataModule
+from ibca_lightning.datasets.joined import JoinedDataModule
+from ibca_lightning.system.errors import DataWarning
+from tests.check.test_check import Tree, checked, every, found, parsed, picture, planted, table  # noqa: F401
+from tests.command_line import rows
+
+SOUND = {"val_csv": "val.csv", "test_csv": "test.csv", "image_dir": "images", "group_column": "patient",
+         "label_columns": ["A", "B", "C"]}  # fmt: skip
+
+LABELS = ("--data.label_columns", "[A,B,C]")
+
+
+def module(root: Path, **changes: Any) -> CSVDataModule:
+    return CSVDataModule(str(root), image_size=32, num_workers=0, **(SOUND | changes))
+
+
+def of_fit(data: Any) -> list[str]:
+    """What a fit warns of when it sets up the data."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        data.setup("fit")
+    return [str(one.message) for one in said if one.category is DataWarning]
+
+
+def paired(root: Tree) -> None:
+    """Every patient is in training and in validation."""
+    both = rows(root / "train.csv") + rows(root / "val.csv")
+    for split, part in (("train", both[::2]), ("val", both[1::2])):
+        table(root, split, lambda data, part=part: data.__setitem__(slice(None), part))
+
+
+def test_fit_and_check_name_the_column_that_groups_and_none_is_an_answer(planted: Tree) -> None:  # noqa: F811
+    paired(planted)
+    (doubt,) = [text for text in of_fit(module(planted, group_column=None)) if "group of its own" in text]
+    assert "values of 'patient' come again: 10 of 10 pictures of val have a partner in train, such as '0" in doubt
+    assert doubt.endswith("; set data.group_column to patient, or to none if pictures of one 'patient' may stand apart")
+    assert not any("group of its own" in text for text in of_fit(module(planted, group_column="none")))
+    assert module(planted, group_column="none").group_column is None
+    (told,) = found(checked("--data.group_column", "null", *LABELS)[1], "warning")["no groups"]
+    assert told == doubt.rpartition("; ")[0]
+    assert "no groups" not in found(checked("--data.group_column", "none", *LABELS)[1], "warning")
+
+
+def test_a_group_column_that_is_unique_in_every_row_groups_nothing(planted: Tree) -> None:  # noqa: F811
+    paired(planted)
+    for split in ("train", "val", "test"):
+        table(planted, split, lambda data, split=split: [row.update(key=f"{split}{at}") for at, row in enumerate(data)])
+    said = of_fit(module(planted, group_column="key"))
+    assert any("values of 'patient' come again" in text for text in said)
+
+
+def test_a_split_by_patient_is_no_leak_without_a_group_column(planted: Tree) -> None:  # noqa: F811
+    assert not any("group of its own" in text for text in of_fit(module(planted, group_column=None)))
+
+
+def test_joined_sets_say_which_of_them_it_is(planted: Tree) -> None:  # noqa: F811
+    paired(planted)
+    joined = JoinedDataModule([module(planted, group_column=None), module(planted, group_column="none")], image_size=32)
+    doubts = [doubt for doubt in joined.doubts() if doubt.kind == "no groups"]
+    assert [doubt.what.split(":")[0] for doubt in doubts] == ["CSVDataModule"]
+
+
+def test_examples_stay_out_of_a_check_with_hashed_names(planted: Tree, here: Path) -> None:  # noqa: F811
+    paired(planted)
+    (here / "key").write_bytes(b"0123456789abcdef")
+    result, report = checked("--data.group_column", "null", *LABELS, "--hash_names", "--hash_key", "key")
+    (told,) = found(report, "warning")["no groups"]
+    assert told.endswith("have a partner in train")
+    names = {row["image"] for row in rows(planted / "train.csv")}
+    assert not any(name in text for name in names for text in (result.out, Path("out/check.html").read_text()))
+
+
+def test_fit_and_check_name_classes_of_few_positives_and_negations(planted: Tree) -> None:  # noqa: F811
+    for split in ("train", "val", "test"):
+        table(
+            planted, split, lambda data: [row.update(A=str(at % 2), B=str(1 - at % 2)) for at, row in enumerate(data)]
+        )
+    said = of_fit(module(planted))
+    report = found(checked("--data.label_columns", "[A,B,C]")[1], "warning")
+    for kind, what in (
+        ("few positives", "fewer than 10 positives in t"),
+        ("negation", "'B' is the negation of 'A'"),
+    ):
+        assert any(what in text for text in said), said
+        assert what in report[kind][0]
+
+
+def by_site(root: Tree) -> None:
+    for split in ("train", "val", "test"):
+        table(root, split, lambda data: [row.update(site="ab"[row["A"] in ("1", "1.0")]) for row in data])
+
+
+def test_fit_and_check_tell_of_a_site_that_predicts_a_class(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr("ibca_lightning.data.tables.doubts.FEW", 2)  # of 20 rows a site has fewer than 10
+    monkeypatch.setattr("ibca_lightning.data.tables.doubts._CHANCE", 0.01)
+    by_site(planted)
+    what = "'site' alone predicts 'A' in train (AUROC 1.00): 100% of "
+    assert any(text.startswith(what) for text in of_fit(module(planted, subgroup_columns=["site"])))
+    _, report = checked("--data.subgroup_columns", "[site,sex]", *LABELS)
+    assert any(text.startswith(what) for text in found(report, "warning")["shortcut"])
+    assert not any("'sex' alone" in text for text in found(report, "warning")["shortcut"])
+    assert {(each["column"], each["label"]) for each in report["associations"]} >= {("site", "A"), ("sex", "C")}
+    page = parsed("out/check.html").text
+    assert "What a subgroup alone tells of a class" in page
+    assert "1.00 (b 100%, a 0%)" in page
+    checked()
+    assert "What a subgroup alone tells" not in parsed("out/check.html").text
+
+
+def test_pictures_that_no_row_names_are_counted_and_others_passed_over(planted: Tree) -> None:  # noqa: F811
+    images = planted / "images"
+    result, report = checked()
+    assert report["folder"] == {"folder": "data/images", "named": 30, "unnamed": 0, "passed_over": 1}
+    assert "data/images: 30 pictures that rows name, 0 that no row names, 1 other files passed over" in result.out
+    assert "unnamed pictures" not in found(report, "warning")
+    (images / "more").mkdir()
+    for name in ("more/x.png", "y.png", ".z.png"):
+        shutil.copy(picture(planted, "train", 0), images / name)
+    (told,) = found(checked()[1], "warning")["unnamed pictures"]
+    assert told == "2 pictures in data/images that no row names, such as 'more/x.png'"
+
+
+def test_masks_and_folders_without_a_row_are_no_unnamed_pictures_of_a_root(planted: Tree) -> None:  # noqa: F811
+    for split in ("train", "val", "test"):
+        table(planted, split, lambda data: [row.update(image=f"images/{row['image']}") for row in data])
+    _, report = checked("--data.image_dir", "null")
+    assert report["folder"]["unnamed"] == 0
+    named = rows(planted / "train.csv")[0]["image"]
+    shutil.copy(planted / named, planted / "images" / "a" / "new.png")
+    assert checked("--data.image_dir", "null")[1]["folder"]["unnamed"] == 1
+
+
+def scene(seed: int) -> np.ndarray:
+    """A picture such as all of a set are: the same disc, and something of its own in it."""
+    random = np.random.default_rng(seed)
+    canvas = np.zeros((200, 240, 3), np.uint8)
+    cv2.circle(canvas, (120, 100), 95, (40, 90, 160), -1)
+    spots = np.zeros((200, 240, 3), np.float32)
+    for x, y, r in zip(
+        random.integers(40, 200, 25), random.integers(20, 180, 25), random.integers(3, 14, 25), strict=True
+    ):
+        cv2.circle(spots, (int(x), int(y)), int(r), tuple(float(v) for v in random.uniform(-60, 60, 3)), -1)
+    noise = random.normal(0, 4, canvas.shape)
+    return np.clip(canvas + (canvas > 0) * (spots + noise), 0, 255).astype(np.uint8)
+
+
+COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "compressed": lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], 1),
+    "half as large": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+    "brighter": lambda image: np.clip(image * 1.2 + 10, 0, 255).astype(np.uint8),
+    "shifted": lambda image: np.roll(image, 1, axis=1),
+}
+
+
+@pytest.fixture
+def scenes(here: Path) -> Path:
+    """A set of different pictures with one outline, 20 of training, 10 of test."""
+    for split, seeds in (("train", range(20)), ("val", range(20, 30)), ("test", range(30, 40))):
+        (here / "data" / "images").mkdir(parents=True, exist_ok=True)
+        for seed in seeds:
+            cv2.imwrite(str(here / "data" / "images" / f"x{seed}.png"), scene(seed))
+        text = "".join(f"x{seed}.png,{seed % 2},{seed % 3 == 0:d}\n" for seed in seeds)
+        (here / "data" / f"{split}.csv").write_text(f"image,A,B\n{text}")
+    return here / "data"
+
+
+def near(root: Path) -> list[tuple[str, int, str, int]]:
+    data = CSVDataModule(str(root), val_csv="val.csv", test_csv="test.csv", image_dir="images", image_size=32)
+    return [(each.first.name, each.row, each.second.name, each.other) for each in near_copies(read_contents(data, 0))]
+
+
+@pytest.mark.parametrize("case", COPIES)
+def test_a_near_copy_in_another_split_is_found(case: str, scenes: Path) -> None:
+    cv2.imwrite(str(scenes / "images" / "x33.png"), COPIES[case](scene(4)))
+    assert near(scenes) == [("train", 4, "test", 3)]
+
+
+def test_pictures_of_one_outline_or_of_one_colour_and_equal_ones_are_no_near_copies(scenes: Path) -> None:
+    cv2.imwrite(str(scenes / "images" / "x33.png"), scene(4))  # a copy to the pixel, which its hash finds
+    for name in ("x5", "x35"):
+        cv2.imwrite(str(scenes / "images" / f"{name}.png"), np.full((90, 90, 3), 40 + len(name), np.uint8))
+    (scenes / "images" / "x36.png").write_bytes(b"junk")
+    assert near(scenes) == []
+
+
+def test_blocks_of_pairs_find_what_one_block_finds(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ibca_lightning.check.near_copies._BLOCK", 3)
+    cv2.imwrite(str(scenes / "images" / "x33.png"), COPIES["brighter"](scene(4)))
+    cv2.imwrite(str(scenes / "images" / "x29.png"), COPIES["half as large"](scene(38)))
+    assert sorted(near(scenes)) == [("train", 4, "test", 3), ("val", 9, "test", 8)]
+
+
+def test_near_copies_are_a_warning_and_stand_side_by_side_on_the_page(scenes: Path, here: Path) -> None:
+    init = "val_csv: val.csv, test_csv: test.csv, image_dir: images"
+    (here / "e.yaml").write_text(f"data: {{class_path: CSVDataModule, init_args: {{root: data, {init}}}}}\n")
+    assert "near copy" not in found(checked()[1], "warning")
+    cv2.imwrite(str(scenes / "images" / "x33.png"), COPIES["compressed"](scene(4)))
+    (told,) = found(checked()[1], "warning")["near copy"]
+    assert "train 'x4.png' (data/train.csv, line 6) and test 'x33.png' (data/test.csv, line 5)" in told
+    page = parsed("out/check.html")
+    titles = [attributes["title"] for tag, attributes in page.tags if tag == "img"]
+    assert "train 'x4.png' (data/train.csv, line 6)" in titles
+    checked("--no_images")
+    assert not [tag for tag, _ in parsed("out/check.html").tags if tag == "img"]

@@ -1,0 +1,114 @@
+"""Rare classes, negations and shortcuts are told of, and sound tables are not."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+from sklearn.metrics import roc_auc_score
+
+from ibca_lightning.data.tables.doubts import Doubt, associations, table_doubts
+from ibca_lightning.data.tables.table import Table, encode
+
+N = 400
+RANDOM = np.random.default_rng(0)
+COIN = [RANDOM.integers(0, 2, N) for _ in range(4)]
+
+
+def table(labels: ArrayLike, site: Sequence[str] | None = None) -> Table:
+    values = np.asarray(labels, dtype=np.int8)
+    names = encode([f"{at}.png" for at in range(len(values))])
+    subgroups = {} if site is None else {"site": encode(site)}
+    return Table("t.csv", ".", np.arange(len(values), dtype=np.int32), names, values, names, subgroups)
+
+
+def said(*columns: ArrayLike, split: str = "train", site: Sequence[str] | None = None) -> list[Doubt]:
+    labels = np.stack([np.asarray(column) for column in columns], axis=1)
+    return table_doubts({split: table(labels, site)}, [f"c{at}" for at in range(len(columns))])
+
+
+def first(count: int, value: int = 1) -> np.ndarray:
+    return np.where(np.arange(N) < count, value, 0)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_of_few_positives_is_named_with_their_number(split: str) -> None:
+    (doubt,) = said(COIN[0], first(9), first(10), split=split)
+    assert doubt.kind == "few positives"
+    assert doubt.what == f"fewer than 10 positives in {split}: c1 9"
+
+
+def test_ten_positives_none_or_those_of_validation_are_left_to_others() -> None:
+    assert said(COIN[0], first(10), first(0)) == []
+    assert said(COIN[0], first(9), split="val") == []
+
+
+def test_the_negation_of_a_class_is_found() -> None:
+    (doubt,) = said(COIN[0], 1 - COIN[0], COIN[1])
+    assert (doubt.kind, doubt.what) == ("negation", "class 'c1' is the negation of 'c0' in train")
+    wrong = 1 - COIN[0]
+    wrong[:3] ^= 1
+    assert "(but for 3 rows, which contradict it)" in said(COIN[0], wrong)[0].what
+    unknown = np.where(np.arange(N) % 2, 1 - COIN[0], -1)
+    assert "negation of 'c0'" in said(COIN[0], unknown)[0].what
+
+
+def test_a_normal_class_is_found() -> None:
+    normal = 1 - (COIN[0] | COIN[1])
+    (doubt,) = said(normal, COIN[0], COIN[1])
+    assert doubt.what == "class 'c0' is the negation of all other classes in train"
+
+
+def test_exclusive_classes_are_no_negations_but_for_the_normal_one() -> None:
+    kind = RANDOM.integers(0, 3, N)
+    labels = table([[value == at for at in range(3)] for value in kind])
+    assert table_doubts({"train": labels}, ["normal findings", "polyp", "ulcer"])[0].what.startswith("class 'normal f")
+    assert len(table_doubts({"train": labels}, ["normal findings", "polyp", "ulcer"])) == 1
+    assert table_doubts({"train": labels}, ["abnormal", "polyp", "ulcer"]) == []
+
+
+def test_a_disease_that_comes_alone_but_for_a_row_is_no_negation_and_a_normal_class_is() -> None:
+    alone = 1 - (COIN[0] | COIN[1])
+    alone[np.flatnonzero(COIN[0])[0]] = 1
+    tables = {"train": table(np.stack([alone, COIN[0], COIN[1]], axis=1))}
+    assert table_doubts(tables, ["polyp", "ulcer", "cancer"]) == []
+    (doubt,) = table_doubts(tables, ["No finding", "ulcer", "cancer"])
+    assert doubt.what.endswith("all other classes in train (but for 1 rows, which contradict it)")
+
+
+def test_ordinary_classes_are_no_negations() -> None:
+    assert said(*COIN) == []
+    assert said(first(15), first(30) - first(15), COIN[0]) == []  # two rare ones that never meet
+    assert said(np.full(N, -1), COIN[0]) == []
+
+
+SITES = [f"site {'ab'[at % 2]}" for at in range(N)]
+
+
+def test_a_site_that_predicts_a_class_is_told_of_with_its_shares() -> None:
+    sick = np.array([at % 2 == 0 and at % 5 < 3 for at in range(N)])
+    (doubt,) = said(COIN[0], sick, site=SITES)
+    assert doubt.kind == "shortcut"
+    assert doubt.what == (
+        "'site' alone predicts 'c1' in train (AUROC 0.86): 60% of 200 rows with 'site a', 0% of 200 with 'site b'"
+    )
+    (doubt,) = said(sick, sick & (COIN[0] == 1), site=SITES)
+    assert doubt.what.endswith("(also c1)")
+
+
+def test_chance_is_no_shortcut() -> None:
+    assert said(*COIN, site=SITES) == []
+    assert associations({"train": table(COIN[0][:, None], [f"{at}" for at in range(N)])}, ["c"]) == []  # all are rare
+    assert said(*COIN, site=[f"{at % 30}" for at in range(N)]) == []
+    rare = np.isin(np.arange(N), np.random.default_rng(1).choice(N, 12, replace=False))
+    assert said(rare, COIN[0], site=[f"{at % 30}" for at in range(N)]) == []
+
+
+def test_the_association_is_the_auroc_of_the_shares_over_the_known_rows() -> None:
+    labels = np.where(RANDOM.random(N) < 0.1, -1, COIN[2])
+    site = np.array([f"{value}" for value in RANDOM.integers(0, 5, N)])
+    (found,) = associations({"test": table(labels[:, None], site.tolist())}, ["c"])
+    known = labels >= 0
+    share = {value: labels[known & (site == value)].mean() for value in site}
+    assert found.auroc == pytest.approx(roc_auc_score(labels[known], [share[value] for value in site[known]]))
+    assert found.shares == pytest.approx((max(share.values()), min(share.values())))

@@ -1,0 +1,67 @@
+"""Which columns of a table are labels, on tables of a few rows."""
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from ibca_lightning.data.tables.labels import (
+    check_no_other_labels,
+    find_label_columns,
+    is_blank,
+    no_labels,
+    parse_label,
+    require_columns,
+)
+from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.system.errors import InputError
+
+
+def sheet(**columns: Sequence[str]) -> Sheet:
+    rows = list(zip(*columns.values(), strict=True))
+    return Sheet("t.csv", list(columns), rows, [row + 2 for row in range(len(rows))])
+
+
+def test_what_a_label_may_be() -> None:
+    texts = {"1": 1, " 1.0 ": 1, "0": 0, "-0.0": 0, "-1": -1, "-1.0": -1, "": -1, " ": -1, "NA": -1, "nan": -1}
+    texts |= dict.fromkeys(("2", "0.5", "-2", "yes", "1_0", "0_1", "١", "inf"))
+    assert {text: parse_label(text) for text in texts} == texts
+    assert [text for text in texts if is_blank(text)] == ["", " ", "NA", "nan"]
+
+
+def test_labels_are_the_columns_with_0_and_1_and_one_of_them_alone_may_have_been_meant() -> None:
+    table = sheet(
+        image=["a", "b", "c"], x=["0", "1", ""], zeros=["0", "0", "-1"], ones=["1", "1", "1"], age=["39", "0", "1"],
+        blank=["", "", ""], other=["0", "1", "1"], y=["1", "0", "1"], text=["u", "v", "0"],
+    )  # fmt: skip
+    excluded = ["image", "other", "age"]
+    assert find_label_columns(table, excluded) == (["x", "y"], ["zeros", "ones"])
+    unnamed = Sheet("t.csv", ["", "x"], [["0", "1"], ["1", "0"]], [2, 3])
+    assert find_label_columns(unnamed, []) == (["x"], [])
+
+
+def test_a_column_that_is_no_label_or_hardly_is_refused() -> None:
+    with pytest.raises(InputError, match=r"in column 'x' of t.csv, line 4, got 'u'; .*or name 'x' in exclude_columns"):
+        find_label_columns(sheet(y=["0", "1", "1"], x=["0", "1", "u"]), [])
+    assert find_label_columns(sheet(y=["0", "1"], x=["1", "u"]), []) == (["y"], [])  # half is no label
+    message = "at least one label column (with 0 and 1 among its values) in t.csv, got the columns image, x; add"
+    with pytest.raises(InputError, match=re.escape(message)):
+        find_label_columns(sheet(image=["a"], x=["1"]), ["image"])
+
+
+def test_every_split_has_the_labels_of_training_and_no_further_one() -> None:
+    table = sheet(x=["0", "1"], y=["0", "1"], zeros=["0", "0"], mixed=["0", "1 or 2"], ages=["0", "39"])
+    require_columns(table, ["y", "x"])
+    with pytest.raises(InputError, match=r"the label columns x, a, b in t.csv, got no column a, b; every split"):
+        require_columns(table, ["x", "a", "b"])
+    check_no_other_labels(table, ["x", "y"], ["x", "y"])
+    with pytest.raises(InputError, match=r"training table \(x, z\) in t.csv, got a further label 'y'"):
+        check_no_other_labels(table, ["x", "z"], ["x"])
+    check_no_other_labels(sheet(x=["0", "1"], z=["0", "1"], u=["0", "a"]), ["x"], ["x", "z"])
+    check_no_other_labels(Sheet("t.csv", ["", "x"], [["0", "1"], ["1", "0"]], [2, 3]), ["x"], ["x"])
+
+
+def test_the_error_of_the_first_cell_carries_the_others() -> None:
+    error = no_labels(sheet(x=["0", "u", "1", "v"]), [1, 3], "x", " or so")
+    assert str(error) == "0, 1, -1 or blank in column 'x' of t.csv, line 3, got 'u'; correct the value or so"
+    assert [str(each).split("; ")[0].split(", got ")[1] for each in error.further] == ["'v'"]
