@@ -26,6 +26,8 @@ commands:
                        ibca validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   test      figures on the test set(s), written into the run folder:
                        ibca test --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
+  init      from a table and a folder of pictures to a YAML for check and fit:
+                       ibca init --table TABLE --images FOLDER
   list      names of recipes, heads, losses, data sets and backbones:
                        ibca list [recipes|heads|losses|datasets|backbones]
   predict   probabilities for pictures, without YAML:
@@ -63,6 +65,7 @@ exit codes: 0 done, 2 wrong input or configuration, 130 and 143 stopped by a sig
 _LIGHTNING = ("fit", "validate", "test", "predict")
 # Each a function of the command's name in this module.
 _OWN = {
+    "init": "ibca_lightning.start.init",
     "check": "ibca_lightning.check.command",
     "compare": "ibca_lightning.compare.command",
     "tune": "ibca_lightning.search.tune",

@@ -2,32 +2,39 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
+from ibca_lightning.data.tables.columns import CASE, one_row_a_picture, rows_by_split, with_values
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.grouping import grouping_doubts
+from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
-from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.picture_index import PictureIndex
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.workbook import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
+
+MissingImages = Literal["error", "skip"]
 
 log = logging.getLogger(__name__)
 
 
 class CSVDataModule(TableDataModule):
-    """Pictures named in CSV files, with one column for each label.
+    """Pictures named in tables, with a column for each label, or one that lists the findings.
 
-    A label is 0 or 1 (also `1.0`, `1,0`, yes, TRUE), or unknown: -1, blank, `NaN`, `NULL`. Ids and groups are strings,
-    whatever they look like. Files are UTF-8, separated by commas, or by semicolons or tabs where the header has none.
+    A label is 0 or 1 (also `1.0`, `1,0`, yes, TRUE), or unknown: -1, blank, `NaN`, `NULL`; `label_values` adds words.
+    Ids and groups are strings, whatever they look like. Text files are UTF-8, separated by commas, semicolons or tabs;
+    of an Excel workbook (.xlsx) the first sheet is read. `ibca init` writes these options.
 
     Args:
         root: Folder of the data set.
@@ -39,7 +46,14 @@ class CSVDataModule(TableDataModule):
         val_fraction: Share of the training table that becomes validation where `val_csv` is None, in (0, 1).
         test_fraction: Share of the training table that becomes test where `test_csv` is None, in [0, 1).
         split_seed: Chooses the split; independent of `seed_everything`, so that runs of several seeds share it.
+        split_column: Column of the training table that names the split of each row (train, val, test, or as others
+            spell them), in place of further tables; a split that it does not name is split off by its fraction.
         image_column: Column with the path of the picture below `image_dir`.
+        image_columns: Several such columns in its place, each with a picture of the case that a row is. Every picture
+            becomes a row with the labels of its case, and a case is a group where there is no `group_column`.
+        find_images: Whether a picture may be named without its extension, or without the folders below `image_dir`.
+        missing_images: Whether a row whose picture is not there is an `error`, or is left out (`skip`), which a warning
+            says.
         group_column: Column that says which pictures belong together (patient, source); None makes each its own, and
             warns where another column or the names of files say otherwise; `none` says that this is meant.
         image_dir: Picture folder below `root`; None for `root` itself.
@@ -48,7 +62,12 @@ class CSVDataModule(TableDataModule):
         mask_labels: The labels of bit 0, 1, ... where they are not the classes in their order, as when `label_columns`
             chooses some of them; a class without a bit has an empty mask.
         label_columns: The labels; None takes every other column of the training table that has 0 and 1 among its
-            values, and logs their names.
+            values and is half filled, and logs their names; none where there is a `label_list`.
+        label_values: What words in label columns mean, as 0, 1 or -1: `{present: 1, absent: 0, unsure: -1}`; the key
+            "" stands for a blank.
+        label_counts: Label columns that hold numbers of findings: a number above 0 is 1.
+        label_list: A column that names the findings (`{column: findings, separator: ";"}`), or several; each name is a
+            class behind those of `label_columns`.
         exclude_columns: Columns that are not labels though they may look so.
         subgroup_columns: Columns such as sex, site or device, for figures by subgroup; never labels.
         group_overlap: Whether a group, or a picture, in two splits is an `error` or a reason to `warn`.
@@ -64,12 +83,19 @@ class CSVDataModule(TableDataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.0,
         split_seed: int = 0,
+        split_column: str | None = None,
         image_column: str = "image",
+        image_columns: list[str] | None = None,
+        find_images: bool = False,
+        missing_images: MissingImages = "error",
         group_column: str | None = None,
         image_dir: str | None = None,
         mask_dir: str | None = None,
         mask_labels: list[str] | None = None,
         label_columns: list[str] | None = None,
+        label_values: dict[str, int] | None = None,
+        label_counts: list[str] | None = None,
+        label_list: LabelList | list[LabelList] | None = None,
         exclude_columns: list[str] | None = None,
         subgroup_columns: list[str] | None = None,
         group_overlap: GroupOverlap = "error",
@@ -77,8 +103,11 @@ class CSVDataModule(TableDataModule):
     ) -> None:
         super().__init__(**common)
         check_choice("group_overlap", group_overlap, GroupOverlap)
+        check_choice("missing_images", missing_images, MissingImages)
         for name, columns in (
+            ("image_columns", image_columns),
             ("label_columns", label_columns),
+            ("label_counts", label_counts),
             ("mask_labels", mask_labels),
             ("exclude_columns", exclude_columns),
             ("subgroup_columns", subgroup_columns),
@@ -88,15 +117,27 @@ class CSVDataModule(TableDataModule):
         self.root = os.fspath(root)
         self.csv = {"train": train_csv, "val": val_csv, "test": test_csv}
         self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.split_seed, self.group_overlap = split_seed, group_overlap
+        self.split_seed, self.group_overlap, self.split_column = split_seed, group_overlap, split_column
+        if split_column is not None and (val_csv is not None or test_csv is not None):
+            raise InputError("data.split_column or further tables", "both", "leave out val_csv and test_csv")
+        if image_columns == []:
+            raise InputError("at least one name in data.image_columns", "[]", "name the columns, or leave it out")
+        self.image_columns, self.find_images, self.missing_images = image_columns or [], find_images, missing_images
+        self.image_column = self.image_columns[0] if self.image_columns else image_column
         self.no_groups = group_column == "none"
         group_column = None if self.no_groups else group_column
-        self.image_column, self.group_column = image_column, group_column
+        self.group_column = CASE if group_column is None and self.image_columns else group_column
         self.image_dir, self.mask_dir = image_dir or "", mask_dir
         self.label_columns, self.mask_labels = label_columns, mask_labels
         self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
-        own = (image_column, *([group_column] if group_column else []))
-        self._others = others = [*own, *self.subgroup_columns, *self.exclude_columns]
+        self.label_values, self.label_counts = label_values or {}, label_counts or []
+        for word, value in self.label_values.items():
+            if value not in (0, 1, -1):
+                raise InputError(f"0, 1 or -1 for '{word}' in data.label_values", value, "correct the value")
+        listed = [label_list] if isinstance(label_list, LabelList) else label_list or []
+        self._lists: dict[str, LabelList] = {each.column: each for each in listed}
+        own = (self.image_column, *self.image_columns[1:], *filter(None, (self.group_column, split_column)))
+        self._others = others = [*own, *self._lists, *self.subgroup_columns, *self.exclude_columns]
         for column in label_columns or []:
             if column in others or (label_columns or []).count(column) > 1:
                 raise InputError(
@@ -105,11 +146,16 @@ class CSVDataModule(TableDataModule):
         if label_columns == []:
             raise InputError("at least one name in data.label_columns", "[]", "name the labels, or leave it out")
         self._train: tuple[list[str], list[str], Table] | None = None
+        self._listed: dict[str, Mapping[str, str | None]] = {}  # by column, what names of the training table are
+        self._parts: Mapping[str, Any] = {}
+        self._index: PictureIndex | None = None
 
     @property
     def own_names(self) -> list[str]:
         """The label columns; read from the training table where `label_columns` was not given."""
-        return self.label_columns or (self._alone() or self._training_table())[0]
+        if self.label_columns and not self._lists:
+            return self.label_columns
+        return (self._alone() or self._training_table())[0]
 
     @property
     def masks(self) -> MaskFolder | None:
@@ -135,11 +181,11 @@ class CSVDataModule(TableDataModule):
         if (alone := self._alone()) is not None:
             return {"test": alone[2]}
         class_names, header, train = self._training_table()
-        tables = {"train": train}
+        tables = {split: train.take(rows) for split, rows in self._parts.items()} or {"train": train}
         for name in ("val", "test"):
             if self.csv[name] is not None:
-                sheet = read_sheet(self._path(name))
-                if self.label_columns is None:
+                sheet = self._sheet(name)
+                if self.label_columns is None and not self._lists:
                     check_no_other_labels(sheet, class_names, [*header, *self._others])
                 tables[name] = self._table(sheet, class_names)
         tables = split_off(tables, self.fractions, self.split_seed)
@@ -153,8 +199,8 @@ class CSVDataModule(TableDataModule):
         doubts = super().doubts()
         if self.no_groups or self._alone() is not None:
             return doubts
-        sheets = (read_sheet(self._path(name)) for name in self.csv if self.csv[name] is not None)
-        used = (self.image_column, *self.own_names, *self.subgroup_columns)
+        sheets = (self._sheet(name) for name in self.csv if self.csv[name] is not None)
+        used = (*self.own_names, *set(self._others).difference(self.exclude_columns))
         return [*grouping_doubts(self.split_tables(), sheets, used), *doubts]
 
     def _alone(self) -> tuple[list[str], list[str], Table] | None:
@@ -163,7 +209,7 @@ class CSVDataModule(TableDataModule):
         if not self.label_space or self.csv["test"] is None or any(map(os.path.exists, places)):
             return None
         if self._train is None:
-            sheet = read_sheet(self._path("test"))
+            sheet = self._sheet("test")
             known = {meaning(name) for name in (*self.label_space, *self.label_aliases)}
             names = self.label_columns or [
                 name for name in sheet.header if meaning(name) in known and name not in self._others
@@ -174,12 +220,14 @@ class CSVDataModule(TableDataModule):
     def _training_table(self) -> tuple[list[str], list[str], Table]:
         """Return the class names, the header and the rows of the training table, which is read once."""
         if self._train is None:
-            sheet = read_sheet(self._path("train"))
+            sheet = self._sheet("train")
             for column in self._others:
                 sheet.column(column)
-            names = self.label_columns
-            if names is None:
-                names, doubtful = find_label_columns(sheet, self._others)
+            names = [*(self.label_columns or []), *self._list_classes()]
+            if double := [name for name in names if names.count(name) > 1]:
+                raise InputError(f"every class once in {sheet.file}", double[0], "set label_list: {prefix: true}")
+            if not names:
+                names, doubtful = find_label_columns(sheet, self._others, self.label_policy.blank is not None)
                 log.info("labels found in %s: %s", sheet.file, ", ".join(names))
                 if doubtful:
                     rank_zero_warn(
@@ -187,8 +235,43 @@ class CSVDataModule(TableDataModule):
                         "and write 0, 1 or blank if they are, in exclude_columns if they are not",
                         category=DataWarning,
                     )
+            if self.split_column is not None:
+                self._parts = rows_by_split(sheet, self.split_column)
             self._train = names, sheet.header, self._table(sheet, names)
         return self._train
+
+    def _sheet(self, split: str) -> Sheet:
+        """Read the table of a split as one with a row for each picture and columns of 0, 1 and -1."""
+        sheet = read_any(self._path(split))
+        labels: Collection[str] = self.label_columns or [name for name in sheet.header if name not in self._others]
+        sheet = with_values(sheet, labels, self.label_values, self.label_counts)
+        for column, each in self._lists.items():
+            if column not in self._listed:
+                self._listed[column] = each.classes(sheet)
+            sheet = sheet.with_columns(each.columns(sheet, self._listed[column]))
+        return self._with_files(one_row_a_picture(sheet, self.image_columns) if self.image_columns else sheet)
+
+    def _list_classes(self) -> list[str]:
+        """The classes of the columns that name the findings."""
+        return [name for classes in self._listed.values() for name in dict.fromkeys(classes.values()) if name]
+
+    def _with_files(self, sheet: Sheet) -> Sheet:
+        """Name the file of each picture, and leave out the rows without one where that is asked for."""
+        folder, names = self._folder(self.image_dir, "image_dir"), sheet.column(self.image_column)
+        if self.find_images:
+            if self._index is None:
+                self._index = PictureIndex(folder)
+            names = self._index.named(sheet, names)
+            sheet = sheet.with_columns({self.image_column: names})
+        gone = absent(folder, names) if self.missing_images == "skip" else []
+        if not gone or len(gone) == len(sheet):
+            return sheet
+        rank_zero_warn(
+            f"{len(gone)} of {len(sheet)} rows of {sheet.file} name no picture of {folder} and are left out, such as "
+            f"'{names[gone[0]]}' on line {sheet.lines[gone[0]]}; restore the pictures if they should be there",
+            category=DataWarning,
+        )
+        return sheet.take(sorted({*range(len(sheet))} - {*gone}))
 
     def _table(self, sheet: Sheet, class_names: list[str]) -> Table:
         return build_table(

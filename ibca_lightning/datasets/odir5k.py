@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.tables.paths import all_present, find_pictures
-from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.data.tables.workbook import read_workbook
+from ibca_lightning.data.tables.workbook import read_any
 from ibca_lightning.datasets.eye_pairs import write_pairs
 from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
@@ -115,7 +115,7 @@ class ODIR5K(OpenSplitSet):
     def _sheet(self) -> Sheet:
         sources = [self.source] if self.source else self._files
         path = self.present(*(name for source in sources for name in self._files[source]))
-        return read_workbook(path) if path.endswith(".xlsx") else read_sheet(path)
+        return read_any(path)
 
     def _pictures(self, sheet: Sheet, column: str) -> list[str]:
         below = all_present(self.root, self._folders, self._help)

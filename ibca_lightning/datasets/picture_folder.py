@@ -7,13 +7,12 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.pictures.dicom import is_dicom
-from ibca_lightning.data.pictures.header import PICTURES, kind_of
+from ibca_lightning.data.pictures.header import EXTENSIONS, PICTURES, kind_of
 from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import regular
 
 _DIRECTORY = b"1.2.840.10008.1.3.10"
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz", ".npy"})
 
 
 class PictureFolder(Dataset[dict[str, Any]]):

@@ -1,1 +1,1 @@
-"""The way in: what there is to choose from (`ibca list`), by the names that the other commands take."""
+"""The way in: from a table and a folder to an experiment (`ibca init`), and what has a name (`ibca list`)."""

@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,7 +109,7 @@ def test_a_damaged_eye_is_named_and_leaves_nothing_behind(tmp_path: Path) -> Non
         write_pairs(str(tmp_path / "file/below"), {}, 32)
 
 
-def test_wrong_input_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_input_is_explained(tmp_path: Path) -> None:
     for options, text in (
         ({"level": "eyes"}, "eye or patient"),
         ({"table": "data.csv"}, r"full_df\.csv or data\.xlsx"),
@@ -134,6 +133,5 @@ def test_wrong_input_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError, match=r"a picture 7_left\.jpg in .*Training Images.*line 16"):
         ODIR5K(str(tmp_path)).setup()
     (tmp_path / "ODIR-5K/data.xlsx").write_text("no workbook")
-    monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(InputError, match=r"openpyxl.*got no such package; pip install 'ibca-lightning\[excel\]'"):
+    with pytest.raises(InputError, match=r"an Excel workbook at .*data\.xlsx"):
         ODIR5K(str(tmp_path), level="patient", table="data.xlsx").setup()

@@ -18,6 +18,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 # Pictures that are read, and then what they may be taken for; each by what stands where.
 PICTURES = frozenset({"JPEG", "PNG", "TIFF", "BMP", "WebP", "GIF", "JPEG 2000", "PPM", "AVIF", "NPZ", "DICOM"})
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".npz", ".npy"})
 _MAGIC = (
     ("JPEG", 0, rb"\xff\xd8\xff"), ("PNG", 0, re.escape(PNG)), ("TIFF", 0, rb"II[*+]\0|MM\0[*+]"), ("BMP", 0, rb"BM"),
     ("WebP", 8, rb"WEBP"), ("GIF", 0, rb"GIF8[79]a"), ("JPEG 2000", 0, rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),

@@ -133,7 +133,7 @@ class LabelPolicy:
             if is_blank(text):
                 labels[row] = blank
                 continue
-            for name in _names(text, separator, where, row):
+            for name in listed_names(text, separator, where, row):
                 if _plain(name) not in known:
                     expected = f"labels among {_some(class_names)} in {where(row)}"
                     raise InputError(expected, f"'{name}'", "correct the label")
@@ -214,12 +214,17 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 
-def _names(text: str, separator: str | None, where: Callable[[int], str], row: int) -> Iterable[str]:
+def listed_names(text: str, separator: str | None, where: Callable[[int], str], row: int) -> Iterable[str]:
+    """Return the names of a cell, parted by a separator, or, without one, of the text of a list.
+
+    Raises:
+        InputError: If there is no separator and the cell is no list of names.
+    """
     if separator is not None:
         return [name for name in text.split(separator) if name.strip()]
     try:
         names = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         names = None
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise InputError(f"a list such as ['a', 'b'] in {where(row)}", repr(text), "correct the cell")

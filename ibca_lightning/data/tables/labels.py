@@ -7,6 +7,7 @@ from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 UNKNOWN = -1
+MOSTLY = 0.5  # a column with more blanks than this is no label unless somebody says so
 _SHOWN = 40  # characters of a cell, in a message
 _MARK = 3  # characters of what may stand for 1 beside blanks: x, X, +, yes in another language
 # What pandas, numpy, R, SQL and Excel write for a value that is not there.
@@ -47,17 +48,20 @@ def is_blank(text: str) -> bool:
     return text.strip().lower() in _BLANK
 
 
-def find_label_columns(sheet: Sheet, others: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Choose the label columns of a training table: those that have 0 and 1 among their values.
+def find_label_columns(
+    sheet: Sheet, others: Sequence[str], blank_is_meant: bool = False
+) -> tuple[list[str], list[str]]:
+    """Choose the label columns of a training table: those that have 0 and 1 among their values and are half filled.
 
     Args:
         sheet: The training table.
         others: Columns that have another use (picture, group, subgroups) or are excluded.
+        blank_is_meant: Whether a blank says something, so that a column may consist of blanks.
 
     Returns:
         The label columns in the table's order; and of the columns that may have been meant as labels, why they are not
-        taken: they hold only one of 0 and 1, or 0 and 1 beside more of something else, or two values that are none, or
-        a mark such as x beside blanks.
+        taken: they are mostly blank, or hold only one of 0 and 1, or 0 and 1 beside more of something else, or two
+        values that are none, or a mark such as x beside blanks.
 
     Raises:
         InputError: If most values of a column that are filled in are 0, 1 or -1 and some are not, or no column is a
@@ -83,12 +87,16 @@ def find_label_columns(sheet: Sheet, others: Sequence[str]) -> tuple[list[str], 
                     f"'{name}' (it holds {column[wrong[0]][:_SHOWN]!r}, as on line {sheet.lines[wrong[0]]})"
                 )
         elif {0, 1} <= values:
-            labels.append(name)
+            blank = sum(map(is_blank, column)) / len(column)
+            if blank > MOSTLY and not blank_is_meant:
+                doubtful.append(f"'{name}' ({blank:.0%} blank)")
+            else:
+                labels.append(name)
         elif values & {0, 1}:
             doubtful.append(f"'{name}' (only one of 0 and 1)")
     if not labels:
         expected = f"at least one label column (with 0 and 1 among its values) in {sheet.file}"
-        got = f"the columns {', '.join(sheet.header)}"
+        got = f"the columns {', '.join(sheet.header)}" + "".join(f"; not {each}" for each in doubtful)
         raise InputError(expected, got, "add the labels, or name them in label_columns")
     return labels, doubtful
 

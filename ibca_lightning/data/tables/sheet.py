@@ -8,7 +8,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -42,6 +42,14 @@ class Sheet:
     def take(self, rows: Sequence[int]) -> "Sheet":
         """Return the table of some rows only."""
         return replace(self, rows=[self.rows[row] for row in rows], lines=[self.lines[row] for row in rows])
+
+    def with_columns(self, columns: Mapping[str, Sequence[str]]) -> "Sheet":
+        """Return the table with some columns in place of those of the same name, or behind the others."""
+        if not columns:
+            return self
+        header = [*self.header, *(name for name in columns if name not in self.header)]
+        cells = (columns[name] if name in columns else self.column(name) for name in header)
+        return replace(self, header=header, rows=list(zip(*cells, strict=True)))
 
     def column(self, name: str) -> list[str]:
         """Return the values of a column; an InputError where there is no such one."""

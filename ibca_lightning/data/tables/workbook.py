@@ -1,11 +1,20 @@
-"""A table in an Excel workbook, read as the text of a CSV file would be."""
+"""A table in a file of any kind; one in an Excel workbook is read as the text of a CSV file would be."""
 
 import importlib
 import zipfile
 
-from ibca_lightning.data.tables.sheet import Sheet, check_columns
+from ibca_lightning.data.tables.sheet import Sheet, check_columns, read_sheet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
+
+
+def read_any(path: str) -> Sheet:
+    """Read a table of any kind: .xlsx by `read_workbook`, what else there is by `read_sheet`.
+
+    Raises:
+        InputError: As these two.
+    """
+    return read_workbook(path) if path.lower().endswith((".xlsx", ".xlsm")) else read_sheet(path)
 
 
 def read_workbook(path: str) -> Sheet:
@@ -14,13 +23,10 @@ def read_workbook(path: str) -> Sheet:
     Whole numbers become text without a decimal point, so that an id is what one sees in Excel.
 
     Raises:
-        InputError: If openpyxl is not installed, the file is no workbook, or it has no rows or a column twice.
+        InputError: If the file is no workbook, or it has no rows or a column twice.
     """
-    try:
-        openpyxl = importlib.import_module("openpyxl")
-    except ImportError:
-        fix = "pip install 'ibca-lightning[excel]', or save the table as CSV"
-        raise InputError(f"openpyxl, to read {path}", "no such package", fix) from None
+    openpyxl = importlib.import_module("openpyxl")  # takes a third of a second; it has no types
+
     try:
         with zipfile.ZipFile(regular(path)) as archive:
             require_unpacked(archive, MAX_TABLE)

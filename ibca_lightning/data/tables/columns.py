@@ -1,0 +1,103 @@
+"""What the columns of a table may say beside 0 and 1: words, counts, a split, several pictures of a case."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibca_lightning.data.tables.labels import is_blank
+from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.system.errors import InputError
+
+CASE = "case of the picture"
+_SPLITS = {
+    "train": ("train", "training", "trn", "tr"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "tst", "holdout", "hold-out"),
+}
+_SPLIT_OF = {spelling: split for split, spellings in _SPLITS.items() for spelling in spellings}
+
+
+def split_of(text: str) -> str | None:
+    """Return the split that a cell means; None where it means none.
+
+    Examples:
+        >>> from ibca_lightning.data.tables.columns import split_of
+        >>> [split_of(text) for text in ("Training", "dev", "holdout", "3")]
+        ['train', 'val', 'test', None]
+    """
+    return _SPLIT_OF.get(text.strip().casefold())
+
+
+def rows_by_split(sheet: Sheet, column: str) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each split that a column names.
+
+    Raises:
+        InputError: If a cell names none, or no row is for training.
+    """
+    splits = [split_of(text) for text in sheet.column(column)]
+    if None in splits:
+        row = splits.index(None)
+        expected = f"train, val or test in column '{column}' of {sheet.where(row)}"
+        raise InputError(expected, repr(sheet.column(column)[row]), "correct the value, or leave out data.split_column")
+    if "train" not in splits:
+        raise InputError(f"rows of train in column '{column}' of {sheet.file}", "none", "correct data.split_column")
+    named = np.array(splits)
+    return {split: np.flatnonzero(named == split) for split in _SPLITS if split in splits}
+
+
+def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int], counts: Collection[str]) -> Sheet:
+    """Return a table whose labels are 0, 1 and -1.
+
+    Args:
+        sheet: The table.
+        columns: Columns whose cells may hold words.
+        values: What a word means, without regard to case; "" for a blank.
+        counts: Columns of numbers, which are 1 above 0.
+    """
+    meant = {spelt.casefold(): str(value) for word, value in values.items() for spelt in _spellings(word)}
+    changed = {}
+    for name in sheet.header:
+        if (meant and name in columns) or name in counts:
+            column = sheet.column(name)
+            becomes = {text: _value(text, meant, name in counts) for text in set(column)}
+            changed[name] = [becomes[text] for text in column]
+    return sheet.with_columns(changed)
+
+
+def _spellings(word: object) -> tuple[str, ...]:
+    """What a key stands for: YAML takes an unquoted `yes` for true."""
+    if isinstance(word, bool):
+        return ("true", "yes", "on") if word else ("false", "no", "off")
+    return ("" if word is None else str(word).strip(),)
+
+
+def _value(text: str, meant: Mapping[str, str], count: bool) -> str:
+    plain = "" if is_blank(text) and text.casefold() not in meant else text.casefold()
+    if count and plain not in meant:
+        try:
+            return str(int(float(plain.replace(",", ".")) > 0)) if not plain.startswith("-") else text
+        except ValueError:
+            return text
+    return meant.get(plain, text)
+
+
+def one_row_a_picture(sheet: Sheet, columns: Sequence[str]) -> Sheet:
+    """Return a table with a row for each picture of a case, which names it in the first of some columns.
+
+    The column `CASE` says which pictures are of one case, by the first of them.
+
+    Raises:
+        InputError: If a case has no picture.
+    """
+    pictures = list(zip(*(sheet.column(name) for name in columns), strict=True))
+    rows, names, cases = [], [], []
+    for row, cells in enumerate(pictures):
+        named = [name for name in cells if not is_blank(name)]
+        if not named:
+            fix = "fill in a path or remove the row"
+            raise InputError(f"a picture in {', '.join(columns)} of {sheet.where(row)}", "blanks only", fix)
+        rows += [row] * len(named)
+        names += named
+        cases += [named[0]] * len(named)
+    return sheet.take(rows).with_columns({columns[0]: names, CASE: cases})

@@ -1,0 +1,109 @@
+"""A column whose cells name the findings: `polyp; ulcer`, `["polyp", "ulcer"]`, or one word each."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ibca_lightning.data.tables.label_policy import listed_names
+from ibca_lightning.data.tables.labels import is_blank
+from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.system.errors import InputError
+
+_MOST = 1000  # classes of a column: beyond it, it is text
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """A column of names, each of which becomes a class. Names are compared without regard to case.
+
+    Args:
+        column: The column.
+        separator: What stands between two names of a cell; without one a cell is one name. A cell in square brackets is
+            always a list, as of JSON or Python.
+        absent: Names that are no class, such as `normal`; a blank cell too names none.
+        unknown: Names that make all classes of the column unknown in their row, such as `unsure`; "" for a blank cell.
+        names: The classes; None takes every name of the training table. Any other name is an error.
+        least: A name that fewer rows of the training table hold is no class.
+        prefix: Whether a class is called after its column too (`pigment network typical`), as several columns of words
+            need it that share a word.
+    """
+
+    column: str
+    separator: str | None = None
+    absent: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    names: list[str] | None = None
+    least: int = 1
+    prefix: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what would take a cell to pieces."""
+        if self.separator == "":
+            raise InputError("a mark in data.label_list.separator", "none", "leave it out for one name a cell")
+
+    def classes(self, sheet: Sheet) -> dict[str, str | None]:
+        """Return what each name of a training table is, by its plain form: its class, or None where it is no class.
+
+        Raises:
+            InputError: If no name is a class.
+        """
+        rows: Counter[str] = Counter()
+        spelt: dict[str, Counter[str]] = {}
+        for row, text in enumerate(sheet.column(self.column)):
+            names = self._names(text, sheet, row)
+            rows.update({_plain(name) for name in names})
+            for name in names:
+                spelt.setdefault(_plain(name), Counter())[name] += 1
+        none = {_plain(name) for name in (*self.absent, *self.unknown)}
+        if self.names is None:
+            kept = {name: max(spelt[name], key=lambda form: spelt[name][form]) for name in sorted(rows)}
+            found = {
+                name: form if rows[name] >= self.least else None for name, form in kept.items() if name not in none
+            }
+        else:
+            found = {_plain(name): name for name in self.names}
+        if sum(form is not None for form in found.values()) > _MOST:
+            expected = f"at most {_MOST} findings in column '{self.column}' of {sheet.file}"
+            raise InputError(expected, len(found), "name another column, or set label_list: least")
+        if not any(found.values()):
+            raise InputError(f"a finding in column '{self.column}' of {sheet.file}", "none", "correct data.label_list")
+        start = f"{self.column} " if self.prefix else ""
+        return dict.fromkeys(none) | {name: form and f"{start}{form}" for name, form in found.items()}
+
+    def columns(self, sheet: Sheet, classes: Mapping[str, str | None]) -> dict[str, list[str]]:
+        """Return a column of 0, 1 and -1 for each class.
+
+        Args:
+            sheet: The table.
+            classes: What `classes` gave for the training table.
+
+        Raises:
+            InputError: If a cell holds a name that is not among them.
+        """
+        read: dict[str, list[str]] = {name: [] for name in classes.values() if name is not None}
+        unknown = {_plain(name) for name in self.unknown}
+        for row, text in enumerate(sheet.column(self.column)):
+            names = [_plain(name) for name in self._names(text, sheet, row)]
+            if strange := [name for name in names if name not in classes]:
+                known = ", ".join([*read][:20])
+                fix = "correct it, or name it in label_list: names, or absent if it is no class"
+                expected = f"findings among {known} in column '{self.column}' of {sheet.where(row)}"
+                raise InputError(expected, strange[0], fix)
+            present = {classes[name] for name in names}
+            rest = "-1" if unknown & set(names or [""]) else "0"
+            for name, column in read.items():
+                column.append("1" if name in present else rest)
+        return read
+
+    def _names(self, text: str, sheet: Sheet, row: int) -> list[str]:
+        if is_blank(text):
+            return []
+        if text.startswith("["):
+            names = listed_names(text, None, sheet.where, row)
+        else:
+            names = text.split(self.separator) if self.separator else [text]
+        return [name.strip() for name in names if name.strip()]
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().split())

@@ -1,0 +1,72 @@
+"""The files below a folder by name, for tables that leave out the extension, or the folders a picture lies in."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ibca_lightning.data.pictures.header import EXTENSIONS
+from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.system.errors import InputError
+
+_HIDDEN = re.compile(r"(^|/)\.")
+
+
+class PictureIndex:
+    """What pictures lie in and below a folder, by path, by path without extension, by name, by name without extension.
+
+    Args:
+        folder: The folder; hidden files and folders are passed over, links to folders are not followed.
+
+    Attributes:
+        files: Every file with the extension of a picture, relative to the folder, in POSIX form, sorted.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        below = (
+            os.path.relpath(os.path.join(head, name), folder).replace(os.sep, "/")
+            for head, _, names in os.walk(folder)
+            for name in names
+        )
+        self.files = sorted(
+            name for name in below if os.path.splitext(name)[1].lower() in EXTENSIONS and not _HIDDEN.search(name)
+        )
+        self._found: tuple[dict[str, list[str]], ...] = tuple(defaultdict(list) for _ in range(4))
+        for file in self.files:
+            name = file.rpartition("/")[2]
+            for found, key in zip(self._found, (file, _stem(file), name, _stem(name)), strict=True):
+                found[key].append(file)
+
+    def find(self, name: str) -> list[str]:
+        """Return the files that a cell may mean: those of its whole path, else those of its last part; none if blank.
+
+        Paths of another machine (`D:/scans/7.png`, with either slash) are known by their last part.
+        """
+        path = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
+        last = path.rpartition("/")[2]
+        tries = zip(self._found, (path, path, last, last), strict=True)
+        return next((found[key] for found, key in tries if key in found), []) if last else []
+
+    def named(self, sheet: Sheet, names: Sequence[str]) -> list[str]:
+        """Return the files of a column; a cell that means none stays as it is, for `build_table` to judge.
+
+        Raises:
+            InputError: If a cell may mean several files.
+        """
+        files = []
+        for row, name in enumerate(names):
+            found = self.find(name)
+            if len(found) > 1:
+                fix = "write the path of the picture below data.image_dir"
+                raise InputError(f"one picture '{name}' below {self.folder} ({sheet.where(row)})", _some(found), fix)
+            files.append(found[0] if found else name)
+        return files
+
+
+def _stem(file: str) -> str:
+    return os.path.splitext(file)[0]
+
+
+def _some(found: Sequence[str]) -> str:
+    return f"{len(found)}: {', '.join(found[:3])}{', ...' * (len(found) > 3)}"

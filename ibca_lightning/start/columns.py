@@ -1,0 +1,338 @@
+"""What each column of a table is for: picture, patient, split, label, subgroup, or nothing, and why."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibca_lightning.data.tables.columns import split_of
+from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
+from ibca_lightning.data.tables.picture_index import PictureIndex
+from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.start import words
+from ibca_lightning.start.label_form import LEAST, Form, form_of, prefixed
+from ibca_lightning.start.words import spaced
+from ibca_lightning.system.errors import InputError
+
+Role = Literal["picture", "group", "split", "label", "subgroup", "left out"]
+_LOOKED_AT = 2000  # rows of a long table that tell whether a column names pictures
+_WORDS = "they may be findings (label) or kinds of patients (subgroup)"
+_FEW = 12  # different values of a subgroup
+_SHOWN = 5
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: As in the table.
+        role: What it is taken for.
+        why: The reason, or what it holds.
+        doubt: What speaks against it, as a line for the user; blank where nothing does.
+        form: How its labels are written.
+    """
+
+    name: str
+    role: Role
+    why: str
+    doubt: str = ""
+    form: Form | None = None
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """The cells of a column."""
+
+    name: str
+    all: Sequence[str]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How often each filled cell comes."""
+        return Counter(text for text in self.all if not is_blank(text))
+
+    @property
+    def filled(self) -> int:
+        return self.counts.total()
+
+    @property
+    def blank(self) -> float:
+        return 1 - self.filled / len(self.all)
+
+    def shown(self) -> str:
+        """The most frequent values."""
+        most = [text if len(text) <= 30 else f"{text[:30]}..." for text, _ in self.counts.most_common(_SHOWN)]
+        return ", ".join(most) + (f", ... ({len(self.counts)} different)" if len(self.counts) > _SHOWN else "")
+
+
+def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Role] | None = None) -> list[Column]:
+    """Say what each column with a name is, in the order of the table.
+
+    Args:
+        sheet: The table.
+        index: The pictures.
+        forced: What the user says that columns are.
+
+    Raises:
+        InputError: If no column names the pictures, or a picture stands in several rows.
+    """
+    forced = forced or {}
+    texts = {name: _Texts(name, sheet.column(name)) for name in sheet.header if name}
+    found = {each.name: each for each in _pictures(sheet, texts, index)}
+    free = [name for name in texts if name not in found and name not in forced]
+    asked = {role: next((n for n in forced if forced[n] == role), None) for role in ("group", "split")}
+    group = asked["group"] or _group([texts[name] for name in free])
+    split = asked["split"] or next((n for n in free if n != group and _is_split(texts[n])), None)
+    if split is not None and group is not None and (cut := _cut(texts[split], texts[group])):
+        doubt = f"it puts {cut} values of '{group}' into several splits: the table is split anew by '{group}'"
+        found[split] = Column(split, "left out", texts[split].shown(), doubt)
+    elif split is not None:
+        found[split] = Column(split, "split", texts[split].shown())
+    if group is not None:
+        found[group] = _as_group(texts[group], group in forced)
+    for name, each in texts.items():
+        if name not in found:
+            found[name] = _forced(each, forced[name]) if name in forced else _plain(each)
+    if not any(each.role == "label" for each in found.values()):
+        found |= {name: _last_resort(texts[name]) for name, each in found.items() if each.doubt == _WORDS}
+    return _negations(sheet, _apart([found[name] for name in texts]))
+
+
+def _last_resort(texts: _Texts) -> Column:
+    """A column of words where no other column holds labels."""
+    return replace(_forced(texts, "label"), doubt="taken for findings, as no other column holds any")
+
+
+def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) -> list[Column]:
+    """The columns that name pictures: the first, those with further pictures of a case, those with the same ones."""
+    files: dict[str, dict[str, list[str]]] = {}
+    shares: dict[str, float] = {}
+    for name, each in texts.items():
+        looked = [*each.counts][:: max(1, len(each.counts) // _LOOKED_AT)]
+        share = sum(bool(index.find(text)) for text in looked) / max(len(looked), 1)
+        if share >= 0.5 and len(each.counts) >= min(10, each.filled):
+            files[name], shares[name] = {text: index.find(text) for text in each.counts}, share
+    unique = {name: len(texts[name].counts) / texts[name].filled for name in files}
+    able = [name for name in files if unique[name] > 0.9]
+    if not able:
+        if files:
+            name = max(files, key=lambda name: unique[name])
+            text, count = texts[name].counts.most_common(1)[0]
+            fix = "bring the findings of a picture into one row, with a column each or as a list"
+            raise InputError(f"one row a picture in {sheet.file}", f"'{text}' on {count} rows of '{name}'", fix)
+        near = ", ".join(f"'{each.name}' ({next(iter(each.counts), '')[:40]})" for each in [*texts.values()][:4])
+        example = f"such as {index.files[0]}"
+        raise InputError(
+            f"a column of {sheet.file} that names the pictures in {index.folder}, {example}", f"none of {near}",
+            "give the folder they lie in with --images, or correct the names",
+        )  # fmt: skip
+    first = max(able, key=lambda name: (round(shares[name], 2), bool(words.IMAGE.search(spaced(name)))))
+    columns = [_as_picture(sheet, texts[first], files[first], index)]
+    taken = {file for found in files[first].values() for file in found}
+    for name in able:
+        own = {file for found in files[name].values() for file in found}
+        if name != first and not own & taken:
+            columns.append(_as_picture(sheet, texts[name], files[name], index))
+            taken |= own
+        elif name != first:
+            columns.append(Column(name, "left out", f"it names the same pictures as '{first}'"))
+    return columns
+
+
+def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], index: PictureIndex) -> Column:
+    for text, found in files.items():
+        if len(found) > 1:
+            fix = "give the folder of the pictures alone with --images, or write paths into the table"
+            raise InputError(f"one picture '{text}' below {index.folder}", " and ".join(found[:2]), fix)
+    gone = [text for text, found in files.items() if not found]
+    doubt = ""
+    if gone:
+        where = sheet.where(texts.all.index(gone[0]))
+        doubt = f"{len(gone)} pictures are not in the folder, such as '{gone[0]}' ({where}): their rows are left out"
+    text, file = next((text, found[0]) for text, found in files.items() if found)
+    why = f"{texts.filled} pictures, such as {text}" + (f" (the file {file})" if file != text else "")
+    return Column(texts.name, "picture", why, doubt)
+
+
+def _group(free: Sequence[_Texts]) -> str | None:
+    """The column that says which pictures belong together: the best by its name, else one that looks like it."""
+    other = (words.AGE, words.SEX, words.DATE, words.NOTES, words.SUBGROUP)
+    whole = [
+        each for each in free
+        if each.filled == len(each.all) and len(each.counts) > 2
+        and not any(name.search(spaced(each.name)) for name in other)
+    ]  # fmt: skip
+    for kind in words.GROUPS:
+        for each in whole:
+            # A patient may come once; a case number that comes once numbers the rows.
+            if kind.search(spaced(each.name)) and (kind is words.GROUPS[0] or len(each.counts) < each.filled):
+                return each.name
+    # Names that come a few times each; numbers may be ages.
+    return next((each.name for each in whole if _repeats(each)), None)
+
+
+def _repeats(texts: _Texts) -> bool:
+    """Whether it holds names with a number in them, most of which come a few times."""
+    if not max(10, texts.filled / 20) <= len(texts.counts) <= 0.9 * texts.filled:
+        return False
+    named = all(" " not in text and re.search(r"\d", text) and not _number(text) for text in texts.counts)
+    return named and not any(map(_DATE.fullmatch, texts.counts)) and form_of(texts.name, texts.all) is None
+
+
+def _as_group(texts: _Texts, forced: bool) -> Column:
+    pictures = texts.filled / len(texts.counts)
+    why = f"{len(texts.counts)} groups of {pictures:.1f} rows, such as {next(iter(texts.counts))}; never in two splits"
+    known = forced or any(kind.search(spaced(texts.name)) for kind in words.GROUPS)
+    doubt = "" if known else "by its values: rows with one value are taken to show one patient"
+    return Column(texts.name, "group", why, doubt)
+
+
+def _is_split(texts: _Texts) -> bool:
+    splits = {split_of(text) for text in texts.counts}
+    return not texts.blank and None not in splits and "train" in splits and len(splits) > 1
+
+
+def _cut(split: _Texts, group: _Texts) -> int:
+    """How many groups stand in several splits."""
+    own: dict[str, set[str | None]] = {}
+    for part, name in zip(split.all, group.all, strict=True):
+        own.setdefault(name, set()).add(split_of(part))
+    return sum(len(parts) > 1 for parts in own.values())
+
+
+def _forced(texts: _Texts, role: Role) -> Column:
+    """What the user says that it is."""
+    if role != "label":
+        return Column(texts.name, role, texts.shown())
+    form = form_of(texts.name, texts.all, forced=True)
+    if form is None:
+        return Column(texts.name, "left out", f"neither two values nor names that come again: {texts.shown()}")
+    return _as_label(texts, form)
+
+
+def _plain(texts: _Texts) -> Column:
+    """What a column is that names no picture, group or split."""
+    name, called, count = texts.name, spaced(texts.name), len(texts.counts)
+    form = form_of(name, texts.all)
+    if not texts.filled and form is None:
+        return Column(name, "left out", "blank")
+    if count == 1 and not texts.blank:
+        return Column(name, "left out", f"'{next(iter(texts.counts))[:40]}' in every row")
+    if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
+        return Column(name, "left out", f"dates: {texts.shown()}")
+    sexes = count in (2, 3) and {text.casefold() for text in texts.counts} <= words.SEXES
+    if sexes or words.SEX.search(called):
+        return Column(name, "subgroup", texts.shown())
+    if words.AGE.search(called):
+        if 2 <= count <= _FEW and not all(map(_number, texts.counts)):
+            return Column(name, "subgroup", texts.shown())
+        return Column(name, "left out", "numbers; a column of bands (0-39, 40-59, 60+) would be a subgroup")
+    if words.NOTES.search(called):
+        return Column(name, "left out", f"text: {texts.shown()}")
+    if words.SUBGROUP.search(called) and not words.LABEL.search(called) and form is not None and form.kind != "count":
+        if 2 <= count <= _FEW:
+            return Column(name, "subgroup", texts.shown())
+        return Column(name, "left out", texts.shown())
+    if form is None:
+        return Column(name, "left out", _nothing(texts), _question(texts))
+    if words.NO_FINDING.search(called):
+        return Column(name, "left out", f"no finding by its name: {texts.shown()}", "it could be a label all the same")
+    marked = form.blank_is_absent or (form.listed is not None and form.listed.separator is not None)
+    if texts.blank > MOSTLY and not marked:
+        doubt = "a label if a blank says something" if form.kind == "flags" else ""
+        return Column(name, "left out", f"{texts.blank:.0%} blank", doubt)
+    if form.kind == "list" and not (form.sure or words.LABEL.search(called) or words.GRADE.search(called)):
+        return Column(
+            name, "left out", f"words: {texts.shown()}", "they may be findings (label) or kinds of patients (subgroup)"
+        )
+    return _as_label(texts, form)
+
+
+def _as_label(texts: _Texts, form: Form) -> Column:
+    if form.kind != "list":
+        (count,) = form.positives.values()
+        rest = len(texts.all) - count if form.blank_is_absent else texts.filled - count
+        if min(count, rest) < LEAST:
+            why = f"{count} rows have it and {rest} have not: at least {LEAST} of either make a class"
+            return Column(texts.name, "left out", why)
+    doubt = ""
+    if form.blank_is_absent:
+        doubt = f"a blank is taken for absent, as only '{next(iter(texts.counts))}' is ever written"
+    elif form.listed is not None and words.GRADE.search(spaced(texts.name)):
+        doubt = "each grade above 0 is taken for a class of its own"
+    classes = ", ".join(f"{name} {count}" for name, count in [*form.positives.items()][:_SHOWN])
+    more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
+    rows = f"{next(iter(form.positives.values()))} of {texts.filled} rows" + f" ({texts.shown()})" * bool(form.values)
+    why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": f"names: {classes}{more}"}[form.kind]
+    return Column(texts.name, "label", why, doubt, form)
+
+
+def _nothing(texts: _Texts) -> str:
+    """What a column is that is of no use."""
+    if texts.blank > MOSTLY:
+        return f"{texts.blank:.0%} blank"
+    if all(map(_number, texts.counts)):
+        return f"numbers: {texts.shown()}"
+    if len(texts.counts) > 0.9 * texts.filled:
+        long = sum(text.count(" ") > 2 for text in texts.counts) > 0.3 * len(texts.counts)
+        return f"{'text' if long else 'another value in every row'}: {texts.shown()}"
+    return texts.shown()
+
+
+def _question(texts: _Texts) -> str:
+    """What a column that was left out might be after all."""
+    whole = [text for text in texts.counts if text.removesuffix(".0").isdecimal()]
+    if texts.blank <= MOSTLY and 3 <= len(whole) == len(texts.counts) <= 10:
+        return "whole numbers: numbers of findings (label), or a code (subgroup)"
+    return ""
+
+
+def _number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) is not None
+
+
+def _apart(columns: Sequence[Column]) -> list[Column]:
+    """Call classes after their column where another column has one of that name, or holds single words too."""
+    forms = [column.form for column in columns if column.form is not None]
+    often = Counter(name.casefold() for form in forms for name in form.positives)
+    single = sum(form.listed is not None and form.listed.separator is None for form in forms)
+
+    def named(column: Column) -> Column:
+        form = column.form
+        if form is None or form.listed is None:
+            return column
+        shared = any(often[name.casefold()] > 1 for name in form.positives)
+        apart = shared or (single > 1 and form.listed.separator is None)
+        return replace(column, form=prefixed(form, column.name)) if apart else column
+
+    return [named(column) for column in columns]
+
+
+def _negations(sheet: Sheet, columns: Sequence[Column]) -> list[Column]:
+    """Leave out a class such as `normal` that says no more than that all others are absent."""
+    ones = {
+        column.name: _ones(sheet, column)
+        for column in columns
+        if column.form is not None and column.form.kind == "flags"
+    }
+    if len(ones) < 3:
+        return [*columns]
+    whole = np.sum([*ones.values()], axis=0)
+    negations = [name for name, rows in ones.items() if (rows == (whole - rows == 0)).mean() > 0.98]
+    why = "it says that no other class is present"
+    return [Column(each.name, "left out", why) if each.name in negations[:1] else each for each in columns]
+
+
+def _ones(sheet: Sheet, column: Column) -> NDArray[np.bool_]:
+    """The rows in which a column of flags says that its class is present."""
+    said = column.form.values if column.form else {}
+    texts = sheet.column(column.name)
+    ones = {text for text in set(texts) if said.get(text.casefold(), parse_label(text)) == 1}
+    return np.array([text in ones for text in texts])

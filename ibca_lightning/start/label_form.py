@@ -1,0 +1,147 @@
+"""How a column says which findings are present: 0 and 1 in whatever words, numbers of findings, names of findings."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ibca_lightning.data.tables.label_list import LabelList
+from ibca_lightning.data.tables.labels import is_blank, parse_label
+from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.start.words import ABSENT, COUNT, GRADE, MARKS, PRESENT, UNSURE, spaced
+from ibca_lightning.system.errors import InputError
+
+LEAST = 5  # positives, and negatives, without which a class cannot stand in training, validation and test
+_SEPARATORS = (";", "|", ",", "+", "&", "/")  # the surest first
+_LONGEST, _CLASSES = 40, 40  # characters of a name, names of a column: beyond them it is text
+_LOOKED_AT = 2000  # cells that tell whether a long column holds names
+_OFTEN = 3  # rows that hold a name, on average: words of a text come once
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a column is read as labels.
+
+    Attributes:
+        kind: `flags` (present or absent), `count`, or `list`, of one name or several a cell.
+        positives: By class, the rows that hold it.
+        values: What words mean, as `data.label_values` takes it.
+        blank_is_absent: Whether present is marked and absent left blank.
+        listed: For `data.label_list`.
+        sure: Whether nothing but labels looks so.
+    """
+
+    kind: Literal["flags", "count", "list"]
+    positives: Mapping[str, int]
+    values: Mapping[str, int] = field(default_factory=dict)
+    blank_is_absent: bool = False
+    listed: LabelList | None = None
+    sure: bool = True
+
+
+def form_of(name: str, texts: Sequence[str], forced: bool = False) -> Form | None:
+    """Tell how a column may be read as labels; None where it cannot.
+
+    Args:
+        name: The column.
+        texts: Its cells.
+        forced: Whether the user says that it is a label.
+    """
+    cells = Counter(text.casefold() for text in texts if not is_blank(text) or text.casefold() == "none")
+    if not cells:
+        return None
+    return _flags(name, texts, cells) or _numbers(name, texts, cells, forced) or _list(name, texts)
+
+
+def prefixed(form: Form, column: str) -> Form:
+    """Return a list whose classes are called after their column too."""
+    if form.listed is None or form.listed.prefix:
+        return form
+    positives = {f"{column} {name}": count for name, count in form.positives.items()}
+    return replace(form, listed=replace(form.listed, prefix=True), positives=positives)
+
+
+def _flags(name: str, texts: Sequence[str], cells: Counter[str]) -> Form | None:
+    if len(cells) == 1 and next(iter(cells)) in MARKS and 0 < sum(cells.values()) < len(texts):
+        mark = next(iter(cells))
+        own = {} if parse_label(mark) == 1 else {mark: 1}
+        return Form("flags", {name: cells[mark]}, own, blank_is_absent=True)
+    values = {}
+    for word in cells:
+        value = None if is_blank(word) else parse_label(word)
+        if value is None:
+            value = 1 if word in PRESENT else -1 if word in UNSURE else 0 if word in ABSENT else None
+            if value is None:
+                return None
+            values[word] = value
+    found = {word: values.get(word, parse_label(word)) for word in cells}
+    if not {0, 1} <= set(found.values()):
+        return None
+    return Form("flags", {name: sum(count for word, count in cells.items() if found[word] == 1)}, values)
+
+
+def _numbers(name: str, texts: Sequence[str], cells: Counter[str], forced: bool) -> Form | None:
+    """Numbers of findings from 0, or grades, of which 0 is none."""
+    if not all(cell.removesuffix(".0").isdecimal() for cell in cells):
+        return None
+    numbers = sorted(int(cell.removesuffix(".0")) for cell in cells)
+    if numbers[0] != 0 or numbers[-1] < 2:
+        return None
+    if GRADE.search(spaced(name)) and numbers[-1] <= 10:
+        form = _list(name, texts, numbers=True)
+        return form and replace(prefixed(form, name), sure=False)
+    if not (forced or COUNT.search(spaced(name))):
+        return None
+    return Form("count", {name: sum(count for cell, count in cells.items() if float(cell) > 0)})
+
+
+def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None:
+    filled = [text for text in texts if not is_blank(text)]
+    if not filled:
+        return None
+    bracketed = sum(text.startswith("[") and text.endswith("]") for text in filled) > 0.9 * len(filled)
+    for separator in (None,) if bracketed else (*_SEPARATORS, None):
+        if not (bracketed or _names(filled, separator)):
+            continue
+        read = _read(LabelList(name, separator), texts)
+        if read is not None and (numbers or not all(word.replace(".", "").isdecimal() for word in read)):
+            absent = [word for word in read if word.casefold() in ABSENT]
+            unknown = [word for word in read if word.casefold() in UNSURE]
+            several = separator is not None or bracketed
+            if absent and not several and any(map(is_blank, texts)):
+                unknown.append("")  # who writes `absent` does not mean it by a blank
+            classes = {word: count for word, count in read.items() if word not in (*absent, *unknown)}
+            least = LEAST if min(classes.values(), default=0) < LEAST else 1
+            listed = LabelList(name, separator, absent, unknown, least=least)
+            kept = {word: count for word, count in classes.items() if count >= least}
+            return Form("list", kept, listed=listed, sure=several or bool(absent)) if kept else None
+    return None
+
+
+def _names(filled: Sequence[str], separator: str | None) -> bool:
+    """Whether cells hold few names, and, if a mark parts them, some have it and what it parts stands elsewhere too."""
+    filled = filled[:: 1 + len(filled) // _LOOKED_AT]
+    if separator is None:
+        return len({text.casefold() for text in filled}) <= 2 * _CLASSES
+    parted = [text for text in filled if separator in text]
+    if len(parted) < 2 or len(parted) < 0.02 * len(filled):
+        return False
+    whole = {text.strip().casefold() for text in filled if separator not in text}
+    parts = Counter(part.strip().casefold() for text in parted for part in text.split(separator))
+    return len(parts) <= 2 * _CLASSES and (bool(whole & parts.keys()) or max(parts.values()) >= _OFTEN)
+
+
+def _read(listed: LabelList, texts: Sequence[str]) -> dict[str, int] | None:
+    """The rows of each name; None where the cells are text and not names."""
+    sheet = Sheet(listed.column, [listed.column], [(text,) for text in texts], [*range(len(texts))])
+    try:
+        classes = listed.classes(sheet)
+        if len(classes) > _CLASSES:
+            return None
+        read = listed.columns(sheet, classes)
+    except InputError:
+        return None
+    rows = {name: column.count("1") for name, column in read.items()}
+    if max(map(len, rows)) > _LONGEST or sum(rows.values()) < _OFTEN * len(rows):
+        return None
+    return rows

@@ -1,0 +1,206 @@
+"""What `CSVDataModule` reads beside columns of 0 and 1: the options that `ibca init` writes."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from ibca_lightning.data import CSVDataModule
+from ibca_lightning.data.tables.label_list import LabelList
+from ibca_lightning.data.tables.label_policy import LabelPolicy
+from ibca_lightning.run.experiment_data import experiment_data
+from ibca_lightning.system.errors import DataWarning, InputError
+from tests.start.raw_sets import pictures
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("options")
+    pictures(root, [f"{folder}/{at}.png" for folder in ("a", "b") for at in range(12)])
+    (root / "a" / "3.txt").write_text("boxes of 3.png")
+    return root
+
+
+def load(root: Path, lines: list[str], **options: Any) -> CSVDataModule:
+    (root / "train.csv").write_text("\n".join(lines))
+    return CSVDataModule(str(root), num_workers=0, **({"image_dir": "a"} | options))
+
+
+def labels(module: CSVDataModule) -> dict[str, list[int]]:
+    """The labels of each picture, in any split."""
+    tables = module.split_tables().values()
+    return {table.name(row): table.labels[row].tolist() for table in tables for row in range(len(table))}
+
+
+def rows(*cells: str, header: str = "image,findings") -> list[str]:
+    return [header, *(f"{at}.png,{cell}" for at, cell in enumerate(cells))]
+
+
+def test_words_are_labels(root: Path) -> None:
+    cells = ["seen,x", "none,x", "unsure,", "SEEN,", ",x", "none,"]
+    options: dict[str, Any] = {"label_values": {"seen": 1, "none": 0, "unsure": -1, "x": 1}}
+    options |= {"label_columns": ["polyp", "ulcer"], "labels": LabelPolicy(blank={"ulcer": "zero"})}
+    found = labels(load(root, rows(*cells, header="image,polyp,ulcer"), **options))
+    assert [found[f"{at}.png"] for at in range(6)] == [[1, 1], [0, 1], [-1, 0], [1, 0], [-1, 1], [0, 0]]
+    with pytest.raises(InputError, match=r"0, 1 or -1 for 'seen' in data.label_values, got 2"):
+        load(root, rows(*cells), label_values={"seen": 2})
+
+
+def test_numbers_of_findings_are_labels(root: Path) -> None:
+    lines = ["image;polyps", *(f"{at}.png;{cell}" for at, cell in enumerate(["0", "3", "1,0", "", "12", "0.0"]))]
+    module = load(root, lines, label_counts=["polyps"])
+    assert labels(module) == {f"{at}.png": [value] for at, value in enumerate([0, 1, 1, -1, 1, 0])}
+
+
+def test_a_list_of_findings(root: Path) -> None:
+    cells = ["polyp; Ulcer", "ulcer ;polyp;", "normal", "", "unsure", "POLYP"]
+    listed = LabelList("findings", ";", absent=["Normal"], unknown=["unsure"])
+    module = load(root, rows(*cells), label_list=listed)
+    assert module.class_names == ["polyp", "Ulcer"]
+    found = [labels(module)[f"{at}.png"] for at in range(6)]
+    assert found == [[1, 1], [1, 1], [0, 0], [0, 0], [-1, -1], [1, 0]]
+
+
+def test_a_list_in_brackets_and_a_rare_name(root: Path) -> None:
+    cells = ['"[""polyp"", ""ulcer""]"', "\"['polyp']\"", "[]", '"[""ulcer"", ""rare""]"']
+    module = load(root, rows(*cells), label_list=LabelList("findings", least=2), val_fraction=0.3)
+    assert module.class_names == ["polyp", "ulcer"]
+    assert [labels(module)[f"{at}.png"] for at in range(4)] == [[1, 1], [1, 0], [0, 0], [0, 1]]
+
+
+def test_words_of_two_columns_keep_apart(root: Path) -> None:
+    lines = [
+        "image,net,dots",
+        *(f"{at}.png,{'typical' if at % 2 else 'no'},{'typical' * (at % 3 > 0)}" for at in range(9)),
+    ]
+    lists = [LabelList("net", absent=["no"], prefix=True), LabelList("dots", unknown=[""], prefix=True)]
+    module = load(root, lines, label_list=lists)
+    assert module.class_names == ["net typical", "dots typical"]
+    assert labels(module)["0.png"] == [0, -1]
+    with pytest.raises(InputError, match=r"every class once .* got typical; set label_list: \{prefix: true\}"):
+        _ = load(root, lines, label_list=[LabelList("net", absent=["no"]), LabelList("dots")]).class_names
+
+
+@pytest.mark.parametrize(
+    ("cells", "listed", "said"),
+    [
+        (["polyp", "polpy"], LabelList("findings", names=["polyp"]), "column 'findings' of .*, line 3, got polpy"),
+        (["no", "no"], LabelList("findings", absent=["no"]), "a finding in column 'findings'"),
+        (["[polyp", "ulcer"], LabelList("findings"), r"a list such as \['a', 'b'\]"),
+        (["[" * 9000, "ulcer"], LabelList("findings"), "a list such as"),
+        (["a b c", ";".join(map(str, range(2000)))], LabelList("findings", ";"), "at most 1000 findings .* got 2001"),
+    ],
+)
+def test_a_wrong_list_is_named(root: Path, cells: list[str], listed: LabelList, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load(root, rows(*cells), label_list=listed).split_tables()
+
+
+def test_names_of_a_further_table_are_those_of_training(root: Path) -> None:
+    (root / "val.csv").write_text("image,findings\n8.png,polyp\n9.png,ulcer")
+    module = load(root, rows("polyp", "none", "polyp"), val_csv="val.csv", label_list=LabelList("findings"))
+    with pytest.raises(InputError, match=r"findings among polyp in column 'findings' of .*val.csv, line 3, got ulcer"):
+        module.split_tables()
+
+
+def test_a_column_names_the_split(root: Path) -> None:
+    splits = ["Training", "train", "dev", "holdout", "TEST", "train"]
+    lines = ["image,polyp,part", *(f"{at}.png,{at % 2},{split}" for at, split in enumerate(splits))]
+    module = load(root, lines, split_column="part")
+    assert {split: len(table) for split, table in module.split_tables().items()} == {"train": 3, "val": 1, "test": 2}
+    two = [line.replace("dev", "train") for line in lines]
+    assert {*load(root, two, split_column="part").split_tables()} == {"train", "test", "val"}
+    with pytest.raises(InputError, match=r"train, val or test in column 'part' of .*line 4, got 'later'"):
+        load(root, [line.replace("dev", "later") for line in lines], split_column="part").split_tables()
+    with pytest.raises(InputError, match="split_column or further tables"):
+        load(root, lines, split_column="part", test_csv="t.csv")
+
+
+def test_several_pictures_of_a_case(root: Path) -> None:
+    lines = ["left,right,polyp", *(f"a/{at}.png,{f'b/{at}.png' * (at > 0)},{at % 2}" for at in range(8))]
+    module = load(root, lines, image_columns=["left", "right"], image_dir=None, split_seed=1)
+    found = labels(module)
+    assert len(found) == 15
+    assert all(label == [int(name[2]) % 2] for name, label in found.items())
+    for table in module.split_tables().values():
+        cases = {name.decode()[2:] for name in table.names}
+        assert {group.decode()[2:] for group in table.groups} == cases
+    assert load(root, lines, image_columns=["left", "right"], image_dir=None, group_column="none").group_column
+    with pytest.raises(InputError, match=r"a picture in left, right of .*line 2, got blanks only"):
+        load(root, ["left,right,polyp", ",,1", "a/1.png,,0"], image_columns=["left", "right"]).split_tables()
+
+
+def test_names_without_extension_or_folder(root: Path) -> None:
+    lines = ["image,polyp", "1,0", "./2.png,1", "C:\\scans\\3.png,0", "4,1", "5,0"]
+    module = load(root, lines, find_images=True)
+    assert sorted(labels(module)) == [f"{at}.png" for at in range(1, 6)]
+    bare = load(root, ["image,polyp", *(f"a/{at},{at % 2}" for at in range(6))], find_images=True, image_dir=None)
+    assert sorted(labels(bare)) == [f"a/{at}.png" for at in range(6)]
+    with pytest.raises(InputError, match=r"one picture '1' .* got 2: a/1.png, b/1.png"):
+        load(root, lines, find_images=True, image_dir=None).split_tables()
+    with pytest.raises(InputError, match=r"a picture at .*zz"):
+        load(root, [*lines, "zz,1"], find_images=True).split_tables()
+    with pytest.raises(InputError, match="write the extension"):  # not asked for, it is a mistake
+        load(root, lines).split_tables()
+
+
+def test_rows_without_a_picture_are_left_out_where_that_is_asked_for(root: Path) -> None:
+    lines = ["image,polyp,part", *(f"{name},{at % 2},{'train' if at < 6 else 'val'}" for at, name in enumerate(
+        ["1.png", "2.png", "zz.png", "", "3.png", "4.png", "5.png", "6.png"],
+    ))]  # fmt: skip
+    module = load(root, lines, missing_images="skip", split_column="part")
+    with pytest.warns(DataWarning, match=r"2 of 8 rows of .* such as 'zz.png' on line 4; restore"):
+        assert {split: len(table) for split, table in module.split_tables().items()} == {"train": 4, "val": 2}
+    with pytest.raises(InputError, match="a blank"):
+        load(root, lines, split_column="part").split_tables()
+    with pytest.raises(InputError, match="nothing there, as on 1 further lines"):  # all of them: a wrong folder
+        load(root, ["image,polyp", "x.png,0", "y.png,1"], missing_images="skip").split_tables()
+
+
+def test_no_groups_that_are_meant(root: Path) -> None:
+    assert load(root, rows("0", "1", "0", "1"), group_column="none").group_column is None
+
+
+def test_a_workbook(root: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["image", "polyp"], *([f"{at}.png", bool(at % 2)] for at in range(8))):
+        book.active.append(row)  # type: ignore[union-attr]
+    book.save(root / "table.xlsx")
+    module = CSVDataModule(str(root), "table.xlsx", image_dir="a")
+    assert labels(module) == {f"{at}.png": [at % 2] for at in range(8)}
+
+
+def test_a_mostly_blank_column_is_no_label_and_that_is_said(root: Path) -> None:
+    lines = ["image,polyp,biopsy", *(f"{at}.png,{at % 2},{'' if at > 4 else at % 2}" for at in range(12))]
+    module = load(root, lines)
+    with pytest.warns(DataWarning, match=r"'biopsy' \(58% blank\)"):
+        assert module.class_names == ["polyp"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(root, lines, label_columns=["polyp", "biopsy"]).class_names == ["polyp", "biopsy"]
+
+
+def test_the_options_come_from_a_yaml(root: Path) -> None:
+    lines = [
+        "image,findings,veil",
+        *(f"{at}.png,{'polyp' * (at % 2)},{('seen', 'no', '2')[at % 3]}" for at in range(12)),
+    ]
+    load(root, lines)
+    (root / "exp.yaml").write_text(
+        f"data: {{class_path: CSVDataModule, init_args: {{root: '{root}', image_dir: a, label_columns: [veil], "
+        "label_values: {seen: 1, no: 0, yes: 1, 2: 1}, label_list: {column: findings, absent: ['no']}}}\n"
+    )
+    module = experiment_data(["--config", str(root / "exp.yaml")])
+    assert module.class_names == ["veil", "polyp"]
+    assert labels(module)["1.png"] == [0, 1]
+    two = "label_list: [{column: findings}, {column: veil, prefix: true}]"
+    text = (root / "exp.yaml").read_text().replace("label_list: {column: findings, absent: ['no']}", two)
+    (root / "two.yaml").write_text(text.replace("label_columns: [veil], ", ""))
+    assert experiment_data(["--config", str(root / "two.yaml")]).class_names == [
+        "polyp",
+        "veil 2",
+        "veil no",
+        "veil seen",
+    ]

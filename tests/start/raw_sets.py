@@ -1,0 +1,111 @@
+"""Tables and pictures as they come from a clinic: no column is called as `ibca` would call it."""
+
+import csv
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openpyxl
+
+
+def pictures(folder: Path, names: Sequence[str], side: int = 40) -> None:
+    """Write small pictures, each another one."""
+    for at, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = np.full((side, side + 8, 3), at % 251, dtype=np.uint8)
+        picture[: at % side + 1] = 200
+        cv2.imwrite(str(path), picture)
+
+
+def table(file: Path, header: Sequence[str], rows: Sequence[Sequence[object]], separator: str = ",") -> Path:
+    """Write a table as text."""
+    with open(file, "w", newline="", encoding="utf-8") as text:
+        csv.writer(text, delimiter=separator).writerows([header, *rows])
+    return file
+
+
+def words(root: Path) -> tuple[Path, Path]:
+    """One row a lesion, each finding in a word of its own; -: skin."""
+    rng = random.Random(0)
+    rows = []
+    for case in range(90):
+        network, streaks = rng.choice(["absent", "typical", "atypical"]), rng.choice(["absent", "regular", "irregular"])
+        veil = rng.choice(["present", "absent", "absent", "unsure"])
+        doctor = rng.choice(["", "", "", "ok", "see again"])
+        file = f"derm/{case:03d}.png"
+        rows.append([case + 1, file, network, streaks, veil, rng.choice("MF"), rng.randint(20, 90), doctor])
+    pictures(root / "photos", [str(row[1]) for row in rows])
+    header = ["case_num", "derm", "pigment_network", "streaks", "blue_whitish_veil", "sex", "age", "notes"]
+    return table(root / "meta.csv", header, rows), root / "photos"
+
+
+def lists(root: Path) -> tuple[Path, Path]:
+    """A workbook with several frames of a patient, their findings in one cell; frames lie in folders, unnamed."""
+    rng = random.Random(1)
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["No.", "Patient ID", "Frame", "Findings", "Hospital", "Exam date", "Comment"])
+    files = []
+    for frame in range(100):
+        found = [name for name, share in (("polyp", 0.3), ("Ulcer", 0.25), ("erosion", 0.2)) if rng.random() < share]
+        cell = "; ".join(found) or rng.choice(["Normal", ""])
+        if frame == 7:
+            cell = "bleeding; polyp"  # once only: no class
+        files.append(f"{'AB'[frame % 2]}/frame{frame:04d}.jpg")
+        comment = "taken again" if frame % 9 == 0 else None
+        sheet.append([frame, 1000 + frame // 4, f"frame{frame:04d}", cell, "AB"[frame % 2], "2024-03-01", comment])
+    book.save(root / "befunde.xlsx")
+    pictures(root / "frames", files)
+    return root / "befunde.xlsx", root / "frames"
+
+
+def eyes(root: Path) -> tuple[Path, Path]:
+    """One row an eye: a grade, a number of lesions, a cross where there is glaucoma, and 0 and 1 for cataract."""
+    rng = random.Random(2)
+    rows = []
+    for patient in range(60):
+        for side in ("left", "right"):
+            grade = rng.choice([0, 0, 1, 2, 3])
+            exudates = rng.choice([0, 0, 0, 1, 4, 12])
+            cross = "x" if rng.random() < 0.2 else ""
+            rows.append([f"{patient}_{side}", f"P{patient:03d}", side, grade, exudates, cross, int(rng.random() < 0.3)])
+    pictures(root / "fundus", [f"{row[0]}.png" for row in rows])
+    header = ["name", "subject", "eye", "DR grade", "n_exudates", "glaucoma", "cataract"]
+    return table(root / "eyes.tsv", header, rows, "\t"), root / "fundus"
+
+
+def shuffled(root: Path) -> tuple[Path, Path]:
+    """As EDD2020 is, its columns renamed and mixed, its three tables in one, groups that only their values tell."""
+    rng = random.Random(3)
+    rows = []
+    for frame in range(120):
+        split = ("training", "dev", "holdout")[frame // 2 % 5 % 3]
+        flags = [int(rng.random() < share) for share in (0.4, 0.25, 0.2)]
+        rows.append(
+            [flags[0], f"ACB_g{frame // 2:03d}", flags[1], split, f"EDD_ACB{frame:04d}", flags[2], rng.random()]
+        )
+    rng.shuffle(rows)
+    pictures(root / "images", [f"{row[4]}.jpg" for row in rows])
+    header = ["Barrett", "cluster_no", "Krebs", "use", "bild", "Polyp", "sharpness"]
+    return table(root / "edd.csv", header, rows, ";"), root / "images"
+
+
+def pairs(root: Path) -> tuple[Path, Path]:
+    """A row a patient, with a picture of either eye, and the findings as JSON."""
+    rng = random.Random(4)
+    rows = []
+    for patient in range(60):
+        found = [name for name in ("drusen", "myopia") if rng.random() < 0.4]
+        rows.append([patient, f"{patient}_l.png", f"{patient}_r.png", json.dumps(found)])
+    pictures(root / "both", [str(name) for row in rows for name in row[1:3]])
+    return table(root / "pairs.csv", ["ID", "Left-Fundus", "Right-Fundus", "keywords"], rows), root / "both"
+
+
+SETS: dict[str, Callable[[Path], tuple[Path, Path]]] = {
+    "words": words, "lists": lists, "eyes": eyes, "shuffled": shuffled, "pairs": pairs,
+}  # fmt: skip

@@ -1,0 +1,221 @@
+"""`ibca init`: raw tables come to a YAML that `check` and `fit` take, without a guess."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from ibca_lightning.data import CSVDataModule
+from ibca_lightning.run.experiment_data import experiment_data
+from ibca_lightning.start import init as command
+from ibca_lightning.start.recipe import choose
+from ibca_lightning.system.errors import DataWarning
+from tests.command_line import Result, done, ibca
+from tests.start import raw_sets
+
+
+def started(root: Path, name: str) -> tuple[Result, dict[str, Any], CSVDataModule]:
+    """What `ibca init --yes` says of a raw set, its YAML, and the data module of that YAML."""
+    table, images = raw_sets.SETS[name](root)
+    output = root / "exp.yaml"
+    result = done("init", "--table", table, "--images", images, "--output", output, "--yes")
+    return result, yaml.safe_load(output.read_text(encoding="utf-8")), experiment_data(["--config", str(output)])
+
+
+def taken(result: Result) -> dict[str, str]:
+    """The rows of the printed table: by column, why it is taken for what it is."""
+    rows = re.findall(r"^(\S.*?) +(?:picture|group|split|label|subgroup|left out) +(.+)$", result.out, re.M)
+    return dict(rows)
+
+
+def sizes(data: CSVDataModule) -> dict[str, int]:
+    return {split: len(table) for split, table in data.split_tables().items()}
+
+
+def no_group_in_two_splits(data: CSVDataModule) -> bool:
+    groups = [set(table.groups.tolist()) for table in data.split_tables().values()]
+    return sum(map(len, groups)) == len(set.union(*groups))
+
+
+def test_a_word_for_each_finding(tmp_path: Path) -> None:
+    result, written, data = started(tmp_path, "words")
+    assert data.class_names == [
+        "blue_whitish_veil", "pigment_network atypical", "pigment_network typical", "streaks irregular",
+        "streaks regular",
+    ]  # fmt: skip
+    options = written["data"]["init_args"]
+    assert options["label_values"] == {"unsure": -1}
+    assert options["subgroup_columns"] == ["sex"]
+    assert {"case_num", "age", "notes"} == set(options["exclude_columns"])
+    assert sum(sizes(data).values()) == 90
+    assert sizes(data).keys() == {"train", "val", "test"}
+    veil = np.concatenate([table.labels[:, 0] for table in data.split_tables().values()])
+    assert set(veil.tolist()) == {-1, 0, 1}
+    assert "no column says which pictures are of one patient" in result.out
+
+
+def test_lists_of_findings_in_a_workbook(tmp_path: Path) -> None:
+    result, written, data = started(tmp_path, "lists")
+    assert data.class_names == ["erosion", "polyp", "Ulcer"]  # one row of bleeding is no class
+    listed = written["data"]["init_args"]["label_list"]
+    assert listed == {"column": "Findings", "separator": ";", "absent": ["Normal"], "least": 5}
+    assert written["data"]["init_args"]["group_column"] == "Patient ID"
+    assert written["data"]["init_args"]["subgroup_columns"] == ["Hospital"]
+    assert sum(sizes(data).values()) == 100
+    assert no_group_in_two_splits(data)
+    table = data.table("train")
+    assert table.name(0).startswith(("A/frame", "B/frame"))
+    assert table.labels.min() == 0  # a blank names none
+    assert "unsure" not in result.out
+
+
+def test_a_row_an_eye(tmp_path: Path) -> None:
+    result, written, data = started(tmp_path, "eyes")
+    assert data.class_names == ["n_exudates", "glaucoma", "cataract", "DR grade 1", "DR grade 2", "DR grade 3"]
+    options = written["data"]["init_args"]
+    assert (options["group_column"], options["subgroup_columns"]) == ("subject", ["eye"])
+    assert options["label_counts"] == ["n_exudates"]
+    assert sum(sizes(data).values()) == 120
+    assert no_group_in_two_splits(data)
+    labels = np.concatenate([table.labels for table in data.split_tables().values()])
+    assert set(np.unique(labels).tolist()) == {0, 1}  # a cross or a blank
+    assert "unsure: 'glaucoma': a blank is taken for absent" in result.out
+    assert "unsure: 'DR grade'" in result.out
+
+
+def test_columns_renamed_and_mixed(tmp_path: Path) -> None:
+    result, written, data = started(tmp_path, "shuffled")
+    assert data.class_names == ["Barrett", "Krebs", "Polyp"]
+    assert written["data"]["init_args"]["split_column"] == "use"
+    assert sizes(data) == {"train": 48, "val": 48, "test": 24}
+    assert "test_fraction" not in written["data"]["init_args"]
+    assert no_group_in_two_splits(data)
+    assert "numbers" in taken(result)["sharpness"]
+
+
+def test_two_pictures_of_a_case(tmp_path: Path) -> None:
+    _, written, data = started(tmp_path, "pairs")
+    assert data.class_names == ["drusen", "myopia"]
+    assert written["data"]["init_args"]["image_columns"] == ["Left-Fundus", "Right-Fundus"]
+    assert sum(sizes(data).values()) == 120
+    for table in data.split_tables().values():
+        assert len(set(table.groups.tolist())) * 2 == len(table)
+
+
+def test_a_split_that_cuts_patients_is_made_anew(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, f"p{at // 2}", ("train", "test")[at % 2], at // 2 % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "patient", "set", "polyp"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "unsure: 'set': it puts 30 values of 'patient' into several splits" in result.out
+    assert "split_column" not in (tmp_path / "e.yaml").read_text()
+
+
+def test_a_class_that_negates_the_others_and_a_mostly_blank_one_are_left_out(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, at % 3 == 0, at % 4 == 0, at % 3 > 0 < at % 4, "" if at % 5 else at % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "polyp", "ulcer", "normal", "biopsy"], rows)
+    said = taken(done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes"))
+    assert "it says that no other class is present" in said["normal"]
+    assert "80% blank" in said["biopsy"]
+
+
+def test_what_is_wrong_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw_sets.pictures(tmp_path / "p", [f"{at}.png" for at in range(30)])
+    raw_sets.pictures(tmp_path / "twice", [f"{folder}/{at}.png" for folder in "ab" for at in range(30)])
+    (tmp_path / "empty").mkdir()
+    header = ["file", "polyp"]
+    raw_sets.table(tmp_path / "good.csv", header, [[f"{at}.png", at % 2] for at in range(30)])
+    raw_sets.table(tmp_path / "long.csv", header, [[f"{at // 2}.png", at % 2] for at in range(60)])
+    raw_sets.table(tmp_path / "far.csv", header, [[f"x{at}.png", at % 2] for at in range(30)])
+    raw_sets.table(tmp_path / "bare.csv", ["file", "note"], [[f"{at}.png", "a b c d"] for at in range(30)])
+    Path("taken.yaml").write_text("mine")
+    for table, images, output, said in (
+        ("no.csv", "p", "e.yaml", "a CSV file at no.csv, got nothing there"),
+        ("good.csv", "q", "e.yaml", "a folder of pictures (--images) at q"),
+        ("good.csv", "empty", "e.yaml", "pictures in and below empty, got none"),
+        ("good.csv", "twice", "e.yaml", "a/0.png and b/0.png; give the folder"),
+        ("good.csv", "p", "taken.yaml", "no file at taken.yaml yet, got one"),
+        ("long.csv", "p", "e.yaml", "one row a picture in long.csv, got '0.png' on 2 rows"),
+        ("far.csv", "p", "e.yaml", "a column of far.csv that names the pictures in p, such as 0.png"),
+        ("bare.csv", "p", "e.yaml", "a column with findings in bare.csv"),
+    ):
+        result = ibca("init", "--table", table, "--images", images, "--output", output, "--yes")
+        assert (result.code, len(result.errors)) == (2, 1), result
+        assert said in result.errors[0]
+        assert not Path("e.yaml").exists()
+    assert Path("taken.yaml").read_text() == "mine"
+
+
+def test_a_terminal_is_asked_where_it_is_unsure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, ("head", "arm", "leg")[at % 3], at % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "kind", "polyp"], rows)
+    answers = iter(["what?", "label"])
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    monkeypatch.setattr(command, "_on_terminal", lambda: True)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
+    assert "4 classes: arm, head, leg, polyp" in result.out
+    assert next(answers, None) is None
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_the_rules_of_training(gpu: bool) -> None:
+    small = choose(120, 200, 0.02, gpu, 2)
+    assert (small.image_size, small.batch_size, small.balanced_sampling) == (224, 8, True)
+    assert choose(120, 64, 0.3, gpu, 2).feature_stride == [8, 16]
+    large = choose(50_000, 2000, 0.3, gpu, 64)
+    assert (large.image_size, large.max_epochs, large.num_workers) == ((384, 10, 8) if gpu else (224, 5, 8))
+    assert choose(5000, None, 0.3, gpu, 4).image_size == (512 if gpu else 224)
+
+
+def test_tables_of_published_sets_are_read_as_meant(tmp_path: Path) -> None:
+    """Columns as HAM10000, ODIR-5K and ChestX-ray14 have them, where a name or a value once misled."""
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    header = ["file", "lesion_id", "dx", "dx_type", "Patient Age", "Follow-up #", "Spacing", "N", "D", "G"]
+    kinds, ways = ("nv", "mel", "bkl"), ("histo", "follow_up")
+    flags = [(at % 5 > 1, at % 5 == 0, at % 5 == 1) for at in range(60)]
+    rows = [
+        [name, f"HAM_{at // 2}", kinds[at % 3], ways[at % 2], 30 + at % 7, at % 4, 0.14, *flags[at]]
+        for at, name in enumerate(names)
+    ]
+    table = raw_sets.table(tmp_path / "t.csv", header, rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    options = yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]
+    assert options["group_column"] == "lesion_id"
+    assert options["label_columns"] == ["D", "G"]
+    assert options["label_list"] == {"column": "dx"}
+    assert options["exclude_columns"] == ["dx_type", "Patient Age", "Follow-up #", "Spacing", "N"]
+    assert "it says that no other class is present" in taken(result)["N"]
+
+
+def test_words_alone_are_findings_where_there_is_nothing_else(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    table = raw_sets.table(
+        tmp_path / "t.csv", ["file", "outcome"], [[n, ("benign", "evil")[at % 2]] for at, n in enumerate(names)]
+    )
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "unsure: 'outcome': taken for findings, as no other column holds any" in result.out
+    assert "2 classes: benign, evil" in result.out
+
+
+def test_rows_without_a_picture_are_said_and_left_out(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names[:-2])
+    table = raw_sets.table(
+        tmp_path / "t.csv", ["file", "polyp"], [["", 1], *([n, at % 2] for at, n in enumerate(names))]
+    )
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "unsure: 'file': 2 pictures are not in the folder, such as '58.png'" in result.out
+    assert "unsure: 1 rows name no picture in 'file'" in result.out
+    with pytest.warns(DataWarning, match="3 of 61 rows"):
+        assert sum(sizes(experiment_data(["--config", str(tmp_path / "e.yaml")])).values()) == 58
