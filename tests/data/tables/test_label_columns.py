@@ -24,7 +24,7 @@ def sheet(**columns: Sequence[str]) -> Sheet:
 
 def test_what_a_label_may_be() -> None:
     texts = {"1": 1, " 1.0 ": 1, "0": 0, "-0.0": 0, "-1": -1, "-1.0": -1, "": -1, " ": -1, "NA": -1, "nan": -1}
-    texts |= dict.fromkeys(("2", "0.5", "-2", "yes", "1_0", "0_1", "١", "inf"))
+    texts |= {"yes": 1, "Absent": 0, "1,0": 1} | dict.fromkeys(("2", "0.5", "-2", "maybe", "1_0", "0_1", "١", "inf"))
     assert {text: parse_label(text) for text in texts} == texts
     assert [text for text in texts if is_blank(text)] == ["", " ", "NA", "nan"]
 
@@ -35,7 +35,9 @@ def test_labels_are_the_columns_with_0_and_1_and_one_of_them_alone_may_have_been
         blank=["", "", ""], other=["0", "1", "1"], y=["1", "0", "1"], text=["u", "v", "0"],
     )  # fmt: skip
     excluded = ["image", "other", "age"]
-    assert find_label_columns(table, excluded) == (["x", "y"], ["zeros", "ones"])
+    assert find_label_columns(table, excluded) == (
+        ["x", "y"], ["'zeros' (only one of 0 and 1)", "'ones' (only one of 0 and 1)"]
+    )  # fmt: skip
     unnamed = Sheet("t.csv", ["", "x"], [["0", "1"], ["1", "0"]], [2, 3])
     assert find_label_columns(unnamed, []) == (["x"], [])
 
@@ -43,8 +45,8 @@ def test_labels_are_the_columns_with_0_and_1_and_one_of_them_alone_may_have_been
 def test_a_column_that_is_no_label_or_hardly_is_refused() -> None:
     with pytest.raises(InputError, match=r"in column 'x' of t.csv, line 4, got 'u'; .*or name 'x' in exclude_columns"):
         find_label_columns(sheet(y=["0", "1", "1"], x=["0", "1", "u"]), [])
-    assert find_label_columns(sheet(y=["0", "1"], x=["1", "u"]), []) == (["y"], [])  # half is no label
-    message = "at least one label column (with 0 and 1 among its values) in t.csv, got the columns image, x; add"
+    assert find_label_columns(sheet(y=["0", "1"], x=["1", "u"]), []) == (["y"], ["'x' (it holds 'u', as on line 3)"])
+    message = "0 and 1 among its values) in t.csv, got the columns image, x; not 'x' (only one of 0 and 1); add"
     with pytest.raises(InputError, match=re.escape(message)):
         find_label_columns(sheet(image=["a"], x=["1"]), ["image"])
 
