@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from ibca_lightning.check.near_copies import SIDE, look
+from ibca_lightning.check.look import SIDE, look
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
 from ibca_lightning.data.pictures.channels import as_rgb
@@ -236,7 +236,7 @@ def _contents(
 def _facts(pixels: Pixels, mode: str, lesions: int = -1) -> Facts:
     # A few pixels tell of nearly every picture that it has more than one colour.
     blank = all(bool((part == pixels[0, 0]).all()) for part in (pixels[::16, ::16], pixels))
-    return Facts(content_hash(pixels), look(pixels), pixels.shape[:2], mode, blank, lesions)
+    return Facts(content_hash(pixels), look(as_rgb(pixels)), pixels.shape[:2], mode, blank, lesions)
 
 
 def _mode(path: str) -> str:

@@ -9,19 +9,16 @@ Pairs above `_ALIKE` are read again and compared by their details at 128 x 128, 
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.pictures.reading import Pixels
+from ibca_lightning.check.content import Contents
+from ibca_lightning.check.look import details
 from ibca_lightning.system.errors import InputError
 
-if TYPE_CHECKING:
-    from ibca_lightning.check.content import Contents
-
-SIDE = 32  # of a look
 _FINE = 128  # side at which pairs are compared once more
 _MARGIN = 8  # pixels of that by which a copy may be shifted
 _ALIKE, _SAME = 0.8, 0.65  # correlations of looks, of details; measured: see the page
@@ -32,19 +29,14 @@ _BLOCK = 4096  # rows compared at once
 class NearCopy(NamedTuple):
     """A row of one split, a row of another that shows the same, and the correlation of their details."""
 
-    first: "Contents"
+    first: Contents
     row: int
-    second: "Contents"
+    second: Contents
     other: int
     alike: float
 
 
-def look(pixels: Pixels) -> bytes:
-    """What is kept of a picture: 32 x 32 local contrasts in whole numbers from -127 to 127, a byte each."""
-    return np.clip(42 * _details(pixels, SIDE, 2, 2), -127, 127).astype(np.int8).tobytes()
-
-
-def near_copies(contents: Mapping[str, "Contents"]) -> list[NearCopy]:
+def near_copies(contents: Mapping[str, Contents]) -> list[NearCopy]:
     """Find the near copies of two splits, most alike first; copies to the pixel are left to their hashes."""
     splits = [split for split in contents.values() if split.has_pictures.any()]
     if not splits:
@@ -52,17 +44,17 @@ def near_copies(contents: Mapping[str, "Contents"]) -> list[NearCopy]:
     mean = np.concatenate([split.looks[split.has_pictures] for split in splits]).mean(axis=0, dtype=np.float32)
     fine: dict[tuple[str, int], NDArray[np.float32] | None] = {}
 
-    def details(split: "Contents", row: int) -> NDArray[np.float32] | None:
+    def of_row(split: Contents, row: int) -> NDArray[np.float32] | None:
         if (split.name, row) not in fine:
             try:
-                fine[split.name, row] = _details(split.picture(row, _FINE), _FINE, 4, 1)
+                fine[split.name, row] = details(split.picture(row, _FINE), _FINE, 4, 1)
             except InputError:  # it was there a minute ago
                 fine[split.name, row] = None
         return fine[split.name, row]
 
     found = []
     for _, first, row, second, other in sorted(_candidates(splits, mean), key=lambda each: -each[0])[:_LOOKED_AT]:
-        one, two = details(first, row), details(second, other)
+        one, two = of_row(first, row), of_row(second, other)
         if one is None or two is None:
             continue
         inner = one[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
@@ -73,8 +65,8 @@ def near_copies(contents: Mapping[str, "Contents"]) -> list[NearCopy]:
 
 
 def _candidates(
-    splits: "list[Contents]", mean: NDArray[np.float32]
-) -> "Iterator[tuple[float, Contents, int, Contents, int]]":
+    splits: list[Contents], mean: NDArray[np.float32]
+) -> Iterator[tuple[float, Contents, int, Contents, int]]:
     """Pairs of two splits whose looks are alike; of each block of pairs the most alike."""
     for first, second in combinations(splits, 2):
         if not {first.name, second.name} & {"train", "val"}:
@@ -98,12 +90,3 @@ def _centred(looks: NDArray[np.int8], mean: NDArray[np.float32]) -> NDArray[np.f
     values -= values.mean(axis=1, keepdims=True)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
     return values
-
-
-def _details(pixels: Pixels, side: int, sigma: float, floor: float) -> NDArray[np.float32]:
-    """What differs from the surroundings, over how much differs there; light and contrast leave no trace."""
-    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
-    apart = small - cv2.GaussianBlur(small, (0, 0), sigma)
-    around = np.sqrt(cv2.GaussianBlur(apart * apart, (0, 0), 2 * sigma))
-    return np.asarray(apart / (around + floor), dtype=np.float32)
