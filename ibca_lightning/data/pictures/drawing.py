@@ -186,7 +186,7 @@ def _scale_bar(width: int, panel: Panel, letters: int) -> np.ndarray:
     strip = Image.new("RGB", (width, _BAR * letters), "white")
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(13 * letters)
     scale = full_scale(panel.attention) * panel.attention.size
-    end = f"{scale:.1f} x uniform, line {_LEVEL * scale:.1f}"
+    end = f"{scale:.3g} x uniform, line {_LEVEL * scale:.3g}"
     left, right = 14 * letters, width - round(font.getlength(end)) - 8 * letters
     if right > left:
         ramp = np.linspace(0, 255, right - left).astype(np.uint8)[None].repeat(12 * letters, 0)
