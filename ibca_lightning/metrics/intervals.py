@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.metrics.operating_point import Counts, Floats, harmonic_mean, ratio
@@ -18,6 +20,7 @@ from ibca_lightning.metrics.resampling.spread import (
     overlap,
     student,
 )
+from ibca_lightning.system.errors import InputError
 
 # Which figure of a class the overall ones are the means of, or have the totals of.
 _MEANS = {
@@ -31,8 +34,8 @@ _ROUNDING = 1e-6
 
 
 def bootstrap_intervals(
-    probabilities: Tensor,
-    labels: Tensor,
+    probabilities: Tensor | NDArray[Any],
+    labels: Tensor | NDArray[Any],
     groups: Sequence[str] | None = None,
     resamples: int | None = None,
     seed: int = 0,
@@ -42,7 +45,7 @@ def bootstrap_intervals(
     """Compute an interval of every figure of `metrics`.
 
     Args:
-        probabilities: (B, L) float in [0, 1].
+        probabilities: (B, L) float in [0, 1]. Tensors or arrays.
         labels: (B, L) in {0, 1, -1}, -1 = unknown.
         groups: For each sample its group, such as the patient; None: each sample is its own.
         resamples: How many; None: 1,000, and fewer, down to 200, from 200,000 probabilities on.
@@ -55,7 +58,7 @@ def bootstrap_intervals(
         which hold it, or None where it is undefined. Resamples in which a figure is undefined are left out for it.
 
     Raises:
-        InputError: As in `figures`, or there is not one group a sample.
+        InputError: As in `figures`, or there is not one group a sample, or no resample.
 
     Examples:
         Forty pictures of one class in the order of their scores; every fourth is on the wrong side of 0.5. Twenty
@@ -72,6 +75,9 @@ def bootstrap_intervals(
         >>> [round(bound, 1) for bound in alone], together[1] - together[0] > alone[1] - alone[0]
         ([0.5, 0.9], True)
     """
+    if resamples is not None and resamples < 1:
+        raise InputError("at least one resample", resamples, "give more, or None")
+    probabilities, labels = torch.as_tensor(probabilities), torch.as_tensor(labels)
     names = [str(i) for i in range(probabilities.shape[-1])]
     return every_interval(probabilities, labels, names, groups, None, resamples, seed, level, pairs)["intervals"]
 

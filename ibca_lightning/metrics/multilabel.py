@@ -34,15 +34,15 @@ SPECIFICITY = 0.95  # where the sensitivity of `sensitivity_at_95_specificity` i
 
 
 def figures(
-    probabilities: Tensor,
-    labels: Tensor,
+    probabilities: Tensor | NDArray[Any],
+    labels: Tensor | NDArray[Any],
     class_names: Sequence[str],
     thresholds: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Compute every multi-label figure.
 
     Args:
-        probabilities: (B, L) float in [0, 1], finite; not logits.
+        probabilities: (B, L) float in [0, 1], finite; not logits. Tensors or arrays.
         labels: (B, L) in {0, 1, -1}, -1 = unknown.
         class_names: L names.
         thresholds: (L,) stored thresholds for the figures under `tuned`; a label is predicted if p > threshold.
@@ -68,7 +68,7 @@ def figures(
         >>> figures(probabilities, labels, ["drusen"])["metrics"]["AUROC"]  # three of four pairs are in order
         0.75
     """
-    scores, target = checked_arrays(probabilities, labels)
+    scores, target = checked_arrays(torch.as_tensor(probabilities), torch.as_tensor(labels))
     if len(class_names) != scores.shape[1]:
         raise InputError(f"{scores.shape[1]} class names", len(class_names), "name every column of the probabilities")
     counts = count(scores, target, np.full(scores.shape[1], 0.5))

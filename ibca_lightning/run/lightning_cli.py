@@ -60,6 +60,7 @@ from ibca_lightning.system.output import write_err
 
 _NOISE = (
     ".*does not have many workers.*",
+    ".*This DataLoader will create .* worker processes.*",  # twice, where there are fewer cores than our four
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*The number of training batches.*",
     ".*lr_scheduler.step.*before.*optimizer.step.*",  # the first step of a resumed or fp16 run

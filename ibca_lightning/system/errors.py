@@ -32,7 +32,7 @@ class InputError(Exception):
 
     def __init__(self, expected: str, got: object = None, fix: str = "", further: Sequence["InputError"] = ()) -> None:
         self.expected, self.got, self.fix, self.further = expected, str(got), fix, tuple(further)
-        shown = [_shortened(part) for part in (expected, self.got, fix)]
+        shown = [shortened(part) for part in (expected, self.got, fix)]
         # A DataLoader raises a worker's exception again with its whole traceback as the only argument.
         text = f"{shown[0]}, got {shown[1]}; {shown[2]}" if fix else expected.rsplit("InputError: ", 1)[-1]
         super().__init__(" ".join(text.split()))
@@ -42,8 +42,8 @@ class InputError(Exception):
         return (type(self), (self.expected, self.got, self.fix, self.further))
 
 
-def _shortened(text: str) -> str:
-    """A path or a cell may have any length; a line that says what is wrong may not."""
+def shortened(text: str) -> str:
+    """A path, a cell or a shape may have any length; a line, or a row of `failed.csv`, that names it may not."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
 
 

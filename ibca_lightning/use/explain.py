@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
@@ -60,7 +60,7 @@ def explain(arguments: list[str]) -> int:
                 reason = f"expected {error.expected}, got {error.got}"
                 for file in (path, mask) if options.hash_names else ():
                     reason = reason.replace(file or path, shown)
-                failed.append((shown, reason))
+                failed.append((shown, shortened(reason)))
         for own, said in zip(batch, explanation.say(models, batch), strict=True):
             figure = explanation.figure(own, said, classes, asked, options.max_side)
             picture, numbers = Image.fromarray(figure), explanation.numbers(own, said)

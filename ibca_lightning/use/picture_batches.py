@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.worker import end_workers_at_exit, quiet_worker
-from ibca_lightning.system.errors import PictureError
+from ibca_lightning.system.errors import PictureError, shortened
 from ibca_lightning.use.picture_list import require_writable
 
 
@@ -62,7 +62,7 @@ class _Pictures(Dataset[Batch]):
             file = PictureFile(path)
             return Batch([name], [transform(transform.read(file))[0] for transform in self.transforms], [])
         except PictureError as error:
-            return Batch([], [], [(name, f"expected {error.expected}, got {error.got}")])
+            return Batch([], [], [(name, shortened(f"expected {error.expected}, got {error.got}"))])
 
 
 def _collate(singles: list[Batch]) -> Batch:

@@ -74,6 +74,7 @@ def test_packed_pictures_are_rows_of_failed_csv(run: Path, here: Path, monkeypat
     npz("p/void.npz", "|V1000000000", (40, 40))
     npz("p/wide.npz", "<f8", (1000, 1000))
     npz("p/text.npz", "<U1000", (40, 40))
+    npz("p/axes.npz", "|u1", (1,) * 1000)
     npz("p/long.npz", "|u1", (40, 40), data=bytes(2**23))
     with zipfile.ZipFile("p/brackets.npz", "w") as archive:  # numpy's parser of headers ends in an error of its own
         archive.writestr("a.npy", b"\x93NUMPY\x02\x00" + (9000).to_bytes(4, "little") + b"(" * 9000)
@@ -88,6 +89,7 @@ def test_packed_pictures_are_rows_of_failed_csv(run: Path, here: Path, monkeypat
     assert [row["id"] for row in rows(Path("out/predictions.csv"))] == ["good.png"]
     for name, words in (("deflated.dcm", "packed"), ("sparse.png", "bytes"), ("pipe.png", "no regular file")):
         assert words in failed[name]
+    assert max(len(reason) for reason in failed.values()) < 1000  # 1,000 axes are not written out
 
 
 def test_deflated_data_are_measured_whole(tmp_path: Path) -> None:

@@ -247,3 +247,13 @@ def test_a_seed_whose_figure_is_undefined_is_left_out():
 def test_the_number_of_groups_must_fit():
     with pytest.raises(InputError, match="2 groups"):
         bootstrap_intervals(torch.rand(2, 1), torch.zeros(2, 1), ["x"])
+
+
+def test_public_figures_take_arrays_as_they_take_tensors():
+    """Who has no torch in hand got `'numpy.ndarray' object has no attribute 'detach'`."""
+    scores, labels = np.linspace(0, 1, 12).reshape(6, 2), np.array([[0, 1], [1, 0]] * 3)
+    tensors = torch.from_numpy(scores), torch.from_numpy(labels)
+    assert figures(scores, labels, ["a", "b"]) == figures(*tensors, ["a", "b"])
+    assert bootstrap_intervals(scores, labels, resamples=9) == bootstrap_intervals(*tensors, resamples=9)
+    with pytest.raises(InputError, match="at least one resample, got 0"):
+        bootstrap_intervals(scores, labels, resamples=0)

@@ -170,7 +170,9 @@ def build_table(
         if is_blank(group) or group.strip().lower() in _NOBODY:
             got = f"'{group}'" if group else "a blank"
             raise InputError(
-                f"a group in {sheet.where(row)}", got, "fill in the group column; a row of its own a name of its own"
+                f"a group in {sheet.where(row)}",
+                got,
+                "fill in the group column; a row that belongs to no other gets a name of its own",
             )
     return Table(
         file=sheet.file,
