@@ -52,6 +52,7 @@ def compare(arguments: list[str]) -> int:
     options = _parse(arguments)
     runs = [run for folder in options.runs for run in _runs_below(Path(folder))]
     rows = [row for run in runs for row in read_run(run, options.per_class)]
+    _say_copies(rows)
     by_run = table_rows(rows, options.figures)  # refuses unknown figures before anything is computed
     files = {"compare.csv": list(table(rows))}
     by_method: list[tuple[list[list[str]], str]] = []
@@ -70,6 +71,19 @@ def compare(arguments: list[str]) -> int:
     short = [[os.path.relpath(name, start) if name in map(str, runs) else name, *cells] for name, *cells in by_run]
     write_out("\n".join(_shown(own, options, where) + said for own, said in [*by_method, (short, "")]))
     return 0
+
+
+def _say_copies(rows: list[Row]) -> None:
+    """Say which runs of one seed have the same figures: a copy is no further training, and hides their scatter."""
+    for group in _groups(rows).values():
+        seen: dict[str, Row] = {}
+        for row in group:
+            first = seen.setdefault(json.dumps([row.seed, row.figures], sort_keys=True), row)
+            if first is not row and row.figures:
+                note = (
+                    f"note: {first.run} and {row.run} have one seed and the same figures on {row.test_set}, as a copy"
+                )
+                write_err(f"{note} has; they count as two seeds all the same\n")
 
 
 def _shown(rows: list[list[str]], options: Namespace, where: str) -> str:

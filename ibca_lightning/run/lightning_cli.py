@@ -53,7 +53,7 @@ from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.command_line.trainer_messages import of_lightning
 from ibca_lightning.run.wandb_logging import remove_logs, wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
-from ibca_lightning.system.errors import InputError, refusal
+from ibca_lightning.system.errors import DataWarning, InputError, refusal
 from ibca_lightning.system.hashed_names import hashed_names
 from ibca_lightning.system.options import require_folder
 from ibca_lightning.system.output import write_err
@@ -445,6 +445,18 @@ def _asked_for(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or Path(record.pathname).parent.name in _ASKED
 
 
+_format_other = warnings.formatwarning  # Lightning's
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of the data in a line for people, without the place in the code."""
+    if issubclass(category, DataWarning):
+        return f"warning: {message}\n"
+    return _format_other(message, category, filename, lineno, line)
+
+
 def _quieten() -> None:
     """Keep what a user can act on: our own log, real warnings, what they asked Lightning for; no advertisements."""
     for part in ("pytorch", "fabric"):
@@ -462,3 +474,4 @@ def _quieten() -> None:
         logger.setLevel(logging.INFO)
     for text in _NOISE:
         warnings.filterwarnings("ignore", text)
+    warnings.formatwarning = _format_warning

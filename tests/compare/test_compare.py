@@ -59,6 +59,13 @@ def test_every_test_set_is_a_row_of_its_own(tmp_path):
     assert sets == ["same", "reversed"]  # the first of the run first, not of the alphabet
 
 
+def test_a_copy_of_a_run_is_said_to_be_no_further_seed(tmp_path):
+    runs = [fake(tmp_path / f"{seed} {value}", seed, "A", value) for seed, value in ((0, 0.5), (1, 0.5), (0, 0.6))]
+    assert "note:" not in done("compare", *runs).err
+    result = done("compare", *runs, fake(tmp_path / "copy", 0, "A", 0.5))
+    assert f"note: {runs[0]} and {tmp_path / 'copy'} have one seed and the same figures on" in result.err
+
+
 def method(run):
     return method_and_seed(run)[0]
 

@@ -60,8 +60,8 @@ def find_label_columns(
 
     Returns:
         The label columns in the table's order; and of the columns that may have been meant as labels, why they are not
-        taken: they are mostly blank, or hold only one of 0 and 1, or 0 and 1 beside more of something else, or two
-        values that are none, or a mark such as x beside blanks.
+        taken: they are blank, mostly or wholly, or hold only one of 0 and 1, or 0 and 1 beside more of something
+        else, or two values that are none, or a mark such as x beside blanks.
 
     Raises:
         InputError: If most values of a column that are filled in are 0, 1 or -1 and some are not, or no column is a
@@ -94,6 +94,8 @@ def find_label_columns(
                 labels.append(name)
         elif values & {0, 1}:
             doubtful.append(f"'{name}' (only one of 0 and 1)")
+        elif values and all(map(is_blank, parsed)):
+            doubtful.append(f"'{name}' (blank)")
     if not labels:
         expected = f"at least one label column (with 0 and 1 among its values) in {sheet.file}"
         got = f"the columns {', '.join(sheet.header)}" + "".join(f"; not {each}" for each in doubtful)

@@ -36,7 +36,7 @@ def test_labels_are_the_columns_with_0_and_1_and_one_of_them_alone_may_have_been
     )  # fmt: skip
     excluded = ["image", "other", "age"]
     assert find_label_columns(table, excluded) == (
-        ["x", "y"], ["'zeros' (only one of 0 and 1)", "'ones' (only one of 0 and 1)"]
+        ["x", "y"], ["'zeros' (only one of 0 and 1)", "'ones' (only one of 0 and 1)", "'blank' (blank)"]
     )  # fmt: skip
     unnamed = Sheet("t.csv", ["", "x"], [["0", "1"], ["1", "0"]], [2, 3])
     assert find_label_columns(unnamed, []) == (["x"], [])
