@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -136,16 +136,25 @@ class Guard(Dataset[Any]):
                 item = self._renamed(self.dataset[(index + len(errors)) % len(self)])
                 return Replaced(item, tuple(errors)) if errors else item
             except PictureError as error:
-                errors.append(error)
+                errors.append(_bare(error))
                 if self.on_bad_image == "error" or len(errors) >= min(_IN_A_ROW, len(self)):
                     return error if len(errors) == 1 else _too_many(errors)
             except InputError as error:
-                return error
+                return _bare(error)
 
     def _renamed(self, item: Any) -> Any:
         if self.rename is str or not isinstance(item, dict):
             return item
         return item | {key: self.rename(str(item[key])) for key in ("id", "group") if key in item}
+
+
+_E = TypeVar("_E", bound=InputError)
+
+
+def _bare(error: _E) -> _E:
+    """The error without the frames it came through, as from a worker: they hold it, the loader and its workers."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 @contextmanager

@@ -36,3 +36,11 @@ def few_positives(class_names: Sequence[str], positives: Sequence[int]) -> str |
     if not few:
         return None
     return f"thresholds that rest on fewer than {FEW} positives of the validation set: {', '.join(few)}"
+
+
+def is_rule(rule: object) -> bool:
+    """Whether thresholds can be chosen by it, see `thresholds.choose_thresholds`."""
+    if isinstance(rule, dict) and len(rule) == 1:
+        name, target = next(iter(rule.items()))
+        return name in ("sensitivity", "precision") and type(target) in (int, float) and 0 < target <= 1
+    return rule in ("f1", "fixed")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ibca_lightning.metrics.calibration import Calibration, calibrated, fit_calibration
 from ibca_lightning.metrics.curves import cumulated
-from ibca_lightning.metrics.decision import OperatingPoints
+from ibca_lightning.metrics.decision import OperatingPoints, is_rule
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Floats
 from ibca_lightning.system.errors import InputError
@@ -28,14 +28,6 @@ def require_rule(rule: object) -> None:
             "model.thresholds f1, fixed, {sensitivity: X} or {precision: X} with X in (0, 1]", rule,
             "write for instance {sensitivity: 0.9}",
         )  # fmt: skip
-
-
-def is_rule(rule: object) -> bool:
-    """Whether thresholds can be chosen by it."""
-    if isinstance(rule, dict) and len(rule) == 1:
-        name, target = next(iter(rule.items()))
-        return name in ("sensitivity", "precision") and type(target) in (int, float) and 0 < target <= 1
-    return rule in ("f1", "fixed")
 
 
 def choose_thresholds(probabilities: Tensor, labels: Tensor, rule: ThresholdRule) -> list[float]:

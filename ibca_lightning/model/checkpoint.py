@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from ibca_lightning import __version__
 from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
-from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.thresholds import is_rule
+from ibca_lightning.metrics.decision import OperatingPoints, is_rule
 from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable

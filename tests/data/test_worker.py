@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -37,16 +38,27 @@ def test_workers_that_are_left_do_not_keep_their_process_from_ending() -> None:
 
 class Bad(list[int]):
     def __getitem__(self, at: int) -> Any:
-        raise InputError("a row", "junk", "mend it")
+        try:
+            return {}[at]
+        except KeyError as error:
+            raise InputError("a row", "junk", "mend it") from error
+
+
+def _read(reading: Iterable[Any], failing: Iterable[Any]) -> None:
+    next(iter(reading))
+    with pytest.raises(InputError):
+        next(iter(failing))
 
 
 def test_an_error_keeps_no_worker_alive() -> None:
     gc.disable()  # a circle of error and frame would only be found by it
     try:
-        loader = make_loader(Bad(range(8)), batch_size=2, num_workers=2)  # type: ignore[arg-type]
-        with pytest.raises(InputError):
-            next(iter(loader))
-        del loader
-        assert not [child for child in multiprocessing.active_children() if child.daemon]
+        before = {child.pid for child in multiprocessing.active_children()}
+        for workers in (2, 0):  # the error of a loader without workers held the other loader of this frame
+            reading = make_loader(list(range(8)), batch_size=2, num_workers=2)  # type: ignore[arg-type]
+            failing = make_loader(Bad(range(8)), batch_size=2, num_workers=workers)  # type: ignore[arg-type]
+            _read(reading, failing)
+            del reading, failing
+            assert {child.pid for child in multiprocessing.active_children()} <= before
     finally:
         gc.enable()

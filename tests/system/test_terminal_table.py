@@ -72,5 +72,5 @@ def test_closing_tables_and_the_card(capsys):
     split = {"rows": 9, "groups": 9, "cardinality": 1.0, "without_positive": 2, "unknown": 0.1, "pictures": pictures,
              "positives": counts, "negatives": counts}  # fmt: skip
     print_card({"data": "Table", "experiment": "x", "classes": NAMES, "cooccurrence": np.eye(3, dtype=int).tolist(),
-                "splits": dict.fromkeys(("train", "val", "test"), split)})  # fmt: skip
+                "folder": None, "splits": dict.fromkeys(("train", "val", "test"), split)})  # fmt: skip
     assert words_are_whole(capsys.readouterr().out, [*NAMES, "unreadable", "1234567", "(50.0%)", "train"])
