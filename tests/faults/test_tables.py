@@ -63,6 +63,13 @@ HEADERS = {
 }
 
 
+@pytest.mark.parametrize("text", [";", ",,\n,,\n", "\t\n", ";\n;"])
+def test_a_table_of_separators_alone_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"a table in .*t\.csv, got (separators only|an empty file)"):
+        read_sheet(str(tmp_path / "t.csv"))
+
+
 @pytest.mark.parametrize("case", HEADERS)
 def test_names_that_hold_another_separator(case: str, tmp_path: Path) -> None:
     header, mark, name = HEADERS[case]

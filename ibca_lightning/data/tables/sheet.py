@@ -97,6 +97,8 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
         except csv.Error as error:
             expected = f"a well-formed row in {path}, line {before + 1}"
             raise InputError(expected, str(error), "check the quotes of that line") from None
+        if not rows:
+            raise InputError(f"a table in {path}", "separators only", "restore the file")
         rows, lines = (rows[1:], lines[1:]) if said and len(rows) > 1 else (rows, lines)
         names, rows, lines = list(rows[0]), rows[1:], lines[1:]
     else:
