@@ -64,7 +64,6 @@ def test_both_eyes_of_a_patient_are_in_one_split(tmp_path: Path) -> None:
 
 
 def test_a_workbook_says_what_the_csv_says(tmp_path: Path) -> None:
-    pytest.importorskip("openpyxl")
     fake_odir5k.write_workbook(tmp_path / "xlsx", 24)
     fake_odir5k.write(tmp_path / "csv", 24)
     book, text = (ODIR5K(str(tmp_path / kind), level="patient", pair_pixels=16) for kind in ("xlsx", "csv"))

@@ -38,6 +38,14 @@ class EpochLines(Callback):
     def __init__(self) -> None:
         self._best, self._epochs = -math.inf, 0
 
+    def state_dict(self) -> dict[str, float]:
+        """The best so far, so that a resumed run knows it."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take up where the checkpoint left."""
+        self._best = state_dict["best"]
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clocks, also of an epoch that is taken up in its middle."""
         self._began = self._started = time.monotonic()

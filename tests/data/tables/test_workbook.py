@@ -1,12 +1,11 @@
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 from ibca_lightning.data.tables.workbook import read_workbook
 from ibca_lightning.system.errors import InputError
-
-openpyxl = pytest.importorskip("openpyxl")
 
 
 def save(path: Path, rows: list[list[Any]]) -> str:

@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import torch
 
 from ibca_lightning.run.callbacks.progress import EpochLines, ProgressBar, _duration
 from tests.model.test_checkpoint import small_ibca
@@ -21,6 +22,19 @@ def test_a_line_an_epoch_with_loss_and_map(capsys):
     first = re.search(r"val mAP (\S+) \(best (\S+)\), \d+ s, about \d+ s left$", lines[0])
     assert first[1] == first[2]
     assert float(shown[4]) == max(float(first[1]), float(shown[3]))
+
+
+def test_the_best_survives_a_resumption(capsys, tmp_path):
+    pictures, path = Pictures(8), tmp_path / "x.ckpt"
+    run = trainer(max_epochs=1, callbacks=[EpochLines()])
+    run.fit(module(), loader(pictures), loader(pictures))
+    run.save_checkpoint(path)
+    checkpoint = torch.load(path, weights_only=True)
+    (state,) = (state for name, state in checkpoint["callbacks"].items() if "EpochLines" in name)
+    state["best"] = 2.0  # as no later epoch reaches
+    torch.save(checkpoint, path)
+    trainer(max_epochs=2, callbacks=[EpochLines()]).fit(module(), loader(pictures), loader(pictures), ckpt_path=path)
+    assert "(best 2.0000)" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_losses_of_the_head_stand_apart_from_the_one_that_validation_has(capsys):
