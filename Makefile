@@ -52,10 +52,10 @@ compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: ma
 
 # One thread a process: with all cores busy that is about three times faster than two.
 test: $(DONE)  ## the test suite, but for its slow part (about 9 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow"
 
 test-slow: $(DONE)  ## the slow part: several processes, kills, long trainings (about 4 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m slow
 
 # SAMPLE=40 draws so many a part; empty, all of them: hours.
 SAMPLE ?= 40

@@ -68,6 +68,7 @@ def source(name: str, root: Path) -> tuple[str, ...]:
     return (f"--data.root={root}", *MORE.get(name, ()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_fits_and_tests(name: str, here: Path) -> None:
     options = source(name, here / "data")

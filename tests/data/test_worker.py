@@ -28,6 +28,7 @@ print(next(sys.kept)["index"].tolist())
 """
 
 
+@pytest.mark.slow
 def test_workers_that_are_left_do_not_keep_their_process_from_ending() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=240, cwd=REPOSITORY, check=False

@@ -141,6 +141,7 @@ def test_export_with_any_batch_agrees(head_class: type[Head]) -> None:
         torch.testing.assert_close(exported[1], eager.attention, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_compile_in_one_graph_agrees(head_class: type[Head], training: bool) -> None:
     head = build(head_class).train(training)

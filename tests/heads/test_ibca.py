@@ -404,6 +404,7 @@ def shares_of_cause_and_mark(contrast: float, seed: int) -> tuple[float, float]:
     return cause, mark
 
 
+@pytest.mark.slow
 def test_contrast_gathers_attention_on_the_cause_beside_a_mark_as_strong() -> None:
     """Not beside any mark: what the evidence favours is what the contrast gathers on, a mark too, if far stronger."""
     without, shares = ([shares_of_cause_and_mark(contrast, seed) for seed in range(3)] for contrast in (0.0, 0.05))

@@ -38,6 +38,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(made, tmp_path_factory.mktemp("network") / "a.ckpt")
 
 
+@pytest.mark.slow
 def test_prediction_and_export_work_without_lightning_and_wandb(checkpoint: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ALONE, checkpoint], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -172,6 +172,7 @@ class Algorithms(Callback):
         self.bound.append(torch.are_deterministic_algorithms_enabled())
 
 
+@pytest.mark.slow
 def test_deterministic_runs_are_equal_to_the_bit_and_another_seed_is_another_run(tree, tmp_path):
     config = experiment(tree, num_workers=2)
     config["trainer"]["callbacks"] = [{"class_path": "tests.model.test_numerics.Algorithms"}]

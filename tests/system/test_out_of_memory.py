@@ -67,6 +67,7 @@ class Counts(Callback):
         self.tensors.append((len(alive), sum(t.nbytes for t in alive)))
 
 
+@pytest.mark.slow
 def test_no_tensor_is_kept_from_one_epoch_to_the_next():
     counts, pictures = Counts(), Pictures(8, masks=True)
     model = module(head=IBCAHead, ema_decay=0.5)

@@ -56,6 +56,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return folder / "model.onnx", made
 
 
+@pytest.mark.slow
 def test_onnx_answers_as_the_model_for_a_batch_of_any_size(written: tuple[Path, Any], pictures: Pictures) -> None:
     import onnxruntime
 
@@ -76,6 +77,7 @@ def test_onnx_answers_as_the_model_for_a_batch_of_any_size(written: tuple[Path, 
     assert json.loads(about["preprocessing"]) == {"resize": "stretch"}
 
 
+@pytest.mark.slow
 def test_the_readme_runs_it_with_onnxruntime_and_numpy_alone(written: tuple[Path, Any], pictures: Pictures) -> None:
     path, made = written
     np.save(path.with_name("picture.npy"), pictures.image[0].permute(1, 2, 0).numpy())
