@@ -107,7 +107,10 @@ class MLflowRun(Logger):
         """Log plain data as parameters, keys joined by points."""
         from mlflow.entities import Param
 
-        found = [Param(_allowed(name), value[:_LONGEST]) for name, value in _flat(vars(params) if isinstance(params, Namespace) else params)]
+        found = [
+            Param(_allowed(name), value[:_LONGEST])
+            for name, value in _flat(vars(params) if isinstance(params, Namespace) else params)
+        ]
         for at in range(0, len(found), _PARAMETERS):
             self._log(params=found[at : at + _PARAMETERS])
 
