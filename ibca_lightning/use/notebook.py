@@ -5,7 +5,7 @@ Pictures are Pillow's, which a notebook shows by itself.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -97,13 +97,13 @@ def history(run: str | Path) -> "pd.DataFrame":
     return frame
 
 
-def show_batch(data: "MultiLabelDataModule", count: int = 8, seed: int = 0) -> Image.Image:
+def show_batch(data: "str | Path | MultiLabelDataModule", count: int = 8, seed: int = 0) -> Image.Image:
     """Pictures of the training set as the model sees them: augmented, with the classes they show, lesions outlined.
 
     Args:
-        data: A data module, such as `CSVDataModule`.
+        data: A data module, such as `CSVDataModule`, or the YAML of an experiment.
         count: How many.
-        seed: Of the choice and the augmentation; nothing else is drawn differently for it.
+        seed: Of the choice and the augmentation.
 
     Raises:
         InputError: The data are wrong, or stored maps, which have no pictures.
@@ -115,6 +115,10 @@ def show_batch(data: "MultiLabelDataModule", count: int = 8, seed: int = 0) -> I
         >>> ibca_lightning.show_batch(data, count=4).mode
         'RGB'
     """
+    if isinstance(data, str | Path):
+        from ibca_lightning.run.experiment_data import experiment_data  # the whole command line
+
+        data = cast("MultiLabelDataModule", experiment_data(["--config", str(data)]))
     data.prepare_data()
     data.find_bit_depth()
     pictures, shown = data.train_set(), []

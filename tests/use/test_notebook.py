@@ -16,6 +16,7 @@ from ibca_lightning.data import CSVDataModule
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.predictor import Predictor
 from tests import made_run
+from tests.command_line import experiment, written
 from tests.training import checkpoint
 
 
@@ -134,3 +135,5 @@ def test_show_batch_is_of_the_training_set_and_draws_nothing_else(tree: Path, tm
     assert np.array_equal(np.asarray(one), np.asarray(ibca_lightning.show_batch(data, count=3)))
     assert not np.array_equal(np.asarray(one), np.asarray(ibca_lightning.show_batch(data, count=3, seed=1)))
     assert ibca_lightning.show_batch(data, count=5).height > one.height, "a second row"
+    config = written(tmp_path / "e.yaml", experiment(tmp_path / "data", augment="none"))
+    assert ibca_lightning.show_batch(config, count=3).size == one.size
