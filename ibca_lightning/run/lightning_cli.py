@@ -41,7 +41,6 @@ from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.run.callbacks.run_config import SaveRunConfig, resolved_yaml
 from ibca_lightning.run.callbacks.splits import WriteSplits
 from ibca_lightning.run.callbacks.stop_signals import StopSignals
-from ibca_lightning.run.callbacks.tensorboard import RunTensorBoardLogger
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.command_line.class_options import class_rules, refuse_bases
@@ -51,7 +50,8 @@ from ibca_lightning.run.command_line.parser_messages import one_line
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.command_line.trainer_messages import of_lightning
-from ibca_lightning.run.wandb_logging import remove_logs, wandb_logger, wandb_mode
+from ibca_lightning.run.loggers import named
+from ibca_lightning.run.loggers.wandb_logging import remove_logs, wandb_logger, wandb_mode
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import DataWarning, InputError, refusal
 from ibca_lightning.system.hashed_names import hashed_names
@@ -209,6 +209,7 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
+        named.check_requests(_listed(config.trainer.logger), config.wandb, bool(config.hash_names))
         self._rename = hashed_names(config) or str
         # Kept, so that the run is found again without that environment.
         config.wandb_project = os.environ.get("WANDB_PROJECT") or config.wandb_project
@@ -288,7 +289,7 @@ class IBCACLI(LightningCLI):
             folder = os.path.join(self.run_dir, "checkpoints")
             callbacks += [RunCheckpoint(folder, "best", MONITOR), LastCheckpoint(folder, config.save_every_n_steps)]
         if trainer.logger is not False:
-            kwargs["logger"] = [*self._loggers(config), *_given_loggers(trainer.logger, self.run_dir)] or False
+            kwargs["logger"] = self._loggers(config) or False
         self.save_config_kwargs = {"run_dir": self.run_dir, "hide_paths": bool(config.hash_names)}
         self.trainer_defaults["callbacks"] = callbacks
         try:
@@ -303,14 +304,16 @@ class IBCACLI(LightningCLI):
 
     def _loggers(self, config: Any) -> list[Logger]:
         loggers: list[Logger] = [RunCSVLogger(self.run_dir)] if self.subcommand == "fit" else []
-        mode = wandb_mode(config.wandb)
+        mode, goes_on = wandb_mode(config.wandb), self._goes_on and self.subcommand == "fit"
+        given = [] if config.trainer.logger is True else _listed(config.trainer.logger)
         if self.subcommand in ("fit", "test") and mode != "disabled":
-            goes_on = self._goes_on and self.subcommand == "fit"  # a test is a wandb run of its own
             loggers.append(
                 wandb_logger(
                     self.run_dir, mode, config.wandb_project, self.subcommand, goes_on, bool(config.hash_names)
                 )
             )
+        if self.subcommand != "predict":
+            loggers += named.made(given, self.run_dir, str(self.subcommand), goes_on)
         return loggers
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -387,15 +390,6 @@ def _as_trained(data: Any, spec: ModelSpec, checkpoint: str, fit: bool) -> None:
         places = (os.path.join(str(data.root), str(data.train_csv)), str(data.train_csv))
         if not any(map(os.path.exists, places)):
             data.label_space = checkpoint
-
-
-def _given_loggers(given: Any, run_dir: str) -> list[Logger]:
-    """The loggers that the user named, beside those of every run."""
-    loggers = [] if given is True else _listed(given)
-    for logger in loggers:
-        if isinstance(logger, RunTensorBoardLogger):
-            logger.run_dir = run_dir
-    return loggers
 
 
 def _listed(given: Any) -> list[Any]:

@@ -40,7 +40,7 @@ def explain(arguments: list[str]) -> int:
         name: opened(path, options.device, options.trust)
         for name, path in zip(options.names, options.ckpt_path, strict=True)
     }
-    classes, asked = _classes(models, options.classes)
+    classes, asked = common_classes(models, options.classes)
     folder = Path(options.output)
     rename = hashed_names(options) or str
     outputs = _outputs({rename(name): path for name, path in files.items()}, folder, options.overwrite)
@@ -96,7 +96,7 @@ def _masks(files: Mapping[str, str], folder: str | None) -> dict[str, str | None
     return found
 
 
-def _classes(models: "Mapping[str, Predictor]", asked: list[str] | None) -> tuple[list[str], list[str] | None]:
+def common_classes(models: "Mapping[str, Predictor]", asked: list[str] | None) -> tuple[list[str], list[str] | None]:
     """The classes that every model has, matched by their names, and those of them that are asked for."""
     own = [predictor.spec.class_names for predictor in models.values()]
     common = [name for name in own[0] if all(name in names for names in own)]

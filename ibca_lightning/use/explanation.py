@@ -3,7 +3,8 @@
 Shapes: L labels, H x W attention grid.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,10 @@ from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.drawing import Panel, class_panel, explanation, fitted, stacked
 from ibca_lightning.data.pictures.masks import Bits, read_mask, resize_bits
 from ibca_lightning.data.pictures.reading import PictureFile
-from ibca_lightning.use.predictor import Predictor, Seen, lesions
+from ibca_lightning.system.options import class_indices
+from ibca_lightning.use.predictor import Prediction, Predictor, Seen, lesions
+
+_GAP = 8  # pixels between pictures side by side
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def figure(own: Reading, said: list[Said], classes: list[str], asked: list[str] 
     found = [name for name in classes if any(one.decisions[at[name]] for one, at in zip(said, places, strict=True))]
     shown = found if asked is None else asked
     if len(said) == 1 or not shown:
-        panels = [Panel(None, (own.name, f"found: {', '.join(found) or 'none'}"))]
+        panels = [Panel(None, (own.name, _found(found)))]
         panels += [panel(said[0], places[0][name], name, name) for name in shown]
         return explanation(own.pixels, panels, max_side)
     panels = []
@@ -123,6 +127,37 @@ def figure(own: Reading, said: list[Said], classes: list[str], asked: list[str] 
         panels.append(Panel(None, (name, own.name), None if lesion is None else lesion.numpy()))
         panels += [panel(one, at[name], name, one.model) for one, at in zip(said, places, strict=True)]
     return explanation(own.pixels, panels, max_side, columns=1 + len(said))
+
+
+def of_prediction(found: Prediction, classes: list[str] | None, max_side: int) -> np.ndarray:
+    """As `figure`, of what `Predictor.predict` gave.
+
+    Raises:
+        InputError: There is no such class, or the picture's file is gone.
+    """
+    names = [name for name, decided in zip(found.names, found.decisions, strict=True) if decided]
+    wanted = names if classes is None else classes
+    shown = class_indices(wanted, found.names) if wanted else []
+    given = found.picture.given
+    panels = [Panel(None, (os.path.basename(given) if isinstance(given, str) else "", _found(names)))]
+    panels += [
+        class_panel(
+            found.names[at], float(found.probabilities[at]), float(found.thresholds[at]),
+            torch.from_numpy(found.attention[at]), box=found.picture.box,
+        )
+        for at in shown
+    ]  # fmt: skip
+    return explanation(found.picture.pixels(), panels, max_side)
+
+
+def side_by_side(pictures: Sequence[tuple[np.ndarray, Panel]], columns: int, max_side: int) -> Image.Image:
+    """Pictures (h, w, 3) uint8 RGB, each with its own title, in rows."""
+    tiles = [explanation(pixels, [panel], max_side) for pixels, panel in pictures]
+    height, width = (max(tile.shape[axis] for tile in tiles) + _GAP for axis in (0, 1))
+    sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height), "white")
+    for at, tile in enumerate(tiles):
+        sheet.paste(Image.fromarray(tile), (at % columns * width, at // columns * height))
+    return sheet
 
 
 def numbers(own: Reading, said: list[Said]) -> dict[str, Any]:
@@ -148,3 +183,7 @@ def sheet(figures: list[np.ndarray]) -> Image.Image:
     # By coverage: the median cut gives few colours to what is rare, and a sharp peak is.
     coverage, undithered = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
     return Image.fromarray(stacked(padded)).quantize(256, method=coverage, kmeans=3, dither=undithered)
+
+
+def _found(names: list[str]) -> str:
+    return f"found: {', '.join(names) or 'none'}"

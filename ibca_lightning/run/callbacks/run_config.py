@@ -33,10 +33,11 @@ class SaveRunConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file, on rank 0, and log it."""
         text = resolved_yaml(self.parser, self.config)
+        goes_on = stage == "fit" and self.path.exists()
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
+            if isinstance(logger, WandbLogger) or not goes_on:  # others may not take a second configuration
                 logger.log_hyperparams(hidden_paths(load(text)) if self.hide_paths else load(text))
-        if stage == "fit" and not self.path.exists():
+        if stage == "fit" and not goes_on:
             write_text(self.path, text)
 
 

@@ -47,17 +47,27 @@ NAMES: dict[str, dict[str, str]] = {
         "scm": "ibca_lightning.data.SCMDataModule",
         "vindr_cxr": "ibca_lightning.data.VinDrCXR",
     },
-    "trainer.logger": {"tensorboard": "ibca_lightning.run.callbacks.tensorboard.RunTensorBoardLogger"},
+    "trainer.logger": {
+        "csv": "ibca_lightning.run.loggers.named.RunCSVRequest",
+        "mlflow": "ibca_lightning.run.loggers.named.RunMLFlowLogger",
+        "tensorboard": "ibca_lightning.run.loggers.named.RunTensorBoardLogger",
+        "wandb": "ibca_lightning.run.loggers.named.RunWandbRequest",
+    },
 }
 """By the option that takes them, in the order in which they are listed."""
 _SUFFIXES = ("head", "loss", "datamodule", "logger")  # what every class of a kind ends in tells nothing
 
 
 def class_paths(name: str) -> list[str]:
-    """The classes of a short or class name, of whatever kind: a name may stand for one in each."""
+    """The classes of a short or class name, of whatever kind: a name may stand for one in each.
+
+    A path below this package is known by its end, wherever the class was when the path was written.
+    """
+    end = name.rpartition(".")[2] if name.startswith("ibca_lightning.") else name
     return [
-        path for table in NAMES.values() for short, path in table.items() if name in (short, path.rpartition(".")[2])
-    ]
+        path for table in NAMES.values() for short, path in table.items()
+        if name == short or end == path.rpartition(".")[2]
+    ]  # fmt: skip
 
 
 def short_name(kind: str, name: str) -> str | None:

@@ -1,0 +1,1 @@
+"""wandb, and the loggers that `--trainer.logger` adds by their short names."""
