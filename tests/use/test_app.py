@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import tempfile
@@ -261,6 +262,42 @@ def test_figures_of_another_checkpoint_are_not_taken_for_its_own(root: Path, tmp
             read_track_record(best, spec)
     finally:
         card.write_text(text)
+
+
+def test_a_run_that_was_changed_is_told_of(root: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(root / "run", tmp_path / "run")
+    best, file = run / "checkpoints/best.ckpt", run / "test_metrics.json"
+    spec, content = load(best, "cpu").spec, json.loads(file.read_text())
+    for change in (
+        {"thresholds": 3}, {"thresholds": {NAMES[0]: 3}}, {"tuned_per_class_intervals": []},
+        {"tuned_per_class_intervals": {NAMES[0]: {"precision": [2, 1]}}}, {"metrics": None},
+    ):  # fmt: skip
+        file.write_text(json.dumps(content | change))
+        with pytest.raises(InputError, match=r"test_metrics\.json"):
+            read_track_record(best, spec)
+    file.write_text(json.dumps(content))
+    card = run / "checkpoints/model_card.md"
+    card.write_text('<!-- ibca-facts {"test": 3} -->')
+    assert read_track_record(best, spec).name == "test"
+    card.write_bytes(b"\xff")
+    assert card_beside(best) == ""
+    (run / "test_predictions.csv").write_text("id\n")
+    with pytest.raises(InputError, match=r"test_predictions\.csv"):
+        read_track_record(best, spec)
+
+
+def test_what_nobody_foresaw_ends_no_page(
+    root: Path, models: list[Model], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(app_site, "opinions", fail)
+    client = TestClient(Site(models).application(), base_url=HOST)
+    answer = client.post("/", files=files(("x.png", picture(root))))
+    assert (answer.status_code, NOTE in answer.text, "says why" in answer.text) == (500, True, True)
+    assert capsys.readouterr().err.startswith("error: enough memory for a batch, got CUDA out of memory")
+    assert client.post("/batch", files=files(("x.png", picture(root)))).status_code == 200
 
 
 def test_test_pictures_are_left_out_with_a_line(models: list[Model], root: Path) -> None:

@@ -12,18 +12,19 @@ from typing import Any, TypeVar
 import anyio
 import numpy as np
 from starlette.applications import Starlette
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
 from ibca_lightning import __version__
-from ibca_lightning.system.errors import InputError, NonFiniteError
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.html_page import package_text, render
 from ibca_lightning.use.app.answers import Model, Upload, answer, as_csv, opinions
 from ibca_lightning.use.app.command import NOTE
@@ -99,8 +100,9 @@ class Site:
             return await anyio.to_thread.run_sync(work, limiter=self._one_at_a_time)
         except InputError as error:
             raise HTTPException(422, f"Expected {error.expected}, got {error.got}.") from error
-        except NonFiniteError as error:
-            raise HTTPException(500, f"{error}.".capitalize()) from error
+        except Exception as error:  # such as no memory: the page goes on
+            exit_code(error)
+            raise HTTPException(500, "It failed; the terminal in which ibca app runs says why.") from error
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -132,10 +134,12 @@ async def _uploads(request: Request) -> list[Upload]:
             raise HTTPException(413, f"Expected at most {MOST_BYTES >> 20} MiB in one request, got more.")
         return message
 
-    form: FormData
-    async with Request(request.scope, counted).form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
-        files = [file for _, file in form.multi_items() if isinstance(file, UploadFile) and file.filename]
-        uploads = [Upload(file.filename or "", np.frombuffer(await file.read(), np.uint8)) for file in files]
+    try:
+        async with Request(request.scope, counted).form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
+            files = [file for _, file in form.multi_items() if isinstance(file, UploadFile) and file.filename]
+            uploads = [Upload(file.filename or "", np.frombuffer(await file.read(), np.uint8)) for file in files]
+    except ClientDisconnect:
+        raise HTTPException(400, "Expected the whole form, got a part of it.") from None  # nobody reads it
     if not uploads:
         raise HTTPException(400, "Expected a file, got none.")
     return uploads

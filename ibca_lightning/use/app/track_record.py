@@ -125,11 +125,19 @@ def read_track_record(checkpoint: Path, spec: ModelSpec, folder: str | None = No
     run = checkpoint.resolve().parent.parent
     (name, file), *_ = figure_files(run).items()
     figures, tested = read_figures(file, "test"), read_tested(run, name)
-    stored, intervals = figures.get("thresholds"), figures.get("tuned_per_class_intervals", {})
-    used = [stored.get(own, {}).get("threshold") for own in spec.class_names] if isinstance(stored, dict) else []
-    of = read_facts(checkpoint.resolve().parent / NAME).get("test", {}).get("checkpoint", checkpoint.name)
+    stored, intervals = (_by_class(figures, key, file) for key in ("thresholds", "tuned_per_class_intervals"))
+    used = [stored.get(own, {}).get("threshold") for own in spec.class_names]
+    test = read_facts(checkpoint.resolve().parent / NAME).get("test")
+    of = test.get("checkpoint") if isinstance(test, dict) else checkpoint.name  # as far as is known
     if tested.class_names != spec.class_names or used != spec.thresholds or of != checkpoint.name:
         what = f"figures of {checkpoint.name} in {file}"
         raise InputError(what, "those of another checkpoint", "run ibca test on this one")
-    own = picture_folders(read_settings(run))[0] if folder is None else folder
-    return TrackRecord(name, tested, spec.thresholds, own, intervals if isinstance(intervals, dict) else {})
+    folder = picture_folders(read_settings(run))[0] if folder is None else folder
+    return TrackRecord(name, tested, spec.thresholds, folder, intervals)
+
+
+def _by_class(figures: Mapping[str, Any], key: str, file: Path) -> dict[str, dict[str, Any]]:
+    own = figures.get(key, {})
+    if not isinstance(own, dict) or not all(isinstance(value, dict) for value in own.values()):
+        raise InputError(f"{key} of each class in {file}", type(own).__name__, "run ibca test again")
+    return own
