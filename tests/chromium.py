@@ -81,6 +81,15 @@ class Page:
         found = self("DOM.querySelector", nodeId=node, selector=query)["nodeId"]
         self("DOM.setFileInputFiles", nodeId=found, files=[str(file) for file in files])
 
+    def drop(self, query: str, *files: Path) -> None:
+        """Drop files or folders onto an element."""
+        box = self[
+            f"(({{left, top}}) => [left + 9, top + 9])(document.querySelector('{query}').getBoundingClientRect())"
+        ]
+        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self("Input.dispatchDragEvent", type=kind, x=box[0], y=box[1], data=data)
+
     def shot(self, path: Path) -> None:
         """Write the whole page as a PNG."""
         width, height = self["[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"]

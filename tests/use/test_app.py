@@ -298,6 +298,10 @@ def test_what_nobody_foresaw_ends_no_page(
     assert (answer.status_code, NOTE in answer.text, "says why" in answer.text) == (500, True, True)
     assert capsys.readouterr().err.startswith("error: enough memory for a batch, got CUDA out of memory")
     assert client.post("/batch", files=files(("x.png", picture(root)))).status_code == 200
+    site = Site(models)
+    site.stopping.set()
+    stopped = TestClient(site.application(), base_url=HOST).post("/api/predict", files=files(("x.png", picture(root))))
+    assert (stopped.status_code, stopped.json()["error"]) == (503, "Stopped."), "and not a part of the answer"
 
 
 def test_test_pictures_are_left_out_with_a_line(models: list[Model], root: Path) -> None:
@@ -348,8 +352,7 @@ def test_ctrl_c_ends_it_with_130_and_leaves_nothing(root: Path) -> None:
     assert "no figures of a test set: expected test_metrics.json" in result.err
     assert "It can find EX, polyp" in seen[0]
     assert contents(root) == before
-    with socket.socket() as again:
-        again.bind(("127.0.0.1", port))
+    command._listening(port).close()  # and it could be started anew
 
 
 def test_what_is_wrong_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

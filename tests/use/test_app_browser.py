@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-g
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("app")
     made_run.write(root)
+    (root / "images" / ".hidden").write_bytes(b"x")
     return root
 
 
@@ -61,7 +62,10 @@ def test_a_picture_and_a_batch_go_through_and_nothing_is_asked_of_others(
         colours = []
         for width, dark in ((1200, False), (390, True)):
             page.open(address, width, dark)
-            page.choose("#picture", pictures[0])
+            if dark:
+                page.choose("#picture", pictures[0])
+            else:
+                page.drop("#one", pictures[0])
             page.until("document.getElementById('result') !== null && document.readyState === 'complete'")
             assert page["document.getElementById('result').textContent"] == pictures[0].name
             assert page["document.querySelectorAll('.classes tbody tr').length"] == 2 * len(NAMES)
@@ -89,6 +93,12 @@ def test_a_picture_and_a_batch_go_through_and_nothing_is_asked_of_others(
         while not (table := tmp_path / "predictions-one.csv").exists():
             time.sleep(0.05)
         assert [row["id"] for row in rows(table)] == [file.name for file in pictures]
+        page.open(f"{address}/batch", 390)
+        page.drop("#many", root / "images")
+        page.until("document.querySelectorAll('#downloads a').length === 2")
+        assert page["document.getElementById('status').textContent"] == f"{made_run.PICTURES} pictures."
+        assert page["document.getElementById('rows').rows[1].cells[0].textContent"].startswith("images/jane<i>&")
+        assert page["document.documentElement.scrollWidth"] == 390
         page.open(f"{address}/card", 390)
         assert page["document.documentElement.scrollWidth"] == 390
         # A page of another site cannot post here, nor read; that it asks shows that a request would be seen.

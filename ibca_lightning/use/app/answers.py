@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,8 +128,8 @@ def opinions(models: Sequence[Model], upload: Upload) -> tuple[str, list[Opinion
     return jpeg(shown), result
 
 
-def answer(models: Sequence[Model], uploads: Sequence[Upload]) -> dict[str, Any]:
-    """What the models say of each picture, as plain data.
+def answer(models: Sequence[Model], uploads: Sequence[Upload], stopping: Event) -> dict[str, Any]:
+    """What the models say of each picture, as plain data; of those that are left when `stopping` is set, nothing.
 
     Returns:
         `pictures`: for each `id` and `models`, which has by name of the model and of the class a `Finding`;
@@ -137,7 +138,7 @@ def answer(models: Sequence[Model], uploads: Sequence[Upload]) -> dict[str, Any]
     done, failed = [], []
     for at in range(0, len(uploads), _STEP):
         names, seen = [], []
-        for upload in uploads[at : at + _STEP]:
+        for upload in () if stopping.is_set() else uploads[at : at + _STEP]:
             try:
                 file = _file(upload)
                 seen.append([model.predictor.see(file).image for model in models])

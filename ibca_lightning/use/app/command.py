@@ -5,6 +5,7 @@ import socket
 from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from ibca_lightning.system.errors import InputError
@@ -33,13 +34,19 @@ def app(arguments: list[str]) -> int:
 
         from ibca_lightning.use.app.site import Site
 
-        site = Site(_models(options), options.excel_safe).application()
+        site = Site(_models(options), options.excel_safe)
         write_out(f"open http://{_HOST}:{listening.getsockname()[1]} in a browser; Ctrl-C ends it. {NOTE}\n")
         settings = uvicorn.Config(
-            site, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none",
-            limit_concurrency=32, timeout_graceful_shutdown=3,
+            site.application(), log_level="critical", access_log=False, server_header=False, proxy_headers=False,
+            lifespan="off", ws="none", limit_concurrency=32, timeout_graceful_shutdown=3,
         )  # fmt: skip
-        uvicorn.Server(settings).run([listening])
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                site.stopping.set()
+                super().handle_exit(sig, frame)
+
+        Server(settings).run([listening])
     return 0
 
 

@@ -7,6 +7,7 @@ anew to it) nor post (the origin must be this one). Names of uploads are shown, 
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from threading import Event
 from typing import Any, TypeVar
 
 import anyio
@@ -49,11 +50,15 @@ class Site:
     Args:
         models: At least one.
         safe: Whether CSV files are made safe for spreadsheets.
+
+    Attributes:
+        stopping: To be set when the server ends: work then ends after the pictures that it is at.
     """
 
     def __init__(self, models: Sequence[Model], safe: bool = False) -> None:
         self._models, self._safe = models, safe
         self._one_at_a_time = anyio.CapacityLimiter(1)
+        self.stopping = Event()
 
     def application(self) -> Starlette:
         """What a server runs."""
@@ -69,7 +74,7 @@ class Site:
                 Route("/app.js", _file("text/javascript", "use/app/app.js")),
             ],
             middleware=[
-                Middleware(BaseHTTPMiddleware, dispatch=_guarded),
+                Middleware(BaseHTTPMiddleware, dispatch=self._guarded),
                 Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False),
             ],
             exception_handlers={HTTPException: self._refused},
@@ -87,12 +92,17 @@ class Site:
         return self._html("picture", name=upload.name, picture=picture, said=said)
 
     async def _batch(self, request: Request) -> Response:
-        answered = await self._work(partial(answer, self._models, await _uploads(request)))
+        answered = await self._answered(request)
         return JSONResponse(answered | {"files": as_csv(self._models, answered, self._safe)})
 
     async def _predict(self, request: Request) -> Response:
-        answered = await self._work(partial(answer, self._models, await _uploads(request)))
-        return JSONResponse({"note": NOTE, "version": __version__} | answered)
+        return JSONResponse({"note": NOTE, "version": __version__} | await self._answered(request))
+
+    async def _answered(self, request: Request) -> dict[str, Any]:
+        answered = await self._work(partial(answer, self._models, await _uploads(request), self.stopping))
+        if self.stopping.is_set():
+            raise HTTPException(503, "Stopped.")
+        return answered
 
     async def _work(self, work: Callable[[], _Result]) -> _Result:
         """Let one thread do it, while other requests wait for their turn."""
@@ -100,9 +110,21 @@ class Site:
             return await anyio.to_thread.run_sync(work, limiter=self._one_at_a_time)
         except InputError as error:
             raise HTTPException(422, f"Expected {error.expected}, got {error.got}.") from error
-        except Exception as error:  # such as no memory: the page goes on
-            exit_code(error)
-            raise HTTPException(500, "It failed; the terminal in which ibca app runs says why.") from error
+
+    async def _guarded(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Refuse what a page of another site posts; a program that is no browser names no origin."""
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        if request.method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
+            response: Response = PlainTextResponse("Pages of other sites may not post here.", 403)
+        else:
+            try:
+                response = await call_next(request)
+            except Exception as error:  # such as no memory: the page goes on
+                exit_code(error)
+                said = HTTPException(500, "It failed; the terminal in which ibca app runs says why.")
+                response = await self._refused(request, said)
+        response.headers.update(_HEADERS)
+        return response
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -143,17 +165,6 @@ async def _uploads(request: Request) -> list[Upload]:
     if not uploads:
         raise HTTPException(400, "Expected a file, got none.")
     return uploads
-
-
-async def _guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse what a page of another site posts; a program that is no browser names no origin."""
-    origin, host = request.headers.get("origin"), request.headers.get("host", "")
-    if request.method not in ("GET", "HEAD") and origin not in (None, f"http://{host}"):
-        response: Response = PlainTextResponse("Pages of other sites may not post here.", 403)
-    else:
-        response = await call_next(request)
-    response.headers.update(_HEADERS)
-    return response
 
 
 def _file(kind: str, *files: str) -> Callable[[Request], Awaitable[Response]]:
