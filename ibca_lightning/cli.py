@@ -48,6 +48,8 @@ commands:
   explain   where the model looked: each picture with a heat map for each class it finds, as PNG and NPZ; of several
             models side by side:
                        ibca explain --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
+  app       a page on this machine: drop a picture, see what the model says and how often that was right:
+                       ibca app --ckpt_path RUN/checkpoints/best.ckpt
   report    a tested run as one HTML page: figures, curves, errors, training, best and worst pictures:
                        ibca report RUN
   export    the model as one file that runs without ibca (ONNX, or torch.export), checked against the checkpoint:
@@ -72,6 +74,7 @@ _OWN = {
     "sweep": "ibca_lightning.search.sweep",
     "faithfulness": "ibca_lightning.use.faithfulness",
     "explain": "ibca_lightning.use.explain",
+    "app": "ibca_lightning.use.app.command",
     "report": "ibca_lightning.report.command",
     "export": "ibca_lightning.use.export",
     "maps": "ibca_lightning.maps.command",

@@ -1,7 +1,6 @@
 """What a run folder holds, read for the report."""
 
 import math
-import os
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ import yaml
 from numpy.typing import NDArray
 
 from ibca_lightning.run.model_card import NAME, hidden_paths, read_facts
+from ibca_lightning.run.run_settings import picture_folders, read_settings
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular
-from ibca_lightning.system.yaml_text import load
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -89,11 +87,11 @@ def read_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
     sets = [_test_set(name, file, read_tested(folder, name)) for name, file in figure_files(folder).items()]
-    content = _settings(folder / "config.yaml")
+    content = read_settings(folder)
     settings = hidden_paths(content)
     config = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100) if settings else ""
     facts = read_facts(folder / "checkpoints" / NAME)
-    return Run(folder, config, settings, _folders(content), facts, sets, _history(folder))
+    return Run(folder, config, settings, picture_folders(content), facts, sets, _history(folder))
 
 
 def _test_set(name: str, file: Path, tested: Tested) -> TestSet:
@@ -103,26 +101,6 @@ def _test_set(name: str, file: Path, tested: Tested) -> TestSet:
         if not isinstance(own, dict) or not all(isinstance(own.get(c, {}), dict) for c in tested.class_names):
             raise InputError(f"{key} of each class in {file}", reprlib.repr(own), "run ibca test again")
     return TestSet(name, figures, tested)
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    try:
-        content = load(regular(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _folders(settings: Any) -> tuple[str | None, str | None]:
-    for key in ("data", "init_args"):
-        settings = settings.get(key) if isinstance(settings, dict) else None
-    given = {key: value for key, value in (settings or {}).items() if isinstance(value, str)}
-    if (root := given.get("root")) is None:
-        return None, None
-    masks = "mask_dir" in given and "mask_labels" not in settings  # bits of other classes say nothing here
-    return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None
 
 
 def _history(run: Path) -> dict[str, Curve]:

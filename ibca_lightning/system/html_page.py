@@ -33,8 +33,8 @@ def document(template: str, generator: str, styles: Sequence[str] = (), **values
         styles: CSS files of this package, beside those that every page has.
         values: For the template, which escapes them.
     """
-    style = "".join((_PACKAGE / file).read_text(encoding="utf-8") for file in ("system/pages/page.css", *styles))
-    script = (_PACKAGE / "system/pages/page.js").read_text(encoding="utf-8")
+    style = "".join(map(package_text, ("system/pages/page.css", *styles)))
+    script = package_text("system/pages/page.js")
     own = {"style": Markup(style), "script": Markup(script), "hashes": (_hash(style), _hash(script))}
     return str(render(template, generator=generator, **own, **values))
 
@@ -42,6 +42,11 @@ def document(template: str, generator: str, styles: Sequence[str] = (), **values
 def render(template: str, **values: Any) -> Markup:
     """A part of a page from a template of this package; what is put in is escaped, unless it is such a part."""
     return Markup(_environment().get_template(template).render(**values))
+
+
+def package_text(file: str) -> str:
+    """A file of this package, such as a style."""
+    return (_PACKAGE / file).read_text(encoding="utf-8")
 
 
 @cache

@@ -14,7 +14,7 @@ from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_csv, write_whole
-from ibca_lightning.use.model_options import add_device, add_images, listed, opened, say_passed_over
+from ibca_lightning.use.model_options import add_device, add_images, listed, named, opened, say_passed_over
 from ibca_lightning.use.picture_list import require_writable
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -178,15 +178,6 @@ def _parse(arguments: list[str]) -> Namespace:
     add_device(parser)
     options = parser.parse_args(arguments)
     require_least(options, max_side=64, batch_size=1)
-    options.names = options.names or _run_names(options.ckpt_path)
-    if len(options.names) != len(options.ckpt_path) or len(set(options.names)) != len(options.names):
-        expected = f"{len(options.ckpt_path)} different --names, one a checkpoint"
-        raise InputError(expected, " ".join(options.names), "correct them")
+    options.names = named(options)
     require_folder(options.output)
     return options
-
-
-def _run_names(paths: list[str]) -> list[str]:
-    """The run folders' names where they differ, else numbers."""
-    names = [os.path.basename(os.path.dirname(os.path.dirname(os.path.realpath(path)))) for path in paths]
-    return names if len(set(names)) == len(names) else [str(at + 1) for at in range(len(names))]

@@ -58,13 +58,16 @@ class Said:
         return np.asarray(self.probabilities > self.predictor.spec.thresholds)
 
 
-def read(models: Mapping[str, Predictor], name: str, path: str, mask: str | None, max_side: int) -> Reading:
+def read(
+    models: Mapping[str, Predictor], name: str, path: str | PictureFile, mask: str | None, max_side: int
+) -> Reading:
     """Read a picture and its mask; what is kept of them is no larger than what is drawn.
 
     Raises:
         PictureError: One cannot be read.
     """
-    file, bits = PictureFile(path), read_mask(mask) if mask else None
+    file = path if isinstance(path, PictureFile) else PictureFile(path)
+    bits = read_mask(mask) if mask else None
     classes = next(iter(models.values())).spec.class_names
     seen = [model.see(file, bits, classes) for model in models.values()]
     one = next(iter(models.values()))

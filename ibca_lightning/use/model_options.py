@@ -1,9 +1,11 @@
 """What the commands on trained models and pictures begin with: their common options, the model, the pictures."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import write_err
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -46,6 +48,21 @@ def opened(path: str, device: str | None, trust: Sequence[str]) -> "Predictor":
 
     keep_freed_memory()
     return load(path, device, trust)
+
+
+def named(options: Namespace) -> list[str]:
+    """What to call each `--ckpt_path`: its one of `--names`, else its run folder where those differ, else a number.
+
+    Raises:
+        InputError: When names are too few, too many or alike.
+    """
+    paths = options.ckpt_path
+    folders = [os.path.basename(os.path.dirname(os.path.dirname(os.path.realpath(path)))) for path in paths]
+    alike = len(set(folders)) < len(folders)
+    names: list[str] = options.names or ([str(at + 1) for at in range(len(paths))] if alike else folders)
+    if len(names) != len(paths) or len(set(names)) != len(names):
+        raise InputError(f"{len(paths)} different --names, one a checkpoint", " ".join(names), "correct them")
+    return names
 
 
 def listed(options: Namespace) -> "PictureList":

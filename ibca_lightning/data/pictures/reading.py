@@ -102,8 +102,8 @@ class PictureFile:
         PictureError: If it cannot be read or is empty.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path, self._data = path, read_bytes(path)
+    def __init__(self, path: str, data: Pixels | None = None) -> None:
+        self._path, self._data = path, read_bytes(path) if data is None else data  # with data the path is but a name
         self._stored: dict[int, Stored] = {}
         self._decoded: dict[tuple[int, int | None], Pixels] = {}
 

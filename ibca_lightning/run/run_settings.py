@@ -1,0 +1,38 @@
+"""What the `config.yaml` of a run folder says, read as plain data: nothing that it describes is built."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.yaml_text import load
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """The content of `config.yaml` in a run folder; empty where there is none.
+
+    Raises:
+        InputError: When it cannot be read.
+    """
+    path = run / "config.yaml"
+    try:
+        content = load(regular(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
+    return content if isinstance(content, dict) else {}
+
+
+def picture_folders(settings: Any) -> tuple[str | None, str | None]:
+    """The folders of pictures and of masks that such settings name; None for what they do not."""
+    for key in ("data", "init_args"):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    given = {key: value for key, value in (settings or {}).items() if isinstance(value, str)}
+    if (root := given.get("root")) is None:
+        return None, None
+    masks = "mask_dir" in given and "mask_labels" not in settings  # bits of other classes say nothing here
+    return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None

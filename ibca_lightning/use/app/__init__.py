@@ -1,0 +1,1 @@
+"""`ibca app`: a page on this machine for trained models."""

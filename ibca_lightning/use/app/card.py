@@ -1,0 +1,24 @@
+"""The model card beside a checkpoint as HTML."""
+
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from ibca_lightning.run.model_card import NAME
+from ibca_lightning.system.strangers import regular
+
+
+def card_beside(checkpoint: Path) -> Markup:
+    """The card, in which no HTML, picture or link of its own is live; empty where there is none that can be read."""
+    try:
+        text = regular(checkpoint.resolve().parent / NAME).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return Markup()
+    text = text.partition("<!-- ibca-facts")[0]
+    markdown = MarkdownIt("js-default").disable(["image", "link", "autolink"])
+    tokens = markdown.parse(text)
+    for token in tokens:
+        token.attrs.pop("style", None)  # the policy of the page allows none within
+    page = markdown.renderer.render(tokens, markdown.options, {})
+    return Markup(page.replace("_", "_<wbr>"))  # a long name breaks there
