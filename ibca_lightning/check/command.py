@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.system.errors import DataWarning, InputError
-from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.system.hashed_names import add_hash_options
 from ibca_lightning.system.options import OptionParser, require_folder
 from ibca_lightning.system.output import write_out
 from ibca_lightning.system.whole_files import write_whole
@@ -43,10 +43,10 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.run.experiment_data import named_experiment_data
     from ibca_lightning.system.html_page import refuse_other
 
-    rename = hashed_names(options)
     data, name = named_experiment_data(experiment)
     if not isinstance(data, MultiLabelDataModule):
         raise InputError("a data module on MultiLabelDataModule", type(data).__name__, "derive it from that class")
+    hashed = data.rename is not str
     folder = Path(options.output or os.path.join("runs", name, "check"))
     require_folder(str(folder))
     card, html = folder / "check.json", folder / "check.html"
@@ -57,11 +57,11 @@ def check(arguments: list[str]) -> int:
     near: list[NearCopy] = []
     counted: FolderCount | None = None
     try:
-        contents, findings, near, counted = _judged(data, options.num_workers, rename or str)
+        contents, findings, near, counted = _judged(data, options.num_workers)
         classes = data.class_names
     except InputError as error:  # tables that cannot be read: that is then the whole report
         stopped, findings = error, unread(error)
-        if rename is not None:  # what is wrong may name pictures and patients: the terminal alone says it
+        if hashed:  # what is wrong may name pictures and patients: the terminal alone says it
             what, fix = "tables that cannot be read", "see what the command printed"
             findings = [replace(each, what=what, fix=fix) for each in findings[:1]]
     errors = Counter(finding.kind for finding in findings if finding.level == "error")
@@ -94,7 +94,7 @@ def check(arguments: list[str]) -> int:
 
 
 def _judged(
-    data: "MultiLabelDataModule", num_workers: int, rename: Any
+    data: "MultiLabelDataModule", num_workers: int
 ) -> "tuple[dict[str, Contents], list[Finding], list[NearCopy], FolderCount | None]":
     """What the data hold, what is wrong with them, what is nearly the same, and what lies beside the pictures."""
     from ibca_lightning.check.content import read_contents
@@ -120,15 +120,15 @@ def _judged(
             warnings.filterwarnings("ignore", "every (group|picture) in one split only")
         contents = read_contents(data, 0 if num_workers == 1 else num_workers, _progress)
     for split in contents.values():
-        split.rename = rename
+        split.rename = data.rename
     space, masks = (table.space(), table.space_masks()) if table else (None, None)
     texts = [str(one.message).rpartition("; ") for one in said if issubclass(one.category, DataWarning)]
     for message in dict.fromkeys(str(one.message) for one in said if not issubclass(one.category, DataWarning)):
         warnings.warn(message, stacklevel=2)
-    if texts and rename is not str:  # they may name patients, as in `check`
+    if texts and data.rename is not str:  # they may name patients, as in `check`
         texts = [("tables that may be meant otherwise", "", "see what the command says without --hash_names")]
     doubts = [Doubt("tables", what, fix) for what, _, fix in texts] + data.doubts()
-    if rename is not str:
+    if data.rename is not str:
         doubts = [doubt._replace(example="") for doubt in doubts]
     near, counted = near_copies(contents), count_folder(data) if isinstance(data, CSVDataModule) else None
     findings = find(
@@ -184,4 +184,6 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     options, others = parser.parse_known_args(arguments)
     if options.num_workers < 0:
         raise InputError("--num_workers of at least 0", options.num_workers, "give another value")
+    # Names are hashed by the experiment, whose own configuration may ask for it.
+    others += ["--hash_names"] * options.hash_names + [f"--hash_key={options.hash_key}"] * bool(options.hash_key)
     return options, others

@@ -21,7 +21,7 @@ from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import regular, told
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
 from ibca_lightning.system.yaml_text import load
@@ -208,10 +208,14 @@ def method_and_seed(run: Path) -> tuple[str, int | None]:
     """What a run's configuration says without its seeds, as text; and its `seed_everything`, None where it has none."""
     try:
         config = load(regular(run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        config = None
-    if not isinstance(config, dict):
-        return str(run), None  # tested into a folder of its own: it stands alone
+        if not isinstance(config, dict):
+            raise ValueError("no mapping")
+    except FileNotFoundError:  # tested into a folder of its own: it stands alone
+        return str(run), None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = "no YAML that can be read" if isinstance(error, yaml.YAMLError) else told(error)
+        write_err(f"note: {run / 'config.yaml'} says nothing of the run, which stands alone: {reason}\n")
+        return str(run), None
     seed, data = config.pop("seed_everything", None), config.get("data")
     if isinstance(data, dict) and isinstance(data.get("init_args"), dict):
         # Another draw of the split is another repetition, as another seed is. Differences are refused all the same

@@ -14,6 +14,7 @@ from ibca_lightning.datasets.released import ReleasedSet
 from ibca_lightning.system.errors import InputError
 
 Size = Literal[28, 64, 128, 224]
+_MOST = 112_120  # pictures in a split
 
 
 class ChestMNIST(ReleasedSet):
@@ -74,7 +75,7 @@ class ChestMNIST(ReleasedSet):
         return self.present("chestmnist.npz" if self.size == 28 else f"chestmnist_{self.size}.npz")
 
     def _unpacked(self, split: str) -> str:
-        return unpack(self._archive(), f"{split}_images", self.unpack_dir)
+        return unpack(self._archive(), f"{split}_images", self.unpack_dir, _MOST * 3 * self.size**2 + 2**16)
 
     def _dataset(self, name: str, transform: Transform) -> ArrayDataset:
         table, path = self.table(name), self._unpacked(name)

@@ -11,8 +11,9 @@ A folder holds `maps.json`, which says what the maps are of, and for each split 
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from ibca_lightning import __version__
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import read_object, regular, told
 from ibca_lightning.system.whole_files import write_json
 
 FORMAT = 1
@@ -94,13 +96,51 @@ def read_record(folder: str) -> MapsRecord:
     if not path.is_file():
         raise InputError(f"stored maps at {folder}", f"no {_RECORD} there", fix)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise InputError(f"{path} in format {FORMAT}", content["format"], "write the maps again")
-        content["splits"] = {name: SplitRecord(**split) for name, split in content["splits"].items()}
-        return MapsRecord(**content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} as `ibca maps` wrote it", f"{type(error).__name__}: {error}", fix) from error
+        content = read_object(path)
+        if content.get("format") != FORMAT:
+            raise InputError(f"{path} in format {FORMAT}", content.get("format"), "write the maps again")
+        return _record(content)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} as `ibca maps` wrote it", told(error), fix) from error
+
+
+def _record(content: dict[str, Any]) -> MapsRecord:
+    """Make the record of plain data; a ValueError names what is not of its kind."""
+    for each in fields(MapsRecord):
+        if each.name not in content and each.default_factory is MISSING:
+            raise ValueError(f"no {each.name}")
+    splits, stride = content["splits"], content["feature_stride"]
+    sound = {
+        "splits": isinstance(splits, dict) and all(map(_is_split, splits.values())),
+        "stages": _all(content["stages"], lambda stage: _all(stage, _is_size) and len(stage) == 3),
+        "image_size": _is_size(content["image_size"]),
+        "feature_stride": _all(stride if isinstance(stride, list) else [stride], _is_size),
+    }
+    sound |= {name: _all(content[name], lambda value: type(value) in (int, float)) for name in ("mean", "std")}
+    sound |= {name: _all(content[name], lambda one: isinstance(one, str)) for name in ("class_names", "test_names")}
+    sound |= {name: isinstance(content[name], str) for name in ("backbone", "fingerprint", "precision")}
+    sound |= {name: isinstance(content.get(name, {}), dict) for name in ("preprocessing", "data")}
+    if wrong := [name for name, holds in sound.items() if not holds]:
+        raise ValueError(f"{wrong[0]} {reprlib.repr(content[wrong[0]])}")
+    known = {each.name for each in fields(MapsRecord)}
+    if unknown := [name for name in content if name not in known]:
+        raise ValueError(f"an unknown {unknown[0]}")
+    return MapsRecord(**content | {"splits": {name: SplitRecord(**split) for name, split in splits.items()}})
+
+
+def _is_split(split: Any) -> bool:
+    return (
+        isinstance(split, dict) and sorted(split) == ["masks", "rows", "views"] and isinstance(split["masks"], dict)
+        and all(map(_is_size, (split["rows"], split["views"], *split["masks"].values())))
+    )  # fmt: skip
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value < 2**40
+
+
+def _all(values: Any, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(values, list) and all(map(holds, values))
 
 
 def start_record(folder: str, record: MapsRecord) -> None:
@@ -182,7 +222,7 @@ class MapSplit:
                 wanted = f"an array {shape} of {np.dtype(kind)} at {self._paths[name]}"
                 raise InputError(wanted, found or "none", "write the maps again with `ibca maps`")
         rows_file = Path(folder, f"{split}.rows.jsonl")
-        rows = [json.loads(line) for line in rows_file.read_bytes().split(b"\n") if line] if rows_file.exists() else []
+        rows = _read_rows(rows_file) if rows_file.exists() else []
         if len(rows) != size.rows:
             fix = "run the same `ibca maps` again: it goes on there"
             raise InputError(f"{size.rows} maps of {split} at {folder}", len(rows), fix)
@@ -217,6 +257,25 @@ class MapSplit:
         return self._open[name]
 
 
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(regular(path).read_bytes().split(b"\n"), 1):
+        if line:
+            row: Any
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            columns = row.get("subgroup") if isinstance(row, dict) else None
+            sound = isinstance(columns, dict) and columns.keys() == (rows or [row])[0]["subgroup"].keys()
+            texts = [row.get("id"), row.get("group"), *columns.values()] if sound else [None]
+            if not all(isinstance(text, str) for text in texts):
+                got, fix = repr(line[:80].decode(errors="replace")), "write the maps again with `ibca maps`"
+                raise InputError(f"id, group and subgroup of a picture in {path}, line {number}", got, fix)
+            rows.append(row)
+    return rows
+
+
 def _array_file(folder: str, split: str, name: str) -> Path:
     return Path(folder, f"{split}.{name}.npy")
 
@@ -224,8 +283,8 @@ def _array_file(folder: str, split: str, name: str) -> Path:
 def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     """Shape and type of a stored array; None where there is no whole one."""
     try:
-        array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):
+        array = np.load(regular(path), mmap_mode="r")
+    except Exception:  # numpy's parser of headers ends in errors of its own
         return None
     return array.shape, array.dtype
 
@@ -234,7 +293,7 @@ def _whole_lines(path: Path) -> int:
     """Count the whole lines of a file, and cut off what a killed process has left behind them."""
     if not path.exists():
         return 0
-    content = path.read_bytes()
+    content = regular(path).read_bytes()
     end = content.rfind(b"\n") + 1
     if end < len(content):
         os.truncate(path, end)

@@ -3,6 +3,7 @@
 Shapes: B pictures, V views, S picture side, C x H x W a stage's map, L labels, P bit planes.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -78,6 +79,10 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
     mapper = _Mapper(model, device, precision)
     config = built.config[built.subcommand].data
     options = {key: _plain(value) for key, value in (config.get("init_args") or {}).items() if key not in _PASSING}
+    source = {"class_path": config.class_path, "init_args": options}
+    if data.rename is not str:  # a path may name a clinic
+        source["init_args"] = {k: data.rename(v) if os.path.isabs(str(v)) else v for k, v in options.items()}
+        source["names"] = "hashed"
     record = MapsRecord(
         backbone=model.backbone_name,
         feature_stride=model.feature_stride,
@@ -91,7 +96,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         stages=mapper.shapes(data.image_size),
         precision=precision,
         splits={name: _size(dataset, 1 if name.startswith("test.") else views) for name, dataset in sets.items()},
-        data={"class_path": config.class_path, "init_args": options},
+        data=source,
     )
     start_record(folder, record)
     with sole_user(folder):
@@ -104,7 +109,8 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
                 writer, size = writers[name], record.splits[name]
                 task = bar.add_task(name, total=size.rows, completed=writer.done)
                 rest = Subset(dataset, range(writer.done, size.rows))
-                for batch in make_loader(rest, data.batch_size, data.num_workers) if len(rest) else ():
+                loader = make_loader(rest, data.batch_size, data.num_workers, rename=data.rename)
+                for batch in loader if len(rest) else ():
                     writer.append(mapper.arrays(batch, size), _rows(batch))
                     bar.update(task, completed=writer.done)
                 if not sys.stderr.isatty():

@@ -1,11 +1,12 @@
 """What a checkpoint says of its model, in plain data: written by the module, read by predict, test and `init_from`."""
 
 import importlib
+import inspect
 import logging
 import reprlib
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,12 @@ class ModelSpec:
         Raises:
             InputError: When the checkpoint has none, or one of another format.
         """
-        try:
-            spec = cls(**model_record(checkpoint, path))
-        except TypeError as error:
-            raise InputError(f"{path} with a complete model record", error, "use the file as it was written") from error
+        record, known = model_record(checkpoint, path), {each.name: each for each in fields(cls)}
+        wrong = [f"an unknown {reprlib.repr(name)}" for name in record if name not in known]
+        needed = (each for each in known.values() if each.default is MISSING and each.default_factory is MISSING)
+        if wrong := [*wrong, *(f"no {each.name}" for each in needed if each.name not in record)]:
+            raise InputError(f"{path} with a complete model record", wrong[0], "use the file as it was written")
+        spec = cls(**record)
         spec._require_sound(path)
         require_calibration(spec.calibration, len(spec.class_names), path)
         return replace(spec, head=with_public_names(spec.head))  # its module may have moved since
@@ -157,7 +160,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         if damaged is not None:
             raise zipfile.BadZipFile(damaged)
     except Exception as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
     ModelSpec.from_checkpoint(checkpoint, path)
     assert isinstance(checkpoint, dict)
     weights = checkpoint.get("state_dict")
@@ -208,12 +211,16 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
             "none", f"if you know that file, give --trust {module}, in Python load(..., trust=['{module}'])",
         )  # fmt: skip
     cls = known[class_path]
+    options = spec.get("init_args", {})
     try:
-        return cls(channels, num_labels, **spec.get("init_args", {}))
-    except TypeError as error:
-        raise InputError(
-            f"{class_path} to take the options of the checkpoint", error, "use the version that wrote it"
-        ) from error
+        return cls(channels, num_labels, **options)
+    except InputError:
+        raise
+    except Exception as error:  # of torch, for sizes that do not go together
+        wanted = inspect.signature(cls).parameters
+        got = ", ".join(name for name in options if name not in wanted) or reprlib.repr(options)
+        expected, fix = f"options of the checkpoint that {class_path} takes", "use the version that wrote it"
+        raise InputError(expected, got, fix) from error
 
 
 def _subclasses(cls: type[Head]) -> Iterator[type[Head]]:

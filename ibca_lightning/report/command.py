@@ -49,9 +49,14 @@ def _gallery(run: "Run", options: Namespace, rename: Callable[[str], str]) -> "G
     from ibca_lightning.report.pictures import choose, of_the_run
 
     gallery, drawn, missing, largest = Gallery(), 0, 0, 0.0
-    drawers = {} if options.no_images else _drawers(run, options, gallery.notes)
+    drawers: dict[str, Callable[[TestSet, Exhibit], float]] = {}
+    if run.hashed and not (options.hash_names or options.no_images):
+        why = "heat maps of the best and worst pictures: their names are hashes"
+        gallery.notes.append(f"not shown: {why}; --hash_names (and --hash_key FILE) finds them by the key of the run")
+    elif not options.no_images:
+        drawers = _drawers(run, options, rename, gallery.notes)
     for own in run.sets:
-        best, worst = gallery.chosen[own.name] = choose(own, options.pictures, rename)
+        best, worst = gallery.chosen[own.name] = choose(own, options.pictures, str if run.hashed else rename)
         for exhibit in (*best, *worst) if own.name in drawers else ():
             with suppress(InputError):  # one that cannot be read is counted below
                 largest = max(largest, drawers[own.name](own, exhibit))
@@ -66,14 +71,16 @@ def _gallery(run: "Run", options: Namespace, rename: Callable[[str], str]) -> "G
         )
     if options.no_images:
         gallery.notes.append("not shown: pictures, because of --no_images")
-    elif not drawn and options.hash_names:
+    elif not drawn and options.hash_names and not run.hashed:
         gallery.notes.append("not shown: the pictures that fit and test drew, because their names may stand in them")
     elif not drawn:
         gallery.drawn = of_the_run(run)
     return gallery
 
 
-def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Callable[[TestSet, Exhibit], float]]":
+def _drawers(
+    run: "Run", options: Namespace, rename: Callable[[str], str], notes: list[str]
+) -> "dict[str, Callable[[TestSet, Exhibit], float]]":
     """What draws the pictures of each test set: `draw` with the model and their source; what there is not is noted.
 
     What was asked for by an option must be there.
@@ -91,7 +98,7 @@ def _drawers(run: "Run", options: Namespace, notes: list[str]) -> "dict[str, Cal
         folder, masks = (options.images, options.mask_dir) if options.images else run.pictures
         if folder is None:
             raise InputError("a folder of pictures (data.root) in the run's config.yaml", "none", "give --images")
-        source = from_files(predictor, folder, masks)
+        source = from_files(predictor, folder, masks, rename if run.hashed else str)
         return {own.name: partial(draw, predictor, source) for own in run.sets}
     except Exception as error:
         known = input_error_behind(error)

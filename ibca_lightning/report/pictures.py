@@ -18,6 +18,7 @@ from ibca_lightning.data.pictures.masks import mask_of, read_mask
 from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.hashed_names import is_hash
 from ibca_lightning.system.html_page import jpeg
 from ibca_lightning.use.picture_list import inside
 from ibca_lightning.use.predictor import Predictor, lesions
@@ -124,8 +125,8 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhib
     return float(np.abs(probabilities.double().numpy() - test_set.scores[row]).max())
 
 
-def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Source:
-    """Find pictures as files below a folder, by their id, and masks likewise; a picture may have none.
+def from_files(predictor: Predictor, folder: str, mask_dir: str | None, rename: Callable[[str], str] = str) -> Source:
+    """Find pictures as files below a folder, by their id as `rename` has it, and masks; a picture may have none.
 
     Raises:
         InputError: When there is no such folder.
@@ -134,7 +135,11 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
         if path is not None and not os.path.isdir(path):
             raise InputError(f"a folder of {what} at {path}", "none", "correct it")
 
+    below = () if rename is str else (str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
+    names = {rename(name): name for name in below}
+
     def find(name: str) -> View | None:
+        name = names.get(name, name)
         path = Path(folder, inside(name))
         if not path.is_file():
             return None
@@ -151,6 +156,8 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None) -> Sourc
 def of_the_run(run: Run, limit: int = 12) -> list[tuple[str, str]]:
     """The pictures that fit and test drew, test pictures first: file name without ending, and picture."""
     files = sorted(run.folder.glob("attention/*.png"), key=lambda file: (not file.name.startswith("test_"), file.name))
+    if run.hashed:  # what an earlier run left here may have names
+        files = [file for file in files if is_hash(file.stem.rpartition("_")[2])]
     found = []
     for file in files[:limit]:
         with suppress(InputError):  # one that cannot be read

@@ -18,6 +18,7 @@ from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.hashed_names import is_hash
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -71,6 +72,12 @@ class Run:
     facts: Mapping[str, Any]  # of its model card
     sets: list[TestSet]  # at least one
     history: Mapping[str, Curve]  # by figure of `metrics.csv` the epochs and the values
+
+    @property
+    def hashed(self) -> bool:
+        """Whether its names are keyed hashes (`ibca fit --hash_names`): it says so, and they look like it."""
+        names = (name for own in self.sets for name in own.tested.ids)
+        return self.settings.get("hash_names") is True and all(map(is_hash, names))
 
     @property
     def checkpoint(self) -> Path:

@@ -23,6 +23,7 @@ class _DataCLI(IBCACLI):
         parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
         data = Namespace(data=self.config[self.subcommand].data)  # type: ignore[no-untyped-call]
         self.datamodule = parser.instantiate_classes(data).data
+        self._hide_names(self.datamodule)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run nothing."""

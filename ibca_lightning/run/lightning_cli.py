@@ -197,10 +197,11 @@ class IBCACLI(LightningCLI):
                 self.config = at_home(parser.parse_args(given))  # type: ignore[arg-type]
         except ArgumentError as error:
             raise one_line(str(error), args if isinstance(args, list) else sys.argv) from error
-        refuse_bases(self.config[self.config["subcommand"]])
-        seed = self.config[self.config["subcommand"]].seed_everything
-        if not 0 <= seed < 2**32:
-            raise InputError("seed_everything from 0 to 4294967295", seed, "give another seed")
+        config = self.config[self.config["subcommand"]]
+        refuse_bases(config)
+        if not 0 <= config.seed_everything < 2**32:
+            raise InputError("seed_everything from 0 to 4294967295", config.seed_everything, "give another seed")
+        self._rename = hashed_names(config) or str
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: a checkpoint must not override YAML and command line behind their back."""
@@ -210,7 +211,6 @@ class IBCACLI(LightningCLI):
         config = self.config[self.subcommand]
         require_data(config)
         named.check_requests(_listed(config.trainer.logger), config.wandb, bool(config.hash_names))
-        self._rename = hashed_names(config) or str
         # Kept, so that the run is found again without that environment.
         config.wandb_project = os.environ.get("WANDB_PROJECT") or config.wandb_project
         checkpoint, given = config.ckpt_path, resolved_yaml(self._parser(self.subcommand), config)
@@ -243,15 +243,18 @@ class IBCACLI(LightningCLI):
         wrong with the tables is to be said before. By the first process alone: some data are unpacked when they are
         first read.
         """
+        self._hide_names(data)
+        if isinstance(data, MultiLabelDataModule) and run_folder.process_rank() == 0:
+            data.read_tables()
+        return int(data.num_labels)
+
+    def _hide_names(self, data: Any) -> None:
         if isinstance(data, MultiLabelDataModule):
             data.rename = self._rename
-            if run_folder.process_rank() == 0:
-                data.read_tables()
         elif self._rename is not str:
             raise InputError(
                 "a data module on MultiLabelDataModule for --hash_names", type(data).__name__, "leave it out"
             )
-        return int(data.num_labels)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add the loggers, checkpoints and callbacks that every run has."""

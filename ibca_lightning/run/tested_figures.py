@@ -1,15 +1,19 @@
 """The figures that `ibca test` and its kin wrote as JSON, read again."""
 
-import json
 import math
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import read_object, told
 
 _FIGURES = ("metrics", "tuned", "per_class", "tuned_per_class")
+# How deep in a section its values stand; above are mappings alone.
+_DEEP = {name + end: 2 if "class" in name else 1 for name in _FIGURES for end in ("", "_intervals")}
+_DEEP |= {"intervals": 1, "thresholds": 2}
+_DEEPEST = 10
 _COUNTS = ("positives", "negatives", "unknown", "samples", "defined_classes", "pairs", "pictures", "count", "bins")
 _SHARES = (
     "mAP", "AP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "precision", "recall", "F1", "specificity",
@@ -33,12 +37,13 @@ def figure_files(run: Path) -> dict[str, Path]:
 def read_figures(file: Path, command: str) -> dict[str, Any]:
     """The content of one file as `ibca COMMAND` writes it."""
     try:
-        content = json.loads(regular(file).read_text(encoding="utf-8"))
-        dict(content["metrics"]), dict(content.get("intervals", {}))
+        content = read_object(file)
+        if "metrics" not in content:
+            raise ValueError("no metrics")
         _require_possible(content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"the figures of ibca {command} in {file}", error, f"run ibca {command} again") from error
-    assert isinstance(content, dict)
+    except (OSError, ValueError) as error:
+        fix = f"run ibca {command} again"
+        raise InputError(f"the figures of ibca {command} in {file}", told(error), fix) from error
     return content
 
 
@@ -46,29 +51,31 @@ def class_precisions(
     content: dict[str, Any], file: Path
 ) -> tuple[dict[str, float | None], dict[str, list[float] | None]]:
     """The average precision of each class by `AP/<class>`, None where it is undefined, and the intervals there are."""
-    try:
-        figures = {CLASS_AP + name: own["AP"] for name, own in dict(content["per_class"]).items()}
-        stored = dict(content.get("per_class_intervals", {})).items()
-        intervals = {CLASS_AP + name: own["AP"] for name, own in stored}
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"AP of each class under per_class in {file}", reason, "run ibca test again") from error
-    return figures, intervals
+    classes = content.get("per_class", {})
+    if without := [name for name, own in classes.items() if "AP" not in own] or ([] if classes else ["any"]):
+        raise InputError(f"AP of each class under per_class in {file}", f"none of {without[0]}", "run ibca test again")
+    stored = content.get("per_class_intervals", {})
+    figures = {CLASS_AP + name: own["AP"] for name, own in classes.items()}
+    return figures, {CLASS_AP + name: own["AP"] for name, own in stored.items() if "AP" in own}
 
 
 def _require_possible(value: Any, keys: Sequence[str] = ()) -> None:
     """Refuse, by its name, a value that no test gives; everything in the file is looked at, wherever it stands."""
-    if isinstance(value, dict):
-        for key, own in value.items():
-            _require_possible(own, [*keys, str(key)])
-    elif not (_interval if _section(keys).endswith("intervals") else _leaf)(keys, value):
-        raise ValueError(f"{'.'.join(keys)} {value!r}")
+    section, deep = _section(keys)
+    possible = isinstance(value, dict) if deep else (_interval if section.endswith("intervals") else _leaf)(keys, value)
+    if not possible or len(keys) > _DEEPEST:
+        raise ValueError(f"{'.'.join(keys)} {reprlib.repr(value)}")
+    for key, own in value.items() if isinstance(value, dict) else ():
+        _require_possible(own, [*keys, key])
 
 
-def _section(keys: Sequence[str]) -> str:
-    at = {"subgroups": 3, "calibration": 1}.get(keys[0], 0)
-    section = keys[at] if len(keys) > at else ""
-    return section if at != 1 or section == "intervals" else ""
+def _section(keys: Sequence[str]) -> tuple[str, bool]:
+    """The section that a value stands in, and whether it has to be a mapping there."""
+    at = {"subgroups": 3, "calibration": 1}.get(keys[0], 0) if keys else 0
+    if len(keys) <= at:
+        return "", True
+    section = keys[at] if at != 1 or keys[at] == "intervals" else ""
+    return section, len(keys) <= at + _DEEP.get(section, 0)
 
 
 def _interval(keys: Sequence[str], value: Any) -> bool:
@@ -79,14 +86,14 @@ def _interval(keys: Sequence[str], value: Any) -> bool:
 
 
 def _leaf(keys: Sequence[str], value: Any) -> bool:
-    name, of_figures = keys[-1], _section(keys) in _FIGURES
+    name, of_figures = keys[-1], _section(keys)[0] in _FIGURES
     if value is None:
         return name != "threshold"
     if of_figures or name in _COUNTS or (name in _SHARES and not isinstance(value, list)):
         several = isinstance(value, list) and not of_figures  # the bins of a curve
         return all(_number(name, own) for own in value) if several else _number(name, value)
     if isinstance(value, list):
-        return all(_leaf(keys, own) for own in value)
+        return not any(isinstance(own, list | dict) for own in value) and all(_leaf(keys, own) for own in value)
     return not isinstance(value, int | float) or abs(value) < math.inf
 
 
@@ -99,5 +106,5 @@ def _number(name: str, value: Any) -> bool:
 def possible(name: str, value: float) -> bool:
     """Whether a figure of this name can have a value; what is no share lies between -1 and 1, and a gain is finite."""
     if name.endswith("gain"):
-        return math.isfinite(value)
+        return abs(value) < math.inf  # which takes a whole number of any size
     return (0 if name.removesuffix("_uncalibrated") in _SHARES or name.endswith("energy") else -1) <= value <= 1

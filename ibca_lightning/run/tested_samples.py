@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ibca_lightning.run.tested_figures import possible
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import regular, told
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,25 @@ def read_tested(run: Path, test_set: str) -> Tested:
             raise ValueError("other columns" if rows else "no rows")
         rows.sort(key=lambda row: row[0])
         ids = [row[0] for row in rows]
-        probabilities = torch.tensor([[float(v) for v in row[1 : 1 + len(names)]] for row in rows])
-        labels = torch.tensor([[int(v) for v in row[1 + len(names) :]] for row in rows])
-        for what, values, holds in (
-            ("probability", probabilities, (probabilities >= 0) & (probabilities <= 1)),
-            ("label", labels, (labels >= -1) & (labels <= 1)),
-        ):
-            for row, column in (~holds).nonzero().tolist()[:1]:
-                raise ValueError(f"{what} {values[row, column]} of {names[column]} for {ids[row]}")
+        given = torch.tensor([[_number(cell) for cell in row[1:]] for row in rows], dtype=torch.float64)
+        probabilities, labels = given[:, : len(names)].float(), given[:, len(names) :]
+        possible_labels = (labels == -1) | (labels == 0) | (labels == 1)
+        holds = torch.cat([(probabilities >= 0) & (probabilities <= 1), possible_labels], dim=1)
+        for row, column in (~holds).nonzero().tolist()[:1]:
+            what = "probability" if column < len(names) else "label"
+            raise ValueError(f"{what} {rows[row][1 + column]} of {names[column % len(names)]} for {ids[row]}")
         groups = ids
         if (path := run / f"test_groups{suffix}.csv").is_file():
-            group_of = dict(list(_rows(path))[1:])
+            group_of = {row[0]: row[-1] for row in _rows(path)[1:]}
+            if missing := [picture for picture in ids if picture not in group_of]:
+                raise ValueError(f"no group of {missing[0]}")
             groups = [group_of[picture] for picture in ids]
         pairs: dict[str, Tensor] = {}
         if (path := run / f"test_localisation{suffix}.csv").is_file():
-            pairs = _pairs(list(_rows(path)), ids, names)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"what ibca test writes in {path}", reason, "run ibca test again") from error
+            pairs = _pairs(_rows(path), ids, names)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"what ibca test writes in {path}", told(error), "run ibca test again") from error
+    labels = labels.long()
     return Tested(ids, names, probabilities, labels, groups, pairs)
 
 
@@ -78,9 +79,23 @@ def _suffix(run: Path, test_set: str) -> str:
     return "" if (run / "test_metrics.json").is_file() and test_set == "test" else f".{test_set}"
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
+def _rows(path: Path) -> list[list[str]]:
+    """The header and the rows, each as long as it."""
     with regular(path).open(newline="", encoding="utf-8") as file:
-        yield from csv.reader(file)
+        rows = list(csv.reader(file))
+    for row in rows:
+        if len(row) != len(rows[0]) or not row:
+            raise ValueError(f"{len(row)} cells for {''.join(row[:1]) or 'a row'}")
+    if not rows:
+        raise ValueError("no rows")
+    return rows
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan  # which is as little a probability or a label
 
 
 def _pairs(rows: Sequence[Sequence[str]], ids: Sequence[str], names: Sequence[str]) -> dict[str, Tensor]:
@@ -88,9 +103,11 @@ def _pairs(rows: Sequence[Sequence[str]], ids: Sequence[str], names: Sequence[st
     at, column = {picture: i for i, picture in enumerate(ids)}, {name: i for i, name in enumerate(names)}
     result = {name: torch.full((len(ids), len(names)), math.nan, dtype=torch.float64) for name in header[2:]}
     for picture, label, *cells in pairs:
+        if picture not in at or label not in column:
+            raise ValueError(f"{label} for {picture}, which was not tested")
         for name, cell in zip(header[2:], cells, strict=True):
             if cell:
-                if not possible(name, value := float(cell)):
+                if not possible(name, value := _number(cell)):
                     raise ValueError(f"{name} {cell} of {label} for {picture}")
                 result[name][at[picture], column[label]] = value
     return result

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import regular, told
 
 
 def read_training(run: Path) -> list[dict[str, float]]:
@@ -22,13 +22,18 @@ def read_training(run: Path) -> list[dict[str, float]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"the figures of a training in {path}", error, "restore the file, or remove it") from error
+        raise InputError(
+            f"the figures of a training in {path}", told(error), "restore the file, or remove it"
+        ) from error
 
 
 def _number(name: str | None, cell: str | list[str]) -> float:
     if name is None or isinstance(cell, list):
         raise ValueError(f"{cell} beyond the columns")
-    value = float(cell)
+    try:
+        value = float(cell)
+    except ValueError:
+        raise ValueError(f"{name} {cell!r}") from None
     if math.isnan(value) or (math.isinf(value) and not name.startswith("train/")):  # of float16 a loss may overflow
         raise ValueError(f"{name} {cell}")
     return value

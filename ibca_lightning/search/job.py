@@ -16,6 +16,7 @@ from typing import Any
 from ibca_lightning import __version__
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.strangers import read_object, regular
 from ibca_lightning.system.whole_files import write_text
 
 RECORD, LOG = "job.json", "log.txt"
@@ -87,6 +88,7 @@ def held(job: Job, steps: list[str]) -> Iterator[list[str]]:
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         log.touch()
+        regular(log)
     except OSError as error:
         raise InputError(f"a folder to write at {job.folder}", error.strerror, "give another --output") from error
     with sole_user(log):  # not the folder, which the run in it keeps for itself
@@ -117,10 +119,12 @@ def given_up(folder: Path) -> bool:
 def read_record(folder: Path) -> dict[str, Any]:
     """The `job.json` of a run folder; empty where there is none."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return record if {"settings", "seconds"} <= record.keys() else {}
-    except (OSError, ValueError, AttributeError):
+        record = read_object(folder / RECORD)
+    except (OSError, ValueError):
         return {}
+    seconds = record.get("seconds")
+    sound = isinstance(seconds, dict) and all(type(value) in (int, float) for value in seconds.values())
+    return record if sound and "settings" in record else {}
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

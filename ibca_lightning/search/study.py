@@ -20,6 +20,7 @@ from ibca_lightning import __version__
 from ibca_lightning.search.space import Space, draw, rounded
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.strangers import regular, told
 
 _NAME = "ibca tune"
 _DRAWN = 10  # trials that TPE leaves to chance, as Optuna does; they are those of a random search
@@ -65,7 +66,10 @@ class Search:
             for key, rule in space.items() if "choice" in rule
         }  # fmt: skip
         self._reporting: dict[int, optuna.Trial] = {}
+        known: Any = None
         try:
+            if file.exists():
+                regular(file)
             file.parent.mkdir(parents=True, exist_ok=True)
             with sole_user(file, 60):
                 storage = JournalStorage(JournalFileBackend(str(file)))
@@ -76,12 +80,17 @@ class Search:
                 if "settings" not in self._study.user_attrs:
                     self._study.set_user_attr("settings", settings)
                 known = self._study.user_attrs["settings"]
-        except (OSError, ValueError, KeyError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
+        except InputError:
+            raise
+        except Exception as error:  # Optuna raises a dozen kinds for a line that is none of its own
+            reason = told(error) if isinstance(error, OSError) else "a file that is none, or was changed"
             raise InputError(f"a journal of ibca tune to write at {file}", reason, "give another --storage") from error
+        if not isinstance(known, dict):
+            what = f"a journal of ibca tune with its settings at {file}"
+            raise InputError(what, repr(known), "give another --output or --storage, or remove it")
         if changed := [name for name in settings if known.get(name) != settings[name]]:
             raise InputError(
-                f"{file} with trials of the same {', '.join(changed)}", f"others (by ibca {known['version']})",
+                f"{file} with trials of the same {', '.join(changed)}", f"others (by ibca {known.get('version')})",
                 "give another --output or --storage, or remove them",
             )  # fmt: skip
 

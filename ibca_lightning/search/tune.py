@@ -4,7 +4,6 @@ Optuna keeps the trials; the runs are jobs, so that a search that was stopped go
 one budget.
 """
 
-import json
 import statistics
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.options import OptionParser, require_least
 from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.system.strangers import read_object, told
 from ibca_lightning.system.whole_files import write_csv, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -164,10 +164,10 @@ def _named(output: Path) -> str:
         with sole_user(output, 60):
             if not path.exists():
                 write_json(path, {"folder": uuid.uuid4().hex})
-        return str(json.loads(path.read_text(encoding="utf-8")).get("folder"))
+        return str(read_object(path).get("folder"))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"a folder to write at --output {output}", reason, "give another one") from error
+        what = f"a folder to write at --output {output}, with its tune.json"
+        raise InputError(what, told(error), "give another one") from error
 
 
 def _score(runs: Sequence[Path]) -> float | None:

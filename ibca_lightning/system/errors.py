@@ -14,6 +14,7 @@ _REFUSALS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM), _ROOM),
     **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP), _ROOM),
     errno.EFBIG: "raise the limit of a file's size (ulimit -f), or give a path on another file system",
+    errno.EINVAL: "give a regular file, or another path",
     **dict.fromkeys((errno.EIO, errno.ESTALE), _DISK), **dict.fromkeys((errno.EMFILE, errno.ENFILE), _OPEN),
 }  # fmt: skip
 
@@ -81,7 +82,7 @@ def refusal(error: BaseException) -> InputError | None:
 
     A worker process, and torch where it opens files for one, hand on the text alone.
     """
-    number, path = getattr(error, "errno", None), getattr(error, "filename", None)
+    number, path, said = (getattr(error, name, None) for name in ("errno", "filename", "strerror"))
     if isinstance(error, OSError) and number is None and (told := re.findall(r"\[Errno (\d+)\]([^\n]*)", str(error))):
         number, path = int(told[-1][0]), told[-1][1].rpartition(": ")[2].strip("'") if ": " in told[-1][1] else None
     if isinstance(error, RuntimeError) and re.search("Too many open files|items of ancdata", str(error)):
@@ -89,4 +90,4 @@ def refusal(error: BaseException) -> InputError | None:
     if not isinstance(number, int) or number not in _REFUSALS:
         return None
     place = f" at {os.fsdecode(path)}" if isinstance(path, str | bytes | os.PathLike) and path else ""
-    return InputError(f"a file to read or write{place}", os.strerror(number), _REFUSALS[number])
+    return InputError(f"a file to read or write{place}", said or os.strerror(number), _REFUSALS[number])

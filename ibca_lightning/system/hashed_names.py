@@ -6,6 +6,7 @@ A plain hash of a patient's number is undone by hashing every number there is; t
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
@@ -25,6 +26,11 @@ class HashedNames:
     def __call__(self, name: str) -> str:
         """Hash one name."""
         return hmac.new(self._key, name.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]
+
+
+def is_hash(name: str) -> bool:
+    """Whether a name looks like what `HashedNames` makes."""
+    return re.fullmatch("[0-9a-f]{16}", name) is not None
 
 
 def add_hash_options(parser: ArgumentParser) -> None:

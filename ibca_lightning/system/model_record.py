@@ -24,13 +24,13 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
         require_not_packed(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises a dozen kinds for junk, all of which mean the same to the user
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
 
 
-def unreadable(path: str | Path, error: Exception) -> InputError:
+def unreadable(path: str | Path) -> InputError:
     """Say that a file is no checkpoint."""
-    got, fix = f"an unreadable file ({type(error).__name__})", "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it"
-    return InputError(f"{path} to be a checkpoint of tensors and plain data", got, fix)
+    fix = "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it"
+    return InputError(f"{path} to be a checkpoint of tensors and plain data", "an unreadable file", fix)
 
 
 def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, Any]:

@@ -1,16 +1,19 @@
-"""Files of strangers: none is waited for, and what a packed one unpacks to is bounded before memory is taken for it."""
+"""Files of strangers: none is waited for, packed ones are bounded before memory is taken, faults are told in words."""
 
+import csv
 import errno
 import gzip
 import io
+import json
 import os
 import stat
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, is_zipfile
+from typing import Any, TypeVar
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
-AnyPath = TypeVar("AnyPath", str, Path)
+AnyPath = TypeVar("AnyPath", bound=str | Path)
 MAX_PICTURE = 2**30  # bytes of one picture, as a file says or as RGB
 MAX_TABLE = 2**28  # bytes of the text of a table: 3 million rows of 80 letters
 _PIECE = 2**20
@@ -28,13 +31,45 @@ def regular(path: AnyPath) -> AnyPath:
     return path
 
 
-def require_unpacked(archive: ZipFile, limit: int) -> None:
-    """Refuse an archive that says it is larger, or is packed in a way that can be larger than it says.
+def read_object(path: str | Path) -> dict[str, Any]:
+    """Read a file that is an object in JSON.
+
+    Raises:
+        OSError: When there is none that can be read.
+        ValueError: What it is instead; `told` has the words for it.
+    """
+    if os.path.getsize(regular(path)) > MAX_TABLE:
+        raise ValueError(f"more than {MAX_TABLE} bytes")
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = json.load(file)
+        except RecursionError:
+            raise ValueError("values within values without end") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"no object, but {json.dumps(content)[:40]}")
+    return content
+
+
+def told(error: Exception) -> str:
+    """What is wrong with a file, in words for people: those of our own ValueErrors are."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"text that is no UTF-8, at byte {error.start + 1}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON at line {error.lineno}, column {error.colno}"
+    if isinstance(error, csv.Error):
+        return "a cell beyond measure, or no CSV"
+    if isinstance(error, OSError):
+        return error.strerror or "a file that cannot be read"
+    return "a number of thousands of digits" if "integer string conversion" in str(error) else str(error)
+
+
+def require_unpacked(archive: ZipFile, limit: int, members: Sequence[ZipInfo] | None = None) -> None:
+    """Refuse an archive, or members of it, of a larger size, or packed in a way that can be larger than it says.
 
     Raises:
         BadZipFile: As of any archive that cannot be used.
     """
-    members = archive.infolist()
+    members = archive.infolist() if members is None else members
     if any(member.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for member in members):
         raise BadZipFile("packed otherwise than by deflate")
     if sum(member.file_size for member in members) > limit:

@@ -23,10 +23,15 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
         path: The file; its folder is made.
         durable: Wait until the disk has it, so that it also outlives the machine.
 
+    Raises:
+        InputError: Where a pipe or a device is, such as `/dev/stdout`.
+
     Yields:
         A path to write to, which has another beginning and the same end.
     """
     path, part = Path(path), _part(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"a file to write at {path}", "a pipe or a device", "give another path")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

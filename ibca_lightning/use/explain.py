@@ -77,7 +77,8 @@ def explain(arguments: list[str]) -> int:
         write_err(f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n")
     list_of_failed = folder / "failed.csv"
     if not failed:
-        list_of_failed.unlink(missing_ok=True)  # an earlier list was of other pictures
+        if list_of_failed.is_file():  # an earlier list was of other pictures
+            list_of_failed.unlink()
         return 0
     write_whole(list_of_failed, partial(write_csv, rows=[("id", "reason"), *failed]))
     got = f"{len(failed)} that cannot, {failed[0][0]} first"

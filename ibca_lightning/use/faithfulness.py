@@ -28,14 +28,17 @@ def faithfulness(arguments: list[str]) -> int:
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.run.experiment_data import experiment_data
+    from ibca_lightning.run.model_card import without_paths
     from ibca_lightning.run.run_folder import run_of
     from ibca_lightning.system.whole_files import write_json
 
     predictor = opened(options.ckpt_path, options.device, options.trust)
-    name, loader = _test_loader(experiment_data(experiment), options.test_set, predictor.spec.class_names)
+    data = experiment_data(experiment)
+    name, loader = _test_loader(data, options.test_set, predictor.spec.class_names)
     result = measure(predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision)
     path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"
-    write_json(path, {"checkpoint": options.ckpt_path, "test_set": name, **result})
+    checkpoint = options.ckpt_path if getattr(data, "rename", str) is str else without_paths([options.ckpt_path])
+    write_json(path, {"checkpoint": checkpoint, "test_set": name, **result})
     values, ends = result["metrics"], result["intervals"]
     # A gain in pictures of one group has no interval.
     said = {n: f" [{ends[n][0]:.3f}, {ends[n][1]:.3f}]" if ends[n] else "" for n in _HEADLINE}

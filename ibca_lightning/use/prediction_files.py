@@ -6,7 +6,6 @@ says what the rows were made with: a run with other checkpoints, pictures or opt
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import read_object, regular, told
 from ibca_lightning.system.whole_files import csv_lines, write_json
 
 RECORD = "predict.json"
@@ -45,8 +44,9 @@ class PredictionFiles:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(sole_user(folder))
-                if self.path.exists():
-                    regular(self.path)
+                for path in (self.path, self.failed_path, folder / RECORD):
+                    if path.exists():
+                        regular(path)
                 self._take_up(folder / RECORD, record)
                 self._file: BinaryIO = stack.enter_context(self.path.open("ab"))
                 if not self.done and self._file.tell() == 0:
@@ -79,11 +79,11 @@ class PredictionFiles:
         if not path.is_file() and not self.path.exists():
             write_json(path, record)
             return
-        before: Any = {}
+        before: dict[str, Any] = {}
         with suppress(ValueError, FileNotFoundError):
-            before = json.loads(regular(path).read_text(encoding="utf-8"))
+            before = read_object(path)
         if before != record:
-            others = sorted(name for name in record if not isinstance(before, dict) or before.get(name) != record[name])
+            others = sorted(name for name in record if before.get(name) != record[name])
             raise InputError(
                 f"predictions of the same {', '.join(others) or 'version'} in {path.parent}", "those of another run",
                 "give another --output, or remove its files",
@@ -95,12 +95,18 @@ class PredictionFiles:
         """Collect the ids of whole rows, and cut off what is behind them."""
         data = self.path.read_bytes()
         end = data.rfind(b"\n") + 1
-        while data.count(b'"', 0, end) % 2:  # an id may hold a line break: a row ends where every quote is closed
-            end = data.rfind(b"\n", 0, end - 1) + 1
+        quotes = data.count(b'"', 0, end)
+        while quotes % 2:  # an id may hold a line break: a row ends where every quote is closed
+            start = data.rfind(b"\n", 0, end - 1) + 1
+            quotes, end = quotes - data.count(b'"', start, end), start
         if end and not data.startswith(self._header):
             raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
-        rows = csv.reader(io.StringIO(data[len(self._header) : end].decode(), newline=""))
-        self.done = {row[0] for row in rows}
+        try:
+            rows = csv.reader(io.StringIO(data[len(self._header) : end].decode(), newline=""))
+            self.done = {row[0] for row in rows if row}
+        except (ValueError, csv.Error) as error:
+            expected = f"rows of ibca predict in {self.path}"
+            raise InputError(expected, told(error), "give another --output, or remove it") from error
         os.truncate(self.path, end)
 
     @staticmethod

@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 from ibca_lightning.data import ChestMNIST
-from ibca_lightning.datasets.npz_pictures import unpack
+from ibca_lightning.datasets.npz_pictures import read_array, unpack
 from ibca_lightning.system.errors import InputError
 from tests.datasets import fake_chest_mnist
 from tests.datasets.contract import DataModuleContract
+from tests.faults.test_strangers import npz
 
 
 class TestChestMNIST(DataModuleContract):
@@ -91,10 +93,10 @@ def test_a_stopped_run_leaves_nothing_and_several_agree(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfileobj", stopped)
         with pytest.raises(KeyboardInterrupt):
-            unpack(archive, "train_images", str(folder))
+            unpack(archive, "train_images", str(folder), 10**6)
     assert list(folder.iterdir()) == []
     with ThreadPoolExecutor(4) as pool:
-        paths = set(pool.map(lambda _: unpack(archive, "train_images", str(folder)), range(8)))
+        paths = set(pool.map(lambda _: unpack(archive, "train_images", str(folder), 10**6), range(8)))
     assert [str(path) for path in folder.iterdir()] == list(paths)
     assert np.array_equal(np.load(paths.pop()), fake_chest_mnist.arrays()["train_images"])
 
@@ -121,6 +123,24 @@ def test_a_wrong_archive_is_named(tmp_path: Path) -> None:
         file.write_bytes(damaged)
         with pytest.raises(InputError, match=r"an npz archive at .*chestmnist\.npz.*restore"):
             ChestMNIST(str(tmp_path), unpack_dir=str(tmp_path / f"unpacked{at}")).setup()
+
+
+def test_arrays_beyond_bounds_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "chestmnist.npz"
+    fake_chest_mnist.write(tmp_path)
+    with pytest.raises(InputError, match=r"damaged \(it unpacks to more than 999 bytes\)"):
+        unpack(str(file), "train_images", str(tmp_path), 999)
+    monkeypatch.setattr("ibca_lightning.datasets.npz_pictures.MAX_TABLE", 200)
+    with pytest.raises(InputError, match="more than 200 bytes"):
+        read_array(str(file), "train_labels")
+    for kind, size in (("|V100", 0), ("|u1", 3), ("|O", 0)):
+        npz(str(file), kind, (4,), data=bytes(size))
+        with pytest.raises(InputError, match="another size than it says"):
+            read_array(str(file), "arr_0")
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(InputError, match="no regular file"):
+        read_array(str(file), "train_labels")
 
 
 def test_missing_files_and_wrong_options_say_what_to_do(tmp_path: Path) -> None:

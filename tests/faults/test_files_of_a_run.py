@@ -22,6 +22,7 @@ from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.run_folder import remove_unstarted
 from ibca_lightning.run.tested_samples import read_tested
 from ibca_lightning.run.training_figures import read_training
+from ibca_lightning.search.job import read_record
 from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError, PictureError
@@ -169,7 +170,19 @@ def test_a_mask_of_infinities_is_no_spoilt_weight(whole: dict[str, Any], tmp_pat
 JSONS: dict[str, bytes] = {
     "cut": b'{"metrics":', "a list": b"[]", "words": b'{"metrics": {"mAP": "x"}}', "binary": b"\xff\xfe",
     "an interval that is none": b'{"metrics": {"mAP": 1}, "intervals": {"mAP": 3}}', "nested": b"[" * 100_000,
+    "a huge number": b'{"metrics": {"attention_gain": 1' + b"0" * 5000 + b"}}",
+    "huge, and read": b'{"metrics": {"mAP": 1' + b"0" * 4000 + b"}}", "nothing": b"", "no figures": b"{}",
+    "lists in a list": b'{"metrics": {}, "calibration": {"x": ' + b"[" * 300 + b"]" * 300 + b"}}",
 }  # fmt: skip
+PYTHON = (
+    "Error",
+    "object has no",
+    "not subscriptable",
+    "expected str",
+    "could not convert",
+    "codec",
+    "Expecting",
+)
 
 
 CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
@@ -191,6 +204,10 @@ CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
     "thresholds.A.threshold nan": (("thresholds", "A", "threshold"), math.nan), "metrics.CF1 True": (
         ("metrics", "CF1"), True
     ),
+    "metrics.mAP {'a': 1}": (("metrics", "mAP"), {"a": 1}), "per_class.A 0.5": (("per_class", "A"), 0.5),
+    "metrics [1]": (("metrics",), [1]), "intervals 7": (("intervals",), 7),
+    "thresholds.A 0.5": (("thresholds", "A"), 0.5), "calibration 3": (("calibration",), 3),
+    "intervals.mAP {}": (("intervals", "mAP"), {}),
 }  # fmt: skip
 
 
@@ -225,7 +242,7 @@ def test_a_localisation_figure_that_is_none_is_named(cell: str, tmp_path: Path) 
     (tmp_path / "test_metrics.json").touch()
     (tmp_path / "test_predictions.csv").write_text("id,A,label:A\nx.png,0.5,1\n")
     (tmp_path / "test_localisation.csv").write_text(f"id,class,energy\nx.png,A,{cell}\n")
-    with pytest.raises(InputError, match=rf"test_localisation\.csv, got ValueError: energy {cell} of A for x\.png"):
+    with pytest.raises(InputError, match=rf"test_localisation\.csv, got energy {cell} of A for x\.png"):
         read_tested(tmp_path, "test")
 
 
@@ -249,7 +266,52 @@ def test_a_row_that_is_being_written_and_a_loss_that_overflows_are_no_fault(tmp_
 def test_figures_that_are_none_are_refused(case: str, here: Path) -> None:
     Path("run").mkdir()
     Path("run/test_metrics.json").write_bytes(JSONS[case])
-    refused("compare", "run", names=("run/test_metrics.json", "run ibca test again"))
+    (line,) = refused("compare", "run", names=("run/test_metrics.json", "run ibca test again")).errors
+    assert not [word for word in PYTHON if word in line]
+
+
+@pytest.mark.parametrize(("name", "lines", "said"), [
+    ("test_predictions.csv", ["id,A,label:A", "x.png,0.5,1", "y.png,zero,1"], "probability zero of A for y.png"),
+    ("test_predictions.csv", ["id,A,label:A", "x.png,0.5,1", "y.png,0.5," + "9" * 400], "label 9"),
+    ("test_predictions.csv", ["id,A,label:A", "x.png,0.5"], "2 cells for x.png"),
+    ("test_predictions.csv", ["id,A,label:A", "x" * 200_000 + ",0.5,1"], "a cell beyond measure"),
+    ("test_predictions.csv", [], "no rows"),
+    ("test_predictions.csv", ["id,A,label:A", "\udcff"], "no UTF-8, at byte 14"),
+    ("test_groups.csv", ["id,group", "y.png,1"], "no group of x.png"),
+    ("test_groups.csv", ["id,group", "x.png"], "1 cells for x.png"),
+    ("test_localisation.csv", ["id,class,energy", "x.png,B,0.5"], "B for x.png, which was not tested"),
+])  # fmt: skip
+def test_what_somebody_changed_of_a_test_is_named(name: str, lines: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "test_metrics.json").touch()
+    sound = {"test_predictions.csv": ["id,A,label:A", "x.png,0.5,1"]}
+    for file, content in (sound | {name: lines}).items():
+        (tmp_path / file).write_text("\n".join(content), errors="surrogateescape")
+    with pytest.raises(InputError, match=f"{name}, got .*{said}.*; run ibca test again") as caught:
+        read_tested(tmp_path, "test")
+    assert not [word for word in PYTHON if word in str(caught.value)]
+
+
+SEARCHES = {
+    "tune.json": [b"[]", b"{", b"\xff"], "trials.journal": [b"{\n", b'{"op_code": "x"}\n', b'{"op_code": 99}\n'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_files_of_a_search_that_are_none_are_named(name: str, tree: Path, here: Path) -> None:
+    written(here / "e.yaml", experiment(tree))
+    for text in SEARCHES[name]:
+        shutil.rmtree("s", ignore_errors=True)
+        Path("s").mkdir()
+        Path("s", name).write_bytes(text)
+        result = ibca("tune", "--config", "e.yaml", "--output", "s", "--trials", 1)
+        (line,) = result.errors
+        assert result.code == 2
+        assert f"s/{name}" in line or "with its tune.json" in line
+        assert not [word for word in PYTHON if word in line]
+    for record in ({"settings": 1, "seconds": 3}, {"settings": 1, "seconds": {"fit": "x"}}, [1]):
+        Path("s/job.json").write_text(json.dumps(record))
+        assert read_record(Path("s")) == {}
+    assert read_record(here) == {}
 
 
 @pytest.mark.parametrize("text", [None, b"\xff\xff", b"a: [", BOMB.encode()])
@@ -258,7 +320,9 @@ def test_a_run_without_its_configuration_is_compared_by_its_figures(text: bytes 
     shutil.copy(run / "test_metrics.json", "run")
     if text is not None:
         Path("run/config.yaml").write_bytes(text)
-    done("compare", "run", "--output", "table")
+    said = done("compare", "run", "--output", "table").err
+    notes = [line for line in said.splitlines() if line.startswith("note: run/config.yaml says nothing of the run")]
+    assert len(notes) == (text is not None)
     assert "| run | test | " in Path("table/compare.md").read_text(encoding="utf-8")
 
 

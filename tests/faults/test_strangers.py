@@ -163,6 +163,29 @@ def test_a_pipe_is_not_waited_for(tree: Path, run: Path, here: Path) -> None:
     assert "no regular file" in result.errors[0]
 
 
+def test_an_output_that_is_a_pipe_is_neither_waited_for_nor_replaced(run: Path, tree: Path, here: Path) -> None:
+    shutil.copytree(run, "run")
+    for name in ("pipe.html", "pipe.png", "out/failed.csv", "table/compare.csv", "c/check.html", "m/maps.json", "log"):
+        Path(name).parent.mkdir(exist_ok=True)
+        os.mkfifo(name)
+    written(here / "e.yaml", experiment(tree))
+    picture = tree / "images" / rows(tree / "test.csv")[0]["image"]
+    model = ("--ckpt_path", run / "checkpoints/best.ckpt", "--images", picture, "--output")
+    for command in (
+        ("report", "run", "--output", "pipe.html", "--no_images"), ("compare", "run", "--output", "table"),
+        ("predict", *model, "out"), ("explain", *model, "e", "--sheet", "pipe.png", "--overwrite"),
+        ("check", "--config", "e.yaml", "--output", "c"), ("maps", "--config", "e.yaml", "--output", "m"),
+        ("tune", "--config", "e.yaml", "--output", "s", "--trials", 1, "--storage", "log"),
+    ):  # fmt: skip
+        result = ibca(*command)
+        assert (result.code, len(result.errors)) == (2, 1), result.err
+        assert "Error" not in result.errors[0]
+    with pytest.raises(InputError, match="a pipe or a device"):
+        write_csv("/dev/null", [["a"]])
+    for name in ("pipe.html", "pipe.png", "out/failed.csv", "table/compare.csv", "c/check.html", "m/maps.json", "log"):
+        assert Path(name).is_fifo()
+
+
 @pytest.mark.parametrize(
     "name",
     ["config.yaml", "metrics.csv", "test_predictions.csv", "attention/test_jane.png", "checkpoints/model_card.md"],

@@ -1,5 +1,6 @@
 """`--hash_names` for a whole run, and paths of its configuration."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from ibca_lightning.run.callbacks.run_config import SaveRunConfig
 from ibca_lightning.run.relative_paths import relative_paths
 from ibca_lightning.system.hashed_names import HashedNames
-from tests.command_line import contents, done, experiment, refused, rows, written
+from tests.command_line import contents, done, experiment, ibca, refused, rows, written
 from tests.run.test_privacy import Recorder, named
 
 KEY = b"0123456789abcdef"
@@ -55,8 +56,41 @@ def test_no_name_is_in_what_a_run_writes(tree: Path, here: Path, monkeypatch: py
     again = ("fit", "--config", config)
     done(*again, "--run_dir", "again", *hashed)
     assert Path("again/splits.csv").read_bytes() == files["splits.csv"]
+    _others_hash_too(Path("again"), names, rename)
     refused(*again, "--run_dir", "other", names=("run/splits.csv",))
     refused(*again, "--run_dir", "other", "--hash_key", "key", names=("--hash_names beside --hash_key",))
+
+
+def _others_hash_too(run: Path, names: list[str], rename: HashedNames) -> None:
+    """The other commands on a hashed run: its `splits.csv` is read, nothing that they write holds a name."""
+    config, checkpoint = run / "config.yaml", ("--ckpt_path", run / "checkpoints/best.ckpt")
+    damaged = Path("data/images", rows(Path("data/train.csv"))[0]["image"])
+    sound = damaged.read_bytes()
+    damaged.write_bytes(sound[:100])
+    assert ibca("check", "--config", config, "--output", "check", "--num_workers", "1", "--no_images").code == 2
+    assert rename(rows(Path("data/train.csv"))[0]["image"]) in Path("check/check.json").read_text()
+    damaged.write_bytes(sound)
+    done("maps", "--config", config, "--output", "maps", "--views", "1")
+    done("faithfulness", "--config", config, *checkpoint, "--pairs", "2", "--steps", "2", "--output", "faithful")
+    for folder in map(Path, ("check", "maps", "faithful")):
+        files = contents(folder)
+        assert files
+        assert not [(name, file) for name in names for file, data in files.items() if name.encode() in data]
+    ids = [json.loads(line)["id"] for line in Path("maps/train.rows.jsonl").read_text().splitlines()]
+    assert set(ids) == {row["id"] for row in rows(run / "splits.csv") if row["split"] == "train"}
+    # A report shows what the run drew; with the key it finds the pictures themselves, by their hashes all the same.
+    done("test", "--config", config, *checkpoint)
+    said = done("report", run)
+    assert "--hash_names (and --hash_key FILE) finds them" in said.out
+    page = (run / "report.html").read_text()
+    drawn = [path.stem for path in run.glob("attention/*.png")]
+    assert drawn
+    assert all(name in page for name in drawn)
+    said = done("report", run, "--hash_names", "--hash_key", "key")
+    page = (run / "report.html").read_text()
+    assert "not shown" not in said.out
+    assert page.count("x uniform") > 2
+    assert not [name for name in names if name in page]
 
 
 def test_paths_that_lead_elsewhere_are_not_told_to_a_logger(here: Path) -> None:

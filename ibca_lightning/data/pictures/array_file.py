@@ -40,7 +40,7 @@ def read_array(data: NDArray[np.uint8], path: str, channels: int = 3) -> NDArray
             if len(names) != 1 or not names[0].endswith(".npy"):
                 raise PictureError(f"one array at {path}", ", ".join(names[:5]) or "none", fix)
             with archive.open(names[0]) as file:
-                shape, kind = _header(file)
+                shape, kind = array_header(file)
                 if kind.kind not in "buif" or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in own)):
                     raise PictureError(f"{what} at {path}", f"{kind} of shape {shape}", fix)
                 check_size(shape[0], shape[1], path, channels * kind.itemsize)
@@ -66,7 +66,8 @@ def _zipped(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(file.getvalue(), np.uint8)
 
 
-def _header(file: "BinaryIO | Any") -> tuple[tuple[int, ...], np.dtype[Any]]:
+def array_header(file: "BinaryIO | Any") -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and number type of the array in an NPY file; what is wrong with it ends in any kind of error."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(file)

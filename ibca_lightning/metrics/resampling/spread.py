@@ -123,7 +123,11 @@ def _wilson(centre: Floats, number: Floats, groups: Floats | float, level: float
 
 
 def _rare(found: Floats, number: Floats, level: float) -> Floats:
-    """The lower end of a share of which fewer than three units were found, NaN for more."""
+    """The lower end of a share of which fewer than three units were found, NaN for more.
+
+    At three it gives way to Wilson's, as in the paper, by a step of a fifth of a unit: 0.002 of 100. Both ends hold
+    there, the lower one is the wider, and an end never falls where more is found.
+    """
     few = (found > 0) & (found < 3)
     ends: Floats = betaincinv(np.where(few, found, 1.0), np.where(few, number - found + 1, 1.0), 1 - level)
     return np.where(few, ends, np.nan)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.whole_files import whole_text
 
 
@@ -64,7 +65,8 @@ class _KeepingWriter(ExperimentWriter):
     rows = 0  # of the file, below its header
 
     def _check_log_dir_exists(self) -> None:
-        if os.path.isfile(self.metrics_file_path):
+        if os.path.exists(self.metrics_file_path):
+            regular(self.metrics_file_path)
             names, rows = self._read()
             self.metrics_keys.extend(names)
             self.rows = len(rows)
