@@ -28,8 +28,8 @@ commands:
                        ibca test --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   init      from a table and a folder of pictures to a YAML for check and fit:
                        ibca init --table TABLE --images FOLDER
-  list      names of recipes, heads, losses, data sets and backbones:
-                       ibca list [recipes|heads|losses|datasets|backbones]
+  list      names of recipes, heads, losses, terms, data sets and backbones:
+                       ibca list [recipes|heads|losses|terms|datasets|backbones]
   predict   probabilities for pictures, without YAML:
                        ibca predict --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
             or for the test set of a configuration:

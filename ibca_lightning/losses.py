@@ -156,6 +156,38 @@ class MaskedBCE(Loss):
         return masked_bce(logits, labels, self.pos_weight)
 
 
+class GeneralisedCE(Loss):
+    """Generalised cross-entropy: (1 - p_t^q) / q, with p_t the probability given to the true value.
+
+    Between the BCE (q to 0) and the absolute error (q = 1), which a wrong label pulls less. For labels with noise.
+    Source: Zhang & Sabuncu, NeurIPS 2018, arXiv 1805.07836, who have one softmax; ours is for each label by itself.
+
+    Args:
+        q: In (0, 1].
+
+    Raises:
+        InputError: The value is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from ibca_lightning.losses import GeneralisedCE
+        >>> GeneralisedCE(q=1.0)(torch.zeros(1, 1), torch.tensor([[1]]))  # 1 - 0.5
+        tensor(0.5000)
+    """
+
+    def __init__(self, q: float = 0.7) -> None:
+        super().__init__()
+        if not 0 < q <= 1:
+            raise InputError("GeneralisedCE's q in (0, 1]", q, "try 0.7, or the loss bce")
+        self.q = q
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar."""
+        _same_shape(logits, labels)
+        signed = torch.where(labels == 1, logits.float(), -logits.float())
+        return masked_mean(-torch.expm1(self.q * F.logsigmoid(signed)) / self.q, labels >= 0)
+
+
 class AsymmetricLoss(Loss):
     """Asymmetric loss: negatives are focused harder than positives, and very easy ones are dropped.
 

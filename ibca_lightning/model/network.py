@@ -122,14 +122,19 @@ class Network(nn.Module):
 
     def classify(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
         """As `forward`, for maps as `stages` returns them."""
-        output: HeadOutput = self.head(self.feature_norm(self.backbone.combine(stages)), labels)
+        output: HeadOutput = self.head(self.features(stages), labels)
         return output
 
-    def classify_stored(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
-        """Classify maps from a file, where they are float16, as the type that the backbone would give here."""
+    def features(self, stages: Sequence[Tensor]) -> Tensor:
+        """Make the one map (B, C, H, W) that the head reads of maps as `stages` returns them."""
+        features: Tensor = self.feature_norm(self.backbone.combine(stages))
+        return features
+
+    def stored(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Return maps from a file, where they are float16, as the type that the backbone would give here."""
         device = self._mean.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._mean.dtype
-        return self.classify([stage.to(dtype) for stage in stages], labels)
+        return [stage.to(dtype) for stage in stages]
 
 
 def recorded_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> Backbone:
