@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
+from ibca_lightning.data.label_noise import LabelNoise, changes
 from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
 from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.bit_depth import BitDepth
@@ -25,7 +26,6 @@ from ibca_lightning.data.pictures.reading import depth_of
 from ibca_lightning.data.pictures.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
 from ibca_lightning.data.tables.doubts import Doubt, table_doubts
-from ibca_lightning.data.tables.label_noise import LabelNoise, changes
 from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
 from ibca_lightning.data.tables.label_space import LabelSpace, match, read_label_space
 from ibca_lightning.data.tables.split_file import apply_splits

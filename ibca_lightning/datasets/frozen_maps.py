@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.dataset import described
+from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.pictures.masks import unpack
 from ibca_lightning.data.pictures.views import turned
-from ibca_lightning.data.tables.label_noise import LabelNoise
 from ibca_lightning.data.tables.splits import keep_share, split_fold
 from ibca_lightning.data.tables.table import Table, pooled
 from ibca_lightning.datasets.map_files import MapSplit, read_record

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.tables.split_file import training_rows
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.calibration import Calibration, calibrated
@@ -41,10 +43,9 @@ from ibca_lightning.model.gathered import Gathered, logged_figures
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
 from ibca_lightning.model.network import Network, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
-from ibca_lightning.model.term_setting import term_setting
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
-from ibca_lightning.terms import Step, Term, Terms
+from ibca_lightning.terms import Setting, Step, Term, Terms
 
 log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]
@@ -198,7 +199,18 @@ class MultiLabelModule(Network, pl.LightningModule):
             if labels is not None:
                 self.loss.see_labels(torch.from_numpy(labels()).to(self.device))
         if stage == "fit":
-            self.terms.begin(term_setting(getattr(self.trainer, "datamodule", None), self.class_names))
+            self.terms.begin(self._setting())
+
+    def _setting(self) -> Setting:
+        """What terms are told of the training split, as far as the data say."""
+        data = getattr(self.trainer, "datamodule", None)
+        labels = getattr(data, "training_labels", None)
+        if not self.terms or labels is None:
+            return Setting(self.class_names)
+        setting = Setting(self.class_names, torch.from_numpy(labels()))
+        if not isinstance(data, MultiLabelDataModule) or not (files := data.split_files()):
+            return setting
+        return setting._replace(**training_rows(files, data.rename)._asdict())
 
     def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
         """Classify a batch of pictures, or of the maps that `stages` would return for them."""

@@ -31,7 +31,7 @@ class Setting(NamedTuple):
     labels: Tensor | None = None
     ids: Sequence[str] | None = None
     groups: Sequence[str] | None = None
-    subgroups: Mapping[str, Sequence[str]] = {}  # noqa: RUF012 - never written to
+    subgroups: Mapping[str, Sequence[str]] = {}  # never written to
 
 
 class Step(NamedTuple):
@@ -58,9 +58,9 @@ class Term(nn.Module):
     """Base of all terms; one of your own implements `forward`, or `labels`, or both.
 
     Its parameters and buffers are its state: they lie under a key of their own in the checkpoint, so that neither
-    predict nor export sees them, and a run that is taken up goes on with them. What has a size that the data decide, and
-    what is drawn at random, is made in `begin`: a term that is built draws nothing. A memory is a buffer with a row for
-    each training picture, by `batch["index"]`, written through `memory`: so all processes see the same.
+    predict nor export sees them, and a run that is taken up goes on with them. What has a size that the data decide,
+    and what is drawn at random, is made in `begin`: a term that is built draws nothing. A memory is a buffer with a row
+    for each training picture, by `batch["index"]`, written through `memory`: so all processes see the same.
 
     Args:
         weight: Of what it adds to the loss; of weight 0 it is switched off, and the run is the same to the bit.

@@ -38,6 +38,9 @@ class Terms:
                 self._terms[name if seen[name] == 1 else f"{name}_{seen[name]}"] = term
         self._looked = False
 
+    def __len__(self) -> int:
+        return len(self._terms)
+
     def __iter__(self) -> Iterator[Term]:
         return iter(self._terms.values())
 
@@ -96,8 +99,9 @@ class Terms:
 
     def average_gradients(self) -> None:
         """Give the parameters of terms the gradients of all processes, as DDP gives them to the model's."""
-        for parameter in (p for term in self for p in term.parameters() if p.grad is not None):
-            parameter.grad = share(parameter.grad)
+        for parameter in (p for term in self for p in term.parameters()):
+            if parameter.grad is not None:
+                parameter.grad = share(parameter.grad)
 
     def after_step(self, student: nn.Module) -> None:
         """Show each the student after a step of the optimiser."""

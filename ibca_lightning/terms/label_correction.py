@@ -124,9 +124,7 @@ def corrected(given: Tensor, probability: Tensor, rule: Rule) -> Tensor:
     Returns:
         (N, L) in {0, 1, -1}.
     """
-    if rule == "fixed":
-        above, below = 0.9, 0.1
-    else:
-        above, below = (torch.where(given == value, probability, torch.nan).nanmean(0) for value in (1, 0))
+    means = [torch.where(given == value, probability, torch.nan).nanmean(0) for value in (1, 0)]
+    above, below = (0.9, 0.1) if rule == "fixed" else means
     found = torch.where((given == 0) & (probability > above), 1, given)
     return torch.where((given == 1) & (probability < below), 0, found).to(given.dtype)

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 class MaskGuidance(Term):
     """The attention A of a present class is to lie on its lesion m, max-pooled to the cells of the map.
 
-    `mass`: -log sum_n A_n m_n, the share of attention on the lesion, wherever on it. `kl`: KL(m / sum m || A), attention
-    spread evenly over it. The mean over the pairs of a picture and a present class with a mask; others give nothing.
-    Source: the idea of MedFocusCLIP (2025), whose code is not public; both forms are ours.
+    `mass`: -log sum_n A_n m_n, the share of attention on the lesion, wherever on it. `kl`: KL(m / sum m || A),
+    attention spread evenly over it. The mean over the pairs of a picture and a present class with a mask; others give
+    nothing. Source: the idea of MedFocusCLIP (2025), whose code is not public; both forms are ours.
 
     Args:
         weight: Of the term.

@@ -84,5 +84,5 @@ def test_a_state_of_other_data_is_refused():
     terms, others = Terms([EarlyLearning()]), Terms([EarlyLearning()])
     terms.begin(setting(given(3)))
     others.begin(setting(given(4)))
-    with pytest.raises(InputError, match="the state of EarlyLearning for these data, got .*size mismatch"):
+    with pytest.raises(InputError, match=r"the state of EarlyLearning for these data, got .*size mismatch"):
         others.restore(terms.state())

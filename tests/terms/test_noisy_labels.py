@@ -116,8 +116,9 @@ def test_each_site_has_means_of_its_own():
             by_hand[row] = value
     assert found["site"] == by_hand
     one = setting(labels)._replace(subgroups={"site": ["north"] * 6})
-    for told, said in ((one, "two sites or more in the column site, got north alone"),
-                       (one._replace(subgroups={"age": [""] * 6}), "among data.subgroup_columns, got age there")):  # fmt: skip
+    other = one._replace(subgroups={"age": [""] * 6})
+    messages = ("two sites or more in the column site, got north alone", "among data.subgroup_columns, got age there")
+    for told, said in zip((one, other), messages, strict=True):
         with pytest.raises(InputError, match=said):
             LabelCorrection(site_column="site").begin(told)
 

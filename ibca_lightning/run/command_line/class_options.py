@@ -67,14 +67,11 @@ def class_rules() -> Iterator[None]:
 def refuse_bases(options: Namespace) -> None:
     """Refuse a base class, which only says what its subclasses must do, before anything is built."""
     for key, value in options.items():
-        listed = value if isinstance(value, list) else [Namespace(class_path=value)] if _names_class(key) else []
-        for path in (each.get("class_path") for each in listed if isinstance(each, Namespace)):
+        several = value if isinstance(value, list) else ()
+        listed = [each.get("class_path") for each in several if isinstance(each, Namespace)]
+        for path in [*listed, value] if key.endswith(".class_path") else listed:
             if isinstance(path, str) and resolve_name(path) in _BASES:
                 raise no_class(key.removesuffix(".class_path").replace(".init_args", ""), path)
-
-
-def _names_class(key: str) -> bool:
-    return key.endswith(".class_path")
 
 
 def _replaced(before: str, now: str) -> bool:
