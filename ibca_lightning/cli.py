@@ -36,6 +36,8 @@ commands:
                        ibca predict --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   check     what is wrong with the data; trains nothing:
                        ibca check --config EXPERIMENT --data.root DIR
+            labels in doubt, by folds of ibca sweep:
+                       ibca check --suspects RUN ...
   compare   test figures of several runs in one table, with mean and deviation over seeds:
                        ibca compare RUN RUN ... --output DIR
   faithfulness
