@@ -36,7 +36,7 @@ def check(arguments: list[str]) -> int:
     if any(argument.partition("=")[0] == "--suspects" for argument in arguments):
         from ibca_lightning.check.suspects import suspects
 
-        return suspects(arguments)
+        return int(suspects(arguments))
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.check.card import print_card

@@ -450,4 +450,4 @@ class TableDataModule(MultiLabelDataModule):
         masks, space = self.masks, self.space()
         if masks is None or space is None:
             return masks
-        return MaskFolder(masks.path, tuple(None if at is None else masks.bits[at] for at in space.sources))
+        return replace(masks, bits=tuple(None if at is None else masks.bits[at] for at in space.sources))
