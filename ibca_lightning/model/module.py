@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
-from ibca_lightning.data.tables.split_file import training_rows
+from ibca_lightning.data.tables.split_file import trained_on, training_rows
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.calibration import Calibration, calibrated
@@ -41,7 +41,7 @@ from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.gathered import Gathered, logged_figures
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
-from ibca_lightning.model.network import Network, require_fitting_backbone
+from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
@@ -205,12 +205,20 @@ class MultiLabelModule(Network, pl.LightningModule):
         """What terms are told of the training split, as far as the data say."""
         data = getattr(self.trainer, "datamodule", None)
         labels = getattr(data, "training_labels", None)
+        setting = Setting(self.class_names, load=self._teacher)
         if not self.terms or labels is None:
-            return Setting(self.class_names)
-        setting = Setting(self.class_names, torch.from_numpy(labels()))
+            return setting
+        setting = setting._replace(labels=torch.from_numpy(labels()))
         if not isinstance(data, MultiLabelDataModule) or not (files := data.split_files()):
             return setting
         return setting._replace(**training_rows(files, data.rename)._asdict())
+
+    def _teacher(self, path: str) -> NetworkTeacher:
+        """Open a checkpoint as a teacher, which must fit stored maps as the model must; its run says its pictures."""
+        teacher = NetworkTeacher(path)
+        self._check_maps_of(teacher.spec.backbone, teacher.spec.feature_stride, teacher.network.backbone)
+        teacher.trained_on = trained_on(Path(path).expanduser().resolve().parent.parent / "splits.csv")
+        return teacher
 
     def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
         """Classify a batch of pictures, or of the maps that `stages` would return for them."""
@@ -271,23 +279,26 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
-        self._check_stored_maps()
+        self._check_own_maps()
         _ = self.spec
         if self._seed is None:
             self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
 
-    def _check_stored_maps(self) -> None:
+    def _check_own_maps(self) -> None:
         """Show stored maps the backbone, which may be another one; not in `setup`: a checkpoint comes after it."""
+        self._check_maps_of(self.backbone_name, self.feature_stride, self.backbone)
+
+    def _check_maps_of(self, name: str, feature_stride: int | list[int], backbone: Backbone) -> None:
         require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
         if require is not None:
-            require(self.backbone_name, self.feature_stride, self.backbone.fingerprint())
+            require(name, feature_stride, backbone.fingerprint())
 
-    on_test_start = on_predict_start = _check_stored_maps
+    on_test_start = on_predict_start = _check_own_maps
 
     def on_validation_start(self) -> None:
         """Check stored maps, if nobody has."""
         if not self._fitting:
-            self._check_stored_maps()
+            self._check_own_maps()
 
     def on_train_start(self) -> None:
         """Go on at the place of the epoch where a checkpoint was saved.

@@ -3,7 +3,7 @@
 Shapes: B images of a batch, N rows of the training split, L labels, C channels, H x W positions, S pixels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -13,6 +13,24 @@ from ibca_lightning.system.errors import InputError
 
 Batch = Mapping[str, Any]
 Rows = list[Sequence[object]]
+
+
+class Teacher(nn.Module):
+    """A trained model that answers to the batches of a step, as the module loads it.
+
+    Attributes:
+        class_names: Of its logits.
+        digest: Of its file.
+        trained_on: The pictures it has learnt from, by id; None where nobody knows.
+    """
+
+    class_names: Sequence[str]
+    digest: str
+    trained_on: Collection[str] | None = None
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        """Classify a batch, of pictures or of stored maps."""
+        raise NotImplementedError(f"{type(self).__name__} must implement forward(batch) -> HeadOutput")
 
 
 class Setting(NamedTuple):
@@ -25,6 +43,7 @@ class Setting(NamedTuple):
         ids: N names of pictures, as they may be written; None likewise.
         groups: N names of what belongs together (patient, photograph); None likewise.
         subgroups: By column, such as `site`, N values.
+        load: Opens a checkpoint as a teacher.
     """
 
     class_names: Sequence[str]
@@ -32,6 +51,7 @@ class Setting(NamedTuple):
     ids: Sequence[str] | None = None
     groups: Sequence[str] | None = None
     subgroups: Mapping[str, Sequence[str]] = {}  # never written to
+    load: Callable[[str], Teacher] | None = None
 
 
 class Step(NamedTuple):

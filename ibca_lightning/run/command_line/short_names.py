@@ -30,6 +30,7 @@ NAMES: dict[str, dict[str, str]] = {
         "gce": "ibca_lightning.losses.GeneralisedCE",
     },
     "model.terms": {
+        "distillation": "ibca_lightning.terms.Distillation",
         "early_learning": "ibca_lightning.terms.EarlyLearning",
         "label_correction": "ibca_lightning.terms.LabelCorrection",
         "mask_guidance": "ibca_lightning.terms.MaskGuidance",
