@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ibca_lightning.heads import HeadOutput
 from ibca_lightning.losses import masked_mean
@@ -36,6 +36,8 @@ class Distillation(Term):
     Raises:
         InputError: An option is out of range, or a teacher has no class of the data.
     """
+
+    unseen: Tensor
 
     def __init__(
         self,
@@ -121,10 +123,10 @@ class Distillation(Term):
         known = torch.tensor([[column is not None for column in columns]], device=output.logits.device)
         return output.logits.float()[:, order], output.attention.float()[:, order], known.expand(len(output.logits), -1)
 
-    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> "Distillation":
+    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:
         """Take the teachers along to another device."""
         for teacher in self._teachers:
-            nn.Module._apply(teacher, fn)
+            teacher._apply(fn)  # type: ignore[no-untyped-call]
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def get_extra_state(self) -> list[str]:
