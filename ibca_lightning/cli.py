@@ -28,14 +28,16 @@ commands:
                        ibca test --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   init      from a table and a folder of pictures to a YAML for check and fit:
                        ibca init --table TABLE --images FOLDER
-  list      names of recipes, heads, losses, data sets and backbones:
-                       ibca list [recipes|heads|losses|datasets|backbones]
+  list      names of recipes, heads, losses, terms, data sets and backbones:
+                       ibca list [recipes|heads|losses|terms|datasets|backbones]
   predict   probabilities for pictures, without YAML:
                        ibca predict --ckpt_path RUN/checkpoints/best.ckpt --images FILE_OR_FOLDER --output DIR
             or for the test set of a configuration:
                        ibca predict --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   check     what is wrong with the data; trains nothing:
                        ibca check --config EXPERIMENT --data.root DIR
+            labels in doubt, by folds of ibca sweep:
+                       ibca check --suspects RUN ...
   compare   test figures of several runs in one table, with mean and deviation over seeds:
                        ibca compare RUN RUN ... --output DIR
   faithfulness

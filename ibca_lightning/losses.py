@@ -156,6 +156,38 @@ class MaskedBCE(Loss):
         return masked_bce(logits, labels, self.pos_weight)
 
 
+class GeneralisedCE(Loss):
+    """Generalised cross-entropy: (1 - p_t^q) / q, with p_t the probability given to the true value.
+
+    Between the BCE (q to 0) and the absolute error (q = 1), which a wrong label pulls less. For labels with noise.
+    Source: Zhang & Sabuncu, NeurIPS 2018, arXiv 1805.07836, who have one softmax; ours is for each label by itself.
+
+    Args:
+        q: In (0, 1].
+
+    Raises:
+        InputError: The value is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from ibca_lightning.losses import GeneralisedCE
+        >>> GeneralisedCE(q=1.0)(torch.zeros(1, 1), torch.tensor([[1]]))  # 1 - 0.5
+        tensor(0.5000)
+    """
+
+    def __init__(self, q: float = 0.7) -> None:
+        super().__init__()
+        if not 0 < q <= 1:
+            raise InputError("GeneralisedCE's q in (0, 1]", q, "try 0.7, or the loss bce")
+        self.q = q
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar."""
+        _same_shape(logits, labels)
+        signed = torch.where(labels == 1, logits.float(), -logits.float())
+        return masked_mean(-torch.expm1(self.q * F.logsigmoid(signed)) / self.q, labels >= 0)
+
+
 class AsymmetricLoss(Loss):
     """Asymmetric loss: negatives are focused harder than positives, and very easy ones are dropped.
 
@@ -201,14 +233,19 @@ class AsymmetricLoss(Loss):
 
 
 class FocalLoss(Loss):
-    """Focal loss: -a (1 - p_t)^gamma log p_t, with p_t the probability given to the true value.
+    """Focal loss: a_t (1 - p_t)^gamma BCE, with p_t the probability given to the true value.
 
     Source: Lin et al., ICCV 2017, arXiv 1708.02002. Theirs divides by the number of positives, ours by that of known
-    labels. It is the masked BCE where gamma is 0 and alpha None.
+    labels. It is the masked BCE where gamma and smoothing are 0 and alpha and balance None.
+    With `smoothing` s a label y counts as y (1 - s) + s / 2 throughout: that may cost calibration, so look at ECE too.
+    With `balance` b, positives and negatives of a class weigh as (1 - b) / (1 - b^n), n their number in the training
+    split, scaled to mean 1: the effective number of Cui et al., CVPR 2019, arXiv 1901.05555.
 
     Args:
         gamma: Focusing, >= 0.
         alpha: Weight in [0, 1] of the positives, 1 - alpha that of the negatives; None weighs both 1.
+        smoothing: s, in [0, 1).
+        balance: b, in [0, 1), such as 0.999; None weighs by alpha alone.
 
     Raises:
         InputError: A value is out of its range.
@@ -220,17 +257,49 @@ class FocalLoss(Loss):
         tensor(0.1733)
     """
 
-    def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:
+    class_weight: Tensor | None
+
+    def __init__(
+        self, gamma: float = 2.0, alpha: float | None = None, smoothing: float = 0.0, balance: float | None = None
+    ) -> None:
         super().__init__()
         if gamma < 0 or (alpha is not None and not 0 <= alpha <= 1):
             raise InputError("gamma >= 0 and alpha in [0, 1] or null", f"{gamma}, {alpha}", "correct FocalLoss")
-        self.gamma, self.alpha = gamma, alpha
+        if not 0 <= smoothing < 1 or (balance is not None and not 0 <= balance < 1):
+            got = f"{smoothing}, {balance}"
+            raise InputError("smoothing in [0, 1), and balance in [0, 1) or null", got, "correct FocalLoss")
+        self.gamma, self.alpha, self.smoothing, self.balance = gamma, alpha, smoothing, balance
+        self.register_buffer("class_weight", None, persistent=False)  # as `pos_weight` of the BCE
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether classes are to be balanced."""
+        return self.balance is not None
+
+    def see_labels(self, labels: Tensor) -> None:
+        """Count positives and negatives of each class; one that lacks either is not weighed."""
+        if self.balance is not None:
+            number = torch.stack([(labels == value).sum(0) for value in (0, 1)]).double()
+            weight = (1 - self.balance) / (1 - self.balance ** number.clamp(min=1))
+            weight = torch.where(number.amin(0) > 0, weight / weight.mean(0), 1.0)
+            self.class_weight = weight.float()
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar."""
+        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar.
+
+        Raises:
+            InputError: Classes are to be balanced and no labels were seen, or the shapes do not agree.
+        """
         _same_shape(logits, labels)
-        signed = torch.where(labels == 1, logits.float(), -logits.float())
-        loss = -(self.gamma * F.logsigmoid(-signed)).exp() * F.logsigmoid(signed)
+        if self.balance is not None and self.class_weight is None:
+            raise InputError("the training labels for FocalLoss's balance", "none", "call see_labels(labels)")
+        log_p, log_not_p = F.logsigmoid(logits.float()), F.logsigmoid(-logits.float())
+        target = labels.clamp(min=0).float() * (1 - self.smoothing) + self.smoothing / 2
+        # Powers as exponentials of logarithms: p^gamma has an infinite slope at p = 0 for gamma < 1.
+        missed = torch.logaddexp(log_p + (1 - target).log(), log_not_p + target.log())  # log(1 - p_t)
+        loss = -(self.gamma * missed).exp() * (target * log_p + (1 - target) * log_not_p)
         if self.alpha is not None:
-            loss = loss * torch.where(labels == 1, self.alpha, 1.0 - self.alpha)
+            loss = loss * (self.alpha * target + (1 - self.alpha) * (1 - target))
+        if self.class_weight is not None:
+            loss = loss * torch.where(labels == 1, self.class_weight[1], self.class_weight[0])
         return masked_mean(loss, labels >= 0)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from ibca_lightning.losses import (
     AsymmetricLoss,
     FocalLoss,
+    GeneralisedCE,
     Loss,
     MaskedBCE,
     masked_bce,
@@ -20,6 +21,8 @@ LOSSES = [
     AsymmetricLoss(),
     AsymmetricLoss(0.5, 0.5, 0.0),
     FocalLoss(2.0, 0.25),
+    FocalLoss(0.5, 0.25, smoothing=0.1),
+    GeneralisedCE(),
 ]
 LABELS = torch.tensor([[1, 0, -1], [0, -1, 1]])
 
@@ -138,11 +141,38 @@ def test_errors() -> None:
     for gamma, alpha in ((-1, None), (0, -0.1), (0, 1.1)):
         with pytest.raises(InputError, match="gamma"):
             FocalLoss(gamma, alpha)
+    for smoothing, balance in ((1.0, None), (0.0, 1.0)):
+        with pytest.raises(InputError, match="smoothing"):
+            FocalLoss(smoothing=smoothing, balance=balance)
+    with pytest.raises(InputError, match="the training labels for FocalLoss's balance"):
+        FocalLoss(balance=0.9)(torch.zeros(2, 3), LABELS)
     # The ends are allowed.
     assert FocalLoss(0, 0.0).alpha == 0
     assert FocalLoss(0, 1.0).alpha == 1
     assert AsymmetricLoss(0, 0, 0).clip == 0
     assert MaskedBCE("balanced", 1).max_pos_weight == 1
+
+
+def test_smoothed_focal_by_its_definition() -> None:
+    logits, labels = torch.tensor([[2.0, -1, 0.5], [0, -2, 1]]), torch.tensor([[1, 0, 0], [0, 1, 1]])
+    assert FocalLoss(2.0, 0.25, smoothing=0.1)(logits, labels).item() == pytest.approx(0.1350379658560327, abs=1e-7)
+    y = labels * 0.9 + 0.05
+    bce = F.binary_cross_entropy_with_logits(logits, y)
+    assert FocalLoss(0.0, smoothing=0.1)(logits, labels).item() == pytest.approx(float(bce), abs=1e-6)
+
+
+def test_balance_is_that_of_the_effective_numbers() -> None:
+    loss, labels = FocalLoss(0.0, balance=0.9), torch.tensor([[1, -1, 1]] + [[0, 1, 0]] * 9)
+    assert loss.needs_labels
+    loss.see_labels(labels)
+    assert loss.class_weight is not None
+    assert loss.class_weight.T[0].tolist() == pytest.approx([0.28067, 1.71933], abs=1e-5)
+    assert loss.class_weight.T[1].tolist() == [1, 1], "no negative, so nothing to weigh against"
+    expected = (1.71933 + 0.28067) / 2 * math.log(2)
+    assert loss(torch.zeros(2, 1).expand(2, 3), torch.tensor([[1, -1, -1], [0, -1, -1]])).item() == pytest.approx(
+        expected, abs=1e-5
+    )
+    assert not loss.state_dict()
 
 
 def test_balanced_weights_are_negatives_over_positives_of_the_known_labels() -> None:

@@ -1,4 +1,4 @@
-"""A head and a data module of one's own, each in one short file; and use without the command line."""
+"""A head, a term and a data module of one's own, each in one short file; and use without the command line."""
 
 import csv
 import shutil
@@ -43,15 +43,16 @@ def findings(root: Path) -> None:
             csv.writer(file).writerows([["file", "findings"], *table])
 
 
-@pytest.mark.parametrize("file", ["my_head.py", "my_data.py"])
+@pytest.mark.parametrize("file", ["my_head.py", "my_data.py", "my_term.py"])
 def test_the_examples_are_short(file: str) -> None:
     assert len([line for line in (OWN / file).read_text().splitlines() if line.strip()]) <= 15
 
 
-def test_own_head_and_data_through_fit_test_and_predict(beside: Path) -> None:
+def test_own_head_term_and_data_through_fit_test_and_predict(beside: Path) -> None:
     findings(beside / "data")
     config = experiment(beside)
     config["model"]["init_args"]["head"] = {"class_path": "my_head.MaxHead", "init_args": {"dropout": 0.25}}
+    config["model"]["init_args"]["terms"] = ["my_term.Sure"]
     config["data"] = {
         "class_path": "my_data.Findings",
         "init_args": {"root": "data", "image_size": 32, "batch_size": 4, "num_workers": 0},
@@ -60,6 +61,7 @@ def test_own_head_and_data_through_fit_test_and_predict(beside: Path) -> None:
     done("fit", "--config", "own.yaml", "--run_dir", "run")
     kept = yaml.safe_load((beside / "run/config.yaml").read_text())
     assert kept["model"]["init_args"]["head"]["init_args"] == {"dropout": 0.25}
+    assert 0 < float(rows(beside / "run/metrics.csv")[-1]["train/terms/unsure"]) <= 0.025
     done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt", "--data.batch_size", 3)
     tested = rows(beside / "run/test_predictions.csv")
     assert [row["id"] for row in tested] == [f"test/{row}.png" for row in range(8)]

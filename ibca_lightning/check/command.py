@@ -33,6 +33,10 @@ def check(arguments: list[str]) -> int:
     Raises:
         InputError: Where anything would break or bias training, when everything has been said and written.
     """
+    if any(argument.partition("=")[0] == "--suspects" for argument in arguments):
+        from ibca_lightning.check.suspects import suspects
+
+        return int(suspects(arguments))
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.check.card import print_card
@@ -176,6 +180,10 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--no_images", action="store_true", help="No thumbnails in check.html, which then holds no patient's picture."
     )
+    parser.add_argument(
+        "--suspects", nargs="+", metavar="RUN", help="Instead of all that: labels that out-of-fold predictions of "
+        "these runs (ibca sweep --folds) contradict, in suspects.csv. Takes --output and --shown.",
+    )  # fmt: skip
     add_hash_options(parser)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument(

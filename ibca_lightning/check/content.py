@@ -19,7 +19,7 @@ from ibca_lightning.check.look import SIDE, look
 from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.dataset import check_proportions
 from ibca_lightning.data.pictures.channels import as_rgb
-from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
+from ibca_lightning.data.pictures.masks import MaskFolder, read_mask
 from ibca_lightning.data.pictures.reading import PictureFile, Pixels
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.data.tables.table import Table, decode, encode
@@ -192,8 +192,7 @@ def _of_file(table: Table, masks: MaskFolder | None, channels: int, depth: int |
     try:
         file = PictureFile(path)
         pixels, used = file.channels(channels, depth=depth), file.depth(channels) or 0
-        if masks is not None:
-            place = os.path.join(masks.path, mask_name(name))
+        if masks is not None and (place := masks.file(name)):
             mask = read_mask(place)
             check_proportions(pixels.shape[:2], mask.shape, place)
             lesions = int(np.bitwise_or.reduce(mask, axis=None))

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
+from ibca_lightning.data.label_noise import LabelNoise, changes
 from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
 from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.bit_depth import BitDepth
@@ -70,9 +71,11 @@ class MultiLabelDataModule(LightningDataModule):
 
     Attributes:
         rename: What becomes of the names of pictures and groups in batches and split files (`--hash_names`).
+        label_noise: What makes training labels wrong on purpose; a data module with tables has it as an option.
     """
 
     rename: Callable[[str], str] = staticmethod(str)
+    label_noise: LabelNoise | None = None
 
     def __init__(
         self,
@@ -202,6 +205,18 @@ class MultiLabelDataModule(LightningDataModule):
         """Return what `splits.csv` is written from: tables by split, by what stands between the name and `.csv`."""
         return {}
 
+    def label_changes(self) -> Mapping[str, list[tuple[str, str, int, int]]]:
+        """Return what `label_noise` has changed, by what stands between the name and `.csv`, as for `split_files`."""
+        return {"": self._changes} if self.label_noise else {}
+
+    def _noisy(self, table: Table) -> Table:
+        """The training table as `label_noise` leaves it."""
+        if self.label_noise is None:
+            return table
+        noisy = self.label_noise.applied(table)
+        self._changes = changes(table, noisy, self.class_names)
+        return noisy
+
     def training_labels(self) -> NDArray[np.int8]:
         """Return the labels (N, L) of the training set, in {0, 1, -1}: what weights and sampling may be made from.
 
@@ -269,6 +284,7 @@ class TableDataModule(MultiLabelDataModule):
             workers, gone with the process), or `disk` (shared by processes and runs, never stale; see `DiskCache`).
             They are augmented anew each time.
         cache_dir: Folder of `cache: disk`; None for `ibca_lightning` in the user's cache folder.
+        label_noise: Makes labels of the training split wrong on purpose: `{flip: 0.2, missed: 0.5, seed: 0}`.
         common: The arguments of `MultiLabelDataModule`.
 
     Raises:
@@ -297,10 +313,12 @@ class TableDataModule(MultiLabelDataModule):
         folds: int = 5,
         cache: CacheKind = "none",
         cache_dir: str | None = None,
+        label_noise: LabelNoise | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         check_choice("cache", cache, CacheKind)
+        self.label_noise = label_noise
         self.cache, self.cache_dir = cache, cache_dir
         self.label_space, self.label_aliases = read_label_space(label_space), label_aliases or {}
         if self.label_space and type(self).class_names is not TableDataModule.class_names:
@@ -424,11 +442,12 @@ class TableDataModule(MultiLabelDataModule):
 
     def _read(self, split: str, table: Table) -> Table:
         labels, space = settled(table.labels, training=split == "train"), self.space()
-        return replace(table, labels=labels if space is None else space.labels(labels))
+        read = replace(table, labels=labels if space is None else space.labels(labels))
+        return self._noisy(read) if split == "train" else read
 
     def space_masks(self) -> MaskFolder | None:
         """Return the folder of the masks with the bits of `class_names`; None where there are none."""
         masks, space = self.masks, self.space()
         if masks is None or space is None:
             return masks
-        return MaskFolder(masks.path, tuple(None if at is None else masks.bits[at] for at in space.sources))
+        return replace(masks, bits=tuple(None if at is None else masks.bits[at] for at in space.sources))

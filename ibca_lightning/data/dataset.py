@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.cache import Cache, Prepared
-from ibca_lightning.data.pictures.masks import MaskFolder, mask_name, read_mask
+from ibca_lightning.data.pictures.masks import MaskFolder, read_mask
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.system.errors import InputError, PictureError
@@ -50,8 +50,8 @@ class PictureDataset(Dataset[dict[str, Any]]):
         """
         table, item = self.table, described(self.table, row)
         files = [os.path.join(table.folder, item["id"])]
-        if self.masks is not None:
-            files.append(os.path.join(self.masks.path, mask_name(item["id"])))
+        if self.masks is not None and (mask := self.masks.file(item["id"])):
+            files.append(mask)
         try:
             prepared = self.cache.fetch(row, files, lambda: self._prepare(*files)) if self.cache else None
             item["image"], planes = self.transform.finish(*(prepared or self._prepare(*files)))
@@ -64,7 +64,8 @@ class PictureDataset(Dataset[dict[str, Any]]):
     def _prepare(self, picture: str, mask: str | None = None) -> Prepared:
         image = self.transform.read(picture)
         if mask is None:
-            return self.transform.prepare(image)
+            nothing = [np.zeros(image.shape[:2], np.uint8)] if self.masks is not None else []
+            return self.transform.prepare(image, nothing)
         bits = read_mask(mask)
         check_proportions(image.shape[:2], bits.shape, mask)
         return self.transform.prepare(image, [bits])

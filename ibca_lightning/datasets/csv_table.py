@@ -25,6 +25,7 @@ from ibca_lightning.data.tables.workbook import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
 MissingImages = Literal["error", "skip"]
+MissingMasks = Literal["error", "empty"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class CSVDataModule(TableDataModule):
         image_dir: Picture folder below `root`; None for `root` itself.
         mask_dir: Folder below `root` with one 8-bit PNG for each picture, same stem, whose bit i marks label i; further
             bits are ignored.
+        missing_masks: Whether a picture without a mask is an `error`, or has an empty one (`empty`), as where some
+            pictures of the training split were outlined.
         mask_labels: The labels of bit 0, 1, ... where they are not the classes in their order, as when `label_columns`
             chooses some of them; a class without a bit has an empty mask.
         label_columns: The labels; None takes every other column of the training table that has 0 and 1 among its
@@ -91,6 +94,7 @@ class CSVDataModule(TableDataModule):
         group_column: str | None = None,
         image_dir: str | None = None,
         mask_dir: str | None = None,
+        missing_masks: MissingMasks = "error",
         mask_labels: list[str] | None = None,
         label_columns: list[str] | None = None,
         label_values: dict[str, int] | None = None,
@@ -104,6 +108,7 @@ class CSVDataModule(TableDataModule):
         super().__init__(**common)
         check_choice("group_overlap", group_overlap, GroupOverlap)
         check_choice("missing_images", missing_images, MissingImages)
+        check_choice("missing_masks", missing_masks, MissingMasks)
         for name, columns in (
             ("image_columns", image_columns),
             ("label_columns", label_columns),
@@ -127,7 +132,7 @@ class CSVDataModule(TableDataModule):
         self.no_groups = group_column == "none"
         group_column = None if self.no_groups else group_column
         self.group_column = CASE if group_column is None and self.image_columns else group_column
-        self.image_dir, self.mask_dir = image_dir or "", mask_dir
+        self.image_dir, self.mask_dir, self.missing_masks = image_dir or "", mask_dir, missing_masks
         self.label_columns, self.mask_labels = label_columns, mask_labels
         self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
         self.label_values, self.label_counts = label_values or {}, label_counts or []
@@ -174,7 +179,7 @@ class CSVDataModule(TableDataModule):
                 "name the labels of the bits, from bit 0, in data.mask_labels",
             )
         bits = tuple(order.index(name) if name in order else None for name in self.own_names)
-        return MaskFolder(self._folder(self.mask_dir, "mask_dir"), bits)
+        return MaskFolder(self._folder(self.mask_dir, "mask_dir"), bits, self.missing_masks == "empty")
 
     def tables(self) -> Mapping[str, Table]:
         """Read all splits and check that they agree."""
@@ -190,8 +195,8 @@ class CSVDataModule(TableDataModule):
                 tables[name] = self._table(sheet, class_names)
         tables = split_off(tables, self.fractions, self.split_seed)
         if (masks := self.masks) is not None:
-            for table in tables.values():
-                _check_masks(table, masks.path)
+            for name, table in tables.items():
+                _check_masks(name, table, masks)
         return tables
 
     def doubts(self) -> list[Doubt]:
@@ -303,10 +308,14 @@ class CSVDataModule(TableDataModule):
         return folder
 
 
-def _check_masks(table: Table, folder: str) -> None:
-    names = [mask_name(table.name(row)) for row in range(len(table))]
-    if gone := absent(folder, names):
+def _check_masks(split: str, table: Table, masks: MaskFolder) -> None:
+    folder, names = masks.path, [mask_name(table.name(row)) for row in range(len(table))]
+    gone = absent(folder, names)
+    if masks.optional and len(gone) < len(names):
+        log.info("masks of %d of %d pictures in %s", len(names) - len(gone), len(names), split)
+    elif gone and not (masks.optional and split != "train"):
         raise missing(
             [f"a mask at {os.path.join(folder, names[row])} ({table.where(row)})" for row in gone],
-            suggestion(folder, names[gone[0]]) or "write one mask for each picture, all 0 where there is no lesion",
+            suggestion(folder, names[gone[0]])
+            or "write one mask for each picture, all 0 where there is no lesion; or, of some, set missing_masks: empty",
         )

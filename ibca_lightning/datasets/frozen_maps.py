@@ -11,7 +11,9 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.dataset import described
+from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.pictures.masks import unpack
+from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.data.tables.splits import keep_share, split_fold
 from ibca_lightning.data.tables.table import Table, pooled
 from ibca_lightning.datasets.map_files import MapSplit, read_record
@@ -22,8 +24,8 @@ class FrozenMaps(MultiLabelDataModule):
     """Maps that `ibca maps` has written, for a model with the same frozen backbone.
 
     A batch is that of any data module, but for `"features"`, the backbone's stages, each float16 (B, C, H, W), in place
-    of `"image"`. Training draws one of the stored views (flips and quarter turns) of each picture, and has no masks;
-    validation and test see the picture as it is. The model's checkpoint is the same as one trained on pictures.
+    of `"image"`. Training draws one of the stored views (flips and quarter turns) of each picture; validation and test
+    see the picture as it is. The model's checkpoint is the same as one trained on pictures.
 
     Args:
         root: Folder of the maps.
@@ -39,6 +41,8 @@ class FrozenMaps(MultiLabelDataModule):
         val_masks: Whether validation batches have the masks. Figures of localisation take longer than the training of
             a small head on maps; without them a validation is figures of classification alone. Tests always have them.
         balanced_sampling: Draw training maps so that every class comes as often.
+        train_masks: Whether training batches have the masks, turned as their view is; for the term `mask_guidance`.
+        label_noise: As for a table: labels of the training split made wrong on purpose.
 
     Raises:
         InputError: If there are no complete maps, or an argument is wrong or does not agree with them.
@@ -57,6 +61,8 @@ class FrozenMaps(MultiLabelDataModule):
         augment: Literal["none", "default"] = "default",
         val_masks: bool = True,
         balanced_sampling: bool = False,
+        train_masks: bool = False,
+        label_noise: LabelNoise | None = None,
     ) -> None:
         self.root = os.fspath(root)
         self.record = record = read_record(self.root)
@@ -67,7 +73,7 @@ class FrozenMaps(MultiLabelDataModule):
             )  # fmt: skip
         super().__init__(record.image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling)
         self.fold, self.folds, self.split_seed, self.train_fraction = fold, folds, split_seed, train_fraction
-        self.val_masks = val_masks
+        self.val_masks, self.train_masks, self.label_noise = val_masks, train_masks, label_noise
         self._splits: dict[str, MapSplit] = {}
         self._chosen: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
 
@@ -109,7 +115,9 @@ class FrozenMaps(MultiLabelDataModule):
 
     def train_set(self) -> "MapDataset":
         """Return the training set."""
-        return MapDataset(self._both(), self._rows()[0], False, self.augment != "none")
+        dataset = MapDataset(self._both(), self._rows()[0], self.train_masks, self.augment != "none")
+        dataset.table = self._noisy(dataset.table)
+        return dataset
 
     def val_set(self) -> "MapDataset":
         """Return the validation set."""
@@ -160,7 +168,7 @@ class MapDataset(Dataset[dict[str, Any]]):
     Args:
         splits: Where the rows lie.
         rows: Which of them, counted through all splits.
-        masks: Whether to give the masks; they are of the picture as it is, not of another view.
+        masks: Whether to give the masks.
         any_view: Draw one of the views at random instead of taking the picture as it is.
     """
 
@@ -185,9 +193,10 @@ class MapDataset(Dataset[dict[str, Any]]):
         part = int(np.searchsorted(self._starts, place, side="right")) - 1
         split, row = self.splits[part], place - int(self._starts[part])
         item = described(self.table, at)
-        item["features"] = [torch.from_numpy(stage) for stage in split.maps(row, self._view(split.views))]
-        if self.masks:
-            item |= {name: unpack(list(split.planes(row, name)), count) for name, count in split.masks.items()}
+        view = self._view(split.views)
+        item["features"] = [torch.from_numpy(stage) for stage in split.maps(row, view)]
+        for name, count in split.masks.items() if self.masks else ():
+            item[name] = turned(unpack(list(split.planes(row, name)), count), view).contiguous()
         return item
 
     def _view(self, views: int) -> int:

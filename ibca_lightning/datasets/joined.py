@@ -125,6 +125,10 @@ class JoinedDataModule(MultiLabelDataModule):
         """Return the test set of each set."""
         return {name: JoinedDataset({name: each.test_sets()["test"]}) for name, each in self._ready().items()}
 
+    def label_changes(self) -> Mapping[str, list[tuple[str, str, int, int]]]:
+        """Return what each set's `label_noise` has changed, by its name."""
+        return {f".{name}": rows for name, each in self._ready().items() for rows in each.label_changes().values()}
+
     def split_files(self) -> Mapping[str, Mapping[str, Table]]:
         """Return the tables of each set, by its name."""
         return {f".{name}": each.split_tables() for name, each in self._ready().items()}

@@ -92,7 +92,7 @@ def pair_figures(attention: Tensor, mask: Tensor, labels: Tensor) -> dict[str, T
         tensor([[0.7000]])
     """
     attention, mask = attention.detach().float(), mask.to(attention.device)
-    touched = _touched(mask, attention.shape[-2:])
+    touched = touched_cells(mask, attention.shape[-2:])
     pairs = (labels.to(attention.device) == 1) & touched.flatten(2).any(dim=-1)
     others = (touched.sum(dim=1, keepdim=True) > touched.long()) & ~touched
     highest = attention == attention.amax(dim=(-2, -1), keepdim=True)
@@ -121,7 +121,7 @@ def region_energy(attention: Tensor, region: Tensor, labels: Tensor) -> Tensor:
         (B, L) float32, NaN where the label is not present or the region is empty.
     """
     attention = attention.detach().float()
-    touched = _touched(region.to(attention.device), attention.shape[-2:])
+    touched = touched_cells(region.to(attention.device), attention.shape[-2:])
     pairs = (labels.to(attention.device) == 1) & touched.flatten(2).any(dim=-1)
     return _share(attention, touched).masked_fill(~pairs, torch.nan)
 
@@ -188,7 +188,7 @@ def _numbers(columns: Mapping[str, Floats]) -> dict[str, float | None]:
     return {name: number(mean[0]) for name, mean in averages(columns, np.ones((samples, 1), np.float32)).items()}
 
 
-def _touched(mask: Tensor, grid: tuple[int, int] | torch.Size) -> Tensor:
+def touched_cells(mask: Tensor, grid: tuple[int, int] | torch.Size) -> Tensor:
     """Cells of the grid (B, L, H, W) bool whose area holds a pixel of the mask (B, L, S, S), if only in part."""
     touched = torch.zeros(*mask.shape[:2], *grid, dtype=torch.bool, device=mask.device)
     lesions = mask.flatten(2).any(dim=-1)  # most masks are empty: pool the others only

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.tables.split_file import trained_on, training_rows
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead
 from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.calibration import Calibration, calibrated
@@ -39,15 +41,17 @@ from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.gathered import Gathered, logged_figures
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
-from ibca_lightning.model.network import Network, require_fitting_backbone
+from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.terms import Setting, Step, Term, Terms
 
 log = logging.getLogger(__name__)
 Batch = Mapping[str, Any]
 MONITOR = "val/monitor"
 _TRAINING_KEY = "ibca_training"  # what a checkpoint holds to go on from
+_TERMS_KEY = "ibca_terms"  # the state of the training terms
 
 
 class MultiLabelModule(Network, pl.LightningModule):
@@ -76,6 +80,7 @@ class MultiLabelModule(Network, pl.LightningModule):
             parameters) before the head. Meant for frozen backbones, whose channels differ in scale and cannot adapt.
         head: Called with (channels, num_labels); in YAML a class path and its options.
         loss: Classification loss on (logits, labels); default `MaskedBCE`.
+        terms: What else the loss has, such as `[mask_guidance]` (ibca list terms); a term may also correct labels.
         optimizer: Called with parameter groups.
         learning_rate: The optimiser's rate, above 0, in place of its own; None keeps that.
         scheduler: Called with the optimiser and stepped once an epoch; default is warm-up + cosine, stepped each batch.
@@ -125,6 +130,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         normalise_features: bool = False,
         head: Callable[[int, int], Head] = IBCAHead,
         loss: Loss | None = None,
+        terms: list[Term] | None = None,
         optimizer: Callable[[Iterable[Any]], Optimizer] = lambda p: torch.optim.AdamW(p, lr=3e-4, weight_decay=0.05),
         learning_rate: float | None = None,
         scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
@@ -163,6 +169,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
         self.normalise_features = normalise_features
         self.loss: Loss = loss if loss is not None else MaskedBCE()
+        self.terms = Terms(terms or [])
+        self._stepped = 0  # steps of the optimiser that the terms have seen
         self._optimizer, self._scheduler, self.learning_rate = optimizer, scheduler, learning_rate
         self.backbone_lr_scale, self.warmup_fraction = backbone_lr_scale, warmup_fraction
         self.ema_decay, self.early_stopping_patience = ema_decay, early_stopping_patience
@@ -181,7 +189,7 @@ class MultiLabelModule(Network, pl.LightningModule):
             self.compile_parts(compile_backend)
 
     def setup(self, stage: str) -> None:
-        """Show the loss the labels of the training split, where it wants them; validation takes the same loss."""
+        """Show the loss the labels of the training split, where it wants them, as validation does, and the terms."""
         self._seed = None
         read = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", {})
         if stage == "fit" and "bit_depth" in read:  # found when the data were set up, behind the model
@@ -190,18 +198,41 @@ class MultiLabelModule(Network, pl.LightningModule):
             labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
             if labels is not None:
                 self.loss.see_labels(torch.from_numpy(labels()).to(self.device))
+        if stage == "fit":
+            self.terms.begin(self._setting())
+
+    def _setting(self) -> Setting:
+        """What terms are told of the training split, as far as the data say."""
+        data = getattr(self.trainer, "datamodule", None)
+        labels = getattr(data, "training_labels", None)
+        setting = Setting(self.class_names, load=self._teacher)
+        if not self.terms or labels is None:
+            return setting
+        setting = setting._replace(labels=torch.from_numpy(labels()))
+        if not isinstance(data, MultiLabelDataModule) or not (files := data.split_files()):
+            return setting
+        return setting._replace(**training_rows(files, data.rename)._asdict())
+
+    def _teacher(self, path: str) -> NetworkTeacher:
+        """Open a checkpoint as a teacher, which must fit stored maps as the model must; its run says its pictures."""
+        teacher = NetworkTeacher(path)
+        self._check_maps_of(teacher.spec.backbone, teacher.spec.feature_stride, teacher.network.backbone)
+        teacher.trained_on = trained_on(Path(path).expanduser().resolve().parent.parent / "splits.csv")
+        return teacher
 
     def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
         """Classify a batch of pictures, or of the maps that `stages` would return for them."""
+        return self.classify(self._stages(batch), labels)
+
+    def _stages(self, batch: Batch) -> list[Tensor]:
         if "features" not in batch:
-            output: HeadOutput = self(batch["image"], labels)
-            return output
+            return self.stages(batch["image"])
         if not self.backbone.frozen:
             raise InputError(
                 "model.freeze_backbone true, as the data are stored maps that no gradient passes", "false",
                 "freeze it, or train on pictures",
             )  # fmt: skip
-        return self.classify_stored(batch["features"], labels)
+        return self.stored(batch["features"])
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -209,12 +240,15 @@ class MultiLabelModule(Network, pl.LightningModule):
         """One step; stops on a loss that is not finite, before it can reach a checkpoint."""
         # 0 at the first step and 1 at the last, so that what is validated and saved stands at the schedule's end. The
         # length is infinite for runs bounded by time alone: the schedule then stays at its start.
-        self.head.set_progress(self.global_step / max(self._total_steps - 1, 1))
-        labels: Tensor = batch["label"]
+        progress = self._progress
+        self.head.set_progress(progress)
+        labels = self.terms.labels(batch, progress)
         self._ids += batch["id"]
-        output = self._outputs(batch, labels)
+        features = self.features(self._stages(batch))
+        output: HeadOutput = self.head(features, labels)
         parts = {"classification": self.loss(output.logits, labels)}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
+        parts |= self.terms.losses(Step(batch, labels, output, features, self, self._outputs))
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
@@ -236,6 +270,7 @@ class MultiLabelModule(Network, pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Stop on a gradient that is not finite, before it can spoil the weights; float16's own scaling skips it."""
         ids, self._ids = self._ids, []
+        self.terms.average_gradients()
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return
         name = divergence.first_non_finite_gradient(self.named_parameters())
@@ -244,23 +279,26 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
-        self._check_stored_maps()
+        self._check_own_maps()
         _ = self.spec
         if self._seed is None:
             self._seed = int(self.trainer.strategy.broadcast(torch.initial_seed()))
 
-    def _check_stored_maps(self) -> None:
+    def _check_own_maps(self) -> None:
         """Show stored maps the backbone, which may be another one; not in `setup`: a checkpoint comes after it."""
+        self._check_maps_of(self.backbone_name, self.feature_stride, self.backbone)
+
+    def _check_maps_of(self, name: str, feature_stride: int | list[int], backbone: Backbone) -> None:
         require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
         if require is not None:
-            require(self.backbone_name, self.feature_stride, self.backbone.fingerprint())
+            require(name, feature_stride, backbone.fingerprint())
 
-    on_test_start = on_predict_start = _check_stored_maps
+    on_test_start = on_predict_start = _check_own_maps
 
     def on_validation_start(self) -> None:
         """Check stored maps, if nobody has."""
         if not self._fitting:
-            self._check_stored_maps()
+            self._check_own_maps()
 
     def on_train_start(self) -> None:
         """Go on at the place of the epoch where a checkpoint was saved.
@@ -274,11 +312,22 @@ class MultiLabelModule(Network, pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Begin the means of an epoch; one that is taken up in its middle does not come here."""
         self._epoch_sums.clear()
+        self.terms.begin_epoch(self._progress)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what a step draws by its place, so that a run that is taken up draws what it would have drawn."""
         place = (self._seed or 0, self.global_rank, self.current_epoch, batch_idx)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Show the terms a step of the optimiser; gradients may be accumulated over several batches."""
+        if self.global_step > self._stepped:
+            self._stepped = self.global_step
+            self.terms.after_step(self)
+
+    @property
+    def _progress(self) -> float:
+        return self.global_step / max(self._total_steps - 1, 1)
 
     @property
     def _total_steps(self) -> float:
@@ -288,7 +337,8 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW over parameter groups (no decay on vectors), the backbone's rate scaled, warm-up + cosine."""
-        optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss))
+        self.terms.to(self.device)
+        optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss, *self.terms.modules()))
         set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
         if self._scheduler is not None:
             return [optimizer], [by_epoch(self._scheduler(optimizer), score=MONITOR, loss="val/loss")]
@@ -458,6 +508,7 @@ class MultiLabelModule(Network, pl.LightningModule):
             raise divergence.diverged(f"finite weights, got NaN or infinity in {name}", self.trainer)
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
         checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
+        checkpoint[_TERMS_KEY] = self.terms.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model; take over its calibration and thresholds.
@@ -474,3 +525,6 @@ class MultiLabelModule(Network, pl.LightningModule):
         if training is not None and self._fitting:
             self._seed = training["seed"]
             self._epoch_sums.load_state_dict(training["sums"], self.trainer.world_size, self.global_rank)
+        if self._fitting:
+            self.terms.restore(checkpoint.get(_TERMS_KEY, {}))
+            self._stepped = int(checkpoint["global_step"])

@@ -1,19 +1,28 @@
 """The network: normalisation, backbone and head as a plain nn.Module, from uint8 pictures to logits and attention."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads import Head, HeadOutput
 from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.model.backbone import Backbone
-from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, require_fitting_weights, require_named_backbone
+from ibca_lightning.model.checkpoint import (
+    ModelSpec,
+    fitting_head,
+    read_checkpoint,
+    require_fitting_weights,
+    require_named_backbone,
+)
 from ibca_lightning.model.compilation import require_backend
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.terms import Teacher
 
 
 class Network(nn.Module):
@@ -122,14 +131,49 @@ class Network(nn.Module):
 
     def classify(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
         """As `forward`, for maps as `stages` returns them."""
-        output: HeadOutput = self.head(self.feature_norm(self.backbone.combine(stages)), labels)
+        output: HeadOutput = self.head(self.features(stages), labels)
         return output
 
-    def classify_stored(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
-        """Classify maps from a file, where they are float16, as the type that the backbone would give here."""
+    def features(self, stages: Sequence[Tensor]) -> Tensor:
+        """Make the one map (B, C, H, W) that the head reads of maps as `stages` returns them."""
+        features: Tensor = self.feature_norm(self.backbone.combine(stages))
+        return features
+
+    def stored(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Return maps from a file, where they are float16, as the type that the backbone would give here."""
         device = self._mean.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._mean.dtype
-        return self.classify([stage.to(dtype) for stage in stages], labels)
+        return [stage.to(dtype) for stage in stages]
+
+
+class NetworkTeacher(Teacher):
+    """The network of a checkpoint as the teacher of another.
+
+    Args:
+        path: Of the checkpoint.
+
+    Raises:
+        InputError: When it is missing or no IBCA checkpoint.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        checkpoint = read_checkpoint(path)
+        self.spec = ModelSpec.from_checkpoint(checkpoint, path)
+        self.network = load_network(checkpoint, path)
+        self.class_names = self.spec.class_names
+        with Path(path).expanduser().open("rb") as file:
+            self.digest = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def forward(self, batch: Mapping[str, Any]) -> HeadOutput:
+        """Classify a batch, of pictures of any size or of stored maps."""
+        if "features" in batch:
+            return self.network.classify(self.network.stored(batch["features"]))
+        images, side = batch["image"], self.spec.image_size
+        if images.shape[-1] != side:
+            images = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
+        output: HeadOutput = self.network(images)
+        return output
 
 
 def recorded_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> Backbone:

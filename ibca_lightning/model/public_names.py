@@ -5,7 +5,13 @@ from typing import Any
 
 _PACKAGE = "ibca_lightning"
 # From where people import. The data sets come last, as looking there may import many.
-_ROOMS = ("ibca_lightning.heads", "ibca_lightning.losses", "ibca_lightning", "ibca_lightning.data")
+_ROOMS = (
+    "ibca_lightning.heads",
+    "ibca_lightning.losses",
+    "ibca_lightning.terms",
+    "ibca_lightning",
+    "ibca_lightning.data",
+)
 
 
 def public_name(path: str) -> str:

@@ -41,6 +41,7 @@ from ibca_lightning.run.callbacks.run_checkpoint import RunCheckpoint
 from ibca_lightning.run.callbacks.run_config import SaveRunConfig, resolved_yaml
 from ibca_lightning.run.callbacks.splits import WriteSplits
 from ibca_lightning.run.callbacks.stop_signals import StopSignals
+from ibca_lightning.run.callbacks.term_tables import WriteTermTables
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
 from ibca_lightning.run.command_line.class_options import class_rules, refuse_bases
@@ -280,7 +281,7 @@ class IBCACLI(LightningCLI):
             callbacks.append(AttentionPictures(self.run_dir, log_images=config.log_images))
             callbacks.append(ModelCard(self.run_dir, self._typed))
         if self.subcommand == "fit":
-            callbacks += [WriteSplits(self.run_dir), MetricsRows()]
+            callbacks += [WriteSplits(self.run_dir), WriteTermTables(self.run_dir), MetricsRows()]
         kwargs["enable_progress_bar"] = bar
         if config.deterministic:
             kwargs["deterministic"] = True

@@ -19,9 +19,10 @@ _USES = {
     "recipes": "ibca fit --config NAME --data.root DIR",
     "heads": "--model.head NAME",
     "losses": "--model.loss NAME",
+    "terms": "--model.terms '[NAME, ...]'",
     "datasets": "--data NAME --data.root DIR",
 }
-_KEYS = {"heads": "model.head", "losses": "model.loss", "datasets": "data"}
+_KEYS = {"heads": "model.head", "losses": "model.loss", "terms": "model.terms", "datasets": "data"}
 
 
 def list_names(arguments: list[str]) -> int:

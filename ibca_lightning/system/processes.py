@@ -45,6 +45,20 @@ def share(count: Tensor) -> Tensor:
     return total(count.float()) / dist.get_world_size() if several() else count
 
 
+def rows_of_all(values: Tensor) -> Tensor:
+    """The rows (B, ...) of every process, one process behind the other, without a gradient; B may differ."""
+    values = values.detach().contiguous()
+    if not several():
+        return values
+    counts = [torch.zeros(1, dtype=torch.long, device=values.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, torch.tensor([len(values)], device=values.device))
+    numbers = [int(count) for count in counts]
+    padded = torch.cat([values, values.new_zeros(max(numbers) - len(values), *values.shape[1:])])
+    parts = [torch.empty_like(padded) for _ in numbers]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:number] for part, number in zip(parts, numbers, strict=True)])
+
+
 def total_with_gradient(values: Tensor) -> Tensor:
     """Sum over the processes, for a loss that is no sum of one term a picture.
 

@@ -1,5 +1,6 @@
 import csv
 import logging
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule
+from ibca_lightning.data.pictures.masks import mask_name
 from ibca_lightning.data.tables.splits import otherwise_written
 from ibca_lightning.data.tables.table import encode, pooled
 from ibca_lightning.system.errors import DataWarning, InputError
@@ -386,6 +388,28 @@ def test_bits_can_be_named_where_labels_are_chosen(tree: Path) -> None:
     partly = masks(mask_labels=["C"])
     assert torch.equal(partly[:, 2], whole[:, 0])
     assert not partly[:, :2].any()
+
+
+def test_some_pictures_may_be_without_a_mask(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree, root := tmp_path / "tree")
+    masks = sorted((root / "masks").rglob("*.png"))
+    options = {**SPLITS, **COLUMNS, "image_size": 32, "num_workers": 0, "augment": "none"}
+    whole = {item["id"]: item for item in CSVDataModule(str(root), **options).train_set()}  # type: ignore[attr-defined]
+    for mask in masks[::2]:
+        mask.unlink()
+    with pytest.raises(InputError, match=r"a mask at .* missing_masks: empty"):
+        CSVDataModule(str(root), **options).train_set()
+    for cache in ("none", "memory"):
+        module = CSVDataModule(str(root), **options, missing_masks="empty", cache=cache)  # type: ignore[arg-type]
+        for item in (*module.train_set(), *module.val_set()):  # type: ignore[attr-defined]
+            kept = (root / "masks" / mask_name(item["id"])).exists()
+            if (was := whole.get(item["id"])) is not None:
+                assert torch.equal(item["image"], was["image"])
+                assert torch.equal(item["mask"], was["mask"] if kept else torch.zeros_like(was["mask"]))
+    shutil.rmtree(root / "masks")
+    (root / "masks").mkdir()
+    with pytest.raises(InputError, match="a mask at"):
+        CSVDataModule(str(root), **options, missing_masks="empty").train_set()
 
 
 def test_nine_labels_do_not_fit_a_mask(pictures: Path) -> None:

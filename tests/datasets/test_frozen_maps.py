@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import CSVDataModule, FrozenMaps
+from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError
@@ -218,3 +219,33 @@ def test_what_is_not_there_or_does_not_fit_is_said(maps: Path, tmp_path: Path) -
         FrozenMaps(str(broken))
     result = ibca("fit", "--data", "FrozenMaps", "--data.root", tmp_path, "--run_dir", tmp_path / "run")
     assert (result.code, len(result.errors)) == (2, 1)
+
+
+def test_training_masks_are_turned_as_their_maps_are(maps: Path) -> None:
+    plain = ready(maps, augment="none", train_masks=True)._set("train")
+    drawn = ready(maps, train_masks=True)._set("train")
+    split, seen = drawn.splits[0], set()
+    for row in range(len(drawn)):
+        item = drawn[row]
+        views = [
+            v for v in range(split.views) if torch.equal(torch.from_numpy(split.maps(row, v)[0]), item["features"][0])
+        ]
+        assert any(torch.equal(item["mask"], turned(plain[row]["mask"], view)) for view in views)
+        seen |= set(views)
+    assert len(seen) > 1
+    assert "mask" not in ready(maps)._set("train")[0]
+
+
+def test_labels_made_wrong_on_purpose_are_those_of_training_alone(maps: Path) -> None:
+    clean, noisy = ready(maps), ready(maps, label_noise=LabelNoise(flip=0.4))
+    changed = clean.training_labels() != noisy.training_labels()
+    assert changed.any()
+    assert len(noisy.label_changes()[""]) == changed.sum()
+    items_of = (module._set("train") for module in (clean, noisy))
+    for row, (one, two) in enumerate(zip(*map(items, items_of), strict=True)):
+        assert ((one["label"] != two["label"]).numpy() == changed[row]).all()
+    for name in ("val", "test"):
+        assert all(
+            torch.equal(a["label"], b["label"])
+            for a, b in zip(items(clean._set(name)), items(noisy._set(name)), strict=True)
+        )

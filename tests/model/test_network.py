@@ -57,7 +57,7 @@ def test_network_and_module_are_one_to_the_weights_and_the_logits(checkpoint: Pa
         for output in (whole(images), network.classify(network.stages(images)), copy.deepcopy(network)(images)):
             torch.testing.assert_close(output.logits, expected.logits)
             torch.testing.assert_close(output.attention, expected.attention)
-        stored = network.classify_stored([stage.half() for stage in network.stages(images)])
+        stored = network.classify(network.stored([stage.half() for stage in network.stages(images)]))
     torch.testing.assert_close(stored.logits, expected.logits, rtol=0.01, atol=0.01)
     assert type(network) is Network
 

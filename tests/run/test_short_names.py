@@ -11,6 +11,7 @@ import yaml
 
 import ibca_lightning.data
 import ibca_lightning.heads
+import ibca_lightning.terms
 from ibca_lightning import losses
 from ibca_lightning.data import MultiLabelDataModule
 from ibca_lightning.heads import Head
@@ -23,6 +24,7 @@ from tests.command_line import done, experiment, ibca, refused, written
 PUBLIC = {
     "model.head": ("ibca_lightning.heads", ibca_lightning.heads.__all__, Head),
     "model.loss": ("ibca_lightning.losses", list(vars(losses)), losses.Loss),
+    "model.terms": ("ibca_lightning.terms", ibca_lightning.terms.__all__, ibca_lightning.terms.Term),
     "data": ("ibca_lightning.data", ibca_lightning.data.__all__, MultiLabelDataModule),
 }
 
@@ -146,6 +148,7 @@ def test_list() -> None:
         "recipes": recipes(),
         "heads": NAMES["model.head"],
         "losses": NAMES["model.loss"],
+        "terms": NAMES["model.terms"],
         "datasets": NAMES["data"],
     }
     for kind, names in kinds.items():

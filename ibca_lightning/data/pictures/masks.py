@@ -24,10 +24,16 @@ class MaskFolder:
     Attributes:
         path: The folder.
         bits: For each of the L labels its bit, 0 to 7, or None where the masks do not show it.
+        optional: Whether a picture may be without a mask, which is then empty.
     """
 
     path: str
     bits: tuple[int | None, ...]
+    optional: bool = False
+
+    def file(self, name: str) -> str | None:
+        """Return the mask of a picture; None where it has none, and may."""
+        return mask_of(name, self.path) if self.optional else os.path.join(self.path, mask_name(name))
 
     def select(self, bits: Bits) -> Tensor:
         """Return the masks of the labels, (L, H, W) bool, of one bit plane (H, W); empty where a label has no bit."""

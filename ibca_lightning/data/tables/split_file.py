@@ -12,6 +12,29 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import write_csv
 
 COLUMNS = ("id", "group", "split")
+
+
+class TrainingRows(NamedTuple):
+    """Names, groups and subgroups (by column) of the rows that are trained on, in the order of `index`."""
+
+    ids: list[str]
+    groups: list[str]
+    subgroups: dict[str, list[str]]
+
+
+def training_rows(files: Mapping[str, Mapping[str, Table]], rename: Callable[[str], str]) -> TrainingRows:
+    """Read them off the tables of `split_files`; of joined sets, a column that not all of them have is left out."""
+    rows = TrainingRows([], [], {})
+    for suffix, tables in files.items():
+        table, before = tables["train"], f"{suffix[1:]}/" if suffix else ""  # as joined sets name them
+        rows.ids.extend(rename(before + table.name(row)) for row in range(len(table)))
+        rows.groups.extend(before + decode(group) for group in table.groups)
+        for column, values in table.subgroups.items():
+            rows.subgroups.setdefault(column, []).extend(map(decode, values))
+    whole = {column: values for column, values in rows.subgroups.items() if len(values) == len(rows.ids)}
+    return rows._replace(subgroups=whole)
+
+
 _SPLITS = ("train", "val", "test")
 
 
@@ -48,6 +71,13 @@ def write_splits(
             raise InputError(f"the splits that this run began with, {path}", "others", fix)
         return
     write_csv(path, rows)
+
+
+def trained_on(path: str | os.PathLike[str]) -> frozenset[str] | None:
+    """The pictures that a run trained on, as its file says; None where there is no file of ours."""
+    if not os.path.isfile(path) or tuple((sheet := read_sheet(os.fspath(path))).header) != COLUMNS:
+        return None
+    return frozenset(name for name, _, split in sheet.rows if split == "train")
 
 
 def apply_splits(

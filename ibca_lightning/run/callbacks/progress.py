@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.system.output import write_err
+from ibca_lightning.terms import PREFIX
 
 
 @rank_zero_only
@@ -32,7 +33,8 @@ class EpochLines(Callback):
     """One line an epoch on standard error, above the bar where there is one.
 
     `loss` is the classification loss, as `val loss` is. What the head adds in training (its bottleneck, its contrast)
-    grows while its weight does and has no counterpart in validation; it stands apart, as `head`.
+    grows while its weight does and has no counterpart in validation; it stands apart, as `head`, and what training
+    terms add as `terms`.
     """
 
     def __init__(self) -> None:
@@ -62,8 +64,12 @@ class EpochLines(Callback):
         whole, own = values.get("train/loss_epoch"), values.get("train/classification")
         if own is not None:
             parts.append(f"loss {own:.4f}")
-            if whole is not None and not math.isclose(whole, own, rel_tol=1e-4, abs_tol=1e-6):
-                parts.append(f"head {whole - own:+.4f}")
+            added = [value for name, value in values.items() if name.startswith(f"train/{PREFIX}")]
+            rest = sum(added) + own
+            if whole is not None and not math.isclose(whole, rest, rel_tol=1e-4, abs_tol=1e-6):
+                parts.append(f"head {whole - rest:+.4f}")
+            if added:
+                parts.append(f"terms {sum(added):+.4f}")
         if "val/loss" in values:
             parts.append(f"val loss {values['val/loss']:.4f}")
         if "val/mAP" in values:

@@ -26,8 +26,9 @@ from ibca_lightning.losses import Loss
 from ibca_lightning.model.public_names import public_name
 from ibca_lightning.run.command_line.parser_messages import no_class
 from ibca_lightning.run.command_line.short_names import class_paths
+from ibca_lightning.terms import Term
 
-_BASES = (Head, Loss, MultiLabelDataModule, pl.LightningDataModule, pl.LightningModule, LRScheduler)
+_BASES = (Head, Loss, Term, MultiLabelDataModule, pl.LightningDataModule, pl.LightningModule, LRScheduler)
 _DISCARD, _RESOLVE = "discard_init_args_on_class_path_change", "resolve_class_path_by_name"
 
 
@@ -65,9 +66,12 @@ def class_rules() -> Iterator[None]:
 
 def refuse_bases(options: Namespace) -> None:
     """Refuse a base class, which only says what its subclasses must do, before anything is built."""
-    for key, path in options.items():
-        if key.endswith(".class_path") and isinstance(path, str) and resolve_name(path) in _BASES:
-            raise no_class(key.removesuffix(".class_path").replace(".init_args", ""), path)
+    for key, value in options.items():
+        several = value if isinstance(value, list) else ()
+        listed = [each.get("class_path") for each in several if isinstance(each, Namespace)]
+        for path in [*listed, value] if key.endswith(".class_path") else listed:
+            if isinstance(path, str) and resolve_name(path) in _BASES:
+                raise no_class(key.removesuffix(".class_path").replace(".init_args", ""), path)
 
 
 def _replaced(before: str, now: str) -> bool:

@@ -19,6 +19,7 @@ _KINDS = {
     "model": "LightningModule such as MultiLabelModule",
     "model.head": "Head",
     "model.loss": "Loss",
+    "model.terms": "Term",
     "model.optimizer": "torch.optim.Optimizer",
     "model.scheduler": "torch.optim.lr_scheduler.LRScheduler",
     "data": "LightningDataModule",

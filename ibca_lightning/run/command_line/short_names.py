@@ -27,6 +27,14 @@ NAMES: dict[str, dict[str, str]] = {
         "bce": "ibca_lightning.losses.MaskedBCE",
         "asl": "ibca_lightning.losses.AsymmetricLoss",
         "focal": "ibca_lightning.losses.FocalLoss",
+        "gce": "ibca_lightning.losses.GeneralisedCE",
+    },
+    "model.terms": {
+        "distillation": "ibca_lightning.terms.Distillation",
+        "early_learning": "ibca_lightning.terms.EarlyLearning",
+        "label_correction": "ibca_lightning.terms.LabelCorrection",
+        "mask_guidance": "ibca_lightning.terms.MaskGuidance",
+        "nvum": "ibca_lightning.terms.NVUM",
     },
     "data": {
         "chest_mnist": "ibca_lightning.data.ChestMNIST",

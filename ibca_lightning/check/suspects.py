@@ -1,0 +1,107 @@
+"""`ibca check --suspects`: labels that models which did not learn from them contradict."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ibca_lightning.run.tested_samples import Tested, read_tested
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import OptionParser, require_folder, require_least
+from ibca_lightning.system.output import write_out
+from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.whole_files import write_csv
+
+_POOLED = "out_of_fold"  # the test set that the folds of a sweep are together
+_HEADER = ("id", "class", "label", "probability", "doubt")
+
+
+def suspects(arguments: list[str]) -> int:
+    """Print the labels most in doubt, and write all that are into `suspects.csv`; the options stand behind `check`."""
+    parser = OptionParser(
+        "ibca check",
+        "ibca check --suspects RUN [RUN ...] [--output DIR]",
+        "Labels that are contradicted by models which did not learn from them, those most in doubt first. Look at the "
+        "pictures before you change a label.",
+    )
+    parser.add_argument("--suspects", nargs="+", required=True, metavar="RUN",
+                        help="Folders of ibca sweep --folds (OUTPUT/HEAD-SEED); of several, the mean.")  # fmt: skip
+    parser.add_argument("--output", help="Folder for suspects.csv (default: the first RUN).")
+    parser.add_argument("--shown", type=int, default=20, help="Rows on the screen (default 20).")
+    options = parser.parse_args(arguments)
+    require_least(options, shown=1)
+    folder = Path(options.output or options.suspects[0])
+    require_folder(os.fspath(folder), "--output")
+    runs = [Path(run) for run in options.suspects]
+    tested = [_pooled(run) for run in runs]
+    first = tested[0]
+    for run, own in zip(runs, tested, strict=True):
+        if (own.ids, own.class_names) != (first.ids, first.class_names):
+            raise InputError(f"the pictures and classes of {runs[0]} in {run}", "others", "give runs on the same data")
+    wrong = {key for run in runs for key in _made_wrong(run)}
+    made = torch.tensor([[(picture, name) in wrong for name in first.class_names] for picture in first.ids])
+    labels = torch.where(made, 1 - first.labels, first.labels)
+    probability = torch.stack([own.probabilities for own in tested]).mean(0)
+    doubt = doubts(labels, probability)
+    order = doubt.flatten().argsort(descending=True, stable=True)[: int((doubt > 0).sum())]
+    listed = [divmod(place, len(first.class_names)) for place in order.tolist()]
+    rows = [
+        (first.ids[at[0]], first.class_names[at[1]], int(labels[at]), f"{probability[at]:.4f}", f"{doubt[at]:.4f}")
+        for at in listed
+    ]
+    write_csv(folder / "suspects.csv", [_HEADER, *rows])
+    title = f"{len(rows)} of {int((labels >= 0).sum())} labels are in doubt"
+    write_out(terminal_table([list(_HEADER), *(list(map(str, row)) for row in rows[: options.shown])], title))
+    if wrong:
+        write_out(_precision([bool(made[place]) for place in listed], int(made.sum())))
+    write_out(f"wrote {folder / 'suspects.csv'}\n")
+    return 0
+
+
+def doubts(labels: Tensor, probability: Tensor) -> Tensor:
+    """Say how far each probability lies beyond what speaks for the other label, on average over its class.
+
+    For a label 0 that is p less the mean p of the positives, for a label 1 the mean p of the negatives less p: the
+    threshold of a class is its own, so that a rare one, whose probabilities are low, is judged by its own scale.
+    Source: confident learning, Northcutt et al. 2021, arXiv 1911.00068; here for each label by itself.
+
+    Args:
+        labels: (N, L) in {0, 1, -1}.
+        probability: (N, L), of models that did not learn from the picture.
+
+    Returns:
+        (N, L), positive where the label is in doubt; minus infinity where nothing can be said.
+    """
+    positives, negatives = (torch.where(labels == value, probability, torch.nan).nanmean(0) for value in (1, 0))
+    beyond = torch.where(labels == 1, negatives - probability, probability - positives)
+    return torch.where(labels >= 0, beyond, torch.nan).nan_to_num(nan=-torch.inf)
+
+
+def _pooled(run: Path) -> Tested:
+    if not (run / f"test_predictions.{_POOLED}.csv").is_file():
+        fix = "train with ibca sweep --folds 5, and give OUTPUT/HEAD-SEED"
+        raise InputError(f"out-of-fold predictions in {run}, as folds of a sweep leave them", "none", fix)
+    return read_tested(run, _POOLED)
+
+
+def _made_wrong(run: Path) -> set[tuple[str, str]]:
+    """Picture and class of the labels that `data.label_noise` made wrong in any fold."""
+    found: set[tuple[str, str]] = set()
+    for file in sorted(run.glob("fold-*/label_noise*.csv")):
+        try:
+            with regular(file).open(encoding="utf-8", newline="") as rows:
+                found |= {(row["id"], row["class"]) for row in csv.DictReader(rows)}
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise InputError(f"label_noise.csv as ibca fit writes it at {file}", error, "restore it") from error
+    return found
+
+
+def _precision(hits: Sequence[bool], made: int) -> str:
+    """How many of the first suspects are labels that were made wrong on purpose."""
+    depths = sorted({depth for depth in (10, 20, 50, 100, made) if 0 < depth <= len(hits)})
+    shares = ", ".join(f"{sum(hits[:depth]) / depth:.2f} of the first {depth}" for depth in depths)
+    return f"of {made} labels that data.label_noise made wrong: {shares or 'none in doubt'}\n"
