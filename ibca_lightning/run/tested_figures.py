@@ -61,6 +61,9 @@ def _require_possible(value: Any, keys: Sequence[str] = ()) -> None:
     if isinstance(value, dict):
         for key, own in value.items():
             _require_possible(own, [*keys, str(key)])
+    elif isinstance(value, list) and any(isinstance(own, dict) for own in value):
+        for own in value:
+            _require_possible(own, keys)
     elif not (_interval if _section(keys).endswith("intervals") else _leaf)(keys, value):
         raise ValueError(f"{'.'.join(keys)} {value!r}")
 
@@ -74,14 +77,18 @@ def _section(keys: Sequence[str]) -> str:
 def _interval(keys: Sequence[str], value: Any) -> bool:
     if value is None:
         return True
-    whole = isinstance(value, list) and len(value) == 2 and all(_number(keys[-1], end) for end in value)
+    name = "difference" if "difference" in _section(keys) else keys[-1]  # of shares it may be negative
+    whole = isinstance(value, list) and len(value) == 2 and all(_number(name, end) for end in value)
     return whole and bool(value[0] <= value[1])
 
 
 def _leaf(keys: Sequence[str], value: Any) -> bool:
-    name, of_figures = keys[-1], _section(keys) in _FIGURES
+    name, section = keys[-1], _section(keys)
+    of_figures = section in _FIGURES
     if value is None:
         return name != "threshold"
+    if section.endswith("differences"):
+        return _number("difference", value)
     if of_figures or name in _COUNTS or (name in _SHARES and not isinstance(value, list)):
         several = isinstance(value, list) and not of_figures  # the bins of a curve
         return all(_number(name, own) for own in value) if several else _number(name, value)
