@@ -1,14 +1,17 @@
-"""In what company a classifier errs: which other classes are there, or are found, where one is wrong.
+"""In what company a classifier errs, and which classes it finds together that exclude each other.
 
 Shapes: B samples, L classes; rows of a matrix are the class that is wrong, columns the other class.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.metrics.operating_point import Floats, ratio
+
+_MET = 5.0  # pictures with both of two classes that chance makes, of which none is there
 
 
 class Company(NamedTuple):
@@ -51,6 +54,47 @@ def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict
         ]
         result[kind] = Company(erring.sum(axis=0), *shares)
     return result
+
+
+def exclusive_together(
+    decided: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    seen: NDArray[np.int8] | None = None,
+) -> dict[str, Any]:
+    """Find classes that are predicted together though they seem to exclude each other.
+
+    Two do where no picture is labelled with both, and chance alone, were they independent, would have put them together
+    in five or more: it leaves five expected pictures out in 7 of 1,000 cases. Rarer classes may not have met by chance.
+
+    Args:
+        decided: (B, L), predicted or not.
+        labels: (B, L) in {0, 1, -1} of the same pictures.
+        class_names: L names.
+        seen: (N, L), labels of further pictures, such as those of the training set, that tell what excludes what.
+
+    Returns:
+        `pictures`, the number of pictures with such a pair; `found`, the pairs, the most frequent first: `classes` (two
+        names), `pictures`, and `expected`, how many labelled with both chance would have made.
+    """
+    known = labels if seen is None else np.concatenate([labels, seen])
+    positive, either = (known == 1).astype(np.float64), (known >= 0).astype(np.float64)
+    share = ratio(positive.sum(axis=0), either.sum(axis=0), otherwise=0.0)
+    expected = np.outer(share, share) * (either.T @ either)
+    excluded = np.triu((expected >= _MET) & (positive.T @ positive == 0), 1)
+    found = decided.astype(np.float64)
+    together = np.where(excluded, found.T @ found, 0).astype(int)
+    pairs = sorted(zip(*map(np.ndarray.tolist, np.nonzero(together)), strict=True), key=lambda at: -together[at])
+    return {
+        "pictures": int((((found @ excluded) > 0) & decided).any(axis=1).sum()),
+        "found": [
+            {
+                "classes": [class_names[one], class_names[other]], "pictures": int(together[one, other]),
+                "expected": round(float(expected[one, other]), 1),
+            }
+            for one, other in pairs
+        ],
+    }  # fmt: skip
 
 
 def _shares(rows: NDArray[np.bool_], of: NDArray[np.bool_], known: NDArray[np.bool_]) -> Floats:

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.metrics.calibration import calibrated
+from ibca_lightning.metrics.confusions import exclusive_together
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.intervals import bootstrap_intervals, every_interval
 from ibca_lightning.metrics.localisation import summarise
-from ibca_lightning.metrics.multilabel import by_subgroup, calibration_figures, figures
+from ibca_lightning.metrics.multilabel import calibration_figures, figures
+from ibca_lightning.metrics.resampling.subgroups import by_subgroup
 from ibca_lightning.metrics.store import SampleFacts, Stored
-
-_LEAST = 10  # pictures of a subgroup that has intervals: those of fewer are nearly [0, 1]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def evaluate(
     class_names: Sequence[str],
     points: OperatingPoints | None = None,
     intervals: bool = False,
+    seen: NDArray[np.int8] | None = None,
 ) -> Evaluation:
     """All figures of one set.
 
@@ -59,6 +62,7 @@ def evaluate(
         points: The calibration that makes probabilities of the logits, and the thresholds of the figures under `tuned`;
             with None the probabilities are the plain sigmoid, and `tuned` is empty.
         intervals: Whether to add bootstrap intervals over groups.
+        seen: (M, L), the labels of the training set, which tell with those of this set what excludes what.
 
     Returns:
         Figures in the shape of `test_metrics.json`, with what they were computed from.
@@ -71,6 +75,9 @@ def evaluate(
     result["thresholds"] = points.record(class_names) if points is not None else {}
     result["calibration"] = {"kind": calibration["kind"] if calibration is not None else "none"}
     result["calibration"] |= calibration_figures(probabilities, labels, class_names, raw)
+    if thresholds is not None:
+        decided = probabilities.double().numpy() > np.array(thresholds)
+        result["exclusive"] = exclusive_together(decided, labels.numpy(), class_names, seen)
     result["intervals"] = {}
     if intervals:
         result |= every_interval(probabilities, labels, class_names, groups, thresholds, pairs=stored.pairs or None)
@@ -85,17 +92,6 @@ def evaluate(
         for class_name, values in localisation["per_class"].items():
             result["per_class"][class_name].update(values)
     if columns:
-        result["subgroups"] = by_subgroup(probabilities, labels, class_names, columns, thresholds)
-        if intervals:
-            for column, values in columns.items():
-                inside_of: dict[str, list[int]] = {}
-                for at, given in enumerate(values):
-                    inside_of.setdefault(given, []).append(at)
-                for value, own in result["subgroups"][column].items():
-                    inside = inside_of[value]
-                    if len(inside) < _LEAST:
-                        continue
-                    own |= every_interval(
-                        probabilities[inside], labels[inside], class_names, [groups[at] for at in inside], thresholds
-                    )
+        drawn_from = groups if intervals else None
+        result["subgroups"] = by_subgroup(probabilities, labels, class_names, columns, thresholds, drawn_from)
     return Evaluation(name, result, ids, probabilities, labels, list(class_names), groups, stored.pairs)

@@ -113,44 +113,12 @@ def figures(
     }
 
 
-def by_subgroup(
-    probabilities: Tensor,
-    labels: Tensor,
-    class_names: Sequence[str],
-    subgroups: Mapping[str, Sequence[str]],
-    thresholds: Sequence[float] | None = None,
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compute every figure within each subgroup.
-
-    Args:
-        probabilities: (B, L) float in [0, 1].
-        labels: (B, L) in {0, 1, -1}.
-        class_names: L names.
-        subgroups: For each column (sex, site, device) the value of each of the B samples.
-        thresholds: (L,) stored thresholds for `tuned`.
-
-    Returns:
-        {column: {value: what `figures` returns for the samples with that value}}, values sorted.
-
-    Raises:
-        InputError: A column has not one value a sample, or as in `figures`.
-    """
-    result: dict[str, dict[str, dict[str, Any]]] = {}
-    for column, values in subgroups.items():
-        if len(values) != probabilities.shape[0]:
-            raise InputError(
-                f"{probabilities.shape[0]} values of the subgroup column {column!r}",
-                len(values),
-                "give one for each sample",
-            )
-        rows: dict[str, list[int]] = {}
-        for i, value in enumerate(values):
-            rows.setdefault(value, []).append(i)
-        result[column] = {
-            value: figures(probabilities[rows[value]], labels[rows[value]], class_names, thresholds)
-            for value in sorted(rows)
-        }
-    return result
+def chance_precision(per_class: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """The mAP that guessing has in the long run: the mean share of positives of the classes of `figures` with an AP."""
+    counted = [(own["positives"], own["negatives"]) for own in per_class.values() if own.get("AP") is not None]
+    return (
+        float(np.mean([positives / (positives + negatives) for positives, negatives in counted])) if counted else None
+    )
 
 
 def calibration_figures(

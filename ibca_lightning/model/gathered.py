@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.heads import HeadOutput
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.localisation import output_figures
 from ibca_lightning.metrics.store import EvaluationStore, SampleFacts
+from ibca_lightning.system.errors import InputError
 
 
 @dataclass
@@ -44,3 +47,13 @@ def logged_figures(prefix: str, evaluation: Evaluation) -> Iterator[tuple[str, f
         named |= {f"{prefix}_{column}/{group}": of_group["metrics"] for group, of_group in groups.items()}
     for start, values in named.items():
         yield from ((f"{start}/{name}", value) for name, value in values.items() if value is not None)
+
+
+def training_labels(data: Any, classes: int) -> NDArray[np.int8] | None:
+    """The labels (N, L) of all training tables of a data module; None where it has none of L classes at hand."""
+    try:
+        files: Mapping[str, Mapping[str, Any]] = getattr(data, "split_files", dict)()
+    except InputError:  # a test does without them
+        return None
+    labels = [tables["train"].labels for tables in files.values() if "train" in tables]
+    return np.concatenate(labels) if labels and all(own.shape[1:] == (classes,) for own in labels) else None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -39,7 +40,7 @@ from ibca_lightning.model.checkpoint import (
 )
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
-from ibca_lightning.model.gathered import Gathered, logged_figures
+from ibca_lightning.model.gathered import Gathered, logged_figures, training_labels
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
@@ -400,10 +401,11 @@ class MultiLabelModule(Network, pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Figures of every test set."""
         names = getattr(getattr(self.trainer, "datamodule", None), "test_names", None) or ["test"]
+        seen = training_labels(getattr(self.trainer, "datamodule", None), len(self.class_names))
         for key in self._gathered:  # in the order of the loaders
             index = int(key.removeprefix("test:"))
             name = names[index] if index < len(names) else f"test{index}"
-            evaluation = self._evaluate(name, key, intervals=True)
+            evaluation = self._evaluate(name, key, intervals=True, seen=seen)
             self._log_figures("test" if len(names) == 1 else f"test_{name}", evaluation)
 
     def on_fit_end(self) -> None:
@@ -435,12 +437,14 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._gathered.setdefault(key, Gathered()).update(batch, output, contribution=not self._fitting)
         return {"probabilities": self._probabilities(output), "attention": output.attention}
 
-    def _evaluate(self, name: str, key: str, intervals: bool = False) -> Evaluation:
+    def _evaluate(
+        self, name: str, key: str, intervals: bool = False, seen: NDArray[np.int8] | None = None
+    ) -> Evaluation:
         gathered = self._gathered[key]
         stored = gathered.store.compute()
         facts = gathered.facts.gathered(self.trainer.world_size)
         points = None if self._fitting else self.points  # they are about to be chosen on these very data
-        evaluation = evaluate(name, stored, facts, self.class_names, points, intervals=intervals)
+        evaluation = evaluate(name, stored, facts, self.class_names, points, intervals=intervals, seen=seen)
         self.evaluations[name] = evaluation
         if self._fitting:
             self.points = choose_points(stored.logits, stored.labels, self.calibration_kind, self.threshold_rule)

@@ -13,7 +13,7 @@ from ibca_lightning.report.run import Curve, TestSet
 from ibca_lightning.report.svg_chart import COLOURS, Line, Mark, chart
 
 _POINTS = 40  # epochs up to which each is marked
-_HELD = ("mAP", "AUROC", "CF1", "OF1")  # validation figures in one chart
+_HELD = {"mAP": "val/mAP", "AUROC": "val/AUROC", "CF1 at 0.5": "val/CF1"}  # validation figures in one chart
 _DIAGONAL = (0, 0, 1, 1)
 
 
@@ -30,17 +30,20 @@ def ranking_charts(test_set: TestSet) -> list[Markup]:
         gains = np.flatnonzero(np.diff(own.recall, prepend=0))
         recall = np.repeat(np.concatenate([[0.0], own.recall[gains]]), 2)[1:-1]
         marks = _marks(own, own.recall, own.precision, threshold)
-        ranked = Line(_named(test_set, name, "AP"), recall, np.repeat(own.precision[gains], 2), marks)
+        share = float((test_set.labels[:, at] == 1).sum() / (test_set.labels[:, at] >= 0).sum())
+        heights = np.repeat(own.precision[gains], 2)
+        ranked = Line(_named(test_set, name, "AP"), recall, heights, marks, at, share)
         x, y = (np.concatenate([[0.0], values]) for values in (own.alarms, own.recall))
-        pairs.append(
-            (ranked, Line(_named(test_set, name, "AUROC"), x, y, _marks(own, own.alarms, own.recall, threshold)))
-        )
+        marks = _marks(own, own.alarms, own.recall, threshold)
+        pairs.append((ranked, Line(_named(test_set, name, "AUROC"), x, y, marks, at)))
     parts = []
-    note = "Ring: threshold 0.5; dot: tuned threshold. In the legend the area below"
+    note = "Ring: threshold 0.5; dot: the model's own. Dotted: chance"
     for some in _eights(pairs):
         precision_recall, roc = zip(*some, strict=True)
-        parts.append(chart(precision_recall, "recall", "precision", "Precision and recall", caption=f"{note} (AP)."))
-        parts.append(chart(roc, "1 - specificity", "sensitivity", "ROC", guide=_DIAGONAL, caption=f"{note} (AUROC)."))
+        caption = f"{note} (share of positives). Beside the name: AP."
+        parts.append(chart(precision_recall, "recall", "precision", "Precision and recall", caption=caption))
+        caption = f"{note}. Beside the name: AUROC."
+        parts.append(chart(roc, "1 - specificity", "sensitivity", "ROC", guide=_DIAGONAL, caption=caption))
     return parts
 
 
@@ -72,9 +75,13 @@ def reliability_charts(test_set: TestSet) -> list[Markup]:
             caption="Dotted: probabilities that are right. Bars and dots: how many labels lie in a bin.",
         )
     ]  # fmt: skip
-    lines = [_reliability(_named(test_set, name, "ECE"), curve) for name, curve in found["per_class"].items()]
+    numbers = {name: at for at, name in enumerate(test_set.tested.class_names)}
+    lines = [
+        _reliability(_named(test_set, name, "ECE"), curve)._replace(colour=numbers[name])
+        for name, curve in found["per_class"].items()
+    ]
     for some in _eights(lines):
-        caption = "In the legend the calibration error (ECE)."
+        caption = "Dotted: probabilities that are right. Beside the name the calibration error (ECE)."
         parts.append(chart(some, *axes, "Each class", guide=_DIAGONAL, caption=caption))
     return parts
 
@@ -87,36 +94,44 @@ def _reliability(name: str, curve: Mapping[str, Any], growth: float = 0) -> Line
     return Line(name, x, y, [(*point, False) for point in zip(x, y, sizes, strict=True)])
 
 
-def training_charts(history: Mapping[str, Curve]) -> list[Markup]:
+def training_charts(history: Mapping[str, Curve], class_names: Sequence[str]) -> list[Markup]:
     """Losses and validation figures by epoch; none where there is no `metrics.csv`."""
     own = "train/classification" if "train/classification" in history else "train/loss_epoch"
     losses = {"training": own, "validation": "val/loss"}  # of the classification both; what the head adds stands below
     terms = {name.removeprefix("train/"): name for name in history if name.startswith("train/")}
     groups: tuple[tuple[str, str, dict[str, str], bool], ...] = (
-        ("Loss", "loss", losses, False),
-        ("Validation", "figure", {name: f"val/{name}" for name in _HELD}, True),
+        ("Classification loss", "loss", losses, False),
+        ("Validation", "figure", _HELD, True),
         ("Validation, average precision of each class", "AP",
          {name.removeprefix("val_AP/"): name for name in history if name.startswith("val_AP/")}, True),
-        ("Terms of the training loss", "weighted loss",
-         {name: key for name, key in terms.items() if not name.startswith("loss")}, False),
+        ("What the head adds to the training loss", "weighted loss",
+         {name: key for name, key in terms.items() if not name.startswith("loss") and key != own}, False),
     )  # fmt: skip
+    numbers = {f"val_AP/{name}": at for at, name in enumerate(class_names)}
     return [
         _by_epoch(some, label, title, fraction)
         for title, label, keys, fraction in groups
-        for some in _eights([(name, *history[key]) for name, key in keys.items() if key in history])
+        for some in _eights([_of(name, history[key], numbers.get(key)) for name, key in keys.items() if key in history])
     ]
 
 
-def _by_epoch(named: Sequence[tuple[str, Floats, Floats]], label: str, title: str, fraction: bool) -> Markup:
-    epochs, values = (np.concatenate(part) for part in list(zip(*named, strict=True))[1:])
+def _of(name: str, curve: Curve, colour: int | None) -> Line:
+    """A line by epoch, counted from 1 as on the screen."""
+    return Line(name, curve[0] + 1, curve[1], (), colour)
+
+
+def _by_epoch(lines: Sequence[Line], label: str, title: str, fraction: bool) -> Markup:
+    epochs, values = (np.concatenate(part) for part in list(zip(*lines, strict=True))[1:3])
     values = values[np.isfinite(values)]
     top, first, last = values.max(initial=0), float(epochs.min()), float(epochs.max())
-    lines = []
-    for name, x, y in named:
-        marks = [(a, b, 2.5, False) for a, b in zip(x, y, strict=True) if np.isfinite(b)] if len(x) <= _POINTS else []
-        lines.append(Line(name, x, y, marks))
+    marked = [
+        line._replace(marks=[(x, y, 2.5, False) for x, y in zip(line.x, line.y, strict=True) if np.isfinite(y)])
+        if len(line.x) <= _POINTS
+        else line
+        for line in lines
+    ]
     return chart(
-        lines, "epoch, from 0", label, title, height=260, whole=True,
+        marked, "epoch", label, title, height=260, whole=True,
         x_range=(first, last) if last > first else (first - 0.5, last + 0.5),
         y_range=(0, 1) if fraction else (float(values.min(initial=0)), float(top) * 1.05 or 1.0),
     )  # fmt: skip

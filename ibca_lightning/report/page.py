@@ -2,22 +2,35 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ibca_lightning.metrics.confusions import Company, error_company
 from ibca_lightning.metrics.decision import FEW
+from ibca_lightning.metrics.multilabel import chance_precision
 from ibca_lightning.metrics.operating_point import count
 from ibca_lightning.report.charts import ranking_charts, reliability_charts, training_charts
 from ibca_lightning.report.pictures import Exhibit
 from ibca_lightning.report.run import Run, TestSet
+from ibca_lightning.report.svg_chart import paint
 from ibca_lightning.system.html_page import document
 
 GENERATOR = "ibca report"
 _OTHERS = 6  # classes named as company of an error
-_COUNTS = ("positives", "unknown")
+_KINDS = {"false positive": "false alarm", "false negative": "missed"}
+_RULES = {"f1": "chosen on the validation set for the best F1 of each class", "fixed": "0.5"}
+_COUNTS = ("positives", "unknown", "pairs")
 _DECIDED = ("negatives", "precision", "recall", "F1", "specificity")  # in a table of their own
+
+
+class Figure(NamedTuple):
+    """A figure with its interval, and both at 0.5 where it rests on decisions; None where there is none."""
+
+    value: float | None
+    ends: Sequence[float] | None
+    half: float | None
+    half_ends: Sequence[float] | None
 
 
 @dataclass
@@ -31,10 +44,12 @@ class Gallery:
 
 def page(run: Run, gallery: Gallery) -> str:
     """Write the page of a tested run and its pictures as HTML."""
+    names = run.sets[0].tested.class_names
     return document(
         "report/page.html.j2", GENERATOR, ["report/charts.css", "report/page.css"],
         run=run, gallery=gallery, title=_title(run), facts=_facts(run), sets=[_shown(own, gallery) for own in run.sets],
-        training_charts=training_charts(run.history), few=FEW, others=_OTHERS,
+        training_charts=training_charts(run.history, names), few=FEW, others=_OTHERS,
+        lead=lead, paints={name: paint(at) for at, name in enumerate(names)},
     )  # fmt: skip
 
 
@@ -50,14 +65,14 @@ def _facts(run: Run) -> dict[str, Any]:
     sets = {name: own for part in (fit, test) for name, own in part.get("sets", {}).items()}
     rows = {name: own.get("rows") for name, own in sets.items()} or {own.name: len(own.tested.ids) for own in run.sets}
     groups = {name: own["groups"] for name, own in test.get("sets", {}).items() if own.get("groups")}
-    classes, image_size = run.sets[0].tested.class_names, model.get("image_size")
+    image_size = model.get("image_size")
+    rule = model.get("threshold_rule")
     return {
         "data": (test.get("data") or fit.get("data") or {}).get("class") or _class_name(run.settings, "data"),
         "pictures": _joined(rows),
         "groups": _joined(groups),
-        "classes": f"{len(classes)}: {', '.join(classes)}",
         "input": f"{image_size} x {image_size} pixels" if image_size else "",
-        "thresholds": model.get("threshold_rule"),
+        "thresholds": _RULES.get(rule, rule) if isinstance(rule, str) else rule and _joined(rule),
         "calibration": run.sets[0].figures.get("calibration", {}).get("kind"),
         "checkpoint": test.get("checkpoint"),
         "tested": ", ".join(filter(None, (test.get("date"), test.get("device")))),
@@ -96,7 +111,10 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
         "thresholds": own.thresholds.tolist(),
         "confusion": np.stack(confusion, axis=1).tolist(),
         "counts": ["positives", *(["unknown"] if any(values.get("unknown") for values in per_class.values()) else [])],
-        "ranking": [name for name in known if name not in (*_COUNTS, *_DECIDED)],
+        "ranking": [name for name in known if name not in (*_COUNTS, *_DECIDED) and not _of_attention(name)],
+        "attention": [name for name in known if _of_attention(name)],
+        "chance": chance_precision(per_class),
+        "lead": lead(own.figures),
         "few": [name for name in per_class if stored.get(name, {}).get("few")],
         "company": list(_company(own)),
         "ranking_charts": ranking_charts(own),
@@ -106,16 +124,34 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
     }
 
 
+def _of_attention(name: str) -> bool:
+    return name.startswith(("attention_", "contribution_", "pointing_", "pixel_")) or name.endswith("_energy")
+
+
+def lead(figures: Mapping[str, Any]) -> dict[str, Figure]:
+    """Each figure as it is at the model's own thresholds, beside that at 0.5, as far as it rests on decisions.
+
+    Args:
+        figures: Of a test set or of a subgroup, as `test_metrics.json` has them.
+    """
+    tuned, found = figures.get("tuned", {}), {}
+    for name, value in figures["metrics"].items():
+        own = "tuned_" * (name in tuned)
+        ends = [figures.get(f"{kind}intervals", {}).get(name) for kind in (own, "")]
+        found[name] = Figure(tuned.get(name, value), ends[0], *((value, ends[1]) if own else (None, None)))
+    return found
+
+
 def _company(own: TestSet) -> Iterator[dict[str, Any]]:
     names = own.tested.class_names
     for kind, company in error_company(own.decided, own.labels).items():
         for at, name in enumerate(names):
             beside = {part: _beside(company, at, names, part) for part in ("present", "predicted")}
-            yield {"name": name, "kind": kind, "errors": int(company.errors[at]), **beside}
+            yield {"name": name, "kind": _KINDS[kind], "errors": int(company.errors[at]), **beside}
 
 
 def _beside(company: Company, at: int, names: Sequence[str], part: str) -> str:
     shares, usual = getattr(company, part)[at], getattr(company, f"{part}_usually")[at]
-    others = [other for other in range(len(names)) if other != at and not np.isnan(shares[other])]
+    others = [other for other in range(len(names)) if other != at and shares[other] > 0]
     largest = sorted(others, key=lambda other: -shares[other])[:_OTHERS]
     return ", ".join(f"{names[o]} {shares[o]:.0%} ({usual[o]:.0%})" for o in largest) or "–"

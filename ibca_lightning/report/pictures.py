@@ -24,7 +24,7 @@ from ibca_lightning.use.picture_list import inside
 from ibca_lightning.use.predictor import Predictor, lesions
 
 _SIDE = 320  # pixels of a panel's longer side
-_PANELS = 5  # classes shown of one picture
+_PANELS = 5  # classes shown of one picture, unless more were missed
 
 
 class Panel(NamedTuple):
@@ -62,7 +62,7 @@ Source = Callable[[str], View | None]
 
 
 def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple[list[Exhibit], list[Exhibit]]:
-    """Choose pictures by their loss, without drawing them.
+    """Choose pictures by their loss, without drawing them; at each end as many classes as can be are shown.
 
     Args:
         test_set: Of a run.
@@ -70,15 +70,19 @@ def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple
         rename: How they are to be called.
 
     Returns:
-        Those with the least loss among the pictures that show a class (of all where none does), the best first; and
-        those with the largest loss, the worst first.
+        Those with the least loss among the pictures in which every class is decided right (and shows one, if any
+        does), the best first; and of all those with the largest loss, of each class that was missed the worst one
+        before others, the worst first.
     """
     order = np.argsort(test_set.losses, kind="stable")
     order = order[~np.isnan(test_set.losses[order])]
-    worst = order[::-1][: min(count, len(order))].tolist()
-    shows = (test_set.labels == 1).any(axis=1)
-    candidates = order[shows[order]] if shows[order].any() else order
-    best = [row for row in candidates.tolist() if row not in worst][:count]
+    present, decided = test_set.labels == 1, test_set.decided
+    worst = _various(order[::-1], present & ~decided, count)
+    right = ((test_set.labels < 0) | (present == decided)).all(axis=1)
+    right[worst] = False
+    candidates = order[right[order]]
+    shows = present[candidates].any(axis=1)
+    best = _various(candidates[shows] if shows.any() else candidates, present, count)
     names = np.array(test_set.tested.class_names)
 
     def exhibit(row: int) -> Exhibit:
@@ -87,6 +91,16 @@ def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple
         return Exhibit(row, rename(test_set.tested.ids[row]), float(test_set.losses[row]), *classes)
 
     return [exhibit(row) for row in best], [exhibit(row) for row in worst]
+
+
+def _various(order: NDArray[np.int64], classes: NDArray[np.bool_], count: int) -> list[int]:
+    """The first `count` rows of an order, those before others that have a class (N, L) which no earlier one has."""
+    met, new, others = np.zeros(classes.shape[1], bool), [], []
+    for row in order.tolist():
+        (new if (classes[row] & ~met).any() else others).append(row)
+        met |= classes[row]
+    chosen = set([*new, *others][:count])
+    return [row for row in order.tolist() if row in chosen]
 
 
 def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhibit) -> float:
@@ -104,12 +118,14 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhib
         return 0.0
     probabilities, maps = (part[0] for part in predictor.forward(view.image[None]))
     present, decided = test_set.labels[row] == 1, test_set.decided[row]
-    shown = np.flatnonzero(present | decided)
-    # The surest first, and those that are there before false alarms.
-    order = sorted(shown.tolist(), key=lambda label: (not present[label], -test_set.scores[row, label]))
+    missed = present & ~decided
+    shown = np.flatnonzero(present | decided).tolist()
+    # What was missed is always shown; then what was found, then false alarms; of each kind the surest first.
+    order = sorted(shown, key=lambda at: (not missed[at], not present[at], -test_set.scores[row, at]))
+    order = order[: max(_PANELS, int(missed.sum()))]
     small = fitted(view.shown, _SIDE, _SIDE)  # a small one is enlarged, so that the map over it is smooth
     exhibit.panels.append(Panel(jpeg(small), "picture", []))
-    for label in order[:_PANELS]:
+    for label in order:
         attention = maps[label].numpy()
         outline = view.lesions[label].numpy() if view.lesions is not None else None
         p, threshold = test_set.scores[row, label], test_set.thresholds[label]

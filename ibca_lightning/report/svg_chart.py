@@ -10,18 +10,24 @@ from numpy.typing import NDArray
 
 from ibca_lightning.system.html_page import render
 
-COLOURS = 8  # classes c0 to c7 of the page
+COLOURS = 8  # c0 to c7 of the page, and as many ways to draw a line without a colour
 Mark = tuple[float, float, float, bool]  # x, y, radius in pixels, hollow
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 44, 10, 10, 40
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 54, 10, 10, 40
 
 
 class Line(NamedTuple):
-    """One line of a chart, and points to be marked on it: x and y (T,); NaN in y interrupts the line."""
+    """One line of a chart, and points to be marked on it: x and y (T,); NaN in y interrupts the line.
+
+    A line of a class has the class's number for its colour; one that is of no class has none, and no colour. `level`
+    is a height at which a dotted line of the same colour runs across the chart.
+    """
 
     name: str  # for the legend, as plain text
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     marks: Sequence[Mark] = ()
+    colour: int | None = None
+    level: float | None = None
 
 
 def chart(
@@ -33,7 +39,7 @@ def chart(
     """Draw a chart with its legend, as an HTML figure.
 
     Args:
-        lines: Coloured in order; from the ninth on colours come again, dashed.
+        lines: What is drawn, in the order of the legend.
         x_label: Below the x axis.
         y_label: Beside the y axis.
         title: What the chart shows, for readers who do not see it, and above the legend.
@@ -64,19 +70,19 @@ def chart(
         guide=guide and (across(guide[0]), down(guide[1]), across(guide[2]), down(guide[3])),
         lines=[
             {
-                "name": line.name, "stroke": _stroke(i), "path": _thinned(across(line.x), down(line.y)),
-                "marks": [
-                    (across(x), down(y), radius, f"line s{i % COLOURS}" if hollow else f"dot f{i % COLOURS}")
-                    for x, y, radius, hollow in line.marks
-                ],
+                "name": line.name, "path": _thinned(across(line.x), down(line.y)),
+                "paint": f"n{i % COLOURS}" if line.colour is None else paint(line.colour),
+                "marks": [(across(x), down(y), radius, hollow) for x, y, radius, hollow in line.marks],
+                "level": None if line.level is None else down(line.level),
             }
             for i, line in enumerate(lines)
         ],
     )  # fmt: skip
 
 
-def _stroke(at: int) -> str:
-    return f"s{at % COLOURS}" + (" dashed" if at // COLOURS % 2 else "")
+def paint(number: int) -> str:
+    """The style of a class's lines and signs, by its number: from the ninth on colours come again, dashed."""
+    return f"s{number % COLOURS}" + (" dashed" if number // COLOURS % 2 else "")
 
 
 def ticks(low: float, high: float) -> list[float]:

@@ -7,42 +7,62 @@ from typing import Any
 
 from rich.console import Console
 
-from ibca_lightning.metrics.decision import FEW
+from ibca_lightning.metrics.calibration import calibrated
+from ibca_lightning.metrics.decision import FEW, OperatingPoints
 from ibca_lightning.metrics.evaluation import Evaluation
+from ibca_lightning.metrics.intervals import bootstrap_intervals
+from ibca_lightning.metrics.multilabel import chance_precision, figures
 from ibca_lightning.system.output import plain, write_out
 from ibca_lightning.system.terminal_table import terminal_table
 
-_HEADLINE = ("mAP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")
+_HEADLINE = ("AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")  # behind mAP, which has its own line
 _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_AP", "spurious_energy", "noise_energy")
+_PAIRS = 3  # of exclusive classes that are named
 
 
 def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None) -> None:
-    """Print the figures of every evaluated set, every class of the first, and where the files lie, if any."""
+    """Print the figures of every set, mAP first, every class of the first, and where the files lie, if any."""
     console = Console(highlight=False, markup=False)
     shown = list(evaluations.values())
-    console.print("Figures at threshold 0.5, and at the thresholds chosen on the validation set (tuned)")
+    for own in shown:
+        console.print(plain(f"{own.name}: {_mean_precision(own.figures)}; {own.figures['samples']} pictures"))
+    console.print("Figures at the model's own thresholds (chosen on the validation set), and at 0.5")
     names = [n for n in (*_HEADLINE, *_LOCALISATION) if any(n in e.figures["metrics"] for e in shown)]
-    columns = [c for e in shown for c in (e.name, "tuned" if len(shown) == 1 else f"{e.name}, tuned")]
-    kinds = [e.figures[kind] for e in shown for kind in ("metrics", "tuned")]
-    rows = [["figure", *columns], *([name, *(_text(figures.get(name, "")) for figures in kinds)] for name in names)]
+    columns = [c for e in shown for c in (e.name, f"{e.name}, at 0.5")]
+    columns = ["own thresholds [95 %]", "at 0.5"] if len(shown) == 1 else columns
+    rows = [["figure", *columns]]
+    for name in names:
+        cells = [cell for own in shown for cell in _beside(own.figures, name, bounds=len(shown) == 1)]
+        rows.append([name, *cells])
     write_out(terminal_table(rows, "test_metrics.*.json"))
     first = shown[0]
-    console.print(f"Classes of {first.name}")
-    write_out(terminal_table(_class_rows(first), "test_metrics.json"))
+    console.print(f"Classes of {first.name}, at their thresholds")
+    write_out(terminal_table(_class_rows(first.figures), "test_metrics.json"))
     rare = [name for name, own in first.figures["thresholds"].items() if own["few"]]
     if rare:
         said = f"thresholds that rest on fewer than {FEW} positives of the validation set: {', '.join(rare)}"
         console.print(plain(said))
+    for own in shown:
+        if said := _together(own.figures.get("exclusive", {}), own.figures["samples"]):
+            console.print(plain(f"{own.name}: {said}"), soft_wrap=True)
     if run_dir is not None:
-        console.print(f"{first.figures['samples']} pictures; wrote {os.path.join(run_dir, 'test_metrics.json')}")
+        console.print(f"wrote {os.path.join(run_dir, 'test_metrics.json')}")
 
 
-def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir: str) -> None:
-    """Print the last validation, the best one's score and how to test it."""
+def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoints: Sequence[Any], run_dir: str) -> None:
+    """Print the last validation at the thresholds that were chosen on it, the best one's score and how to test it."""
     console = Console(highlight=False, markup=False)
     if evaluation is not None:
-        console.print(f"Last validation: mAP {_text(evaluation.figures['metrics']['mAP'])}")
-        write_out(terminal_table(_class_rows(evaluation), "metrics.csv"))
+        given = evaluation.probabilities, evaluation.labels
+        intervals = bootstrap_intervals(*given, evaluation.groups)
+        if points.calibration is not None:  # the thresholds are those of calibrated probabilities
+            given = calibrated(evaluation.probabilities.logit(), points.calibration), evaluation.labels
+        own = figures(*given, evaluation.class_names, points.thresholds) | {"intervals": intervals}
+        own |= {"thresholds": points.record(evaluation.class_names)}
+        tuned, half = _beside(own, "CF1", bounds=False)
+        console.print(f"Last validation: {_mean_precision(own)}")
+        console.print(f"Classes, at thresholds chosen on it: CF1 {tuned}, {half} at 0.5")
+        write_out(terminal_table(_class_rows(own), "metrics.csv"))
     for checkpoint in checkpoints:
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:
             score = float(checkpoint.best_model_score)
@@ -58,16 +78,46 @@ def fit_table(evaluation: Evaluation | None, checkpoints: Sequence[Any], run_dir
         console.print(f"test it: {command}", soft_wrap=True, highlight=False)
 
 
-def _class_rows(evaluation: Evaluation) -> list[list[str]]:
-    columns = ("positives", "AP", "AUROC", "precision", "recall", "F1")
-    tuned = evaluation.figures["tuned_per_class"]
-    rows = [["class", *columns, *(("threshold", "tuned F1") if tuned else ())]]
-    for name, figures in evaluation.figures["per_class"].items():
-        cells = [figures.get(column) for column in columns]
-        if tuned:
-            cells += [evaluation.figures["thresholds"][name]["threshold"], tuned[name].get("F1")]
+def _mean_precision(found: Mapping[str, Any]) -> str:
+    """The mAP with its interval, beside what guessing gives."""
+    bounds, chance = found["intervals"].get("mAP"), chance_precision(found["per_class"])
+    said = f"mAP {_text(found['metrics']['mAP'])}{_bounds(bounds)}"
+    return said if chance is None else f"{said}, {chance:.4f} by chance, over {found['defined_classes']} classes"
+
+
+def _beside(found: Mapping[str, Any], name: str, bounds: bool) -> tuple[str, str]:
+    """A figure at the model's own thresholds and at 0.5; what rests on no decision has one value, in front."""
+    values = [(found[kind], f"{prefix}intervals") for kind, prefix in (("tuned", "tuned_"), ("metrics", ""))]
+    (first, intervals), *half = [own for own in values if name in own[0]] or [({name: ""}, "")]
+    ends = found.get(intervals, {}).get(name) if bounds else None
+    return _text(first[name]) + _bounds(ends), _text(half[0][0][name]) if half else ""
+
+
+def _together(exclusive: Mapping[str, Any], pictures: int) -> str:
+    """Classes that were predicted together and never are, in one line; empty where there are none."""
+    if not (found := exclusive.get("found")):
+        return ""
+    pairs = [f"{' and '.join(own['classes'])} in {own['pictures']}" for own in found[:_PAIRS]]
+    pairs += [f"{len(found) - _PAIRS} more pairs"] if len(found) > _PAIRS else []
+    return (
+        f"classes that exclude each other in the labels are predicted together in {exclusive['pictures']} of "
+        f"{pictures} pictures: {', '.join(pairs)}"
+    )
+
+
+def _class_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    tuned = found["tuned_per_class"]
+    rows = [["class", "positives", "AP", "AUROC", "threshold", "precision", "recall", "F1", "F1 at 0.5"]]
+    for name, own in found["per_class"].items():
+        at, decided = found["thresholds"][name]["threshold"], tuned[name]
+        cells = [own.get(column) for column in ("positives", "AP", "AUROC")]
+        cells += [at, *(decided[column] for column in ("precision", "recall", "F1")), own["F1"]]
         rows.append([name, *map(_text, cells)])
     return rows
+
+
+def _bounds(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
 
 
 def _text(value: Any) -> str:

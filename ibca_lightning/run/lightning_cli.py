@@ -335,7 +335,8 @@ class IBCACLI(LightningCLI):
         if stopped is not None and stopped.stopped_epoch:
             say(f"stopped early: no better validation score in {stopped.patience} validations")
         if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
-            fit_table(self.model.evaluations.get("val"), self.trainer.checkpoint_callbacks, self.run_dir)
+            last, checkpoints = self.model.evaluations.get("val"), self.trainer.checkpoint_callbacks
+            fit_table(last, self.model.points, checkpoints, self.run_dir)
 
     def after_test(self) -> None:
         """Close with a table of the figures."""

@@ -17,8 +17,9 @@ def relative_paths(value: Any) -> Any:
         for key in (*_BELOW_ROOT, *_BESIDE_ROOT):
             if isinstance(path := value.get(key), str):
                 result[key] = _below(path, root if key in _BELOW_ROOT else os.curdir) or path
-                if key.endswith("_csv"):
-                    result[key] = _below(result[key], os.curdir) or result[key]
+                short = _below(result[key], os.curdir) if key.endswith("_csv") else None
+                if short is not None and not os.path.exists(os.path.join(root, short)):  # that would be read instead
+                    result[key] = short
         return result
     if isinstance(value, dict):
         return {key: relative_paths(inner) for key, inner in value.items()}

@@ -61,6 +61,10 @@ def class_precisions(
 
 def _require_possible(value: Any, keys: Sequence[str] = ()) -> None:
     """Refuse, by its name, a value that no test gives; everything in the file is looked at, wherever it stands."""
+    if isinstance(value, list) and any(isinstance(own, dict) for own in value) and 0 < len(keys) <= _DEEPEST:
+        for own in value:
+            _require_possible(own, keys)
+        return
     section, deep = _section(keys)
     possible = isinstance(value, dict) if deep else (_interval if section.endswith("intervals") else _leaf)(keys, value)
     if not possible or len(keys) > _DEEPEST:
@@ -81,14 +85,18 @@ def _section(keys: Sequence[str]) -> tuple[str, bool]:
 def _interval(keys: Sequence[str], value: Any) -> bool:
     if value is None:
         return True
-    whole = isinstance(value, list) and len(value) == 2 and all(_number(keys[-1], end) for end in value)
+    name = "difference" if "difference" in _section(keys) else keys[-1]  # of shares it may be negative
+    whole = isinstance(value, list) and len(value) == 2 and all(_number(name, end) for end in value)
     return whole and bool(value[0] <= value[1])
 
 
 def _leaf(keys: Sequence[str], value: Any) -> bool:
-    name, of_figures = keys[-1], _section(keys)[0] in _FIGURES
+    name, section = keys[-1], _section(keys)[0]
+    of_figures = section in _FIGURES
     if value is None:
         return name != "threshold"
+    if section.endswith("differences"):
+        return _number("difference", value)
     if of_figures or name in _COUNTS or (name in _SHARES and not isinstance(value, list)):
         several = isinstance(value, list) and not of_figures  # the bins of a curve
         return all(_number(name, own) for own in value) if several else _number(name, value)

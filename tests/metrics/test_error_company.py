@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ibca_lightning.metrics.confusions import error_company
+from ibca_lightning.metrics.confusions import error_company, exclusive_together
 
 LABELS = np.array([[0, 1, 1], [0, 1, -1], [0, 0, 0], [0, 0, 0], [1, 1, 0], [1, 0, 1], [-1, 1, 1]])
 DECIDED = np.array([[1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0], [1, 1, 1]], dtype=bool)
@@ -23,3 +23,20 @@ def test_shares_counted_by_hand():
     assert missed.present[2, 1] == pytest.approx(1 / 2)  # rows 0 and 5
     assert missed.predicted[1, 0] == 1  # row 1
     assert missed.predicted_usually[1, 0] == pytest.approx(3 / 4)  # rows 0, 1, 4, 6
+
+
+def test_classes_that_exclude_each_other_and_are_predicted_together() -> None:
+    names, one_hot = ["a", "b", "c", "rare"], np.tile([[1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0]], (5, 1))
+    one_hot[3, 3] = 1  # alone with c in one picture: never met a or b, by chance
+    decided = one_hot.astype(bool)
+    assert exclusive_together(decided, one_hot, names) == {"pictures": 0, "found": []}
+    decided[[0, 4], 1], decided[0, 2], decided[8, 3] = True, True, True
+    # a and b are in 5 and 10 of 20 pictures, and 2.5 are too few to say so; with the training labels it is 5.
+    assert exclusive_together(decided, one_hot, names)["found"] == []
+    found = exclusive_together(decided, one_hot, names, one_hot)
+    pairs = [(own["classes"], own["pictures"], own["expected"]) for own in found["found"]]
+    assert (pairs, found["pictures"]) == ([(["a", "b"], 2, 5.0), (["a", "c"], 1, 5.0)], 2)
+    met = np.concatenate([one_hot, [[1, 1, 0, 0]]])
+    assert [own["classes"] for own in exclusive_together(decided, one_hot, names, met)["found"]] == [["a", "c"]]
+    unknown = np.full_like(one_hot, -1)
+    assert exclusive_together(decided, unknown, names) == {"pictures": 0, "found": []}

@@ -69,7 +69,7 @@ def test_figures_from_the_csv_are_those_of_the_json_exactly(tmp_path):
     for key in ("metrics", "per_class", "tuned", "tuned_per_class", "defined_classes", "samples"):
         assert written[key] == again[key], key
     bounds = {f"{kind}intervals" for kind in ("", "per_class_", "tuned_", "tuned_per_class_")}
-    assert set(written) == {*again, *bounds, "subgroups", "thresholds", "calibration"}
+    assert set(written) == {*again, *bounds, "subgroups", "thresholds", "calibration", "exclusive"}
     assert {"mAP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1"} <= set(written["metrics"]) & set(written["intervals"])
     women = [0, 1, 4, 5]
     assert (

@@ -6,7 +6,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ibca_lightning.metrics.multilabel import by_subgroup, figures
+from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.metrics.resampling.subgroups import by_subgroup, difference
 from ibca_lightning.system.errors import InputError
 
 # The contract's definitions once more, in plain Python over lists, written from the definitions alone.
@@ -269,6 +270,35 @@ def test_by_subgroup_is_figures_of_the_rows():
     assert result["sex"]["F"] == figures(probabilities[rows], labels[rows], names, [0.4] * len(names))
     assert list(result["sex"]) == ["F", "M"]
     assert result["site"]["x"] == figures(probabilities, labels, names, [0.4] * len(names))
+
+
+def test_subgroups_differ_from_the_largest_with_an_interval_where_there_are_ten_pictures():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, (72, 2))
+    sites = np.array(["a"] * 22 + ["b"] * 41 + ["few"] * 9)
+    told = np.where(sites == "a", 0.5, 0.05)[:, None]  # easy at a, hard at b
+    scores = torch.from_numpy(labels * told + 0.4 * generator.random((72, 2)))
+    given = scores, torch.from_numpy(labels), ["x", "y"], {"site": sites.tolist()}
+    found = by_subgroup(*given, [0.4, 0.5], [str(at // 2) for at in range(72)])["site"]
+    own, reference, few = (found[site] for site in ("a", "b", "few"))
+    assert (own["reference"], "reference" in reference, "reference" in few, "intervals" in few) == ("b", 0, 0, 0)
+    for kind, prefix in (("metrics", ""), ("tuned", "tuned_")):
+        assert own[f"{prefix}differences"].keys() == own[f"{prefix}difference_intervals"].keys() == own[kind].keys()
+        for name, value in own[kind].items():
+            assert own[f"{prefix}differences"][name] == pytest.approx(value - reference[kind][name])
+            low, high = own[f"{prefix}difference_intervals"][name]
+            assert -1 <= low <= own[f"{prefix}differences"][name] <= high <= 1
+    assert own["difference_intervals"]["AUROC"][0] > 0, "that much is no chance"
+    assert "differences" not in by_subgroup(*given)["site"]["a"]
+
+
+def test_a_difference_has_newcombes_interval():
+    # Newcombe (1998), table II (a): 56 of 70 less 48 of 80, whose Wilson intervals are these, by method 10.
+    value, ends = difference(56 / 70, 48 / 80, [0.6918, 0.8767], [0.4904, 0.7001])
+    assert value == pytest.approx(0.2)
+    assert ends == pytest.approx([0.0524, 0.3339], abs=3e-4)
+    assert difference(None, 0.5, None, [0.4, 0.6]) == (None, None)
+    assert difference(0.75, 0.5, None, [0.4, 0.6]) == (0.25, None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.5, -0.1])

@@ -4,22 +4,28 @@ import base64
 import json
 import re
 import shutil
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import ibca_lightning
 from ibca_lightning.data.pictures.drawing import heat_map
+from ibca_lightning.report import run as run_folder
 from ibca_lightning.report.charts import ranking_charts
+from ibca_lightning.report.pictures import View, choose, draw
 from ibca_lightning.report.run import read_run
 from ibca_lightning.report.svg_chart import Line, chart, ticks
+from ibca_lightning.run import tested_samples
 from ibca_lightning.use.predictor import load
 from tests import made_run
-from tests.command_line import contents, done, ibca
+from tests.command_line import contents, done, ibca, refused
 from tests.made_run import EVIL, NAMES, picture_id
 
 
@@ -88,11 +94,13 @@ def page(folder: Path) -> Page:
 def test_the_figures_and_intervals_are_those_of_the_files(folder: Path, page: Page) -> None:
     figures = json.loads((folder / "run/test_metrics.json").read_text())
     for name, value in figures["metrics"].items():
-        row = page.row("Figures", name)
+        row = page.row("Figures", name.replace("_", " "))
+        half, own = ("at 0.5", "value") if name in figures["tuned"] else ("value", "")
         low, high = figures["intervals"][name]
-        assert row["at 0.5"] == f"{value:.3f} {low:.3f}–{high:.3f}"
-        tuned = figures["tuned"].get(name)
-        assert row["at tuned thresholds"].startswith("" if tuned is None else f"{tuned:.3f} ")
+        assert row[half] == f"{value:.3f} {low:.3f}–{high:.3f}"
+        if own:
+            low, high = figures["tuned_intervals"][name]
+            assert row[own] == f"{figures['tuned'][name]:.3f} {low:.3f}–{high:.3f}"
     for name, own in figures["per_class"].items():
         row = page.row("Classes: ranking and calibration", name)
         assert row["positives"] == str(own["positives"])
@@ -103,14 +111,76 @@ def test_the_figures_and_intervals_are_those_of_the_files(folder: Path, page: Pa
         decided = made_run.probabilities()[:, NAMES.index(name)] > made_run.THRESHOLDS[NAMES.index(name)]
         truth = made_run.labels()[:, NAMES.index(name)]
         for column, expected in (
-            ("TP", decided & (truth == 1)), ("FP", decided & (truth == 0)), ("FN", ~decided & (truth == 1)),
-            ("TN", ~decided & (truth == 0)),
+            ("found (TP)", decided & (truth == 1)), ("false alarm (FP)", decided & (truth == 0)),
+            ("missed (FN)", ~decided & (truth == 1)), ("rest (TN)", ~decided & (truth == 0)),
         ):  # fmt: skip
             assert row[column] == str(expected.sum())
     assert "fewer than 10 positives of it: EX." in page.text
-    assert page.row("Subgroups", "sex: F")["pictures"] == "20"
+    women, men = (figures["subgroups"]["sex"][sex] for sex in "FM")
+    row = page.row("Subgroups", "sex: F")
+    assert row["pictures"] == "20"
+    assert row["CF1"].startswith(f"{women['tuned']['CF1']:.3f} "), "at the model's own thresholds"
+    row = page.row("Differences between subgroups", "sex: M")
+    assert row["less"] == "F"
+    less = men["tuned"]["sensitivity"] - women["tuned"]["sensitivity"]
+    low, high = men["tuned_difference_intervals"]["sensitivity"]
+    assert row["sensitivity"] == f"{less:+.3f} {low:+.3f} to {high:+.3f}".replace("-", "−")
     assert "PATH" in page.text
     assert "/home" not in page.html
+
+
+def test_the_head_of_the_page_leads_with_map_and_with_the_models_own_thresholds(folder: Path, page: Page) -> None:
+    figures = json.loads((folder / "run/test_metrics.json").read_text())
+    tiles = re.findall(r"<div><span>(.*?)</span><b>(.*?)</b><span>(.*?)</span>(?:<span>(.*?)</span>)?", page.html)
+    low, high = figures["intervals"]["mAP"]
+    shares = [own["positives"] / (own["positives"] + own["negatives"]) for own in figures["per_class"].values()]
+    chance = np.mean(shares[:3])  # of the last class there is none
+    assert tiles[0] == (
+        "mAP", f"{figures['metrics']['mAP']:.3f}", f"{low:.3f}–{high:.3f}", f"by chance {chance:.3f}"
+    )  # fmt: skip
+    (own,) = (tile for tile in tiles if tile[0] == "CF1")
+    assert (own[1], own[3]) == (f"{figures['tuned']['CF1']:.3f}", f"at 0.5 it is {figures['metrics']['CF1']:.3f}")
+
+
+def test_a_class_has_one_colour_on_the_whole_page(page: Page) -> None:
+    found: dict[str, set[str]] = {}
+    for paint, text in re.findall(r'<\w+ class="(?:text )?class (s\d[^"]*)">(.*?)</', page.html):
+        found.setdefault(text.replace("<wbr>", ""), set()).add(paint)
+    for paint, text in re.findall(r'<path class="line (s\d[^"]*)" d="M0 5H24"/></svg>(.*?)</li>', page.html):
+        found.setdefault(re.sub(r" [\d.]+$", "", text), set()).add(paint)
+    names = [escape(name).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") for name in NAMES]  # as jinja does
+    assert {name: found[name] for name in names} == {name: {f"s{at}"} for at, name in enumerate(names)}
+    assert found.keys() == set(names)
+
+
+def test_best_pictures_are_right_and_both_ends_show_many_classes(folder: Path) -> None:
+    test_set = read_run(folder / "run").sets[0]
+    present, decided, known = test_set.labels == 1, test_set.decided, test_set.labels >= 0
+    right = (~known | (present == decided)).all(1)
+    for count in (1, 2, 3, 6):
+        best, worst = choose(test_set, count, str)
+        rows = [own.row for own in best]
+        assert all(right[rows])
+        assert present[rows].any(1).all()
+        assert list(test_set.losses[rows]) == sorted(test_set.losses[rows])
+        candidates = [row for row in np.flatnonzero(right) if row not in {own.row for own in worst}]
+        if count >= 3:
+            assert (present[rows].any(0) == present[candidates].any(0)).all(), "each class that can be shown"
+        missed = (present & ~decided)[[own.row for own in worst]]
+        assert missed.any(0).sum() >= min(count, 3), "of each class that is missed one"
+
+
+def test_what_was_missed_is_always_drawn() -> None:
+    names = [f"class {at}" for at in range(9)]
+    labels, scores = np.ones((1, 9)), np.full((1, 9), 0.9)
+    scores[0, 1:8] = 0.1  # seven of nine are missed, and there is room for five
+    tested = tested_samples.Tested(["a"], names, torch.tensor(scores), torch.tensor(labels).long(), ["a"], {})
+    test_set = run_folder.TestSet("test", {}, tested)
+    exhibit = choose(test_set, 1, str)[1][0]
+    predictor = SimpleNamespace(forward=lambda image: (torch.tensor(scores), torch.full((1, 9, 2, 2), 0.25)))
+    view = View(torch.zeros(3, 8, 8, dtype=torch.uint8), np.zeros((8, 8, 3), np.uint8), (0, 0, 1, 1))
+    draw(predictor, lambda name: view, test_set, exhibit)  # type: ignore[arg-type]
+    assert [panel.title for panel in exhibit.panels] == ["picture", *names[1:8]]
 
 
 def test_the_worst_pictures_are_those_with_the_largest_loss_and_show_the_attention_of_the_model(
@@ -122,18 +192,18 @@ def test_the_worst_pictures_are_those_with_the_largest_loss_and_show_the_attenti
         for row in zip(scores, labels, strict=True)
     ]
     order = np.argsort(losses)
-    showing = [row for row in order if (labels[row] == 1).any()]
-    shown = re.findall(r"<h4>(.*?)</h4>", page.html)
-    expected = [picture_id(row) for row in (*order[::-1][:3], *showing[:3])]
-    assert shown == [name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for name in expected]
-    worst = int(order[-1])
+    shown = [unescape(name.replace("<wbr>", "")) for name in re.findall(r"<h4>(.*?)</h4>", page.html)]
+    missed = (labels == 1) & (scores <= made_run.THRESHOLDS)
+    ends = [next(row for row in order[::-1] if missed[row, label]) for label in range(3)]
+    assert set(shown[:3]) <= {picture_id(row) for row in ends} | {picture_id(row) for row in order[::-1][:3]}
+    worst = next(row for row in order[::-1] if picture_id(row) == shown[0])
     predictor = load(folder / "run/checkpoints/best.ckpt", "cpu")
     picture = cv2.cvtColor(cv2.imread(str(folder / "images" / picture_id(worst))), cv2.COLOR_BGR2RGB)
     large = cv2.resize(picture, (320, 213), interpolation=cv2.INTER_CUBIC)
     attention = predictor.predict(picture).attention
     decided = scores[worst] > made_run.THRESHOLDS
     wanted = [label for label in range(4) if labels[worst, label] == 1 or decided[label]]
-    wanted.sort(key=lambda label: (labels[worst, label] != 1, -scores[worst, label]))
+    wanted.sort(key=lambda label: (not missed[worst, label], labels[worst, label] != 1, -scores[worst, label]))
     lesion = np.zeros((30, 45), bool)
     lesion[5:20, 10:30] = True
     drawn = [large] + [
@@ -157,9 +227,9 @@ def test_nothing_of_the_data_becomes_markup_and_nothing_is_loaded(page: Page) ->
 
 def test_a_class_that_is_markup_is_text_in_a_chart_and_no_template_trusts_a_value() -> None:
     x = np.linspace(0, 1, 3)
-    html = chart([Line(EVIL, x, x)], EVIL, EVIL, EVIL, caption=EVIL)
-    assert "<script" not in html
-    assert html.count("&lt;script&gt;") == 6
+    drawn = chart([Line(EVIL, x, x)], EVIL, EVIL, EVIL, caption=EVIL)
+    assert "<script" not in drawn
+    assert drawn.count("&lt;script&gt;") == 6
     templates = list(Path(ibca_lightning.__file__).parent.rglob("*.html.j2"))
     assert len(templates) >= 5
     for file in templates:
@@ -182,7 +252,7 @@ def test_no_images_and_hashed_names(folder: Path) -> None:
     assert "because their names may stand in them" in result.out
     for text in (hidden, output.read_text()):
         assert "jane" not in text
-        assert len(re.findall(r"<h4>[0-9a-f]{16}</h4>", text)) == 8
+        assert len(re.findall(r"<h4>[0-9a-f]{16}</h4>", text)) == text.count("<h4>") > 4
     assert contents(folder / "run") == before
 
 
@@ -206,17 +276,38 @@ def test_each_of_several_test_sets_has_its_part(tmp_path: Path) -> None:
         "Test set: same", "Test set: reversed", "Notes",
     ]  # fmt: skip
     one, other = (re.findall(r"<h4>.*?</p>", part) for part in page.html.split("Worst pictures")[1:])
-    assert len(one) == len(other) == 8
+    assert 4 < len(one) <= 8, "four at each end, as far as so many are right"
     assert one != other
+
+
+def test_classes_that_exclude_each_other_are_named_and_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    run = made_run.write(tmp_path)
+    file = run / "test_metrics.json"
+    figures = json.loads(file.read_text())
+    figures["exclusive"] = {"pictures": 3, "found": [{"classes": ["EX", "HE"], "pictures": 2, "expected": 6.4}]}
+    file.write_text(json.dumps(figures))
+    done("report", run, "--no_images")
+    page = Page(run / "report.html")
+    assert "In 3 of 40 pictures" in page.text
+    row = page.row("Predicted together, though they exclude each other", "EX")
+    assert list(row.values()) == ["EX", "HE", "2", "6.4"]
+    for wrong in (
+        {"exclusive": {"pictures": 3, "found": [{"classes": ["EX", "HE"], "pictures": -1, "expected": 6.4}]}},
+        {"subgroups": {"sex": {"M": {"metrics": {}, "differences": {"mAP": 7}}}}},
+        {"subgroups": {"sex": {"M": {"metrics": {}, "difference_intervals": {"mAP": [-1.5, 0]}}}}},
+    ):
+        file.write_text(json.dumps(figures | wrong))
+        assert "the figures of ibca test" in refused("report", run, "--no_images", names=()).errors[0]
 
 
 def test_a_trained_run_shows_its_own_data(run: Path, tmp_path: Path) -> None:
     result = done("report", run, "--output", tmp_path / "r.html", "--pictures", 2)
     assert "note" not in result.out
     page = Page(tmp_path / "r.html")
-    assert len(re.findall(r"<h4>", page.html)) == 4
-    assert len(page.pictures) >= 4 + 2  # at the least one class in each of the two best
-    assert {"Loss", "Validation"} <= set(re.findall(r"<figcaption><b>(.*?)</b>", page.html))
+    exhibits = len(re.findall(r"<h4>", page.html))
+    assert 2 <= exhibits <= 4, "two at each end, as far as so many are right"
+    assert len(page.pictures) > exhibits
+    assert {"Classification loss", "Validation"} <= set(re.findall(r"<figcaption><b>(.*?)</b>", page.html))
 
 
 def test_wrong_input_is_one_line_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
@@ -252,7 +343,7 @@ def test_the_area_below_a_drawn_curve_is_the_figure(folder: Path) -> None:
     test_set = read_run(folder / "run").sets[0]
     charts = ranking_charts(test_set)
     for html, figure in zip(charts, ("AP", "AUROC"), strict=True):
-        paths = re.findall(r'<path class="line s\d" d="(.*?)"', html)
+        paths = re.findall(r'<path class="line s\d" d="(M[^H]*?)"', html)  # those of the legend are horizontal
         assert len(paths) == 3, "the class that never is there has no curve"
         frame = re.search(r'class="frame" x=".*?" y="(.*?)" width="(.*?)" height="(.*?)"', html)
         assert frame
@@ -268,7 +359,7 @@ def test_a_line_of_many_points_stays_small_and_keeps_its_peaks_and_gaps() -> Non
     y[50_003], y[70_000] = 1.0, 0.0
     y[20_000:30_000] = np.nan
     html = chart([Line("a", x, y)], "x", "y", "t")
-    path = re.search(r'<path class="line s0" d="(.*?)"', html)[1]  # type: ignore[index]
+    path = re.search(r'<path class="line n0" d="(.*?)"', html)[1]  # type: ignore[index]
     assert len(path) < 40_000
     assert path.count("M") == 2
     heights = {float(value) for value in re.findall(r" ([\d.]+)", path)}

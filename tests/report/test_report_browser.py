@@ -33,7 +33,10 @@ function frame(width, html) {
 const width = page => [page.documentElement.scrollWidth, page.documentElement.clientWidth];
 const style = (page, query, name) =>
   [...page.querySelectorAll(query)].map(e => page.defaultView.getComputedStyle(e)[name]);
-function column(table, at) { return [...table.tBodies[0].rows].map(row => row.cells[at].firstChild.data.trim()); }
+function column(table, at) {  // what a figure's interval follows, or the whole of a name
+  const text = cell => ("sort" in cell.dataset ? cell.firstChild.data : cell.textContent).trim();
+  return [...table.tBodies[0].rows].map(row => text(row.cells[at]));
+}
 (async () => {
   const wide = await frame(1200, html);
   found.title = wide.title;
@@ -66,7 +69,18 @@ function column(table, at) { return [...table.tBodies[0].rows].map(row => row.ce
   const phone = await frame(390, free);
   found.phone = width(phone);
   const boxes = [...phone.querySelectorAll(".scroll")];
-  found.phoneBoxes = boxes.map(box => [box.scrollWidth > box.clientWidth, box.getBoundingClientRect().right]);
+  found.phoneBoxes = boxes.map(box => [
+    box.scrollWidth > box.clientWidth + 1, box.getBoundingClientRect().right, !box.nextElementSibling.hidden]);
+  const words = [...phone.querySelectorAll("td:first-child, .exhibit h4, .panels b")];
+  found.broken = words.filter(e => {  // a word that stands in two lines
+    const text = e.firstChild, range = phone.createRange();
+    for (const word of text.data.matchAll(/[A-Za-z]{2,15}/g)) {
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (range.getClientRects().length > 1) return true;
+    }
+    return false;
+  }).map(e => e.textContent);
   const paper = await frame(718, free);  // A4 less margins of 1 cm
   for (const sheet of paper.styleSheets) {
     for (const rule of [...sheet.cssRules]) {
@@ -128,8 +142,10 @@ def test_the_page_sorts_fits_phone_and_paper_loads_nothing_and_follows_dark_mode
 
     assert found["wide"][0] == found["wide"][1] == 1200
     assert found["phone"][0] == found["phone"][1] == 390, "the page does not scroll sideways, its tables do"
-    assert any(scrolls for scrolls, _ in found["phoneBoxes"])
-    assert all(right <= 390 for _, right in found["phoneBoxes"])
+    assert any(scrolls for scrolls, _, _ in found["phoneBoxes"])
+    assert all(right <= 390 for _, right, _ in found["phoneBoxes"])
+    assert all(scrolls == said for scrolls, _, said in found["phoneBoxes"]), "a table that is cut says so"
+    assert found["broken"] == []
     assert found["paper"][0] == found["paper"][1], "no table is wider than the paper"
     assert found["cut"] == 0, "nothing is hidden in a box"
     assert found["links"] == ["none"]

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -218,14 +219,21 @@ def test_test_writes_beside_the_checkpoint_and_leaves_the_configuration(own_run:
     assert json.loads((own_run / "test_metrics.json").read_text())["samples"] == 5
 
 
-def test_the_closing_table_shows_one_half_and_the_tuned_thresholds_side_by_side(run: Path, here: Path) -> None:
+def test_the_closing_table_leads_with_map_and_shows_the_own_thresholds_beside_one_half(run: Path, here: Path) -> None:
     result = done(
         "test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/best.ckpt", "--run_dir", "here"
     )
     figures = json.loads(Path("here/test_metrics.json").read_text())
     (line,) = (line for line in result.out.splitlines() if "CF1" in line)
-    shown = [f"{figures[kind]['CF1']:.4f}" for kind in ("metrics", "tuned")]
-    assert [cell for cell in line.split() if cell[0].isdigit()] == shown
+    shown = [f"{figures[kind]['CF1']:.4f}" for kind in ("tuned", "metrics")]
+    assert [cell for cell in line.split() if cell[0].isdigit()][:1] == shown[:1]
+    assert line.split()[-1] == shown[1]
+    low, high = figures["intervals"]["mAP"]
+    assert re.search(
+        rf"test: mAP {figures['metrics']['mAP']:.4f} \[{low:.3f}, {high:.3f}\], 0\.\d+ by chance, over 3 classes",
+        result.out,
+    )
+    assert result.out.index("mAP") < result.out.index("CF1")
     few = [name for name, own in figures["thresholds"].items() if own["few"]]
     assert few, "or this test sees nothing"
     assert f"fewer than 10 positives of the validation set: {', '.join(few)}" in result.out.replace("\n", " ")

@@ -135,3 +135,6 @@ def test_paths_below_the_current_folder_are_written_relative(here: Path) -> None
     }  # fmt: skip
     assert relative_paths(given["data"] | {"root": "/elsewhere"})["image_dir"] == str(root / "images")
     assert os.path.isabs(relative_paths(str(here.parent)))
+    (root / "lists").mkdir(parents=True)
+    (root / "lists/v.csv").touch()
+    assert relative_paths(given)["data"]["val_csv"] == str(here / "lists/v.csv"), "as lists/v.csv it would be another"

@@ -61,11 +61,11 @@ def test_closing_tables_and_the_card(capsys):
     facts.update({"index": torch.arange(30), "id": [f"{row}.png" for row in range(30)]})
     result = evaluate("test", stored, facts, NAMES, OperatingPoints([0.5] * 3, None, [9] * 3), intervals=True)
     evaluation_table({"test": result}, "run")
-    words = ["figure", "tuned", "mAP", "class_ECE", "class", "positives", "precision", "AUROC"]
+    words = ["figure", "thresholds", "mAP", "class_ECE", "class", "positives", "precision", "AUROC"]
     out = capsys.readouterr().out
     assert words_are_whole(out, [*NAMES, *words])
     assert all(out.count(name) == 2 for name in NAMES), "in the table, and where a threshold rests on few"
-    fit_table(result, [], "run")
+    fit_table(result, OperatingPoints([0.5] * 3), [], "run")
     assert words_are_whole(capsys.readouterr().out, NAMES)
     counts = dict.fromkeys(NAMES, 1234567)
     pictures = {"readable": 0, "unreadable": 3, "copies": 0}
@@ -74,3 +74,37 @@ def test_closing_tables_and_the_card(capsys):
     print_card({"data": "Table", "experiment": "x", "classes": NAMES, "cooccurrence": np.eye(3, dtype=int).tolist(),
                 "folder": None, "splits": dict.fromkeys(("train", "val", "test"), split)})  # fmt: skip
     assert words_are_whole(capsys.readouterr().out, [*NAMES, "unreadable", "1234567", "(50.0%)", "train"])
+
+
+def test_the_end_of_fit_and_test_lead_with_map_and_say_what_excludes_each_other(capsys):
+    truth = np.tile(np.eye(3, dtype=np.int8), (20, 1))
+    scores = np.full((60, 3), 0.1, np.float32)
+    scores[truth == 1] = 0.3  # perfect, and nothing above 0.5
+    scores[[0, 3, 6], 1] = 0.25
+    scores[6, 2] = 0.25
+    stored = Stored(torch.arange(60), torch.from_numpy(scores).logit(), torch.from_numpy(truth), {})
+    facts, names = SampleFacts(), ["a", "b", "c"]
+    facts.update({"index": torch.arange(60), "id": [f"{row}.png" for row in range(60)]})
+    points = OperatingPoints([0.2] * 3, None, [20] * 3)
+    result = evaluate("test", stored, facts, names, points, intervals=True)
+    evaluation_table({"test": result}, None)
+    lines = capsys.readouterr().out.splitlines()
+    low, high = result.figures["intervals"]["mAP"]
+    assert lines[0] == f"test: mAP 1.0000 [{low:.3f}, {high:.3f}], 0.3333 by chance, over 3 classes; 60 pictures"
+    (line,) = (line.split() for line in lines if line.startswith("CF1"))
+    assert [line[1], line[-1]] == [f"{result.figures['tuned']['CF1']:.4f}", "0.0000"]
+    assert lines[-1] == (
+        "test: classes that exclude each other in the labels are predicted together in 3 of 60 pictures: "
+        "a and b in 3, a and c in 1, b and c in 1"
+    )
+    fitted = evaluate("val", stored, facts, names)  # as it is while fitting: nothing was chosen yet
+    fit_table(fitted, points, [], "run")
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("Last validation: mAP 1.0000 [0.")
+    assert second.endswith(f": CF1 {result.figures['tuned']['CF1']:.4f}, 0.0000 at 0.5")
+    (line,) = (line.split() for line in rest if line.startswith("c "))
+    assert (line[4], line[-1]) == ("0.2000", "0.0000")
+    calibration = {"kind": "temperature", "scale": [2.0] * 3, "offset": [0.0] * 3}
+    at = (torch.tensor(0.2).logit() * 2).sigmoid().item()  # the same decisions, of calibrated probabilities
+    fit_table(fitted, OperatingPoints([at] * 3, calibration), [], "run")
+    assert second in capsys.readouterr().out

@@ -19,3 +19,11 @@ for (const table of document.querySelectorAll("table.sort")) {
     });
   });
 }
+// A table that is cut says so.
+const say = () => {
+  for (const box of document.querySelectorAll(".scroll")) {
+    box.nextElementSibling.hidden = box.scrollWidth <= box.clientWidth + 1;
+  }
+};
+addEventListener("resize", say);
+say();
