@@ -15,13 +15,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from PIL import Image
 
 from ibca_lightning.data.pictures.channels import as_rgb
-from ibca_lightning.data.pictures.drawing import Panel, class_panel, explanation
+from ibca_lightning.data.pictures.drawing import Panel, class_panel
+from ibca_lightning.data.pictures.figure import explanation
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.whole_files import write_png
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +130,7 @@ class AttentionPictures(Callback):
         if not self._chosen or not isinstance(pl_module, MultiLabelModule):
             return
         for name, chosen in self._chosen.items():
-            with whole(self.folder / f"{name}.png") as part:
-                Image.fromarray(_draw(chosen, pl_module)).save(part)
+            write_png(self.folder / f"{name}.png", _draw(chosen, pl_module))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
                 for number, (name, chosen) in enumerate(self._chosen.items()):

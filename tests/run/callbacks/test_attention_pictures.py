@@ -4,7 +4,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from ibca_lightning.data.pictures.drawing import Panel, explanation, share_on
+from ibca_lightning.data.pictures.drawing import Panel, share_on
+from ibca_lightning.data.pictures.figure import explanation
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks.attention_pictures import AttentionPictures
@@ -57,12 +58,13 @@ def test_the_pictures_on_disk_belong_to_the_best_checkpoint(tmp_path):
         probabilities = calibrated(output.logits, record["calibration"])[0].tolist()
         panels = []
         for c in present:
-            title = [f"class {c}", f"p = {probabilities[c]:.2f}, threshold {record['thresholds'][c]:.2f}"]
+            verdict = "found" if probabilities[c] > record["thresholds"][c] else "not found"
+            title = [f"class {c}", f"{verdict}: p = {probabilities[c]:.2f}, threshold {record['thresholds'][c]:.2f}"]
             energy = share_on(output.attention[0, c], pictures.mask[at, c])
             panels.append(
                 Panel(
                     output.attention[0, c].numpy(),
-                    [*title, f"energy on lesion {energy:.0%}"],
+                    [*title, f"8 x 8 cells, {100 * energy:.0f} % on the lesion"],
                     pictures.mask[at, c].numpy(),
                 )
             )
