@@ -110,6 +110,7 @@ def line_width(width: int) -> int:
 def held_level(attention: np.ndarray, share: float) -> float:
     """The value from which on the places of a map, the highest first, together hold a share of it.
 
+    >>> import numpy as np
     >>> attention = np.array([[0.4, 0.1], [0.2, 0.3]])
     >>> held_level(attention, 0.5)  # 0.4 alone is less than half, 0.4 and 0.3 are more
     0.3
@@ -175,7 +176,7 @@ def _overlay(base: np.ndarray, panel: Panel, full: float, thickness: int) -> np.
 
 def _contours(region: NDArray[np.bool_], finer: int) -> list[np.ndarray]:
     """The edges of a region as closed lines; what goes on beyond the picture has its edge there, unseen."""
-    wider = cv2.copyMakeBorder(region.astype(np.uint8), *[_MARGIN << finer] * 4, cv2.BORDER_REPLICATE)
+    wider = np.pad(region.astype(np.uint8), _MARGIN << finer, mode="edge")
     contours, _ = cv2.findContours(wider, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     corner = (_MARGIN << finer) + ((1 << finer) - 1) // 2  # the middle of the picture's first pixel
     return [cv2.approxPolyDP(points, 0.5, True) - corner for points in contours]  # many times fewer points
