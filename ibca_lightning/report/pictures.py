@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ibca_lightning.data.pictures import drawing
 from ibca_lightning.data.pictures.channels import as_rgb
-from ibca_lightning.data.pictures.drawing import fitted, full_scale, heat_map, share_on
+from ibca_lightning.data.pictures.drawing import fitted, heat_maps, share_on
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import mask_of, read_mask
 from ibca_lightning.data.pictures.reading import PictureFile, read_image
@@ -124,19 +125,20 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhib
     order = sorted(shown, key=lambda at: (not missed[at], not present[at], -test_set.scores[row, at]))
     order = order[: max(_PANELS, int(missed.sum()))]
     small = fitted(view.shown, _SIDE, _SIDE)  # a small one is enlarged, so that the map over it is smooth
-    exhibit.panels.append(Panel(jpeg(small), "picture", []))
-    for label in order:
-        attention = maps[label].numpy()
-        outline = view.lesions[label].numpy() if view.lesions is not None else None
+    exhibit.panels.append(Panel(jpeg(small), "picture", [drawing.IN_WORDS]))
+    outlines = [None if view.lesions is None else view.lesions[label].numpy() for label in order]
+    panels = [
+        drawing.Panel(maps[label].numpy(), (), outline, view.box)
+        for label, outline in zip(order, outlines, strict=True)
+    ]
+    for label, drawn in zip(order, heat_maps(small, panels), strict=True):
         p, threshold = test_set.scores[row, label], test_set.thresholds[label]
         verdict = ("found" if decided[label] else "missed") if present[label] else "false alarm"
         if test_set.labels[row, label] < 0:
             verdict = "label unknown"
         lines = [f"{verdict}: p = {p:.2f}", f"threshold {threshold:.2f}"]
-        lines.append(f"yellow: {full_scale(attention) * attention.size:.1f} x uniform; line: half of it")
         if view.masks is not None and bool(view.masks[label].any()):
             lines.append(f"{share_on(maps[label], view.masks[label]):.0%} on the lesion")
-        drawn = heat_map(small, attention, view.box, outline)
         exhibit.panels.append(Panel(jpeg(drawn), test_set.tested.class_names[label], lines))
     return float(np.abs(probabilities.double().numpy() - test_set.scores[row]).max())
 

@@ -13,7 +13,7 @@ from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
-from ibca_lightning.system.whole_files import write_csv, write_whole
+from ibca_lightning.system.whole_files import write_csv, write_png, write_whole
 from ibca_lightning.use.model_options import add_device, add_images, listed, named, opened, say_passed_over
 from ibca_lightning.use.picture_list import require_writable
 
@@ -28,7 +28,6 @@ def explain(arguments: list[str]) -> int:
     options = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     import numpy as np
-    from PIL import Image
     from rich.progress import track
 
     from ibca_lightning.use import explanation
@@ -63,9 +62,8 @@ def explain(arguments: list[str]) -> int:
                 failed.append((shown, shortened(reason)))
         for own, said in zip(batch, explanation.say(models, batch), strict=True):
             figure = explanation.figure(own, said, classes, asked, options.max_side)
-            picture, numbers = Image.fromarray(figure), explanation.numbers(own, said)
-            write_whole(outputs[own.name], partial(picture.save, format="PNG", compress_level=4))
-            write_whole(_npz(outputs[own.name]), partial(np.savez_compressed, **numbers))
+            write_png(outputs[own.name], figure)
+            write_whole(_npz(outputs[own.name]), partial(np.savez_compressed, **explanation.numbers(own, said)))
             figures += [figure] if options.sheet else []
     if figures:
         write_whole(Path(options.sheet), partial(explanation.sheet(figures).save, format="PNG", optimize=True))

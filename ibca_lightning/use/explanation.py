@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from ibca_lightning.data.pictures.channels import as_rgb
-from ibca_lightning.data.pictures.drawing import Panel, class_panel, explanation, fitted, stacked
+from ibca_lightning.data.pictures.drawing import Panel, class_panel, fitted
+from ibca_lightning.data.pictures.figure import explanation, stacked
 from ibca_lightning.data.pictures.masks import Bits, read_mask, resize_bits
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.system.options import class_indices

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import ibca_lightning
-from ibca_lightning.data.pictures.drawing import heat_map
+from ibca_lightning.data.pictures.drawing import Panel, heat_maps
 from ibca_lightning.report import run as run_folder
 from ibca_lightning.report.charts import ranking_charts
 from ibca_lightning.report.pictures import View, choose, draw
@@ -206,9 +206,8 @@ def test_the_worst_pictures_are_those_with_the_largest_loss_and_show_the_attenti
     wanted.sort(key=lambda label: (not missed[worst, label], labels[worst, label] != 1, -scores[worst, label]))
     lesion = np.zeros((30, 45), bool)
     lesion[5:20, 10:30] = True
-    drawn = [large] + [
-        heat_map(large, attention[label], outline=lesion if labels[worst, label] == 1 else None) for label in wanted
-    ]
+    panels = [Panel(attention[label], (), lesion if labels[worst, label] == 1 else None) for label in wanted]
+    drawn = [large, *heat_maps(large, panels)]
     assert len(drawn) > 1
     for found, expected_pixels in zip(page.pictures, drawn, strict=False):
         pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(found, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

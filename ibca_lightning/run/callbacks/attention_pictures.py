@@ -4,24 +4,29 @@ Shapes: S picture side, H x W attention grid, L labels.
 """
 
 import logging
+import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from PIL import Image
 
+from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.pictures.channels import as_rgb
-from ibca_lightning.data.pictures.drawing import Panel, class_panel, explanation
+from ibca_lightning.data.pictures.drawing import Panel, class_panel
+from ibca_lightning.data.pictures.figure import explanation
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import write_png
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +36,7 @@ class _Chosen:
     """What is drawn of a picture, on the CPU."""
 
     name: str  # the picture's id
-    image: np.ndarray  # (S, S, 3) uint8
+    image: np.ndarray  # (h, w, 3) uint8, in the proportions of the file where there is one
     present: list[int]  # classes that it shows
     probabilities: torch.Tensor  # (L,)
     attention: torch.Tensor  # (L, H, W)
@@ -40,6 +45,8 @@ class _Chosen:
 
 class AttentionPictures(Callback):
     """Writes `attention/<split>_<id>.png`: the picture as the model sees it, then a panel for each present class.
+
+    What is seen in a square is drawn in the proportions that it has in the picture.
 
     They are drawn as `ibca explain` draws them, with the probabilities and thresholds that the checkpoint will give.
 
@@ -110,6 +117,8 @@ class AttentionPictures(Callback):
                 self._said = True
             return
         labels: torch.Tensor = batch["label"]
+        loaders = trainer.val_dataloaders if split == "val" else trainer.test_dataloaders
+        dataset = getattr(loaders[0] if isinstance(loaders, list) else loaders, "dataset", None)
         for i in range(len(labels)):
             present = torch.nonzero(labels[i] == 1).flatten().tolist()
             if len(self._chosen) >= self.limit:
@@ -119,7 +128,9 @@ class AttentionPictures(Callback):
             self._shown.update(present)
             self._chosen[f"{split}_{_file_name(str(batch['id'][i]))}"] = _Chosen(
                 str(batch["id"][i]),
-                as_rgb(batch["image"][i].cpu().permute(1, 2, 0).numpy()),
+                _in_proportion(
+                    as_rgb(batch["image"][i].cpu().permute(1, 2, 0).numpy()), dataset, int(batch["index"][i])
+                ),
                 present,
                 outputs["probabilities"][i].detach().float().cpu(),
                 outputs["attention"][i].detach().float().cpu(),
@@ -130,8 +141,7 @@ class AttentionPictures(Callback):
         if not self._chosen or not isinstance(pl_module, MultiLabelModule):
             return
         for name, chosen in self._chosen.items():
-            with whole(self.folder / f"{name}.png") as part:
-                Image.fromarray(_draw(chosen, pl_module)).save(part)
+            write_png(self.folder / f"{name}.png", _draw(chosen, pl_module))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
                 for number, (name, chosen) in enumerate(self._chosen.items()):
@@ -157,6 +167,18 @@ def _draw(chosen: _Chosen, module: MultiLabelModule) -> np.ndarray:
     shown = ", ".join(names[c] for c in chosen.present)
     title = Panel(None, (chosen.name, f"shows: {shown}", f"found: {', '.join(found) or 'none'}"))
     return explanation(chosen.image, [title, *panels])
+
+
+def _in_proportion(image: np.ndarray, dataset: Any, row: int) -> np.ndarray:
+    """The square of a file's picture (S, S, 3), stretched back; any other as it is."""
+    with suppress(InputError):  # a file that is gone by now
+        if isinstance(dataset, PictureDataset):
+            pixels = dataset.transform.read(os.path.join(dataset.table.folder, dataset.table.name(row)))
+            top, left, bottom, right = dataset.transform.placement(pixels)
+            height, width = (bottom - top) * pixels.shape[0], (right - left) * pixels.shape[1]
+            size = [round(len(image) * side / min(height, width)) for side in (width, height)]
+            return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC))
+    return image
 
 
 def _file_name(picture: str) -> str:

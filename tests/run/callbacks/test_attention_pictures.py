@@ -1,10 +1,15 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from ibca_lightning.data.pictures.drawing import Panel, explanation, share_on
+from ibca_lightning.data.dataset import PictureDataset
+from ibca_lightning.data.pictures.drawing import Panel, share_on
+from ibca_lightning.data.pictures.figure import explanation
+from ibca_lightning.data.pictures.transforms import Transform
+from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.callbacks.attention_pictures import AttentionPictures
@@ -57,12 +62,13 @@ def test_the_pictures_on_disk_belong_to_the_best_checkpoint(tmp_path):
         probabilities = calibrated(output.logits, record["calibration"])[0].tolist()
         panels = []
         for c in present:
-            title = [f"class {c}", f"p = {probabilities[c]:.2f}, threshold {record['thresholds'][c]:.2f}"]
+            verdict = "found" if probabilities[c] > record["thresholds"][c] else "not found"
+            title = [f"class {c}", f"{verdict}: p = {probabilities[c]:.2f}, threshold {record['thresholds'][c]:.2f}"]
             energy = share_on(output.attention[0, c], pictures.mask[at, c])
             panels.append(
                 Panel(
                     output.attention[0, c].numpy(),
-                    [*title, f"energy on lesion {energy:.0%}"],
+                    [*title, f"8 x 8 cells, {100 * energy:.0f} % on the lesion"],
                     pictures.mask[at, c].numpy(),
                 )
             )
@@ -72,6 +78,21 @@ def test_the_pictures_on_disk_belong_to_the_best_checkpoint(tmp_path):
         expected = explanation(pictures.image[at].permute(1, 2, 0).numpy(), [Panel(None, title), *panels])
         found = np.asarray(Image.open(tmp_path / "attention" / name))
         assert np.abs(found.astype(int) - expected.astype(int)).max() <= 2, name
+
+
+def test_a_picture_is_drawn_in_its_own_proportions(tmp_path):
+    """The model sees a square, into which a picture twice as wide as high is stretched, or padded."""
+    names = encode([f"{at}.png" for at in range(3)])
+    for name in names:
+        cv2.imwrite(str(tmp_path / name.decode()), np.random.default_rng(0).integers(0, 255, (256, 512, 3), np.uint8))
+    table = Table("t.csv", str(tmp_path), np.arange(3, dtype=np.int32), names, np.eye(3, dtype=np.int8), names)
+    shapes = []
+    for resize in ("stretch", "pad"):
+        run = trainer(callbacks=[AttentionPictures(tmp_path / resize)])
+        run.validate(module(), loader(PictureDataset(table, Transform(64, resize))), verbose=False)
+        shapes.append(np.asarray(Image.open(tmp_path / resize / "attention" / "val_0.png")).shape)
+    assert [shape[1] for shape in shapes] == [2 * 256 + 4] * 2
+    assert shapes[1][0] - shapes[0][0] == 128
 
 
 def test_a_resumed_run_keeps_the_better_pictures_of_before(tmp_path):
