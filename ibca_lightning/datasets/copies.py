@@ -41,7 +41,8 @@ def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
 def found_in(folder: str) -> str:
     """Name what lies in a folder, in a line."""
     with os.scandir(folder) as entries:
-        names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+        kept = [entry for entry in entries if not entry.name.startswith(".")]
+        names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in kept)
     names = [f"{name} (not unpacked)" if name.lower().endswith(_PACKED) else name for name in names]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}" if names else "nothing there"

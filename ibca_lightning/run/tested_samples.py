@@ -1,4 +1,4 @@
-"""What `ibca test` wrote sample by sample, read again: predictions, groups and localisation of one test set."""
+"""What `ibca test` wrote sample by sample, read again: predictions, groups and localisation of one set."""
 
 import csv
 import math
@@ -44,17 +44,24 @@ class Tested:
 
 def read_tested(run: Path, test_set: str) -> Tested:
     """Read one test set of a run folder: `test` where there is one, or the name of one of several."""
-    suffix = _suffix(run, test_set)
-    path = run / f"test_predictions{suffix}.csv"
+    return read_samples(run, "test", _suffix(run, test_set))
+
+
+def read_samples(run: Path, stage: str, suffix: str = "") -> Tested:
+    """Read what `result_files.write_evaluation` left of one set: `stage` is `test`, or `val` of `ibca validate`."""
+    path = run / f"{stage}_predictions{suffix}.csv"
     try:
         header, *rows = _rows(path)
-        names = header[1 : 1 + len(header) // 2]
-        if header != ["id", *names, *(f"label:{name}" for name in names)] or not rows:
+        names = header[1 : 1 + (len(header) - 1) // 2]
+        wanted = ["id", *names, *(f"label:{name}" for name in names)]
+        if header not in (wanted, [*wanted, "fold"]) or not rows:
             raise ValueError("other columns" if rows else "no rows")
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("a row with more or fewer cells than the header")
         rows.sort(key=lambda row: row[0])
         ids = [row[0] for row in rows]
         probabilities = torch.tensor([[float(v) for v in row[1 : 1 + len(names)]] for row in rows])
-        labels = torch.tensor([[int(v) for v in row[1 + len(names) :]] for row in rows])
+        labels = torch.tensor([[int(v) for v in row[1 + len(names) : len(wanted)]] for row in rows])
         for what, values, holds in (
             ("probability", probabilities, (probabilities >= 0) & (probabilities <= 1)),
             ("label", labels, (labels >= -1) & (labels <= 1)),
@@ -62,15 +69,16 @@ def read_tested(run: Path, test_set: str) -> Tested:
             for row, column in (~holds).nonzero().tolist()[:1]:
                 raise ValueError(f"{what} {values[row, column]} of {names[column]} for {ids[row]}")
         groups = ids
-        if (path := run / f"test_groups{suffix}.csv").is_file():
+        if (path := run / f"{stage}_groups{suffix}.csv").is_file():
             group_of = dict(list(_rows(path))[1:])
             groups = [group_of[picture] for picture in ids]
         pairs: dict[str, Tensor] = {}
-        if (path := run / f"test_localisation{suffix}.csv").is_file():
+        if (path := run / f"{stage}_localisation{suffix}.csv").is_file():
             pairs = _pairs(list(_rows(path)), ids, names)
     except (OSError, ValueError, KeyError, IndexError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"what ibca test writes in {path}", reason, "run ibca test again") from error
+        command = "ibca validate" if stage == "val" else "ibca test"
+        raise InputError(f"what {command} writes in {path}", reason, f"run {command} again") from error
     return Tested(ids, names, probabilities, labels, groups, pairs)
 
 

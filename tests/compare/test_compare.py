@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.cli import main
-from ibca_lightning.compare.command import method_and_seed
+from ibca_lightning.compare.run_rows import method_and_seed
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
