@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,28 @@ def test_mean_and_deviation_over_folds_are_those_of_the_single_figures(folds: li
             "mean": pytest.approx(sum(known) / 3), "sd": pytest.approx(statistics.stdev(known)), "values": known
         }  # fmt: skip
         assert own["AP/a"]["values"] == [content["per_class"]["a"]["AP"] for content in single]
+
+
+def test_compare_reads_a_cross_validation_of_several_seeds(folds: list[Path], tmp_path: Path) -> None:
+    for at, run in enumerate(folds):
+        data = {"class_path": "A", "init_args": {"fold": at, "folds": FOLDS}}
+        written(run / "config.yaml", {"seed_everything": 0, "data": data})
+    write_pooled(folds[0].parent, folds, tested=True)
+    shutil.copytree(folds[0].parent, tmp_path / "ibca-1")
+    config = tmp_path / "ibca-1" / "fold-0" / "config.yaml"
+    config.write_text(config.read_text().replace("seed_everything: 0", "seed_everything: 1"))
+    done("compare", tmp_path, "--reference", "best", "--output", tmp_path / "out")
+    markdown = (tmp_path / "out" / "compare.md").read_text()
+    assert "mAP_drop" not in markdown, "the test set is no other domain than what was held out"
+    assert markdown.count("| **mean ± sd of these 2 seeds** |") == 2
+    single = [json.loads((run / "val_metrics.json").read_text())["metrics"]["mAP"] for run in folds]
+    mean, deviation = statistics.fmean(single), statistics.stdev(single)
+    assert f"| **mean ± sd of its folds** | out_of_fold | **{mean:.4f} ± {deviation:.4f}** |" in markdown
+    table = {(Path(row["run"]).name, row["set"]): row for row in rows(tmp_path / "out" / "compare.csv")}
+    assert list(table) == [(f"ibca-{seed}", name) for seed in (0, 1) for name in ("out_of_fold", "test")]
+    assert float(table["ibca-0", "out_of_fold"]["mAP_folds_sd"]) == pytest.approx(deviation)
+    html = (tmp_path / "out" / "compare.html").read_text()
+    assert f"folds {mean:.3f} ± {deviation:.3f}" in html
 
 
 def test_folds_that_are_not_of_one_cross_validation_are_refused(folds: list[Path]) -> None:
