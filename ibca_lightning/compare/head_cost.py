@@ -11,6 +11,7 @@ from ibca_lightning.heads import Head
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, read_checkpoint
 from ibca_lightning.model.network import recorded_backbone
+from ibca_lightning.run.tested_figures import first_training
 from ibca_lightning.system.output import write_err
 
 _BATCH, _REPEATS = 16, 25
@@ -32,7 +33,7 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
     try:
         for run in dict.fromkeys(runs):
             write_err(f"measuring the head of {run.name}\n")
-            path = run / "checkpoints" / "best.ckpt"
+            path = first_training(run) / "checkpoints" / "best.ckpt"
             checkpoint = read_checkpoint(path)
             spec = ModelSpec.from_checkpoint(checkpoint, path)
             key = f"{spec.backbone} {spec.feature_stride} {spec.image_size}"

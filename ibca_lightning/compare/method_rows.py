@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ibca_lightning.run.tested_figures import CLASS_AP
+from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD
 from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
@@ -64,7 +64,7 @@ def add_drops(methods: Sequence[Method]) -> None:
     first: dict[str, Method] = {}
     for method in methods:
         start = first.setdefault(method.name, method)
-        if start is not method and start.runs == method.runs:
+        if start is not method and start.runs == method.runs and OUT_OF_FOLD not in (start.test_set, method.test_set):
             values = zip(start.figures.get("mAP", []), method.figures.get("mAP", []), strict=True)
             method.figures[DROP] = [a - b if a is not None and b is not None else None for a, b in values]
 
@@ -207,6 +207,11 @@ def table(methods: Sequence[Method]) -> Iterator[list[Any]]:
         yield [*cells, *references]
 
 
+def less_is_better(figure: str) -> bool:
+    """Whether a figure is an error; a class may be called like one, but its AP is better the higher it is."""
+    return figure.endswith(_LESS_IS_BETTER) and not figure.startswith(CLASS_AP)
+
+
 def method_name(runs: Sequence[Path], seeds: Sequence[int | None]) -> str:
     """What to call the runs of one method: the first one's folder, without its seed."""
     name = runs[0].resolve().name
@@ -246,6 +251,4 @@ def _reference(method: Method, methods: Sequence[Method], reference: str, figure
 
 def _best(methods: Sequence[Method], name: str) -> float | None:
     means = [mean for method in methods if (mean := method.mean(name)) is not None]
-    # A class may end like a figure, but its AP is better the higher it is.
-    choose = min if name.endswith(_LESS_IS_BETTER) and not name.startswith(CLASS_AP) else max
-    return choose(means, default=None)
+    return (min if less_is_better(name) else max)(means, default=None)

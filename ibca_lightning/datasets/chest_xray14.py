@@ -9,10 +9,11 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.pictures.masks import MaskFolder
-from ibca_lightning.data.tables.paths import all_present, find_pictures
+from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.chest_boxes import read_boxes, write_masks
+from ibca_lightning.datasets.copies import all_present
 from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
@@ -36,6 +37,9 @@ class ChestXray14(OpenSplitSet):
         root/images_001/images/*.png ... root/images_012/images/*.png   or   root/images/*.png
         root/BBox_List_2017.csv      with boxes
 
+    A much used copy of 224 pixels is read as it is: `images-224/`, `train_val_list_NIH.txt`, `test_list_NIH.txt`,
+    `BBox_List_2017_Official_NIH.csv`.
+
     With `boxes` there is a second test set, `boxes`: the test pictures into which radiologists drew boxes, for 8 of the
     labels (984 boxes in 880 pictures in all), with the boxes as masks, for figures of localisation. A label without a
     box counts in none of these. The masks are written once, below `boxes_dir`.
@@ -55,7 +59,10 @@ class ChestXray14(OpenSplitSet):
         *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax"),
         *("Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia"),
     )
-    _folders = ("images", *(f"images_{part:03d}{end}" for part in range(1, 13) for end in ("/images", "")))
+    _folders = (
+        *("images", "images-224"),
+        *(f"images_{part:03d}{end}" for part in range(1, 13) for end in ("/images", "")),
+    )
     _lists: Mapping[str, str] = {"train": "train_val_list.txt", "test": "test_list.txt"}
     _help = (
         "get ChestX-ray14 (NIH Clinical Center, arXiv 1705.02315) and unpack it as root/Data_Entry_2017_v2020.csv, "
@@ -93,7 +100,11 @@ class ChestXray14(OpenSplitSet):
 
     def _boxed(self) -> PictureDataset:
         test = self.table("test")
-        planes = read_boxes(self.present("BBox_List_2017.csv"), self.names[:8], {"Infiltrate": "Infiltration"})
+        planes = read_boxes(
+            self.present("BBox_List_2017.csv", "BBox_List_2017_Official_NIH.csv"),
+            self.names[:8],
+            {"Infiltrate": "Infiltration"},
+        )
         names = [test.name(row) for row in range(len(test))]
         rows = [row for row, name in enumerate(names) if os.path.basename(name) in planes]
         if not rows:
@@ -115,7 +126,7 @@ class ChestXray14(OpenSplitSet):
         names = sheet.column("Image Index")
         split_of: dict[str, str] = {}
         for split, file in self._lists.items():
-            listed = read_sheet(self.present(file), header=("Image Index",))
+            listed = read_sheet(self.present(file, file.replace(".txt", "_NIH.txt")), header=("Image Index",))
             for row, name in enumerate(listed.column("Image Index")):
                 if split_of.setdefault(name, split) != split:
                     raise InputError(

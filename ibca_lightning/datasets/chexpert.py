@@ -12,6 +12,8 @@ from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
+_BATCH = re.compile(r"^CheXpert-v1\.0 batch \d+ \(train")  # a folder of patients
+
 View = Literal["all", "frontal", "lateral"]
 
 
@@ -32,7 +34,8 @@ class CheXpert(OpenSplitSet):
     Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019, arXiv 1901.07031.
 
     Expected tree (`Path` in the tables begins with `CheXpert-v1.0/` or `CheXpert-v1.0-small/`, which may be the root or
-    a folder in it)::
+    a folder in it; also the archives of the whole release, unpacked side by side: `CheXpert-v1.0 batch 1 (validate &
+    csv)`, which has the tables and `valid/`, and `CheXpert-v1.0 batch 2 (train 1)/patient00001/...` to batch 4)::
 
         root/train.csv  root/train/patient00001/study1/view1_frontal.jpg
         root/valid.csv  root/valid/patient64541/study1/view1_frontal.jpg
@@ -70,9 +73,7 @@ class CheXpert(OpenSplitSet):
 
     def official(self) -> Mapping[str, Table]:
         """Read the two tables."""
-        bases = ("", "CheXpert-v1.0-small/", "CheXpert-v1.0/")
-        files = {"train": "train.csv", "test": "valid.csv"}
-        return {split: self._table(self.present(*(base + file for base in bases))) for split, file in files.items()}
+        return {"train": self._table(self.present("train.csv")), "test": self._table(self.present("valid.csv"))}
 
     def _table(self, file: str) -> Table:
         sheet = self._of_view(read_sheet(file))
@@ -86,7 +87,17 @@ class CheXpert(OpenSplitSet):
                 "use the table of the release",
             )
         groups = [patient[1] for patient in patients if patient]
-        return self.rows(sheet, paths, os.path.dirname(file), groups=groups)
+        return self.rows(sheet, *self._places(paths, groups, os.path.dirname(file)), groups=groups)
+
+    def _places(self, paths: list[str], patients: list[str], folder: str) -> tuple[list[str], str]:
+        """Return the pictures and the folder that they are relative to."""
+        above = os.path.dirname(folder)
+        batches = [name for name in os.listdir(above) if _BATCH.search(name)] if folder != self.root else []
+        if not batches or os.path.isdir(os.path.join(folder, paths[0].split("/")[0])):
+            return paths, folder
+        batch_of = {patient: batch for batch in batches for patient in os.listdir(os.path.join(above, batch))}
+        pairs = zip(paths, patients, strict=True)
+        return [path.replace("train", batch_of.get(patient, "train"), 1) for path, patient in pairs], above
 
     def _of_view(self, sheet: Sheet) -> Sheet:
         if self.view == "all":

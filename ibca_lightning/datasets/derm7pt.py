@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.tables.labels import is_blank
-from ibca_lightning.data.tables.paths import first_present
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.copies import first_present
 from ibca_lightning.datasets.released import ReleasedSet
 from ibca_lightning.system.errors import InputError
 
@@ -83,7 +83,7 @@ class Derm7pt(ReleasedSet):
 
     def official(self) -> Mapping[str, Table]:
         """Read the table and the official row numbers."""
-        file = self.present("meta/meta.csv", "release_v0/meta/meta.csv")
+        file = self.present("meta/meta.csv")
         release = os.path.dirname(os.path.dirname(file))
         folder = first_present(release, ("images",), self._help)
         sheet = read_sheet(file)

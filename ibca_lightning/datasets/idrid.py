@@ -10,8 +10,9 @@ import numpy as np
 
 from ibca_lightning.data.options import check_classes, check_whole
 from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes, read_image
-from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.tables.paths import check_root
 from ibca_lightning.data.tables.table import Table
+from ibca_lightning.datasets.copies import first_present
 from ibca_lightning.datasets.csv_table import CSVDataModule
 from ibca_lightning.datasets.fundus_tiles import Photograph, write_tiles
 from ibca_lightning.system.errors import InputError
@@ -46,7 +47,7 @@ class IDRiD(CSVDataModule):
     Licence CC BY 4.0. Citation: Porwal et al., "Indian Diabetic Retinopathy Image Dataset (IDRiD): A Database for
     Diabetic Retinopathy Screening Research", Data 3(3), 25, 2018, doi 10.3390/data3030025. Data: IEEE DataPort.
 
-    Expected tree (`A. Segmentation` may be the root itself)::
+    Expected tree (`A. Segmentation` may be the root itself, or lie in `A.%20Segmentation`, as in some copies)::
 
         root/A. Segmentation/1. Original Images/{a. Training Set,b. Testing Set}/IDRiD_{01..81}.jpg
         root/A. Segmentation/2. All Segmentation Groundtruths/{a. ...,b. ...}/1. Microaneurysms/IDRiD_01_MA.tif
@@ -115,7 +116,8 @@ class IDRiD(CSVDataModule):
         if os.path.isdir(self.root):
             return
         check_root(self.source, self._help)
-        places = ("A. Segmentation/1. Original Images", "1. Original Images")
+        name = "A. Segmentation/1. Original Images"
+        places = (name, "1. Original Images", f"A.%20Segmentation/{name}")
         images = first_present(self.source, places, self._help)
         masks = os.path.join(os.path.dirname(images), "2. All Segmentation Groundtruths")
         for part, _ in _SPLITS.values():

@@ -5,16 +5,20 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from ibca_lightning.data.options import check_choice, check_whole
-from ibca_lightning.data.tables.paths import all_present, find_pictures
+from ibca_lightning.data.tables.paths import check_root, find_pictures
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.data.tables.workbook import read_any
+from ibca_lightning.datasets.copies import all_present
 from ibca_lightning.datasets.eye_pairs import write_pairs
 from ibca_lightning.datasets.released import OpenSplitSet
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 
 log = logging.getLogger(__name__)
+_LACKING = "preprocessed_images"  # a folder of some copies: the eyes that have a row in `full_df.csv`
 
 Level = Literal["eye", "patient"]
 Source = Literal["full_df.csv", "data.xlsx"]
@@ -42,12 +46,14 @@ class ODIR5K(OpenSplitSet):
 
     Expected tree (`ODIR-5K/ODIR-5K/` in some copies, `ODIR-5K_Training_Images` for `Training Images` and
     `ODIR-5K_Training_Annotations(Updated)_V2.xlsx` for `data.xlsx` in others; pictures are also looked for in
-    `preprocessed_images`, which lacks some)::
+    `preprocessed_images`, which lacks some: where there is no other folder, `level: patient` leaves out the patients
+    with one eye there, and says how many)::
 
         root/full_df.csv  root/ODIR-5K/data.xlsx  root/ODIR-5K/Training Images/{ID}_{left,right}.jpg
 
     Args:
         root: Folder of the data set.
+        image_dir: Folder of the pictures, relative to the root or absolute; None looks for those of the release.
         level: `eye` or `patient`.
         table: The table to read, which `data.xlsx` needs openpyxl for; None takes `full_df.csv` where there is one.
         val_fraction: Share that becomes validation, in (0, 1).
@@ -61,7 +67,7 @@ class ODIR5K(OpenSplitSet):
     names = ("N", "D", "G", "C", "A", "H", "M", "O")
     _folders = (
         *("ODIR-5K/Training Images", "Training Images", "ODIR-5K_Training_Images", "ODIR-5K_Training_Dataset"),
-        "preprocessed_images",
+        _LACKING,
     )
     _files: Mapping[Source, tuple[str, ...]] = {
         "full_df.csv": ("full_df.csv",),
@@ -82,9 +88,11 @@ class ODIR5K(OpenSplitSet):
         pair_pixels: int = 768,
         pairs_dir: str | None = None,
         subgroup_columns: list[str] | None = None,
+        image_dir: str | None = None,
         **common: Any,
     ) -> None:
         super().__init__(root, val_fraction, **common)
+        self.image_dir = image_dir
         check_choice("level", level, Level)
         check_whole("pair_pixels", pair_pixels, 1)
         if table is not None:
@@ -117,26 +125,46 @@ class ODIR5K(OpenSplitSet):
         path = self.present(*(name for source in sources for name in self._files[source]))
         return read_any(path)
 
-    def _pictures(self, sheet: Sheet, column: str) -> list[str]:
-        below = all_present(self.root, self._folders, self._help)
-        return find_pictures(sheet, sheet.column(column), self.root, below, fix=self._help)
+    def _folders_of_pictures(self) -> tuple[str, list[str]]:
+        """Return a folder, and those below it in which the pictures lie."""
+        if self.image_dir is None:
+            return self.root, all_present(self.root, self._folders, self._help)
+        folder = os.path.join(self.root, self.image_dir)
+        check_root(folder, "correct data.image_dir", "the folder of the pictures (data.image_dir)")
+        return folder, [""]
+
+    def _pictures(self, sheet: Sheet, column: str) -> tuple[list[str], str]:
+        folder, below = self._folders_of_pictures()
+        return find_pictures(sheet, sheet.column(column), folder, below, fix=self._help), folder
 
     def _by_eye(self, sheet: Sheet) -> Table:
         labels = self.label_policy.lists(sheet.column("labels"), self.names, where=sheet.where, separator=None)
-        return self.rows(sheet, self._pictures(sheet, "filename"), labels=labels, groups=sheet.column("ID"))
+        return self.rows(sheet, *self._pictures(sheet, "filename"), labels=labels, groups=sheet.column("ID"))
 
     def _by_patient(self, sheet: Sheet) -> Table:
-        sheet = self._patients(sheet)
+        sheet = self._with_both_eyes(self._patients(sheet))
         ids = sheet.column("ID")
         names = [f"{patient}.jpg" for patient in ids]
-        eyes = (self._pictures(sheet, f"{side}-Fundus") for side in ("Left", "Right"))
-        pairs = {
-            name: (os.path.join(self.root, left), os.path.join(self.root, right))
-            for name, left, right in zip(names, *eyes, strict=True)
-        }
+        eyes = []
+        for side in ("Left", "Right"):
+            found, folder = self._pictures(sheet, f"{side}-Fundus")
+            eyes.append([os.path.join(folder, name) for name in found])
         log.info("joining the eyes of %d patients in %s, those that are not there yet", len(names), self.pairs)
-        write_pairs(self.pairs, pairs, self.pair_pixels)
+        write_pairs(self.pairs, dict(zip(names, zip(*eyes, strict=True), strict=True)), self.pair_pixels)
         return self.rows(sheet, names, self.pairs, groups=ids)
+
+    def _with_both_eyes(self, sheet: Sheet) -> Sheet:
+        """Leave out the patients of whom the copy has one eye only, where it is one that lacks some."""
+        folder, below = self._folders_of_pictures()
+        if not all(path.endswith(_LACKING) for path in ([folder] if below == [""] else below)):
+            return sheet
+        there = {name for path in below for name in os.listdir(os.path.join(folder, path))}
+        eyes = zip(sheet.column("Left-Fundus"), sheet.column("Right-Fundus"), strict=True)
+        both = [row for row, pair in enumerate(eyes) if there.issuperset(pair)]
+        if both and len(both) < len(sheet):
+            left = f"{len(sheet) - len(both)} of {len(sheet)} patients left out: one eye is not in {_LACKING}"
+            rank_zero_warn(f"{left}; add the release's Training Images to have all", category=DataWarning)
+        return sheet.take(both) if both else sheet
 
     def _patients(self, sheet: Sheet) -> Sheet:
         """Return the first row of each patient, after a look whether the others say the same."""

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.tables.paths import check_root, first_present
+from ibca_lightning.data.tables.paths import check_root
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import split_off
 from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.datasets.copies import first_present
 
 
 class ReleasedSet(TableDataModule):
@@ -46,10 +47,10 @@ class ReleasedSet(TableDataModule):
         raise NotImplementedError(f"{type(self).__name__} must implement official")
 
     def present(self, *candidates: str) -> str:
-        """Return the first of some paths below the root that exists.
+        """Return the first of some paths below the root, or below its one folder, that exists.
 
         Raises:
-            InputError: If none does: where to get the set.
+            InputError: If none does: what is there instead, and where to get the set.
         """
         check_root(self.root, self._help)
         return first_present(self.root, candidates, self._help)

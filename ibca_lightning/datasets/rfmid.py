@@ -95,17 +95,12 @@ class RFMiD(ReleasedSet):
         return {split: self._table(*parts) for split, parts in self._splits.items()}
 
     def _table(self, pictures: str, tables: str, letter: str, name: str) -> Table:
-        folder = self._below(pictures, f"1. Original Images/{letter}. {name} Set")
+        folder = self.present(pictures, f"1. Original Images/{letter}. {name} Set")
         file = f"RFMiD_{name}_Labels.csv"
-        sheet = read_sheet(self._below(f"{tables}/{file}", f"2. Groundtruths/{letter}. {file}"))
+        sheet = read_sheet(self.present(f"{tables}/{file}", f"2. Groundtruths/{letter}. {file}"))
         # Relative to the root, because ids begin at 1 in every split.
         names = find_pictures(sheet, sheet.column("ID"), self.root, [os.path.relpath(folder, self.root)])
         return self.rows(sheet, names, labels=self._labels(sheet))
-
-    def _below(self, *candidates: str) -> str:
-        whole = "A. RFMiD_All_Classes_Dataset"
-        below = f"{whole}/" if os.path.isdir(os.path.join(self.root, whole)) else ""
-        return self.present(*(below + name for name in candidates))
 
     def _labels(self, sheet: Sheet) -> NDArray[np.int8]:
         if self.classes == "all" or "OTHER" in sheet.header:

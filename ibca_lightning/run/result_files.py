@@ -12,19 +12,26 @@ from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.system.whole_files import write_csv, write_json
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, suffix: str = "") -> None:
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    suffix: str = "",
+    stage: str = "test",
+    folds: Sequence[int] | None = None,
+) -> None:
     """Write what a test leaves, each file whole or not at all.
 
     `test_metrics<suffix>.json` and `test_predictions<suffix>.csv`; where pictures belong to groups,
     `test_groups<suffix>.csv` (id, group); where there are masks, `test_localisation<suffix>.csv`: id, class and the
-    localisation figures of each pair of a picture and a class that has a lesion in it.
+    localisation figures of each pair of a picture and a class that has a lesion in it. Another `stage` stands in place
+    of `test`; with `folds`, that of each picture is the last column of the predictions.
     """
-    write_json(folder / f"test_metrics{suffix}.json", evaluation.figures)
+    write_json(folder / f"{stage}_metrics{suffix}.json", evaluation.figures)
     write_predictions(
-        folder / f"test_predictions{suffix}.csv", evaluation.ids, evaluation.probabilities, evaluation.class_names,
-        evaluation.labels,
+        folder / f"{stage}_predictions{suffix}.csv", evaluation.ids, evaluation.probabilities, evaluation.class_names,
+        evaluation.labels, folds=folds,
     )  # fmt: skip
-    groups, localisation = folder / f"test_groups{suffix}.csv", folder / f"test_localisation{suffix}.csv"
+    groups, localisation = folder / f"{stage}_groups{suffix}.csv", folder / f"{stage}_localisation{suffix}.csv"
     if evaluation.groups != evaluation.ids:
         write_csv(groups, [("id", "group"), *zip(evaluation.ids, evaluation.groups, strict=True)])
     else:
@@ -42,18 +49,22 @@ def write_predictions(
     class_names: Sequence[str],
     labels: Tensor | None = None,
     thresholds: Sequence[float] | None = None,
+    folds: Sequence[int] | None = None,
 ) -> None:
     """Write one row a picture: `id`, a probability a class, then what else is given.
 
-    That is `label:<class>` with labels, and `decision:<class>` and `threshold:<class>` with thresholds. Nine
-    significant digits give back every float32 exactly, so figures recomputed from the file are the same.
+    That is `label:<class>` with labels, `decision:<class>` and `threshold:<class>` with thresholds, and `fold` with
+    folds. Nine significant digits give back every float32 exactly, so figures recomputed from the file are the same.
     """
     known = labels.tolist() if labels is not None else [[]] * len(ids)
 
     def rows() -> Iterator[list[object]]:
-        yield [*prediction_columns(class_names, labels is not None, bool(thresholds))]
-        for picture, row, own in zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True):
-            yield [picture, *digits(row), *own, *(decisions(row, thresholds) if thresholds else [])]
+        yield [*prediction_columns(class_names, labels is not None, bool(thresholds)), *(["fold"] if folds else [])]
+        for at, (picture, row, own) in enumerate(
+            zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True)
+        ):
+            more = [*(decisions(row, thresholds) if thresholds else []), *([folds[at]] if folds else [])]
+            yield [picture, *digits(row), *own, *more]
 
     write_csv(path, rows())
 

@@ -12,7 +12,7 @@ from ibca_lightning.system.strangers import read_object, told
 _FIGURES = ("metrics", "tuned", "per_class", "tuned_per_class")
 # How deep in a section its values stand; above are mappings alone.
 _DEEP = {name + end: 2 if "class" in name else 1 for name in _FIGURES for end in ("", "_intervals")}
-_DEEP |= {"intervals": 1, "thresholds": 2}
+_DEEP |= {"intervals": 1, "thresholds": 2, "folds": 2}
 _DEEPEST = 10
 _COUNTS = ("positives", "negatives", "unknown", "samples", "defined_classes", "pairs", "pictures", "count", "bins")
 _SHARES = (
@@ -21,6 +21,7 @@ _SHARES = (
     "energy", "uniform", "pointing", "pointing_game", "pixel_AP", "deletion", "insertion",
 )  # fmt: skip
 CLASS_AP = "AP/"  # in front of the name of a class: its average precision
+OUT_OF_FOLD = "out_of_fold"  # the test set that the held-out parts of a cross-validation are together
 
 
 def figure_files(run: Path) -> dict[str, Path]:
@@ -32,6 +33,12 @@ def figure_files(run: Path) -> dict[str, Path]:
     if not files:
         raise InputError(f"test_metrics.json in {run}", "none", "run ibca test on its checkpoint first")
     return {file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test": file for file in files}
+
+
+def first_training(run: Path) -> Path:
+    """The folder that a training wrote: the run itself, or of a cross-validation its first fold."""
+    fold = run / "fold-0"
+    return fold if fold.is_dir() and not (run / "config.yaml").exists() else run
 
 
 def read_figures(file: Path, command: str) -> dict[str, Any]:

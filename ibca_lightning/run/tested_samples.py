@@ -1,4 +1,4 @@
-"""What `ibca test` wrote sample by sample, read again: predictions, groups and localisation of one test set."""
+"""What `ibca test` wrote sample by sample, read again: predictions, groups and localisation of one set."""
 
 import csv
 import math
@@ -44,16 +44,21 @@ class Tested:
 
 def read_tested(run: Path, test_set: str) -> Tested:
     """Read one test set of a run folder: `test` where there is one, or the name of one of several."""
-    suffix = _suffix(run, test_set)
-    path = run / f"test_predictions{suffix}.csv"
+    return read_samples(run, "test", _suffix(run, test_set))
+
+
+def read_samples(run: Path, stage: str, suffix: str = "") -> Tested:
+    """Read what `result_files.write_evaluation` left of one set: `stage` is `test`, or `val` of `ibca validate`."""
+    path = run / f"{stage}_predictions{suffix}.csv"
     try:
         header, *rows = _rows(path)
-        names = header[1 : 1 + len(header) // 2]
-        if header != ["id", *names, *(f"label:{name}" for name in names)] or not rows:
+        names = header[1 : 1 + (len(header) - 1) // 2]
+        wanted = ["id", *names, *(f"label:{name}" for name in names)]
+        if header not in (wanted, [*wanted, "fold"]) or not rows:
             raise ValueError("other columns" if rows else "no rows")
         rows.sort(key=lambda row: row[0])
         ids = [row[0] for row in rows]
-        given = torch.tensor([[_number(cell) for cell in row[1:]] for row in rows], dtype=torch.float64)
+        given = torch.tensor([[_number(cell) for cell in row[1 : len(wanted)]] for row in rows], dtype=torch.float64)
         probabilities, labels = given[:, : len(names)].float(), given[:, len(names) :]
         possible_labels = (labels == -1) | (labels == 0) | (labels == 1)
         holds = torch.cat([(probabilities >= 0) & (probabilities <= 1), possible_labels], dim=1)
@@ -61,16 +66,17 @@ def read_tested(run: Path, test_set: str) -> Tested:
             what = "probability" if column < len(names) else "label"
             raise ValueError(f"{what} {rows[row][1 + column]} of {names[column % len(names)]} for {ids[row]}")
         groups = ids
-        if (path := run / f"test_groups{suffix}.csv").is_file():
+        if (path := run / f"{stage}_groups{suffix}.csv").is_file():
             group_of = {row[0]: row[-1] for row in _rows(path)[1:]}
             if missing := [picture for picture in ids if picture not in group_of]:
                 raise ValueError(f"no group of {missing[0]}")
             groups = [group_of[picture] for picture in ids]
         pairs: dict[str, Tensor] = {}
-        if (path := run / f"test_localisation{suffix}.csv").is_file():
+        if (path := run / f"{stage}_localisation{suffix}.csv").is_file():
             pairs = _pairs(_rows(path), ids, names)
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"what ibca test writes in {path}", told(error), "run ibca test again") from error
+        command = "ibca validate" if stage == "val" else "ibca test"
+        raise InputError(f"what {command} writes in {path}", told(error), f"run {command} again") from error
     labels = labels.long()
     return Tested(ids, names, probabilities, labels, groups, pairs)
 

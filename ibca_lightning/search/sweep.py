@@ -11,7 +11,7 @@ from ibca_lightning.search.jobs import run_jobs
 from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, said, write_fragment
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_least
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
 
@@ -21,6 +21,8 @@ _PRINTED = ("mAP", "AUROC", "attention_energy", "attention_gain", "pointing_game
 def sweep(arguments: list[str]) -> int:
     """Run what is not done yet of heads x seeds, and write the validation figures into `sweep.csv`.
 
+    Folds that are all done are written together as a tested run, too (`folds.write_pooled`).
+
     Returns 1 if a run failed, and one that another process is at has not; wrong input is an exception.
     """
     parser = OptionParser(
@@ -28,13 +30,19 @@ def sweep(arguments: list[str]) -> int:
         "ibca sweep --config EXPERIMENT --heads HEAD ... --seeds 0 1 2 --output DIR [options of ibca fit]",
         "Fit and test heads x seeds under one recipe. What is left out here is for ibca fit.",
     )
-    parser.add_argument("--heads", nargs="+", default=[], help="Names (ibca list heads), class paths, or YAML files.")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="Default 0 1 2 3 4.")
+    parser.add_argument(
+        "--heads", nargs="+", default=[],
+        help="Names (ibca list heads), class paths, or YAML files; default that of the recipe.",
+    )  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, help="Default 0 1 2 3 4; 0 with --folds.")
     parser.add_argument("--tuned", help="Folder with HEAD/best.yaml of ibca tune for every head.")
     parser.add_argument("--variants", help="YAML for ablations: NAME: {dotted key of ibca fit: value, ...}.")
     parser.add_argument("--variants_of", default="ibca", help="The head that the variants change (default ibca).")
-    parser.add_argument("--folds", type=int, help="For design choices: folds 0 to FOLDS - 1 of data.fold, no test.")
-    parser.add_argument("--no_test", action="store_true", help="Validation only, for design choices.")
+    parser.add_argument(
+        "--folds", type=int,
+        help="Cross-validation: a run a fold; the held-out parts pooled, the models as an ensemble.",
+    )  # fmt: skip
+    parser.add_argument("--no_test", action="store_true", help="Validation only: design choices, data without a test.")
     parser.add_argument(
         "--again", action="store_true", help="Run again what was made under other settings, or by another version."
     )
@@ -47,11 +55,13 @@ def sweep(arguments: list[str]) -> int:
     recipes = {_name(head): _of_head(recipe, head, options.tuned) for head in options.heads}
     recipes |= _variants(recipe, options.variants, options.variants_of, options.tuned, output)
     if not recipes:
-        raise InputError("--heads or --variants", "neither", "name heads, such as --heads gap csra ibca")
+        own = recipe.head().rpartition(".")[2].lower().removesuffix("head")
+        recipes = {own: _tuned(recipe, own, options.tuned)}
+    seeds = options.seeds or ([0] if options.folds else [0, 1, 2, 3, 4])
     # Seeds outside: a sweep that is stopped has all methods on fewer seeds, and not fewer methods.
     jobs = {
         (name, seed, fold): _job(output, name, own, seed, fold, options)
-        for seed in dict.fromkeys(options.seeds)
+        for seed in dict.fromkeys(seeds)
         for fold in (range(options.folds) if options.folds else [None])
         for name, own in recipes.items()
     }
@@ -70,9 +80,31 @@ def sweep(arguments: list[str]) -> int:
     rows = [row for row in rows if "fit" in row[-1]]
     _write(output / "sweep.csv", rows)
     write_out(terminal_table(_table(rows), f"{output / 'sweep.csv'}"))
-    if not options.no_test and not options.folds:
-        write_out(f"\ncompare the test figures: ibca compare {output}\n")
+    whole = _pool(output, [job for (*_, fold), job in jobs.items() if fold is not None], options.folds)
+    if whole or not (options.no_test or options.folds):
+        write_out(f"\ncompare the {'pooled' if options.folds else 'test'} figures: ibca compare {output}\n")
     return int(bool(failed))
+
+
+def _pool(output: Path, jobs: Sequence[Job], folds: int | None) -> bool:
+    """Write of every set of folds what it gives together, and say of which some are not done; whether one was whole."""
+    runs: dict[Path, list[Path]] = {}
+    for job in jobs:
+        runs.setdefault(job.folder.parent, []).append(job.folder)
+    whole = False
+    for folder, own in runs.items():
+        for path in folder.glob("test_*"):  # of folds that were made anew
+            path.unlink()
+        steps = [seconds_of(run).keys() for run in own]
+        done = sum("validate" in step for step in steps)
+        if done < len(own):
+            write_err(f"note: {done} of {folds} folds of {folder} are done, and not pooled\n")
+            continue
+        from ibca_lightning.search.folds import write_pooled  # torch, which takes seconds
+
+        write_pooled(folder, own, all("test" in step for step in steps))
+        whole = True
+    return whole
 
 
 _Row = tuple[str, int, int | None, dict[str, float], dict[str, float]]
@@ -80,10 +112,14 @@ _Row = tuple[str, int, int | None, dict[str, float], dict[str, float]]
 
 def _of_head(recipe: Recipe, head: str, tuned: str | None) -> Recipe:
     """The recipe with a head, and what tuning chose for it."""
-    file = Path(tuned or "", _name(head), "best.yaml")
+    return _tuned(recipe.with_head(head), _name(head), tuned)
+
+
+def _tuned(recipe: Recipe, name: str, tuned: str | None) -> Recipe:
+    file = Path(tuned or "", name, "best.yaml")
     if tuned and not file.is_file():
-        raise InputError(f"what ibca tune chose for {_name(head)} at {file}", "no file", "tune it, or no --tuned")
-    return recipe.with_head(head).with_files(*([file] if tuned else []))
+        raise InputError(f"what ibca tune chose for {name} at {file}", "no file", "tune it, or no --tuned")
+    return recipe.with_files(*([file] if tuned else []))
 
 
 def _name(head: str) -> str:
@@ -110,12 +146,11 @@ def _job(output: Path, name: str, recipe: Recipe, seed: int, fold: int | None, o
     more = [f"--seed_everything={seed}"]
     if fold is not None:
         run, label = run / f"fold-{fold}", f"{label} fold {fold}"
-        # Nothing will be tested: checkpoints would fill a disk for nothing.
-        more += [f"--data.fold={fold}", f"--data.folds={options.folds}", "--trainer.enable_checkpointing=false"]
+        more += [f"--data.fold={fold}", f"--data.folds={options.folds}"]
     settings = recipe.settings() | {"more": list(more)}
     steps = {"fit": recipe.arguments(*more, f"--run_dir={run}")}
-    if fold is None and not options.no_test:
-        steps["test"] = ["test", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
+    for step in ([] if fold is None else ["validate"]) + ([] if options.no_test else ["test"]):
+        steps[step] = [step, f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
     return Job(run, label, steps, settings)
 
 
@@ -130,18 +165,19 @@ def _write(path: Path, rows: Sequence[_Row]) -> None:
 
 
 def _table(rows: Sequence[_Row]) -> list[list[str]]:
-    """Validation figures, mean ± deviation over seeds of the mean over folds."""
+    """Validation figures, mean ± deviation over seeds of the mean over folds; over folds where there is one seed."""
     figures = [name for name in _PRINTED if any(name in values for *_, values, _ in rows)]
-    lines = [["validation, best epoch", "seeds", *figures, "seconds a run"]]
+    folds = len({row[2] for row in rows})
+    lines = [["validation, best epoch", "seeds", *(["folds"] if folds > 1 else []), *figures, "seconds a run"]]
     for name in dict.fromkeys(row[0] for row in rows):
         own = [row for row in rows if row[0] == name]
         seeds = {row[1]: [other for other in own if other[1] == row[1]] for row in own}
         cells = []
         for figure in figures:
             known = [[row[3][figure] for row in runs if figure in row[3]] for runs in seeds.values()]
-            means = [statistics.fmean(values) for values in known if values]
+            means = [statistics.fmean(values) for values in known if values] if len(known) > 1 else known[0]
             spread = f" ± {statistics.stdev(means):.4f}" if len(means) > 1 else ""
             cells.append(f"{statistics.fmean(means):.4f}{spread}" if means else "-")
         seconds = statistics.fmean(row[4]["fit"] for row in own)
-        lines.append([name, str(len(seeds)), *cells, f"{seconds:.0f}"])
+        lines.append([name, str(len(seeds)), *([str(folds)] if folds > 1 else []), *cells, f"{seconds:.0f}"])
     return lines

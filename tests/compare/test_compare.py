@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.cli import main
-from ibca_lightning.compare.command import method_and_seed
+from ibca_lightning.compare.run_rows import method_and_seed
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
@@ -211,6 +211,74 @@ def test_long_names_stand_once_in_a_line_of_the_terminal(sweep, monkeypatch):
     assert "#3\n" in second, "the good one is compared with the fair one"
     assert "[95%]" in second
     assert "mAP" in second.splitlines()[1]
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def of_page(html, title):
+    """The rows of a forest plot by name: difference, ends, and where they are drawn; and where 0 is drawn."""
+    section = html[html.index(f"<h3>{title}</h3>") :].partition("</table>")[0]
+    found = {}
+    for row in re.findall(r"<tr><td>.*?</tr>", section.partition("<tfoot>")[0], flags=re.S):
+        name = re.sub("<wbr>", "", re.search(r"<tr><td>(.*?) ?<small", row)[1])
+        numbers = [float(text) for text in re.findall(r'<td class="wide">([^<]+)</td>', row)[-2:-1]]
+        ends = [float(text) for text in re.search(r">([^<>]+) to ([^<>]+)</td></tr>", row).groups()]
+        drawn = [float(x) for x in (*re.search(r'"interval" x1="([\d.]+)%" x2="([\d.]+)%"', row).groups(),
+                                    re.search(r'<circle class="(?:un)?sure" cx="([\d.]+)%"', row)[1])]  # fmt: skip
+        found[name] = (numbers[0], *ends, *drawn, 'class="sure"' in row)
+    zero = re.search(r'class="zero" x1="([\d.]+)%"', section)
+    return found, zero and float(zero[1])
+
+
+def test_the_page_draws_what_the_table_says(sweep, tmp_path):
+    options = ("--reference", "poor", "--per_class", "--differences", "mAP", "spurious_energy")
+    done("compare", sweep[0], *options, "--output", tmp_path / "out")
+    html = (tmp_path / "out/compare.html").read_text()
+    part = html[html.index("Test set: two") :]
+    exact = {row["method"]: row for row in csv.DictReader((tmp_path / "out/methods.csv").open()) if row["set"] == "two"}
+    found, zero = of_page(part, "Differences in mAP")
+    assert list(found) == ["good", "fair"], "the one that gains most first, and the reference has none"
+    for name, (value, low, high, left, right, dot, sure) in found.items():
+        wanted = [float(exact[name][f"mAP_{end}"]) for end in ("difference", "low", "high")]
+        assert [value, low, high] == pytest.approx(wanted, abs=6e-4)
+        # Places are on one scale, on which 0 is where the line is.
+        scale = (right - left) / (wanted[2] - wanted[1])
+        assert dot - zero == pytest.approx(scale * wanted[0], abs=0.1)
+        assert right - zero == pytest.approx(scale * wanted[2], abs=0.1)
+        assert 0 <= left < right <= 100
+        assert sure == (wanted[1] > 0)
+    assert "To the left of the line, at 0, a method is the better one; less is better" in part
+    assert part.count("<h3>Average precision of each class</h3>") == 1
+    assert "&#34;" not in part.partition("<h3>Methods</h3>")[2].partition("</table>")[0]
+    assert "://" not in html, "it loads nothing"
+    runs, zero = of_page(full_page(sweep[0], tmp_path, with_intervals=True), "mAP of each run")
+    assert zero is None
+    assert runs["good-0"][1:3] == (0.25, 0.75)
+
+
+def full_page(folder, tmp_path, with_intervals):
+    for path in folder.glob("*/test_metrics*.json") if with_intervals else ():
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"intervals": {"mAP": [0.25, 0.75]}}))
+    done("compare", folder, "--output", tmp_path / "again")
+    return (tmp_path / "again/compare.html").read_text()
+
+
+def test_names_are_text_and_another_page_stays(sweep, tmp_path):
+    evil = "<script>alert(1)</script>&"
+    for seed in (0, 1):
+        shown = sweep[0] / f"{evil.replace('/', '.')}-{seed}"
+        (sweep[0] / f"good-{seed}").rename(shown)
+    html = full_page(sweep[0], tmp_path, with_intervals=False)
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)" in html
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/compare.html").write_text("a page of mine")
+    result = ibca("compare", sweep[0], "--output", tmp_path / "mine")
+    assert result.code == 2
+    assert "to be replaced, got another; give another --output" in result.errors[0]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["compare.html"]
 
 
 # --- the AP of each class ---------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_other_copies_are_read_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gone", ["train_data.csv", "val_data.csv", "images"])
 def test_a_missing_part_says_where_to_get_it(tmp_path: Path, gone: str) -> None:
-    fake_mured.write(tmp_path, train=20, val=20)
+    fake_mured.write(tmp_path, train=20, val=20, nested=False)
     (tmp_path / gone).rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match=r"10\.17632/pc4mb3h8hz\.1.*root/train_data\.csv"):
         MuReD(str(tmp_path)).setup("fit")

@@ -202,7 +202,6 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
     [
         (("--heads", "csrra"), "got csrra; did you mean csra?"),
         (("--heads", "gap", "--model.head", "csra"), "no --model.head"),
-        ((), "--heads or --variants, got neither"),
         (("--heads", "gap", "gapp"), "a head's short name"),
         (("--heads", "gap", "--tuned", "nowhere"), "what ibca tune chose for gap"),
         (("--heads", "gap", "--seed_everything=1"), "no --seed_everything"),
@@ -227,13 +226,26 @@ def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pyte
     assert [str(job.folder) for job in seen] == [
         f"out/{name}-{seed}/fold-{fold}" for seed in (0, 1) for fold in (0, 1) for name in ("plain", "slow")
     ]
-    assert [list(job.steps) for job in seen] == [["fit"]] * 8
+    assert [list(job.steps) for job in seen] == [["fit", "validate", "test"]] * 8
     assert yaml.safe_load((here / "out/variants/slow.yaml").read_text()) == {"model": {"optimizer": {"lr": 1e-5}}}
     assert seen[3].steps["fit"] == [
         "fit", "--wandb=disabled", "--config", str(here / "small.yaml"), "--model.head=gap",
         "--config", "out/variants/slow.yaml", "--data.batch_size", "4", "--seed_everything=0", "--data.fold=1",
-        "--data.folds=2", "--trainer.enable_checkpointing=false", "--run_dir=out/slow-0/fold-1",
+        "--data.folds=2", "--run_dir=out/slow-0/fold-1",
     ]  # fmt: skip
+    best = f"--ckpt_path={Path('out/slow-0/fold-1/checkpoints/best.ckpt')}"
+    assert seen[3].steps["validate"] == ["validate", "--config=out/slow-0/fold-1/config.yaml", best]
+
+
+def test_without_heads_it_is_the_recipe_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_, **__: seen.extend(jobs) or [])
+    done("sweep", "--config", small(here), "--output", "out", "--folds", 3, "--no_test")
+    assert [str(job.folder) for job in seen] == [f"out/gap-0/fold-{fold}" for fold in range(3)], "one seed"
+    assert all(list(job.steps) == ["fit", "validate"] for job in seen)
+    done("sweep", "--config", small(here), "--output", "out", "--no_test")
+    assert [str(job.folder) for job in seen[3:]] == [f"out/gap-{seed}" for seed in range(5)]
+    assert not any(part.startswith("--model.head") for job in seen for part in job.steps["fit"])
 
 
 def test_one_job_of_a_sweep(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

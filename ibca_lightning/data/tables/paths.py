@@ -16,8 +16,8 @@ _EXTENSIONS = ("", ".png", ".tif", ".jpg", ".jpeg", ".tiff", ".PNG", ".TIF", ".J
 _PLAIN = re.compile(r"[^/\\.][^/\\]*(?:/[^/\\.][^/\\]*)*")
 
 
-def check_root(root: str, fix: str = "correct data.root") -> None:
-    """Check that the folder of a data set is there.
+def check_root(root: str, fix: str = "correct data.root", what: str = "the folder of the data set (data.root)") -> None:
+    """Check that the folder of a data set, or `what`, is there.
 
     Raises:
         InputError: If it is not, with `fix` as what to do.
@@ -25,40 +25,7 @@ def check_root(root: str, fix: str = "correct data.root") -> None:
     if not os.path.isdir(root):
         got = "a file" if os.path.exists(root) else "nothing there"
         where = "" if os.path.isabs(root) else ", seen from the current folder"
-        raise InputError(f"the folder of the data set (data.root) at {root}{where}", got, fix)
-
-
-def first_present(root: str, candidates: Sequence[str], fix: str) -> str:
-    """Return the first of some paths below a root that exists, with the root before it.
-
-    Unpackers often double a folder (`images/images`): for each candidate that is tried first. All are relative to the
-    root, in POSIX form.
-
-    Raises:
-        InputError: If none does, with `fix` as what to do.
-    """
-    for name in candidates:
-        for path in (*_doubled(name), name):
-            if os.path.exists(os.path.join(root, path)):
-                return os.path.join(root, path)
-    raise InputError(f"{' or '.join(candidates)} in {root}", "nothing there", fix)
-
-
-def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
-    """Return those of some folders below a root that exist, relative to it, a doubled one before it.
-
-    Raises:
-        InputError: If none does, with `fix` as what to do.
-    """
-    found = [path for name in candidates for path in (*_doubled(name), name) if os.path.isdir(os.path.join(root, path))]
-    if not found:
-        raise InputError(f"at least one of the folders {', '.join(candidates[:3])}, ... in {root}", "none", fix)
-    return found
-
-
-def _doubled(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join([*parts[: at + 1], *parts[at:]]) for at in reversed(range(len(parts)))]
+        raise InputError(f"{what} at {root}{where}", got, fix)
 
 
 def find_pictures(

@@ -1,4 +1,4 @@
-"""Writes what `ibca test` and `ibca predict` leave in the run folder."""
+"""Writes what `ibca test`, `ibca validate` and `ibca predict` leave in the run folder."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.model.module import MultiLabelModule
@@ -17,7 +18,8 @@ class WriteResults(Callback):
     """Test figures and predictions of every test set; predictions of `ibca predict`; per-class tables for wandb.
 
     With one test set: `test_metrics.json`, `test_predictions.csv`. With several, `test_metrics.<name>.json` and
-    `test_predictions.<name>.csv` each, and the first one's also under the plain names.
+    `test_predictions.<name>.csv` each, and the first one's also under the plain names. `ibca validate` leaves the same
+    as `val_metrics.json`, `val_predictions.csv` and so on; the validations of a fit do not.
     """
 
     def __init__(self, run_dir: str | Path) -> None:
@@ -36,6 +38,12 @@ class WriteResults(Callback):
                 write_evaluation(self.run_dir, evaluation, f".{evaluation.name}")
 
             _log_per_class(trainer, evaluation, "test" if len(evaluations) == 1 else f"test_{evaluation.name}")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the files of `ibca validate`, on rank 0."""
+        alone = trainer.state.fn == TrainerFn.VALIDATING
+        if alone and trainer.is_global_zero and isinstance(pl_module, MultiLabelModule):
+            write_evaluation(self.run_dir, pl_module.evaluations["val"], stage="val")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the per-class table of the last validation."""

@@ -1,0 +1,164 @@
+"""One row a run and test set: reading what `ibca test` wrote, the tables and the CSV of it."""
+
+import json
+import reprlib
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure_files, first_training, read_figures
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.output import write_err
+from ibca_lightning.system.strangers import regular, told
+from ibca_lightning.system.yaml_text import load
+
+_FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
+
+
+class Row(NamedTuple):
+    """One test set of one run: its figures and their intervals by name, `AP/<class>` where it was asked for, too.
+
+    `method` is what the run's configuration says without its seeds: equal for runs that differ in these alone. `folds`
+    has the mean of the single folds of a cross-validation, and their deviation.
+    """
+
+    run: Path
+    test_set: str
+    method: str
+    seed: int | None
+    figures: dict[str, float | None]
+    intervals: dict[str, list[float] | None]
+    folds: Mapping[str, tuple[float, float | None]]
+
+
+def read_run(run: Path, per_class: bool) -> list[Row]:
+    """The test sets of one run.
+
+    Raises:
+        InputError: When it was not tested, or a file cannot be read.
+    """
+    rows, (method, seed) = [], method_and_seed(run)
+    faithful = read_figures(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
+    for test_set, file in figure_files(run).items():
+        content = read_figures(file, "test")
+        figures, intervals = dict(content["metrics"]), dict(content.get("intervals", {}))
+        if per_class:
+            precisions, their_intervals = class_precisions(content, file)
+            figures, intervals = figures | precisions, intervals | their_intervals
+        if faithful.get("test_set") == test_set:
+            for name in (n for n in _FAITHFULNESS if n in faithful["metrics"]):
+                figures[name], intervals[name] = faithful["metrics"][name], faithful.get("intervals", {}).get(name)
+        rows.append(Row(run, test_set, method, seed, figures, intervals, _folds(content, file)))
+    return rows
+
+
+def _folds(content: Mapping[str, Any], file: Path) -> dict[str, tuple[float, float | None]]:
+    """What `ibca sweep --folds` says of the single folds; empty of any other run."""
+    found: dict[str, tuple[float, float | None]] = {}
+    for name, own in content.get("folds", {}).items():
+        mean, sd = own.get("mean"), own.get("sd")
+        if not isinstance(mean, float | None) or not isinstance(sd, float | None):
+            expected = f"mean and sd of each figure under folds in {file}"
+            raise InputError(expected, f"{reprlib.repr(own)} of {name}", "run ibca sweep again")
+        if mean is not None:
+            found[name] = (mean, sd)
+    return found
+
+
+def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str]]:
+    """A table for people: each run with its intervals, and behind the seeds of one method their mean and deviation.
+
+    `names` are the figures to show; None shows all.
+
+    Raises:
+        InputError: When no run has a figure of that name.
+    """
+    known = list(dict.fromkeys(name for row in rows for name in row.figures))
+    for name in names or []:
+        if name not in known:
+            of_class = name.startswith(CLASS_AP) and not any(own.startswith(CLASS_AP) for own in known)
+            to_do = "add --per_class" if of_class else "correct --figures"
+            raise InputError(f"a figure of the runs ({', '.join(known)})", name, to_do)
+    shown = names or known
+    lines = [["run", "set", *shown]]
+    for (_, test_set), group in by_method(rows).items():
+        for row in group:
+            cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
+            lines.append([str(row.run), test_set, *cells])
+            if row.folds:
+                lines.append(
+                    ["**mean ± sd of its folds**", test_set, *(_spread(row.folds.get(name)) for name in shown)]
+                )
+        if len(group) > 1:
+            cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
+            lines.append([f"**mean ± sd of these {len(group)} seeds**", test_set, *cells])
+    return lines
+
+
+def table(rows: list[Row]) -> Iterator[list[Any]]:
+    """Rows of the CSV: one a run and test set, every figure with the ends of its interval, exact.
+
+    Where there are cross-validations, mean and deviation of the single folds stand behind.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row.figures))
+    folds = any(row.folds for row in rows)
+    parts = ("", "_low", "_high", *(("_folds_mean", "_folds_sd") if folds else ()))
+    yield ["run", "set", *(f"{name}{part}" for name in names for part in parts)]
+    for row in rows:
+        cells: list[Any] = []
+        for name in names:
+            cells += [row.figures.get(name), *(row.intervals.get(name) or (None, None))]
+            cells += row.folds.get(name, (None, None)) if folds else ()
+        yield [str(row.run), row.test_set, *cells]
+
+
+def by_method(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each method on each test set."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.method, row.test_set), []).append(row)
+    return groups
+
+
+def method_and_seed(run: Path) -> tuple[str, int | None]:
+    """What a run's configuration says without its seeds, as text; and its `seed_everything`, None where it has none."""
+    try:
+        config = load(regular(first_training(run) / "config.yaml").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("no mapping")
+    except FileNotFoundError:  # tested into a folder of its own: it stands alone
+        return str(run), None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = "no YAML that can be read" if isinstance(error, yaml.YAMLError) else told(error)
+        write_err(f"note: {run / 'config.yaml'} says nothing of the run, which stands alone: {reason}\n")
+        return str(run), None
+    seed, data = config.pop("seed_everything", None), config.get("data")
+    if isinstance(data, dict) and isinstance(data.get("init_args"), dict):
+        # Another draw of the split is another repetition, as another seed is. Differences are refused all the same
+        # where the test pictures are not the same.
+        data["init_args"].pop("split_seed", None)
+        if first_training(run) is not run:  # a cross-validation has all of them, and is no other method for the first
+            data["init_args"].pop("fold", None)
+    return json.dumps(config, sort_keys=True), seed if isinstance(seed, int) else None
+
+
+def _with_interval(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return "-"
+    return f"**{statistics.mean(known):.4f} ± {statistics.stdev(known):.4f}**"
+
+
+def _spread(folds: tuple[float, float | None] | None) -> str:
+    if folds is None:
+        return "-"
+    return f"**{folds[0]:.4f}" + (f" ± {folds[1]:.4f}**" if folds[1] is not None else "**")
