@@ -54,6 +54,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "explain, several": ("explain", *IMAGES, "--ckpt_path", "good.ckpt", "evil.ckpt"),
     "export": ("export", "--ckpt_path", "evil.ckpt", "--output", "new.pt2"),
     "faithfulness": ("faithfulness", *DATA, "--ckpt_path", "evil.ckpt", "--output", "new"),
+    "app": ("app", "--ckpt_path", "evil.ckpt", "--port", "0"),
+    "app, several": ("app", "--ckpt_path", "good.ckpt", "evil.ckpt", "--port", "0"),
     "compare": ("compare", "tested", "--cost"),
     "report": ("report", "tested", "--output", "new.html", "--ckpt_path", "evil.ckpt"),
 }
