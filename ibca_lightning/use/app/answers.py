@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.channels import as_rgb
-from ibca_lightning.data.pictures.drawing import fitted, heat_map
+from ibca_lightning.data.pictures.drawing import Panel, fitted, heat_maps
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
 from ibca_lightning.metrics.decision import FEW
@@ -119,10 +119,10 @@ def opinions(models: Sequence[Model], upload: Upload) -> tuple[str, list[Opinion
     own = explanation.read({model.name: model.predictor for model in models}, upload.name, _file(upload), None, _SIDE)
     shown = fitted(own.pixels, _SIDE, _SIDE)  # a small one is enlarged, so that the map over it is smooth
     (said,) = explanation.say({model.name: model.predictor for model in models}, [own])
-    result = []
+    panels = [Panel(attention.numpy(), box=one.seen.box) for one in said for attention in one.attention]
+    result, maps = [], map(jpeg, heat_maps(shown, panels))  # of all models on one scale
     for model, one in zip(models, said, strict=True):
-        maps = [jpeg(heat_map(shown, attention.numpy(), one.seen.box)) for attention in one.attention]
-        named = dict(zip(one.predictor.spec.class_names, maps, strict=True))
+        named = {name: next(maps) for name in one.predictor.spec.class_names}
         near = [[*islice(_thumbs(model, one.probabilities, right), _NEAREST)] for right in (True, False)]
         result.append(Opinion(model, _findings(model, one.probabilities), named, *near))
     return jpeg(shown), result

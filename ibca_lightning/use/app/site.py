@@ -24,6 +24,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from ibca_lightning import __version__
+from ibca_lightning.data.pictures.drawing import IN_WORDS
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.html_page import package_text, render
@@ -89,7 +90,7 @@ class Site:
     async def _picture(self, request: Request) -> Response:
         (upload, *_) = await _uploads(request)
         picture, said = await self._work(partial(opinions, self._models, upload))
-        return self._html("picture", name=upload.name, picture=picture, said=said)
+        return self._html("picture", name=upload.name, picture=picture, said=said, in_words=IN_WORDS)
 
     async def _batch(self, request: Request) -> Response:
         answered = await self._answered(request)
