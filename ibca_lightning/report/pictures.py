@@ -96,7 +96,9 @@ def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple
 
 def _various(order: NDArray[np.int64], classes: NDArray[np.bool_], count: int) -> list[int]:
     """The first `count` rows of an order, those before others that have a class (N, L) which no earlier one has."""
-    met, new, others = np.zeros(classes.shape[1], bool), [], []
+    met = np.zeros(classes.shape[1], bool)
+    new: list[int] = []
+    others: list[int] = []
     for row in order.tolist():
         (new if (classes[row] & ~met).any() else others).append(row)
         met |= classes[row]

@@ -19,7 +19,12 @@ from ibca_lightning.system.strangers import regular
 NAME = "model_card.md"
 _FACTS = re.compile(r"<!-- ibca-facts (.*) -->\s*\Z", re.S)
 _PATH = re.compile(r"""(?<![\w.~/\\-])(?:~|[A-Za-z]:)?[/\\][^\s"',;}\]]*|(?<![\w.])(?:\.\.[/\\])[^\s"',;}\]]*""")
-_SHOWN = ("mAP", "AUROC", "CF1", "OF1", "CP", "CR", "OP", "OR", "attention_energy", "attention_gain", "pixel_AP")
+_DECIDED = ("CF1", "OF1", "CP", "CR", "OP", "OR")
+_SHOWN = (
+    ("mAP", "", "mAP"), ("AUROC", "", "AUROC"), *((f"{name}, own thresholds", "tuned", name) for name in _DECIDED),
+    *((f"{name} at 0.5", "", name) for name in _DECIDED),
+    *((name, "", name) for name in ("attention_energy", "attention_gain", "pixel_AP")),
+)  # fmt: skip
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -71,14 +76,20 @@ def render(facts: Mapping[str, Any]) -> str:
     fit, test = facts.get("fit"), facts.get("test")
     sets = [(name, own) for part in (fit, test) if part for name, own in part["sets"].items()]
     judged = [(name, own["figures"]) for name, own in sets if own["figures"]]
+    rows = [[label, *(_of(own, kind, name) for _, own in judged)] for label, kind, name in _SHOWN]
     comment = json.dumps(facts).replace("--", r"-\u002d").replace("<", r"\u003c").replace(">", r"\u003e")
     template = Path(__file__).with_name("model_card.md.j2").read_text(encoding="utf-8")
     return _environment().from_string(template).render(
         model=facts["model"], fit=fit, test=test, data=(fit or test or {}).get("data"), sets=sets, judged=judged,
         counted=[(name, own["positives"]) for name, own in sets if own["positives"] is not None],
-        shown=[name for name in _SHOWN if any(own["metrics"].get(name) is not None for _, own in judged)],
-        score=_with_interval, comment=comment,
+        shown=[row for row in rows if any(cell != "–" for cell in row[1:])], score=_with_interval, comment=comment,
     )  # fmt: skip
+
+
+def _of(figures: Mapping[str, Any], kind: str, name: str) -> str:
+    """A figure of a set at 0.5, or of its `tuned` ones, which earlier cards do not have."""
+    ends = figures.get(f"{kind}_intervals" if kind else "intervals", {})
+    return _with_interval(figures.get(kind or "metrics", {}).get(name), ends.get(name))
 
 
 def _environment() -> Environment:

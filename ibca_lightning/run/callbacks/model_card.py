@@ -22,6 +22,7 @@ from ibca_lightning.run.model_card import NAME, read_facts, render, without_path
 from ibca_lightning.system.whole_files import write_whole
 
 _OF_MODEL = ("backbone", "image_size", "class_names", "thresholds", "threshold_rule", "preprocessing")
+_FIGURES = ("metrics", "intervals", "tuned", "tuned_intervals")
 
 
 class ModelCard(Callback):
@@ -117,8 +118,7 @@ def _set(evaluation: Evaluation) -> dict[str, Any]:
     facts = _counts(labels, evaluation.class_names) | {
         "groups": len(set(evaluation.groups)) if evaluation.groups != evaluation.ids else None,
         "figures": {
-            "metrics": dict(evaluation.figures["metrics"]),
-            "intervals": dict(evaluation.figures["intervals"]),
+            **{kind: dict(evaluation.figures.get(kind, {})) for kind in _FIGURES},
             "per_class": {name: {"AP": own.get("AP")} for name, own in evaluation.figures["per_class"].items()},
         },
     }

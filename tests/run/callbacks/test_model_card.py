@@ -53,6 +53,10 @@ def test_the_card_counts_the_data_and_gives_the_figures(run: tuple[Path, str]) -
     if figures["intervals"]["mAP"]:
         expected += " ({:.4f} to {:.4f})".format(*figures["intervals"]["mAP"])
     assert shown["mAP"]["test"] == expected
+    low, high = figures["tuned_intervals"]["CF1"]
+    assert shown["CF1, own thresholds"]["test"] == f"{figures['tuned']['CF1']:.4f} ({low:.4f} to {high:.4f})"
+    assert shown["CF1 at 0.5"]["test"].startswith(f"{figures['metrics']['CF1']:.4f} (")
+    assert list(shown).index("CF1, own thresholds") < list(shown).index("CF1 at 0.5")
     assert len(table(before, "Figures")[0]) == 2, "validation alone before the test"
     assert "Not tested yet" in before
     assert "Not tested yet" not in card
