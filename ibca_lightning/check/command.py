@@ -42,7 +42,13 @@ def check(arguments: list[str]) -> int:
     from ibca_lightning.check.card import print_card
     from ibca_lightning.check.findings import unread
     from ibca_lightning.check.page import GENERATOR, page
-    from ibca_lightning.check.summary import cooccurrence, folder_summary, found_associations, summarise_split
+    from ibca_lightning.check.summary import (
+        cooccurrence,
+        folder_summary,
+        found_associations,
+        size_histograms,
+        summarise_split,
+    )
     from ibca_lightning.data.datamodule import MultiLabelDataModule
     from ibca_lightning.run.experiment_data import named_experiment_data
     from ibca_lightning.system.html_page import refuse_other
@@ -76,16 +82,17 @@ def check(arguments: list[str]) -> int:
         "classes": classes,
         "splits": {split: summarise_split(rows, classes) for split, rows in contents.items()},
         "cooccurrence": cooccurrence(contents),
+        "picture_sizes": size_histograms(contents),
         "associations": [each._asdict() for each in found_associations(contents, classes)],
         "folder": folder_summary(counted),
         "errors": errors.total(),
         "warnings": len(findings) - errors.total(),
-        "findings": [vars(finding) for finding in findings],
+        "findings": [finding.plain() for finding in findings],
     }
     print_card(result)
     write_out("".join(f"{line}\n" for line in _lines(findings)))
     text = json.dumps(result, indent=1, ensure_ascii=False)
-    shown = page(result, {}) if options.no_images else page(result, contents, near)
+    shown = page(result, {}) if options.no_images else page(result, contents, near, findings)
     write_whole(card, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
     write_whole(html, lambda file: file.write_text(shown, encoding="utf-8"))
     write_out(f"wrote {card} and {html}\n")

@@ -31,6 +31,11 @@ class Finding:
     kind: str  # such as `content leak`
     what: str
     fix: str
+    rows: tuple[tuple[Contents, int], ...] = ()  # of the first pictures that it is about
+
+    def plain(self) -> dict[str, str]:
+        """What `check.json` holds."""
+        return {"level": self.level, "kind": self.kind, "what": self.what, "fix": self.fix}
 
     def __str__(self) -> str:
         return f"{self.level}: {self.kind}: {self.what}; {self.fix}"
@@ -109,7 +114,9 @@ def _shared_content(contents: Mapping[str, Contents]) -> Iterator[Finding]:
             if len(here) and len(there):
                 what = f"the same picture in {_named(first, here)} and in {_named(second, there)}"
                 fix = "keep it in one split: give its rows one group, or remove all but one"
-                yield Finding("error", "content leak", what, fix)
+                yield Finding(
+                    "error", "content leak", what, fix, (*_first(first, here[:1]), *_first(second, there[:1]))
+                )
 
 
 def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> Iterator[Finding]:
@@ -145,10 +152,10 @@ def _repeated(split: Contents) -> Iterator[Finding]:
         labels = split.labels[run]
         if ((labels == 1).any(axis=0) & (labels == 0).any(axis=0)).any():
             what, fix = "one picture with different labels in", "correct the labels, or remove all but one row"
-            yield Finding("error", "contradiction", f"{what} {_named(split, run, ':')}", fix)
+            yield Finding("error", "contradiction", f"{what} {_named(split, run, ':')}", fix, _first(split, run))
         else:
             what = f"one picture several times in {_named(split, run, ':')}"
-            yield Finding("warning", "duplicate", what, "remove all but one row")
+            yield Finding("warning", "duplicate", what, "remove all but one row", _first(split, run))
 
 
 def _classes(
@@ -206,7 +213,13 @@ def _counted(split: Contents, kind: str, where: ArrayLike, what: str, fix: str) 
     """A warning with the number of rows that are so, and the first of them; none where there is none."""
     rows = np.flatnonzero(where)
     if len(rows):
-        yield Finding("warning", kind, f"{len(rows)} {what}, such as {split.where(int(rows[0]))}", fix)
+        what = f"{len(rows)} {what}, such as {split.where(int(rows[0]))}"
+        yield Finding("warning", kind, what, fix, _first(split, rows))
+
+
+def _first(split: Contents, rows: Iterable[int]) -> tuple[tuple[Contents, int], ...]:
+    """The first rows that a finding names, those with a picture."""
+    return tuple((split, int(row)) for row in rows if split.has_pictures[row])[:_NAMED]
 
 
 def _such_as(what: str, example: str) -> str:

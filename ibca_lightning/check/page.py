@@ -1,56 +1,85 @@
 """`check.html`: the card of a data set as one file that needs no other, for people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ibca_lightning.check.card import association_rows, class_rows, pairs, picture_lines, split_rows
 from ibca_lightning.check.content import Contents
+from ibca_lightning.check.findings import Finding
 from ibca_lightning.check.near_copies import NearCopy
 from ibca_lightning.data.pictures.drawing import fitted
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import document, jpeg
 
 GENERATOR = "ibca_check"
-_SIDE = 96  # pixels of a thumbnail's longer side
+_SIDE = 256  # pixels of a thumbnail's longer side
+_LARGE = 384  # of those that are to be compared
 _EACH = 4  # thumbnails a class
 _NEAR = 24  # pairs that are shown
+_FINDINGS = 12  # findings that are shown with pictures
 _MATRIX = 40  # classes up to which the whole co-occurrence is shown
 
 
-def page(result: Mapping[str, Any], contents: Mapping[str, Contents], near: Sequence[NearCopy] = ()) -> str:
+def page(
+    result: Mapping[str, Any], contents: Mapping[str, Contents], near: Sequence[NearCopy] = (),
+    findings: Iterable[Finding] = (),
+) -> str:  # fmt: skip
     """Write the page of what `check.json` holds, and of the splits for their thumbnails; empty for none.
 
-    Near copies are shown side by side, the most alike first.
+    Near copies are shown side by side, the most alike first, and the pictures that other findings are about.
     """
     names, counts = result["classes"], result["cooccurrence"]
-    examples = {name: list(_examples(contents["train"], at)) for at, name in enumerate(names)} if contents else None
-    values: dict[str, Any] = {}
+    examples = None
+    if contents:
+        examples = {name: list(_shown(_examples(contents["train"], at), _SIDE)) for at, name in enumerate(names)}
+    values: dict[str, Any] = {"splits": [], "sizes": {}, "associations": []}
     if result["splits"]:
-        values = {"splits": split_rows(result), "classes": class_rows(result), "lines": picture_lines(result)}
-        matrix = [["", *names], *([name, *map(str, row)] for name, row in zip(names, counts, strict=True))]
+        values |= {"splits": split_rows(result), "classes": class_rows(result), "lines": picture_lines(result)}
+        shares = _shares(result)
+        values |= {"shares": shares, "widest": max((share or 0 for row in shares for share in row), default=0) or 1}
+        values["sizes"] = {side: _histogram(of) for side, of in result["picture_sizes"].items()}
+        matrix = [[name, *row] for name, row in zip(names, counts, strict=True)]
         values |= {"pairs": pairs(result), "together": matrix if len(names) <= _MATRIX else None}
         values["associations"] = association_rows(result)
-    shown = [list(_side_by_side(pair)) for pair in near[:_NEAR]]
-    values |= {"near": shown, "beyond": len(near) - len(shown)}
+    copies = [list(_shown(((pair.first, pair.row), (pair.second, pair.other)), _LARGE)) for pair in near[:_NEAR]]
+    seen = [each for each in findings if each.rows]
+    values |= {"near": copies, "beyond": len(near) - len(copies), "unseen": max(0, len(seen) - _FINDINGS)}
+    values["seen"] = [(each, list(_shown(each.rows, _SIDE))) for each in seen[:_FINDINGS]]
     return document("check/page.html.j2", GENERATOR, ["check/page.css"], result=result, examples=examples, **values)
 
 
-def _side_by_side(pair: NearCopy) -> Iterator[tuple[str, str]]:
-    """The two pictures of a near copy: where each comes from, and the picture itself."""
-    for split, row in ((pair.first, pair.row), (pair.second, pair.other)):
+def _shares(result: Mapping[str, Any]) -> list[list[float | None]]:
+    """For each class and split, positives over known labels; None where none is known."""
+    known = [
+        [(of["positives"][name], of["positives"][name] + of["negatives"][name]) for of in result["splits"].values()]
+        for name in result["classes"]
+    ]
+    return [[positives / all_ if all_ else None for positives, all_ in row] for row in known]
+
+
+def _histogram(of: Mapping[str, Any]) -> tuple[list[tuple[str, list[int]]], list[int]]:
+    """Rows, from which to which length and how many pictures of each split; and the largest number of each split."""
+    spans = [(first, after - 1) for first, after in pairwise(of["edges"])]
+    names = [f"{first} to {last}" if last > first else f"{last}" for first, last in spans]
+    counts = list(of["counts"].values())
+    rows = zip(names, map(list, zip(*counts, strict=True)), strict=True)
+    return list(rows), [max(own) or 1 for own in counts]
+
+
+def _shown(rows: Iterable[tuple[Contents, int]], side: int) -> Iterator[tuple[str, str]]:
+    """Pictures: where each comes from, and the picture itself."""
+    for split, row in rows:
         try:
-            yield f"{split.name} {split.where(row)}", jpeg(fitted(split.picture(row, _SIDE), _SIDE))
+            yield f"{split.name} {split.where(row)}", jpeg(fitted(split.picture(row, side), side))
         except InputError:  # it was there a minute ago
             continue
 
 
-def _examples(train: Contents, at: int) -> Iterator[tuple[str, str]]:
-    """A few pictures of a class: where each comes from, and the picture itself."""
+def _examples(train: Contents, at: int) -> Iterator[tuple[Contents, int]]:
+    """A few rows with a class."""
     positives = np.flatnonzero((train.labels[:, at] == 1) & train.has_pictures)
     for row in positives[np.linspace(0, len(positives) - 1, min(_EACH, len(positives))).astype(int)].tolist():
-        try:
-            yield train.where(row), jpeg(fitted(train.picture(row, _SIDE), _SIDE))
-        except InputError:  # it was there a minute ago
-            continue
+        yield train, row

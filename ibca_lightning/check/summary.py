@@ -11,6 +11,8 @@ from ibca_lightning.check.folder import FolderCount
 from ibca_lightning.data.tables.doubts import Association, associations
 from ibca_lightning.data.tables.table import Table
 
+_BINS = 10  # of picture sizes, at most
+
 
 def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, Any]:
     """Return the figures of one split as plain data.
@@ -45,6 +47,24 @@ def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, An
             "copies": sum(len(run) - 1 for run in copies(split.digests)),
         },
     }
+
+
+def size_histograms(contents: Mapping[str, Contents]) -> dict[str, Any]:
+    """How many pictures of each split have a short side, and a long one, from one edge to the next.
+
+    Each histogram is `{"edges": [...], "counts": {split: [...]}}`; there is none where no picture was read.
+    """
+    sizes = {name: np.sort(split.sizes[split.has_pictures], axis=1) for name, split in contents.items()}
+    histograms = {}
+    for at, side in enumerate(("short_side", "long_side")):
+        every = np.concatenate([own[:, at] for own in sizes.values()]) if sizes else np.empty(0)
+        if len(every):
+            least, most = int(every.min()), int(every.max())
+            step = -(-(most + 1 - least) // _BINS)
+            edges = np.arange(least, most + step + 1, step)
+            counts = {name: np.histogram(own[:, at], edges)[0].tolist() for name, own in sizes.items()}
+            histograms[side] = {"edges": edges.tolist(), "counts": counts}
+    return histograms
 
 
 def cooccurrence(contents: Mapping[str, Contents]) -> list[list[int]]:

@@ -47,6 +47,7 @@ class Exhibit:
     predicted: list[str]  # with a known label
     unknown: list[str]  # predicted, too, but their label is not known
     panels: list[Panel] = field(default_factory=list)  # the picture and its heat maps, if it was drawn
+    words: str = drawing.IN_WORDS  # how to read them
 
 
 class View(NamedTuple):
@@ -127,7 +128,7 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhib
     order = sorted(shown, key=lambda at: (not missed[at], not present[at], -test_set.scores[row, at]))
     order = order[: max(_PANELS, int(missed.sum()))]
     small = fitted(view.shown, _SIDE, _SIDE)  # a small one is enlarged, so that the map over it is smooth
-    exhibit.panels.append(Panel(jpeg(small), "picture", [drawing.IN_WORDS]))
+    exhibit.panels.append(Panel(jpeg(small), "picture", []))
     outlines = [None if view.lesions is None else view.lesions[label].numpy() for label in order]
     panels = [
         drawing.Panel(maps[label].numpy(), (), outline, view.box)
@@ -139,6 +140,7 @@ def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhib
         if test_set.labels[row, label] < 0:
             verdict = "label unknown"
         lines = [f"{verdict}: p = {p:.2f}", f"threshold {threshold:.2f}"]
+        lines.append(f"{maps.shape[1]} x {maps.shape[2]} cells")
         if view.masks is not None and bool(view.masks[label].any()):
             lines.append(f"{share_on(maps[label], view.masks[label]):.0%} on the lesion")
         exhibit.panels.append(Panel(jpeg(drawn), test_set.tested.class_names[label], lines))

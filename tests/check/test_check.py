@@ -282,6 +282,49 @@ def test_the_page_stands_alone_and_nothing_of_the_data_becomes_markup(planted: T
     assert not [tag for tag, _ in parsed("out/check.html").tags if tag == "img"]
 
 
+def test_the_page_draws_prevalence_co_occurrence_and_sizes(planted: Tree) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 300, 3), dtype=np.uint8)
+    cv2.imwrite(str(picture(planted, "train", 0)), noise)
+    _, report = checked()
+    sizes = report["picture_sizes"]
+    assert {side: sum(map(sum, of["counts"].values())) for side, of in sizes.items()} == dict.fromkeys(sizes, sum(
+        split["pictures"]["readable"] for split in report["splits"].values()
+    ))  # fmt: skip
+    at = np.digitize(300, sizes["long_side"]["edges"]) - 1
+    assert sizes["long_side"]["counts"]["train"][at] == 1
+    assert sizes["short_side"]["edges"][0] == 40
+    assert sizes["long_side"]["edges"][-1] > 300
+    page = parsed("out/check.html")
+    bars = [float(str(attributes["width"])) for tag, attributes in page.tags if tag == "rect"]
+    shares = [
+        split["positives"][name] / (split["positives"][name] + split["negatives"][name])
+        for name in report["classes"] for split in report["splits"].values()
+    ]  # fmt: skip
+    assert bars[: len(shares)] == pytest.approx([100 * share / max(shares) for share in shares], abs=0.06)
+    together, fields = report["cooccurrence"], [a for tag, a in page.tags if tag == "td" and "title" in a]
+    first, second = report["classes"][:2]
+    share = together[0][1] / together[0][0]
+    assert fields[0]["title"] == f"{100 * share:.0f} % of {first} with {second}"
+    assert fields[0]["class"] == f"h{int(np.ceil(10 * share))}"
+
+
+def test_the_pictures_of_findings_are_shown(planted: Tree) -> None:
+    same_picture(("train", 0), ("test", 2))(planted)
+    blank = picture(planted, "val", 1)
+    cv2.imwrite(str(blank), np.zeros((40, 40, 3), np.uint8))
+    checked()
+    text = Path("out/check.html").read_text()
+    shown = text[text.index("Pictures that the findings are about") : text.index("Examples from train")]
+    leak, colour = shown.split("<h3 ")[1:3]
+    names = [rows(planted / f"{split}.csv")[row]["image"] for split, row in (("train", 0), ("test", 2), ("val", 1))]
+    assert [leak.count("<img"), colour.count("<img")] == [2, 1]
+    assert names[0] in leak
+    assert names[1] in leak
+    assert names[2] in colour
+    checked("--no_images")
+    assert "Pictures that the findings are about" not in Path("out/check.html").read_text()
+
+
 def test_names_are_hashed_where_asked(planted: Tree, here: Path) -> None:
     for split in ("train", "val", "test"):
         table(planted, split, lambda data: [row.update(patient=f"jane-{row['patient']}") for row in data])

@@ -111,6 +111,7 @@ def held_level(attention: np.ndarray, share: float) -> float:
     """The value from which on the places of a map, the highest first, together hold a share of it.
 
     >>> import numpy as np
+    >>> from ibca_lightning.data.pictures.drawing import held_level
     >>> attention = np.array([[0.4, 0.1], [0.2, 0.3]])
     >>> held_level(attention, 0.5)  # 0.4 alone is less than half, 0.4 and 0.3 are more
     0.3

@@ -94,18 +94,14 @@ def test_the_lines_hold_half_and_80_per_cent_of_the_attention():
 
 def test_all_maps_of_a_picture_have_one_scale():
     """Equal attention has equal density, whatever else the map holds, and on whatever grid it lies."""
-    sharp, flat = one_hot(1, 1), np.full((6, 6), 1 / 36, np.float32)
-    halves = (sharp + one_hot(4, 4)) / 2
-    first, second = heat_maps(GRAY, [Panel(sharp), Panel(halves)])
-    peaks = [int(np.abs(each[48, 48].astype(int) - 90).max()) for each in (first, second)]
-    alone = int(np.abs(heat_map(GRAY, halves)[48, 48].astype(int) - 90).max())
-    assert peaks[1] == alone, "the map with the lower peak gives the scale"
-    assert peaks[0] == peaks[1], "beyond it the layer is full"
-    faint, _ = heat_maps(GRAY, [Panel((sharp + 20 * flat) / 21), Panel(sharp)])
-    assert np.abs(faint[48, 48].astype(int) - 90).max() < 0.7 * peaks[0]
-    fine = np.kron(halves, np.full((2, 2), 0.25, np.float32))
-    _, coarse = heat_maps(GRAY, [Panel(fine), Panel(halves)])
-    assert coarse[48, 48] == pytest.approx(second[48, 48], abs=25)
+    one, two, three = one_hot(1, 1), one_hot(4, 4), one_hot(1, 4)
+    sharp, spread = 0.75 * one + 0.25 * two, 0.5 * one + 0.25 * two + 0.25 * three
+    first, second = heat_maps(GRAY, [Panel(sharp), Panel(spread)])
+    assert first[144, 144] == pytest.approx(second[144, 144], abs=2), "a quarter of the attention"
+    assert heat_map(GRAY, sharp)[144, 144, 1] < first[144, 144, 1] - 5, "alone it would be fainter, beside its peak"
+    flat, coarse = np.full((12, 12), 1 / 144, np.float32), np.full((3, 3), 1 / 9, np.float32)
+    for drawn in heat_maps(GRAY, [Panel(flat), Panel(coarse), Panel(coarse / 4, box=(0.0, 0.0, 0.5, 0.5))]):
+        assert drawn[40, 40] == pytest.approx(heat_map(GRAY, flat)[40, 40], abs=1), "per area, whatever the grid"
 
 
 def test_a_uniform_map_looks_like_nothing():
