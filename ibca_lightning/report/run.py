@@ -19,7 +19,7 @@ from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.hashed_names import is_hash
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import regular, told
 from ibca_lightning.system.yaml_text import load
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -118,7 +118,7 @@ def _settings(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
+        raise InputError(f"the configuration of a run in {path}", told(error), "restore it") from error
     return content if isinstance(content, dict) else {}
 
 
