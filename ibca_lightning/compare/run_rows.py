@@ -132,8 +132,7 @@ def method_and_seed(run: Path) -> tuple[str, int | None]:
     except FileNotFoundError:  # tested into a folder of its own: it stands alone
         return str(run), None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = "no YAML that can be read" if isinstance(error, yaml.YAMLError) else told(error)
-        write_err(f"note: {run / 'config.yaml'} says nothing of the run, which stands alone: {reason}\n")
+        write_err(f"note: {run / 'config.yaml'} says nothing of the run, which stands alone: {told(error)}\n")
         return str(run), None
     seed, data = config.pop("seed_everything", None), config.get("data")
     if isinstance(data, dict) and isinstance(data.get("init_args"), dict):

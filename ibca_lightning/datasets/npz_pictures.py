@@ -61,7 +61,10 @@ def read_array(archive: str, name: str) -> NDArray[Any]:
     with _opened(archive) as file:
         member = _member(file, archive, name, MAX_TABLE)
         with file.open(member) as packed:
-            return np.asarray(np.lib.format.read_array(packed, allow_pickle=False))
+            try:
+                return np.asarray(np.lib.format.read_array(packed, allow_pickle=False))
+            except Exception:
+                raise zipfile.BadZipFile(f"'{name}' is no array") from None
 
 
 def unpack(archive: str, name: str, folder: str, limit: int) -> str:

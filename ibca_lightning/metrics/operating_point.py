@@ -33,21 +33,31 @@ class Counts(NamedTuple):
         return (self.positives > 0) & (self.negatives > 0)
 
 
-def count(scores: Floats, labels: NDArray[np.int64], thresholds: Floats) -> Counts:
+def count(
+    scores: Floats, labels: NDArray[np.int64], thresholds: Floats, starts: NDArray[np.int64] | None = None
+) -> Counts:
     """Count what `scores > thresholds` gets right.
 
     Args:
         scores: (B, L) probabilities.
         labels: (B, L) in {0, 1, -1}, -1 = unknown.
         thresholds: (L,), a score equal to its threshold is not predicted.
+        starts: (G,), the first rows of parts that are counted each for itself; None counts all rows together.
 
     Returns:
-        Counts of shape (L,).
+        Counts of shape (L,), or (G, L).
     """
     predicted = scores > thresholds
     positive, negative = labels == 1, labels == 0
     totals = (positive & predicted, (positive | negative) & predicted, positive, negative)
-    return Counts(*(total.sum(axis=0).astype(np.float64) for total in totals))
+    return Counts(*(summed(total, starts) for total in totals))
+
+
+def summed(values: NDArray[np.bool_], starts: NDArray[np.int64] | None) -> Floats:
+    """How often each column (B, L) holds, in all or by the parts of `count`."""
+    if starts is None:
+        return values.sum(axis=0).astype(np.float64)
+    return np.add.reduceat(values, starts, axis=0, dtype=np.float64)
 
 
 def ratio(numerator: Floats, denominator: Floats, otherwise: float = np.nan) -> Floats:

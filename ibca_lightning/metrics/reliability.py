@@ -40,6 +40,27 @@ class Binned:
         return result
 
 
+def gaps_of_parts(scores: Floats, labels: NDArray[np.int64], parts: NDArray[np.int64], number: int) -> Floats:
+    """Sum of probability less label in each bin, of each of so many parts of the rows.
+
+    Args:
+        scores: (B, L).
+        labels: (B, L) in {0, 1, -1}.
+        parts: (B,), from 0.
+        number: G.
+
+    Returns:
+        (G, L, BINS), for `calibration_errors`.
+    """
+    found = np.zeros((number, scores.shape[1], BINS))
+    for label in range(scores.shape[1]):
+        known = labels[:, label] >= 0
+        own = scores[known, label]
+        places = parts[known] * BINS + _bin(own)
+        found[:, label] = np.bincount(places, own - labels[known, label], number * BINS).reshape(number, BINS)
+    return found
+
+
 def calibration_errors(gaps: Floats, counts: Counts) -> dict[str, Floats]:
     """Compute every calibration error under weights.
 

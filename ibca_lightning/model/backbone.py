@@ -390,6 +390,8 @@ def _few(keys: Sequence[str], shown: int = 3) -> str:
 
 
 def _first_line(error: BaseException | None) -> str:
-    """An error as one short line: its type, and what it says before the first line break."""
+    """An error of torch or timm as one short line: what it says before the first line break."""
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
+    if text and "allocate memory" in text[0]:
+        return "one that takes more memory than there is"
+    return text[0][:200] if text else type(error).__name__

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from jinja2 import UndefinedError
 
 from ibca_lightning.metrics.confusions import Company, error_company
 from ibca_lightning.metrics.decision import FEW
@@ -14,6 +15,7 @@ from ibca_lightning.report.charts import ranking_charts, reliability_charts, tra
 from ibca_lightning.report.pictures import Exhibit
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.report.svg_chart import paint
+from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.html_page import document
 
 GENERATOR = "ibca report"
@@ -43,14 +45,22 @@ class Gallery:
 
 
 def page(run: Run, gallery: Gallery) -> str:
-    """Write the page of a tested run and its pictures as HTML."""
+    """Write the page of a tested run and its pictures as HTML.
+
+    Raises:
+        InputError: The figures lack something that `ibca test` writes.
+    """
     names = run.sets[0].tested.class_names
-    return document(
-        "report/page.html.j2", GENERATOR, ["report/charts.css", "report/page.css"],
-        run=run, gallery=gallery, title=_title(run), facts=_facts(run), sets=[_shown(own, gallery) for own in run.sets],
-        training_charts=training_charts(run.history, names), few=FEW, others=_OTHERS,
-        lead=lead, paints={name: paint(at) for at, name in enumerate(names)},
-    )  # fmt: skip
+    try:
+        return document(
+            "report/page.html.j2", GENERATOR, ["report/charts.css", "report/page.css"],
+            run=run, gallery=gallery, title=_title(run), facts=_facts(run),
+            sets=[_shown(own, gallery) for own in run.sets], training_charts=training_charts(run.history, names),
+            few=FEW, others=_OTHERS, lead=lead, paints={name: paint(at) for at, name in enumerate(names)},
+        )  # fmt: skip
+    except UndefinedError as error:  # somebody took something out of the figures
+        lacking = f"{str(error).rpartition(' ')[2]} of every class and subgroup in test_metrics.json of {run.folder}"
+        raise InputError(lacking, "none", "run ibca test again") from error
 
 
 def _title(run: Run) -> str:

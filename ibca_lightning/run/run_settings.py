@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import regular, told
 from ibca_lightning.system.yaml_text import load
 
 
@@ -23,7 +23,7 @@ def read_settings(run: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"the configuration of a run in {path}", type(error).__name__, "restore it") from error
+        raise InputError(f"the configuration of a run in {path}", told(error), "restore it") from error
     return content if isinstance(content, dict) else {}
 
 

@@ -25,7 +25,7 @@ class HashedNames:
 
     def __call__(self, name: str) -> str:
         """Hash one name."""
-        return hmac.new(self._key, name.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]
+        return hmac.new(self._key, name.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:16]
 
 
 def is_hash(name: str) -> bool:

@@ -56,6 +56,8 @@ def told(error: Exception) -> str:
         return f"text that is no UTF-8, at byte {error.start + 1}"
     if isinstance(error, json.JSONDecodeError):
         return f"no JSON at line {error.lineno}, column {error.colno}"
+    if (mark := getattr(error, "problem_mark", None)) is not None:
+        return f"no YAML at line {mark.line + 1}, column {mark.column + 1}"
     if isinstance(error, csv.Error):
         return "a cell beyond measure, or no CSV"
     if isinstance(error, OSError):

@@ -1,11 +1,14 @@
 """Seeded damage to the bytes of a sound file, and the time and memory that reading it may take."""
 
 import contextlib
+import copy
+import math
 import os
 import random
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -45,6 +48,41 @@ def mutated(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
         else:
             changed[at : at + 8] = bytes(rng.choice(b"\0\xff,;\"'\n\r\t-+.eE0129{}[]:&*!|>%@#") for _ in range(8))
     return bytes(changed)
+
+
+# Plain data that a record may be told to hold.
+HOSTILE: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 3, 2**13, 2**31, 2**63, 10**400, -0.0, 0.5, 1e-320, 1e38, 1e308, math.nan, math.inf,
+    "", "x", "é\ud800\r\x1b[2J", "a" * 9000, "../..", "hf-hub:a/b", "local-dir:/", "resnet18", "vit_giant_patch14_224",
+    "ibca_lightning.heads.IBCAHead", "os.system", [], [1], [[1]], ["A", "A"], [math.nan] * 2, [0.5] * 2, [0] * 9000,
+    {}, {"a": {}}, {"kind": "platt"}, {1: 2}, (1, 2), "f1", {"sensitivity": 2.0}, "1e400", -(2**63),
+)  # fmt: skip
+
+
+def spoilt(value: Any, rng: random.Random) -> Any:
+    """Plain data with one to three values, somewhere within, replaced, left out, doubled or put one deeper."""
+    result = copy.deepcopy(value)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        node = result
+        while True:
+            keys = list(node) if isinstance(node, dict) else range(len(node))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            if isinstance(node[key], dict | list) and node[key] and rng.random() < 0.7:
+                node = node[key]
+                continue
+            kind = rng.randrange(8)
+            if kind == 0:
+                del node[key]
+            elif kind == 1 and isinstance(node, dict):
+                node[rng.choice(("x", "", "é\r", "init_args"))] = copy.deepcopy(rng.choice(HOSTILE))
+            elif kind == 2:
+                node[key] = rng.choice(([node[key]] * 2, {"x": node[key]}, [[[[node[key]]]]]))
+            else:
+                node[key] = copy.deepcopy(rng.choice(HOSTILE))
+            break
+    return result
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from ibca_lightning.metrics.resampling.spread import (
+    _wilson,
     effective,
     error,
     fraction,
@@ -65,6 +66,16 @@ def test_few_found_or_missed_have_the_end_of_clopper_and_pearson(found):
     assert ends == pytest.approx([low, high], abs=1e-6)
     mirrored = fraction(np.array(1 - value), scattered(value, number), np.inf, MANY, 0.95)
     assert mirrored == pytest.approx([1 - high, 1 - low], abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [4.0, 10.0, 100.0, 1e6])
+def test_an_end_never_falls_where_more_is_found_and_steps_by_a_fifth_of_a_unit_at_three(number):
+    found = np.linspace(0, min(number, 6), 2001)
+    low, high = (number * ends for ends in _wilson(found / number, np.array(number), 1e6, 0.95))
+    assert (np.diff(low) >= 0).all()
+    assert (np.diff(high) >= 0).all()
+    assert np.diff(low).max() < 0.22
+    assert found[np.diff(low).argmax() + 1] == pytest.approx(3, abs=0.01)
 
 
 def test_a_fraction_without_scatter_rests_on_its_groups_or_what_it_is_told():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import load_plain, model_record
+from ibca_lightning.system.strangers import told
 
 # Names of one finding in the sets that we read. Only what means the same is here: `Nodule/Mass` (VinDr-CXR) is neither
 # a nodule nor a mass, `Lung Lesion` (CheXpert) is more than both, `hiatal hernia` (PadChest) is less than a hernia, and
@@ -193,4 +194,4 @@ def _read(path: str) -> list[str]:
             return [line.strip() for line in file if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         fix = "give RUN/checkpoints/best.ckpt, or a text file"
-        raise InputError(f"class names in {path}", type(error).__name__, fix) from error
+        raise InputError(f"class names in {path}", told(error), fix) from error

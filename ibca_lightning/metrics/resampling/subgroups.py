@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ibca_lightning.metrics.intervals import every_interval
-from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.metrics.multilabel import checked_arrays, figures_of_parts
 from ibca_lightning.system.errors import InputError
 
 _LEAST = 10  # pictures of a subgroup that has intervals: those of fewer are nearly [0, 1]
@@ -43,6 +44,7 @@ def by_subgroup(
         InputError: A column has not one value a sample, or as in `figures`.
     """
     result: dict[str, dict[str, dict[str, Any]]] = {}
+    scores, target = checked_arrays(probabilities, labels)
     for column, values in subgroups.items():
         if len(values) != probabilities.shape[0]:
             raise InputError(
@@ -53,12 +55,14 @@ def by_subgroup(
         rows: dict[str, list[int]] = {}
         for i, value in enumerate(values):
             rows.setdefault(value, []).append(i)
-        found = result[column] = {}
-        for value in sorted(rows):
-            of = probabilities[rows[value]], labels[rows[value]], class_names
-            found[value] = figures(*of, thresholds)
-            if groups is not None and len(rows[value]) >= _LEAST:
-                found[value] |= every_interval(*of, [groups[at] for at in rows[value]], thresholds)
+        places = {value: at for at, value in enumerate(sorted(rows))}
+        parts = np.array([places[value] for value in values], dtype=np.int64)
+        every = figures_of_parts(scores, target, class_names, thresholds, parts, len(places))
+        found = result[column] = dict(zip(places, every, strict=True))
+        for value, inside in rows.items():
+            if groups is not None and len(inside) >= _LEAST:
+                of = probabilities[inside], labels[inside], class_names
+                found[value] |= every_interval(*of, [groups[at] for at in inside], thresholds)
         reference = max(found, key=lambda value: found[value]["samples"], default="")
         for value, own in found.items():
             if value != reference and "intervals" in own:

@@ -9,6 +9,7 @@ from yaml import YAMLError
 from ibca_lightning.model.public_names import with_public_names
 from ibca_lightning.run.relative_paths import relative_paths
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import told
 from ibca_lightning.system.yaml_text import load
 
 _KEPT = {
@@ -36,7 +37,7 @@ def changed_settings(run_dir: str, text: str) -> str | None:
         texts = (saved.read_text(encoding="utf-8"), text)
         before, now = (dict(_flat(with_public_names(relative_paths(load(source))))) for source in texts)
     except (OSError, ValueError, YAMLError) as error:
-        raise InputError(f"the configuration of a run in {saved}", type(error).__name__, "restore it") from error
+        raise InputError(f"the configuration of a run in {saved}", told(error), "restore it") from error
     changed = []
     for key in dict.fromkeys([*before, *now]):
         old, new = (str(values.get(key, "unset")) for values in (before, now))
