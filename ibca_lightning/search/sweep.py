@@ -102,6 +102,7 @@ def _pool(output: Path, jobs: Sequence[Job], folds: int | None) -> bool:
             continue
         from ibca_lightning.search.folds import write_pooled  # torch, which takes seconds
 
+        write_err(f"pooling the folds of {folder}\n")
         write_pooled(folder, own, all("test" in step for step in steps))
         whole = True
     return whole

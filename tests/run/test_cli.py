@@ -250,12 +250,17 @@ def test_run_dir_takes_the_results_elsewhere(run: Path, here: Path) -> None:
         near(rows(here / "other" / name), rows(run / name))
 
 
-def test_validate_gives_the_figures_of_training(own_run: Path, here: Path) -> None:
+def test_validate_gives_the_figures_of_training_and_leaves_its_predictions(own_run: Path, here: Path) -> None:
     before = contents(own_run)
     result = done("validate", "--config", own_run / "config.yaml", "--ckpt_path", own_run / "checkpoints/best.ckpt")
     best = max(float(row["val/mAP"]) for row in rows(own_run / "metrics.csv") if row["val/mAP"])
     assert f"{best:.4f}" in result.out
-    assert contents(own_run) == before
+    after, left = contents(own_run), {"val_metrics.json", "val_predictions.csv", "val_groups.csv"}
+    assert {name: data for name, data in after.items() if name not in left} == before
+    assert after.keys() - before.keys() == left
+    assert json.loads(after["val_metrics.json"])["metrics"]["mAP"] == pytest.approx(best, abs=1e-6)
+    validated = {row["id"] for row in rows(own_run / "splits.csv") if row["split"] == "val"}
+    assert {row["id"] for row in rows(own_run / "val_predictions.csv")} == validated
     assert list(here.iterdir()) == []
 
 

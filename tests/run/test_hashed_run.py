@@ -35,6 +35,7 @@ def test_no_name_is_in_what_a_run_writes(tree: Path, here: Path, monkeypatch: py
     hashed = ("--hash_names", "--hash_key", "key")
     done("fit", "--config", config, "--run_dir", "run", "--wandb", "online", "--log_images", "true", *hashed)
     done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt", "--wandb", "online")
+    done("validate", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt", "--wandb", "disabled")
     done("report", "run")
     files = contents(Path("run"))
     assert [name for name in files if "attention/test_" in name]
