@@ -32,7 +32,7 @@ Model = str | Path | Predictor
 
 def explain(
     models: Model | Mapping[str, Model], pictures: str | Path | Sequence[str | Path],
-    classes: Sequence[str] | None = None, masks: str | Path | Sequence[str | Path] | None = None, max_side: int = 512,
+    classes: str | Sequence[str] | None = None, masks: str | Path | Sequence[str | Path] | None = None, max_side: int = 512,
 ) -> Image.Image:  # fmt: skip
     """Where models looked, drawn over pictures, as `ibca explain` draws it.
 
@@ -56,7 +56,7 @@ def explain(
     if not files or not opened or len(bits) != len(files):
         expected = "a model, pictures, and a mask for each or none"
         raise InputError(expected, f"{len(opened)}, {len(files)} and {len(bits)}", "correct them")
-    common, asked = common_classes(opened, list(classes) if classes else None)
+    common, asked = common_classes(opened, _listed(classes) or None)
     figures = []
     for file, mask in zip(files, bits, strict=True):  # one at a time: few are looked at
         own = explanation.read(opened, Path(file).name, file, mask, max_side)
