@@ -51,7 +51,7 @@ def test_they_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # `!ibca`
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))
     book = nbformat.read(path, as_version=4)
-    NotebookClient(book, timeout=500, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(book, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in book.cells for output in cell.get("outputs", ())]
     said = "".join(output.get("text", "") for output in shown)
     assert not re.findall(r"^error: .*|Traceback", said, re.M), said[-3000:]

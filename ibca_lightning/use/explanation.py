@@ -133,7 +133,7 @@ def figure(own: Reading, said: list[Said], classes: list[str], asked: list[str] 
     return explanation(own.pixels, panels, max_side, columns=1 + len(said))
 
 
-def of_prediction(found: Prediction, classes: list[str] | None, max_side: int) -> np.ndarray:
+def of_prediction(found: Prediction, classes: Sequence[str] | None, max_side: int) -> np.ndarray:
     """As `figure`, of what `Predictor.predict` gave.
 
     Raises:

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 _COLUMNS = 4  # of pictures of the data
 _MODEL = "model"  # the name of one that stands alone, which no picture shows
 Model = str | Path | Predictor
+Files = str | Path | Sequence[str | Path]
 
 
 def explain(
-    models: Model | Mapping[str, Model], pictures: str | Path | Sequence[str | Path],
-    classes: Sequence[str] | None = None, masks: str | Path | Sequence[str | Path] | None = None, max_side: int = 512,
+    models: Model | Mapping[str, Model], pictures: Files, classes: str | Sequence[str] | None = None,
+    masks: Files | None = None, max_side: int = 512,
 ) -> Image.Image:  # fmt: skip
     """Where models looked, drawn over pictures, as `ibca explain` draws it.
 
@@ -56,7 +57,7 @@ def explain(
     if not files or not opened or len(bits) != len(files):
         expected = "a model, pictures, and a mask for each or none"
         raise InputError(expected, f"{len(opened)}, {len(files)} and {len(bits)}", "correct them")
-    common, asked = common_classes(opened, list(classes) if classes else None)
+    common, asked = common_classes(opened, _listed(classes) or None)
     figures = []
     for file, mask in zip(files, bits, strict=True):  # one at a time: few are looked at
         own = explanation.read(opened, Path(file).name, file, mask, max_side)
@@ -137,5 +138,5 @@ def show_batch(data: "str | Path | MultiLabelDataModule", count: int = 8, seed: 
     return explanation.side_by_side(shown, min(_COLUMNS, len(shown)), max_side=384)
 
 
-def _listed(given: str | Path | Sequence[str | Path] | None) -> list[str]:
+def _listed(given: Files | None) -> list[str]:
     return [str(own) for own in ([given] if isinstance(given, str | Path) else given or ())]

@@ -1,6 +1,6 @@
 """A trained model from its checkpoint alone: `ibca_lightning.load(CKPT)`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,7 @@ class Prediction:
     thresholds: np.ndarray
     picture: Picture = field(repr=False)
 
-    def plot(self, classes: list[str] | None = None, max_side: int = 512) -> Image.Image:
+    def plot(self, classes: str | Sequence[str] | None = None, max_side: int = 512) -> Image.Image:
         """The picture, and beside it where the model looked, as `ibca explain` draws it.
 
         Args:
@@ -79,7 +79,7 @@ class Prediction:
         """
         from ibca_lightning.use.explanation import of_prediction
 
-        return Image.fromarray(of_prediction(self, classes, max_side))
+        return Image.fromarray(of_prediction(self, [classes] if isinstance(classes, str) else classes, max_side))
 
     def _repr_html_(self) -> str:
         """For notebooks: the classes, the surest first, and the picture, where it is still there."""

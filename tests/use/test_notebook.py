@@ -59,7 +59,7 @@ def test_a_prediction_shows_itself(picture: Path, tmp_path: Path) -> None:
     assert shown.index("EX") < shown.index("MA"), "the surest first"
     assert "data:image/jpeg" in shown
     with pytest.raises(InputError, match="among MA, EX, got polyp"):
-        found.plot(["polyp"])
+        found.plot("polyp")
     of_pixels = sure(tmp_path / "a.ckpt").predict(np.asarray(Image.open(picture)))
     assert np.array_equal(np.asarray(of_pixels.plot())[-120:], np.asarray(one)[-120:]), "but for the name"
     assert pickle.loads(pickle.dumps(found)).plot().size == one.size
@@ -86,7 +86,7 @@ def test_explain_is_the_figure_of_the_command(picture: Path, tmp_path: Path) -> 
     model, other = sure(tmp_path / "a.ckpt"), checkpoint(tmp_path / "b.ckpt", 1)
     one = ibca_lightning.explain(model, picture)
     assert one.size == model.predict(picture).plot().size
-    assert ibca_lightning.explain({"A": model, "B": other}, [picture], classes=["EX"]).width > one.width
+    assert ibca_lightning.explain({"A": model, "B": other}, [picture], classes="EX").width > one.width
     assert ibca_lightning.explain(model, [picture, picture]).height > 2 * one.height - 9
     mask = np.full((90, 120), 2, np.uint8)
     Image.fromarray(mask).save(tmp_path / "mask.png")

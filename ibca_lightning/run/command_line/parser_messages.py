@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pkgutil import resolve_name
 
-from ibca_lightning.run.command_line.short_names import NAMES, near_class
+from ibca_lightning.run.command_line.short_names import NAMES, near_class, short_name
 from ibca_lightning.system.errors import InputError
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
@@ -222,6 +222,9 @@ def _wrong_type(message: str) -> InputError | None:
     value, key = _value(message), _key(message).removesuffix(".class_path")
     if key in NAMES and kinds and re.fullmatch(r"[A-Za-z][\w.]*", value):  # a union with a class among other things
         return no_class(key, value)
+    if key in NAMES and re.fullmatch(r"\['[\w.]+'(, '[\w.]+')*\]", value):  # several, of which one is not known
+        unknown = [name for name in re.findall(r"[\w.]+", value) if short_name(key, name) is None]
+        return no_class(key, min(unknown, key=lambda name: "." in name)) if unknown else None
     if literal:
         # Of a list of classes the reason is the class that cannot be made.
         inner = _unknown_class(message) if value[:1] in "[{" else None
