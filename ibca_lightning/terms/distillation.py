@@ -144,7 +144,7 @@ class Distillation(Term):
                 raise InputError(f"the teacher that the run began with at {path}", "another file", "restore it")
 
 
-def resized(attention: Tensor, size: tuple[int, int]) -> Tensor:
+def resized(attention: Tensor, size: Sequence[int]) -> Tensor:
     """Maps (B, L, h, w) on another grid, each summing to 1 again."""
-    pooled = F.interpolate(attention, size=size, mode="area")
+    pooled = F.interpolate(attention, size=tuple(size), mode="area")
     return pooled / pooled.sum((-2, -1), keepdim=True).clamp_min(_TINY)
