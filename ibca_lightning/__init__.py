@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ibca_lightning.system.light_imports import light_imports
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -17,4 +19,5 @@ def __getattr__(name: str) -> Any:
     """Import torch and Lightning only when something of theirs is asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with light_imports():
+        return getattr(import_module(_HOMES[name]), name)

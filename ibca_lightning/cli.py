@@ -14,6 +14,7 @@ from ibca_lightning.run.command_line.help_screen import help_of
 from ibca_lightning.run.command_line.home import options_at_home
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.output import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
@@ -127,7 +128,8 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.use.predict import predict_pictures
 
         return predict_pictures(arguments[1:])
-    from ibca_lightning.run.lightning_cli import run_lightning
+    with light_imports():
+        from ibca_lightning.run.lightning_cli import run_lightning
 
     return run_lightning(arguments)
 
