@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,25 +29,19 @@ def in_bands(texts: Sequence[str], limits: Sequence[float]) -> list[str]:
         ['<40', '40 to <60', '60+', '']
     """
     edges = [f"{limit:g}" for limit in sorted(limits)]
-    names = [
-        f"<{edges[0]}",
-        *(f"{low} to <{high}" for low, high in zip(edges, edges[1:], strict=False)),
-        f"{edges[-1]}+",
-    ]
+    names = [f"<{edges[0]}", *(f"{low} to <{high}" for low, high in pairwise(edges)), f"{edges[-1]}+"]
     numbers = [number(text) for text in texts]
     at = np.searchsorted(sorted(limits), [value or 0 for value in numbers], side="right")
     return [text if value is None else names[i] for text, value, i in zip(texts, numbers, at.tolist(), strict=True)]
 
 
 def limits_of(texts: Sequence[str]) -> list[int]:
-    """The multiples of ten nearest to the thirds of some numbers; none that would leave a band of fewer than 10 rows."""
+    """The multiples of ten nearest to the thirds of some numbers; fewer where a band would have fewer than 10 rows."""
     numbers = np.array([value for value in map(number, texts) if value is not None])
     limits: list[int] = []
     for third in np.quantile(numbers, (1 / 3, 2 / 3)) if len(numbers) else ():
-        limit = int(round(third, -1))
-        below, above = numbers < limit, numbers >= limit
-        if min(below.sum(), above.sum()) >= _LEAST and not (
-            limits and (below & (numbers >= limits[-1])).sum() < _LEAST
-        ):
+        limit = round(third / 10) * 10
+        between = (numbers < limit) & (numbers >= max(limits, default=0))
+        if min(between.sum(), (numbers >= limit).sum()) >= _LEAST:
             limits.append(limit)
     return limits

@@ -1,4 +1,4 @@
-"""How much CPU time each command takes until it answers, as a whole process; that of importing torch and timm beside it.
+"""CPU time of each command until it answers, as a whole process; that of importing torch and timm beside it.
 
 `python -m tests.bench.startup CKPT FOLDER` also predicts the pictures of a folder.
 """

@@ -21,7 +21,7 @@ def pictures(folder: Path, names: Sequence[str], side: int = 40) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = np.full((side, side + 8, 3), at % 251, dtype=np.uint8)
-        picture[: at % side + 1] = 200
+        picture[: at % (side - 1) + 1] = 200
         cv2.imwrite(str(path), picture)
 
 

@@ -49,9 +49,9 @@ def test_a_word_for_each_finding(tmp_path: Path) -> None:
     options = written["data"]["init_args"]
     assert options["label_values"] == {"unsure": -1}
     assert options["subgroup_columns"] == ["sex", "age", "location"]
-    assert options["subgroup_bands"] == {"age": [40, 70]}
+    assert options["subgroup_bands"] == {"age": [40, 60]}
     assert {"case_num", "exam date", "breslow", "notes"} == set(options["exclude_columns"])
-    assert set(data.table("test").subgroups["age"].tolist()) == {b"<40", b"40 to <70", b"70+"}
+    assert set(data.table("test").subgroups["age"].tolist()) == {b"<40", b"40 to <60", b"60+"}
     assert sum(sizes(data).values()) == 150
     assert sizes(data).keys() == {"train", "val", "test"}
     veil = np.concatenate([table.labels[:, 0] for table in data.split_tables().values()])
