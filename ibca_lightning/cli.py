@@ -55,6 +55,9 @@ commands:
                        ibca export --ckpt_path RUN/checkpoints/best.ckpt --output model.onnx
   maps      maps of a frozen backbone, stored once for many heads and seeds:
                        ibca maps --config idrid_tiles --output DIR
+  completion
+            a script by which bash or zsh completes commands, options and names:
+                       eval "$(ibca completion bash)"
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -77,7 +80,7 @@ _OWN = {
     "export": "ibca_lightning.use.export",
     "maps": "ibca_lightning.maps.command",
 }
-COMMANDS = (*_LIGHTNING, *_OWN, "list")
+COMMANDS = (*_LIGHTNING, *_OWN, "list", "completion")
 _CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "faithfulness")  # `ibca fit endo` is `--config endo`
 
 
@@ -116,6 +119,10 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.start.list import list_names
 
         return list_names(arguments[1:])
+    if command == "completion":
+        from ibca_lightning.start.completion import completion
+
+        return completion(arguments[1:], {each: each in _CONFIGURED for each in COMMANDS}, main)
     if command in _OWN:
         return int(getattr(import_module(_OWN[command]), command)(arguments[1:]))
     if command in _LIGHTNING and (asked := help_of(command, arguments[1:])):

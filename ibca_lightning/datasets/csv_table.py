@@ -21,8 +21,8 @@ from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
-from ibca_lightning.data.tables.workbook import read_any
 from ibca_lightning.datasets.bands import in_bands
+from ibca_lightning.datasets.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
 MissingImages = Literal["error", "skip"]
@@ -35,7 +35,8 @@ class CSVDataModule(TableDataModule):
 
     A label is 0 or 1 (also `1.0`, `1,0`, yes, TRUE), or unknown: -1, blank, `NaN`, `NULL`; `label_values` adds words.
     Ids and groups are strings, whatever they look like. Text files are UTF-8, separated by commas, semicolons or tabs;
-    of an Excel workbook (.xlsx) the first sheet is read. `ibca init` writes these options.
+    of an Excel workbook (.xlsx) the first sheet is read, and Parquet with the extra `parquet`. `ibca init` writes these
+    options.
 
     Args:
         root: Folder of the data set.

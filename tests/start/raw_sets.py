@@ -16,13 +16,12 @@ import openpyxl
 
 
 def pictures(folder: Path, names: Sequence[str], side: int = 40) -> None:
-    """Write small pictures, each another one."""
+    """Write small pictures, each another one, of which no two are alike."""
     for at, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = np.full((side, side + 8, 3), at % 251, dtype=np.uint8)
-        picture[: at % (side - 1) + 1] = 200
-        cv2.imwrite(str(path), picture)
+        spots = np.random.default_rng(at).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), cv2.resize(spots, (side + 8, side), interpolation=cv2.INTER_NEAREST))
 
 
 def table(file: Path, header: Sequence[str], rows: Sequence[Sequence[object]], separator: str = ",") -> Path:
