@@ -14,6 +14,7 @@ from ibca_lightning.run.command_line.help_screen import help_of
 from ibca_lightning.run.command_line.home import options_at_home
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.output import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
@@ -58,6 +59,9 @@ commands:
                        ibca export --ckpt_path RUN/checkpoints/best.ckpt --output model.onnx
   maps      maps of a frozen backbone, stored once for many heads and seeds:
                        ibca maps --config idrid_tiles --output DIR
+  completion
+            a script by which bash or zsh completes commands, options and names:
+                       eval "$(ibca completion bash)"
 
 options:
   -h, --help     this text; `ibca COMMAND --help` lists a command's options
@@ -81,7 +85,7 @@ _OWN = {
     "export": "ibca_lightning.use.export",
     "maps": "ibca_lightning.maps.command",
 }
-COMMANDS = (*_LIGHTNING, *_OWN, "list")
+COMMANDS = (*_LIGHTNING, *_OWN, "list", "completion")
 _CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "faithfulness")  # `ibca fit endo` is `--config endo`
 
 
@@ -120,6 +124,10 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.start.list import list_names
 
         return list_names(arguments[1:])
+    if command == "completion":
+        from ibca_lightning.start.completion import completion
+
+        return completion(arguments[1:], {each: each in _CONFIGURED for each in COMMANDS}, main)
     if command in _OWN:
         return int(getattr(import_module(_OWN[command]), command)(arguments[1:]))
     if command in _LIGHTNING and (asked := help_of(command, arguments[1:])):
@@ -132,7 +140,8 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.use.predict import predict_pictures
 
         return predict_pictures(arguments[1:])
-    from ibca_lightning.run.lightning_cli import run_lightning
+    with light_imports():
+        from ibca_lightning.run.lightning_cli import run_lightning
 
     return run_lightning(arguments)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.hashed_names import add_hash_options
+from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.options import OptionParser, require_folder
 from ibca_lightning.system.output import write_out
 from ibca_lightning.system.whole_files import write_whole
@@ -39,19 +40,20 @@ def check(arguments: list[str]) -> int:
         return int(suspects(arguments))
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.check.card import print_card
-    from ibca_lightning.check.findings import unread
-    from ibca_lightning.check.page import GENERATOR, page
-    from ibca_lightning.check.summary import (
-        cooccurrence,
-        folder_summary,
-        found_associations,
-        size_histograms,
-        summarise_split,
-    )
-    from ibca_lightning.data.datamodule import MultiLabelDataModule
-    from ibca_lightning.run.experiment_data import named_experiment_data
-    from ibca_lightning.system.html_page import refuse_other
+    with light_imports():
+        from ibca_lightning.check.card import print_card
+        from ibca_lightning.check.findings import unread
+        from ibca_lightning.check.page import GENERATOR, page
+        from ibca_lightning.check.summary import (
+            cooccurrence,
+            folder_summary,
+            found_associations,
+            size_histograms,
+            summarise_split,
+        )
+        from ibca_lightning.data.datamodule import MultiLabelDataModule
+        from ibca_lightning.run.experiment_data import named_experiment_data
+        from ibca_lightning.system.html_page import refuse_other
 
     data, name = named_experiment_data(experiment)
     if not isinstance(data, MultiLabelDataModule):

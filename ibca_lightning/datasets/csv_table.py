@@ -21,7 +21,8 @@ from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
-from ibca_lightning.data.tables.workbook import read_any
+from ibca_lightning.datasets.bands import in_bands
+from ibca_lightning.datasets.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
 MissingImages = Literal["error", "skip"]
@@ -35,7 +36,8 @@ class CSVDataModule(TableDataModule):
 
     A label is 0 or 1 (also `1.0`, `1,0`, yes, TRUE), or unknown: -1, blank, `NaN`, `NULL`; `label_values` adds words.
     Ids and groups are strings, whatever they look like. Text files are UTF-8, separated by commas, semicolons or tabs;
-    of an Excel workbook (.xlsx) the first sheet is read. `ibca init` writes these options.
+    of an Excel workbook (.xlsx) the first sheet is read, and Parquet with the extra `parquet`. `ibca init` writes these
+    options.
 
     Args:
         root: Folder of the data set.
@@ -73,6 +75,8 @@ class CSVDataModule(TableDataModule):
             class behind those of `label_columns`.
         exclude_columns: Columns that are not labels though they may look so.
         subgroup_columns: Columns such as sex, site or device, for figures by subgroup; never labels.
+        subgroup_bands: Limits by which numbers of a subgroup column become bands: `{age: [40, 60]}` gives `<40`,
+            `40 to <60` and `60+`.
         group_overlap: Whether a group, or a picture, in two splits is an `error` or a reason to `warn`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
     """
@@ -102,6 +106,7 @@ class CSVDataModule(TableDataModule):
         label_list: LabelList | list[LabelList] | None = None,
         exclude_columns: list[str] | None = None,
         subgroup_columns: list[str] | None = None,
+        subgroup_bands: dict[str, list[float]] | None = None,
         group_overlap: GroupOverlap = "error",
         **common: Any,
     ) -> None:
@@ -135,6 +140,13 @@ class CSVDataModule(TableDataModule):
         self.image_dir, self.mask_dir, self.missing_masks = image_dir or "", mask_dir, missing_masks
         self.label_columns, self.mask_labels = label_columns, mask_labels
         self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
+        self.subgroup_bands = subgroup_bands or {}
+        for column, limits in self.subgroup_bands.items():
+            if column not in self.subgroup_columns or not limits:
+                raise InputError(
+                    "columns of data.subgroup_columns in data.subgroup_bands, each with a limit", f"{column}: {limits}",
+                    "add it to both, or leave it out",
+                )  # fmt: skip
         self.label_values, self.label_counts = label_values or {}, label_counts or []
         for word, value in self.label_values.items():
             if value not in (0, 1, -1):
@@ -250,6 +262,8 @@ class CSVDataModule(TableDataModule):
         sheet = read_any(self._path(split))
         labels: Collection[str] = self.label_columns or [name for name in sheet.header if name not in self._others]
         sheet = with_values(sheet, labels, self.label_values, self.label_counts)
+        bands = {name: in_bands(sheet.column(name), limits) for name, limits in self.subgroup_bands.items()}
+        sheet = sheet.with_columns(bands)
         for column, each in self._lists.items():
             if column not in self._listed:
                 self._listed[column] = each.classes(sheet)

@@ -29,7 +29,7 @@ _MEANS = {
 }  # fmt: skip
 _OWN = (*_MEANS, "OP", "OR", "OF1", "ECE", "class_ECE")
 _TOTALS = {"OP": "precision", "OR": "recall", "OF1": "F1"}
-# By which sums in another order, and earlier versions' figures in float32, may differ: intervals hold those too.
+# torchmetrics rounds its figures to float32; they are to lie in intervals of float64.
 _ROUNDING = 1e-6
 
 

@@ -14,6 +14,7 @@ from ibca_lightning.data.tables.columns import split_of
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.datasets.bands import in_bands, limits_of
 from ibca_lightning.start import words
 from ibca_lightning.start.label_form import LEAST, Form, form_of, prefixed
 from ibca_lightning.start.words import spaced
@@ -37,6 +38,7 @@ class Column:
         why: The reason, or what it holds.
         doubt: What speaks against it, as a line for the user; blank where nothing does.
         form: How its labels are written.
+        bands: Where the bands of a subgroup of numbers end.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Column:
     why: str
     doubt: str = ""
     form: Form | None = None
+    bands: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,10 @@ def _plain(texts: _Texts) -> Column:
     if words.AGE.search(called):
         if 2 <= count <= _FEW and not all(map(_number, texts.counts)):
             return Column(name, "subgroup", texts.shown())
-        return Column(name, "left out", "numbers; a column of bands (0-39, 40-59, 60+) would be a subgroup")
+        if texts.blank <= MOSTLY and (limits := limits_of(texts.all)):
+            shown = Counter(in_bands([*texts.counts.elements()], limits))
+            return Column(name, "subgroup", ", ".join(f"{b} {n}" for b, n in sorted(shown.items())), bands=limits)
+        return Column(name, "left out", f"numbers: {texts.shown()}")
     if words.NOTES.search(called):
         return Column(name, "left out", f"text: {texts.shown()}")
     if words.SUBGROUP.search(called) and not words.LABEL.search(called) and form is not None and form.kind != "count":

@@ -43,6 +43,8 @@ def data_options(
     options |= _label_options(columns)
     if by_role["subgroup"]:
         options["subgroup_columns"] = by_role["subgroup"]
+    if bands := {c.name: [*c.bands] for c in columns if c.role == "subgroup" and c.bands}:
+        options["subgroup_bands"] = bands
     out = {c.name: c.why for c in columns if c.role == "left out"}
     if out:
         options["exclude_columns"] = [*out]
@@ -58,6 +60,7 @@ def data_options(
         "label_values": "what words mean; -1 is unknown",
         "label_counts": "a number above 0 is present",
         "subgroup_columns": "figures by subgroup too",
+        "subgroup_bands": "where a band ends and the next begins",
         "root": "seen from the folder in which ibca is called",
     }
     return {"root": root, **options}, {**reasons, **{f"exclude {name}": why for name, why in out.items()}}

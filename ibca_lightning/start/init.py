@@ -15,7 +15,7 @@ from ibca_lightning.data.tables.columns import rows_by_split
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.data.tables.workbook import read_any
+from ibca_lightning.datasets.table_file import read_any
 from ibca_lightning.search.gpus import cores
 from ibca_lightning.start.columns import Column, Role, look
 from ibca_lightning.start.experiment_yaml import data_options, written
@@ -48,7 +48,7 @@ def init(arguments: list[str]) -> int:
         "Look at a table and a folder of pictures, say what each column is taken for and why, and write a YAML for "
         "ibca check and ibca fit. On a terminal it asks where it is unsure.",
     )
-    parser.add_argument("--table", required=True, help="CSV, TSV or XLSX: a row for each picture or case.")
+    parser.add_argument("--table", required=True, help="CSV, TSV, XLSX or Parquet: a row for each picture or case.")
     parser.add_argument("--images", required=True, help="The folder of the pictures, or of folders with them.")
     parser.add_argument("--output", help="The YAML; default: named after the table, in this folder. Never replaced.")
     parser.add_argument("--yes", action="store_true", help="Ask nothing; what is unsure is said and written down.")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_csv, write_png, write_whole
 from ibca_lightning.use.model_options import add_device, add_images, listed, named, opened, say_passed_over
-from ibca_lightning.use.picture_list import require_writable
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.use.predictor import Predictor
@@ -27,10 +27,12 @@ def explain(arguments: list[str]) -> int:
     """Write a PNG and an NPZ for each picture, and `failed.csv` where one cannot be read."""
     options = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    import numpy as np
-    from rich.progress import track
+    with light_imports("wandb"):
+        import numpy as np
+        from rich.progress import track
 
-    from ibca_lightning.use import explanation
+        from ibca_lightning.use import explanation
+        from ibca_lightning.use.picture_list import require_writable
 
     pictures = listed(options)
     files = pictures.files

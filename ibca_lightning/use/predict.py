@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_err
 from ibca_lightning.use.model_options import add_device, add_images, listed, opened, say_passed_over
@@ -20,13 +21,14 @@ def predict_pictures(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from rich.progress import track
+    with light_imports("wandb"):
+        from rich.progress import track
 
-    from ibca_lightning import __version__
-    from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
-    from ibca_lightning.use.ensemble import Ensemble
-    from ibca_lightning.use.picture_batches import picture_batches
-    from ibca_lightning.use.prediction_files import PredictionFiles
+        from ibca_lightning import __version__
+        from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
+        from ibca_lightning.use.ensemble import Ensemble
+        from ibca_lightning.use.picture_batches import picture_batches
+        from ibca_lightning.use.prediction_files import PredictionFiles
 
     pictures = listed(options)
     model = Ensemble({path: opened(path, options.device, options.trust) for path in options.ckpt_path}, options.tta)

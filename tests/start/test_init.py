@@ -48,9 +48,11 @@ def test_a_word_for_each_finding(tmp_path: Path) -> None:
     ]  # fmt: skip
     options = written["data"]["init_args"]
     assert options["label_values"] == {"unsure": -1}
-    assert options["subgroup_columns"] == ["sex"]
-    assert {"case_num", "age", "notes"} == set(options["exclude_columns"])
-    assert sum(sizes(data).values()) == 90
+    assert options["subgroup_columns"] == ["sex", "age", "location"]
+    assert options["subgroup_bands"] == {"age": [40, 60]}
+    assert {"case_num", "exam date", "breslow", "notes"} == set(options["exclude_columns"])
+    assert set(data.table("test").subgroups["age"].tolist()) == {b"<40", b"40 to <60", b"60+"}
+    assert sum(sizes(data).values()) == 150
     assert sizes(data).keys() == {"train", "val", "test"}
     veil = np.concatenate([table.labels[:, 0] for table in data.split_tables().values()])
     assert set(veil.tolist()) == {-1, 0, 1}
@@ -63,8 +65,8 @@ def test_lists_of_findings_in_a_workbook(tmp_path: Path) -> None:
     listed = written["data"]["init_args"]["label_list"]
     assert listed == {"column": "Findings", "separator": ";", "absent": ["Normal"], "least": 5}
     assert written["data"]["init_args"]["group_column"] == "Patient ID"
-    assert written["data"]["init_args"]["subgroup_columns"] == ["Hospital"]
-    assert sum(sizes(data).values()) == 100
+    assert written["data"]["init_args"]["subgroup_columns"] == ["Hospital", "Sex"]
+    assert sum(sizes(data).values()) == 160
     assert no_group_in_two_splits(data)
     table = data.table("train")
     assert table.name(0).startswith(("A/frame", "B/frame"))
@@ -76,9 +78,9 @@ def test_a_row_an_eye(tmp_path: Path) -> None:
     result, written, data = started(tmp_path, "eyes")
     assert data.class_names == ["n_exudates", "glaucoma", "cataract", "DR grade 1", "DR grade 2", "DR grade 3"]
     options = written["data"]["init_args"]
-    assert (options["group_column"], options["subgroup_columns"]) == ("subject", ["eye"])
+    assert (options["group_column"], options["subgroup_columns"]) == ("subject", ["eye", "age", "sex"])
     assert options["label_counts"] == ["n_exudates"]
-    assert sum(sizes(data).values()) == 120
+    assert sum(sizes(data).values()) == 160
     assert no_group_in_two_splits(data)
     labels = np.concatenate([table.labels for table in data.split_tables().values()])
     assert set(np.unique(labels).tolist()) == {0, 1}  # a cross or a blank

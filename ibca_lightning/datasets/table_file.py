@@ -4,16 +4,19 @@ import importlib
 import zipfile
 
 from ibca_lightning.data.tables.sheet import Sheet, check_columns, read_sheet
+from ibca_lightning.datasets.parquet import read_parquet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 
 
 def read_any(path: str) -> Sheet:
-    """Read a table of any kind: .xlsx by `read_workbook`, what else there is by `read_sheet`.
+    """Read a table of any kind: .xlsx by `read_workbook`, .parquet by `read_parquet`, others by `read_sheet`.
 
     Raises:
-        InputError: As these two.
+        InputError: As these three.
     """
+    if path.lower().endswith((".parquet", ".pq")):
+        return read_parquet(path)
     return read_workbook(path) if path.lower().endswith((".xlsx", ".xlsm")) else read_sheet(path)
 
 
