@@ -32,8 +32,9 @@ def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
         InputError: As `first_present`.
     """
     for base in _bases(root, candidates, fix):
-        inside = _hits(os.path.join(root, base), candidates)
-        return [f"{base}/{path}" if base else path for path in inside if os.path.isdir(os.path.join(root, base, path))]
+        inside = [f"{base}/{path}" if base else path for path in _hits(os.path.join(root, base), candidates)]
+        if folders := [path for path in inside if os.path.isdir(os.path.join(root, path))]:
+            return folders
     expected = f"at least one of the folders {', '.join(candidates[:3])}, ... in {root}"
     raise InputError(expected, _instead(root, candidates[0]), fix)
 

@@ -132,6 +132,9 @@ def test_two_copies_in_one_folder_are_not_chosen_from(tmp_path: Path) -> None:
     for find in (first_present, all_present):
         with pytest.raises(InputError, match=r"images once below .*, got it in one, two; choose"):
             find(str(tmp_path), ["images"], "choose")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="at least one of the folders file, "):
+        all_present(str(tmp_path), ["file"], "choose")
     (tmp_path / "images/images").mkdir(parents=True)
     assert first_present(str(tmp_path), ["images"], "choose") == str(tmp_path / "images/images"), (
         "the root itself first"
