@@ -17,8 +17,9 @@ import torch
 
 import ibca_lightning
 from ibca_lightning.data.pictures import array_file, dicom, header, reading
-from ibca_lightning.data.tables import sheet, workbook
+from ibca_lightning.data.tables import sheet
 from ibca_lightning.data.tables.sheet import read_sheet
+from ibca_lightning.datasets import table_file
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import write_err
 from ibca_lightning.system.strangers import inflates_beyond
@@ -102,7 +103,7 @@ def test_deflated_data_are_measured_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.xlsx"])
 def test_a_packed_table_is_bounded(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sheet, workbook):
+    for module in (sheet, table_file):
         monkeypatch.setattr(module, "MAX_TABLE", 2**20)
     if name == "t.xlsx":
         with zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -110,7 +111,7 @@ def test_a_packed_table_is_bounded(name: str, here: Path, monkeypatch: pytest.Mo
     else:
         Path(name).write_bytes(gzip.compress(b"image,a\n" + b"x.png,1\n" * 2**18))
     with pytest.raises(InputError, match="unpacks to more than 1048576 bytes"):
-        read_sheet(name) if name == "t.csv.gz" else workbook.read_workbook(name)
+        read_sheet(name) if name == "t.csv.gz" else table_file.read_workbook(name)
 
 
 def packed_checkpoint(run: Path, path: str) -> None:
