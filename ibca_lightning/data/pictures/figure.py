@@ -1,6 +1,7 @@
 """A figure of heat maps: panels with titles, and a legend below."""
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,15 +70,11 @@ def _text(lines: Sequence[str], count: int, width: int, size: int) -> np.ndarray
 
 
 def _wrapped(text: str, width: int, size: int) -> list[str]:
-    """A text in lines of that width: broken at spaces, within a word only where the word alone is wider."""
+    """A text in lines of that width: broken behind a space, _, / or -, elsewhere only where a part alone is wider."""
     lines, room, font = [""], width - 2 * _INDENT * size, ImageFont.load_default(_LETTERS * size)
-    for word in text.split(" "):
-        if lines[-1] and font.getlength(f"{lines[-1]} {word}") <= room:
-            lines[-1] += f" {word}"
-            continue
-        lines += [""] if lines[-1] else []
-        for letter in word:
-            if lines[-1] and font.getlength(lines[-1] + letter) > room:
+    for part in re.split(r"(?<=[ _/-])", text):
+        for piece in (part,) if font.getlength(part.rstrip()) <= room else part:
+            if lines[-1] and font.getlength(f"{lines[-1]}{piece}".rstrip()) > room:
                 lines.append("")
-            lines[-1] += letter
+            lines[-1] += piece
     return lines

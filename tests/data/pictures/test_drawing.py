@@ -150,6 +150,14 @@ def test_a_title_is_never_cut():
         assert (strip[:, -3:] == 255).all(), "nothing runs beyond the edge"
 
 
+def test_a_name_is_broken_behind_its_signs():
+    width = 150  # panels are 192 wide
+    parts = ["very_long_file_name_of_a_", "patient_2026_11_27_left_", "eye.jpg"]
+    assert heading(["".join(parts)], width).shape == heading(parts, width).shape
+    joined, alone = (np.argwhere((heading(own, width) < 128).all(-1)) for own in (["".join(parts)], parts))
+    assert np.array_equal(joined, alone)
+
+
 def test_the_legend_and_the_grid_are_said_and_fit_any_width():
     panel = class_panel("a", 0.7, 0.5, torch.full((12, 12), 1 / 144))
     assert panel.title == ("a", "found: p = 0.70, threshold 0.50", "12 x 12 cells")
