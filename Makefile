@@ -54,7 +54,7 @@ compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: ma
 test: $(DONE)  ## the test suite, but for its slow part (about 9 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow"
 
-test-slow: $(DONE)  ## the slow part: several processes, kills, long trainings (about 4 minutes)
+test-slow: $(DONE)  ## the slow part: several processes, kills, long trainings, the notebooks (about 10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m slow
 
 # SAMPLE=40 draws so many a part; empty, all of them: hours.

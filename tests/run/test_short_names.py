@@ -78,15 +78,6 @@ def test_short_names_in_a_file_and_on_the_command_line(tree: Path, here: Path) -
     assert resolved()["model"]["init_args"]["head"]["class_path"] == "ibca_lightning.heads.LfFHead"
 
 
-def test_a_logger_of_ones_own_is_added_and_writes_into_the_run(tree: Path, here: Path) -> None:
-    pytest.importorskip("tensorboard")
-    written(here / "e.yaml", experiment(tree))
-    done("fit", "--config", "e.yaml", "--run_dir", "run", "--trainer.logger", "tensorboard")
-    assert list((here / "run/tensorboard").glob("events.*"))
-    assert (here / "run/metrics.csv").is_file()
-    assert sorted(path.name for path in here.iterdir()) == ["e.yaml", "run"]
-
-
 def test_a_recipe_is_found_by_name_and_a_file_of_that_path_wins(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path(recipe_file("endo")) == recipes()["endo"]
     assert with_recipe_files(["fit", "--config", "endo", "--config=scm", "--data.root", "mured"]) == [
