@@ -71,6 +71,13 @@ def test_parameters_of_a_term_are_trained_and_kept():
     assert "scale" not in " ".join(model.state_dict())
 
 
+def test_what_a_term_draws_leaves_no_trace_in_the_run():
+    terms = Terms([Learnt()])
+    before = torch.get_rng_state()
+    terms.begin(setting(given(3)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_a_term_needs_and_the_data_lack_is_one_line_before_the_first_step():
     plain = Pictures(8)
     with pytest.raises(InputError, match=r"lesion masks .* MaskGuidance needs, got none; give data.mask_dir"):

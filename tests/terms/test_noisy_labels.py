@@ -139,12 +139,15 @@ def test_the_mean_teacher_is_the_average_and_leaves_no_trace_in_the_step():
     for ask in (False, True):
         student.zero_grad()
         current = step(student, table, torch.arange(4))
+        x = current.features.clone().requires_grad_()
+        current = current._replace(output=student(x))  # the gradient of x needs the weights
         if ask:
             said = teacher(current).logits
             torch.testing.assert_close(said, expected(current.features).logits)
             assert not said.requires_grad
         (current.output.logits.square().sum() + current.output.attention.square().sum()).backward()
-        gradients.append([p.grad.clone() for p in student.parameters()])
+        gradients.append([x.grad, *(p.grad.clone() for p in student.parameters())])
+    assert all(torch.equal(p, first[name] + 1) for name, p in student.named_parameters())
     assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
     assert student.training
 
