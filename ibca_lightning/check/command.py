@@ -53,7 +53,7 @@ def check(arguments: list[str]) -> int:
         )
         from ibca_lightning.data.datamodule import MultiLabelDataModule
         from ibca_lightning.run.experiment_data import named_experiment_data
-        from ibca_lightning.system.html_page import refuse_other
+        from ibca_lightning.system.pages.html_page import refuse_other
 
     data, name = named_experiment_data(experiment)
     if not isinstance(data, MultiLabelDataModule):

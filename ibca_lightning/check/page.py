@@ -12,7 +12,7 @@ from ibca_lightning.check.findings import Finding
 from ibca_lightning.check.near_copies import NearCopy
 from ibca_lightning.data.pictures.drawing import fitted
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.html_page import document, jpeg
+from ibca_lightning.system.pages.html_page import document, jpeg
 
 GENERATOR = "ibca_check"
 _SIDE = 256  # pixels of a thumbnail's longer side

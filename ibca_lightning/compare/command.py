@@ -30,7 +30,7 @@ def compare(arguments: list[str]) -> int:
     folder = Path(options.output) if options.output else None
     if folder:
         from ibca_lightning.compare.page import GENERATOR, page  # jinja2 and OpenCV, which no terminal needs
-        from ibca_lightning.system.html_page import refuse_other
+        from ibca_lightning.system.pages.html_page import refuse_other
 
         refuse_other(folder / "compare.html", GENERATOR)
     runs = [run for given in options.runs for run in _runs_below(Path(given))]

@@ -8,7 +8,7 @@ from typing import Any
 from ibca_lightning.compare.method_rows import DROP, Method, less_is_better
 from ibca_lightning.compare.run_rows import Row
 from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD
-from ibca_lightning.system.html_page import document
+from ibca_lightning.system.pages.html_page import document
 
 GENERATOR = "ibca_compare"
 _TICKS = 4  # intervals between ticks of an axis, at most

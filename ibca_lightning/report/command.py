@@ -28,7 +28,7 @@ def report(arguments: list[str]) -> int:
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.report.page import GENERATOR, page
     from ibca_lightning.report.run import read_run
-    from ibca_lightning.system.html_page import refuse_other
+    from ibca_lightning.system.pages.html_page import refuse_other
 
     rename = hashed_names(options)
     run = read_run(Path(options.run))

@@ -16,7 +16,7 @@ from ibca_lightning.report.pictures import Exhibit
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.report.svg_chart import paint
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.html_page import document
+from ibca_lightning.system.pages.html_page import document
 
 GENERATOR = "ibca report"
 _OTHERS = 6  # classes named as company of an error

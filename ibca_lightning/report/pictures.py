@@ -20,7 +20,7 @@ from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.hashed_names import is_hash
-from ibca_lightning.system.html_page import jpeg
+from ibca_lightning.system.pages.html_page import jpeg
 from ibca_lightning.use.picture_list import inside
 from ibca_lightning.use.predictor import Predictor, lesions
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ibca_lightning.system.html_page import render
+from ibca_lightning.system.pages.html_page import render
 
 COLOURS = 8  # c0 to c7 of the page, and as many ways to draw a line without a colour
 Mark = tuple[float, float, float, bool]  # x, y, radius in pixels, hollow

@@ -12,7 +12,8 @@ from ibca_lightning.system.strangers import read_object, told
 _FIGURES = ("metrics", "tuned", "per_class", "tuned_per_class")
 # How deep in a section its values stand; above are mappings alone.
 _DEEP = {name + end: 2 if "class" in name else 1 for name in _FIGURES for end in ("", "_intervals")}
-_DEEP |= {"intervals": 1, "thresholds": 2, "folds": 2}
+_DEEP |= {"intervals": 1, "thresholds": 2, "folds": 2, "exclusive": 1}
+_DEEP |= {f"{tuned}{name}": 1 for tuned in ("", "tuned_") for name in ("differences", "difference_intervals")}
 _DEEPEST = 10
 _COUNTS = ("positives", "negatives", "unknown", "samples", "defined_classes", "pairs", "pictures", "count", "bins")
 _SHARES = (
@@ -92,7 +93,7 @@ def _section(keys: Sequence[str]) -> tuple[str, bool]:
 def _interval(keys: Sequence[str], value: Any) -> bool:
     if value is None:
         return True
-    name = "difference" if "difference" in _section(keys) else keys[-1]  # of shares it may be negative
+    name = "difference" if "difference" in _section(keys)[0] else keys[-1]  # of shares it may be negative
     whole = isinstance(value, list) and len(value) == 2 and all(_number(name, end) for end in value)
     return whole and bool(value[0] <= value[1])
 

@@ -21,7 +21,7 @@ from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.checkpoint import ModelSpec, import_trusted, read_checkpoint
 from ibca_lightning.model.network import load_network
 from ibca_lightning.system.errors import InputError, NonFiniteError
-from ibca_lightning.system.html_page import jpeg, render
+from ibca_lightning.system.pages.html_page import jpeg, render
 
 _KEPT = 512  # pixels of the longer side of what is kept of a picture without a file
 _ROWS = 20  # classes in the table of a notebook

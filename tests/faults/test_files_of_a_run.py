@@ -538,7 +538,7 @@ def test_an_attention_picture_that_cannot_be_written_is_one_line(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    monkeypatch.setattr(attention_pictures.Image.Image, "save", full)
+    monkeypatch.setattr(attention_pictures, "write_png", full)
     written(here / "e.yaml", experiment(tree))
     result = ibca("fit", "--config", "e.yaml", "--run_dir", "new")
     assert result.code == 2

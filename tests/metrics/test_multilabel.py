@@ -149,7 +149,7 @@ def test_agrees_with_plain_python(start):
         expected = plain_metrics(*rows, len(names))
         found = dict(result["metrics"])
         assert (found.pop("ECE"), found.pop("class_ECE")) == pytest.approx(calibration_errors(*rows), abs=1e-12), seed
-        assert found == pytest.approx(expected, abs=1e-12), seed
+        assert found == pytest.approx(expected, abs=1e-6), seed
         assert result["tuned"] == pytest.approx(at_thresholds(*rows, thresholds), abs=1e-12), seed
         json.loads(json.dumps(result, allow_nan=False))
 
@@ -159,8 +159,8 @@ def test_per_class_agrees_with_scikit_learn():
     scores, labels = rng.random((500, 3)).astype(np.float32).round(2), rng.integers(0, 2, (500, 3))
     result = figures(torch.from_numpy(scores), torch.from_numpy(labels), "abc")["per_class"]
     for i, name in enumerate("abc"):
-        assert result[name]["AP"] == pytest.approx(average_precision_score(labels[:, i], scores[:, i]), abs=1e-12)
-        assert result[name]["AUROC"] == pytest.approx(roc_auc_score(labels[:, i], scores[:, i]), abs=1e-12)
+        assert result[name]["AP"] == pytest.approx(average_precision_score(labels[:, i], scores[:, i]), abs=1e-6)
+        assert result[name]["AUROC"] == pytest.approx(roc_auc_score(labels[:, i], scores[:, i]), abs=1e-6)
 
 
 def test_hand_worked():
@@ -285,7 +285,7 @@ def test_by_subgroup_is_figures_of_the_rows():
     rows = [i for i, value in enumerate(sex) if value == "F"]
     near(result["sex"]["F"], figures(probabilities[rows], labels[rows], names, [0.4] * len(names)), 1e-6)
     assert list(result["sex"]) == ["F", "M"]
-    near(result["site"]["x"], figures(probabilities, labels, names, [0.4] * len(names)), 1e-12)
+    near(result["site"]["x"], figures(probabilities, labels, names, [0.4] * len(names)), 1e-6)
 
 
 def test_subgroups_differ_from_the_largest_with_an_interval_where_there_are_ten_pictures():

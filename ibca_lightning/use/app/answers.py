@@ -17,7 +17,7 @@ from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
 from ibca_lightning.metrics.decision import FEW
 from ibca_lightning.system.errors import InputError, PictureError, shortened
-from ibca_lightning.system.html_page import jpeg
+from ibca_lightning.system.pages.html_page import jpeg
 from ibca_lightning.system.whole_files import csv_lines
 from ibca_lightning.use import explanation
 from ibca_lightning.use.app.track_record import Near, Share, TrackRecord

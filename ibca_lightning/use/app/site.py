@@ -27,7 +27,7 @@ from ibca_lightning import __version__
 from ibca_lightning.data.pictures.drawing import IN_WORDS
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
-from ibca_lightning.system.html_page import package_text, render
+from ibca_lightning.system.pages.html_page import package_text, render
 from ibca_lightning.use.app.answers import Model, Upload, answer, as_csv, opinions
 from ibca_lightning.use.app.command import NOTE
 
