@@ -3,8 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.system.light_imports import light_imports
-
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -19,5 +17,4 @@ def __getattr__(name: str) -> Any:
     """Import torch and Lightning only when something of theirs is asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with light_imports():
-        return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES[name]), name)
