@@ -7,8 +7,6 @@ A trained model: `load`, `explain`. A run: `report`, `history`. Data: `show_batc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.system.light_imports import light_imports
-
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -33,8 +31,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with light_imports():
-        return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -12,9 +12,9 @@ from importlib import import_module
 from ibca_lightning import __version__
 from ibca_lightning.run.command_line.help_screen import help_of
 from ibca_lightning.run.command_line.home import options_at_home
+from ibca_lightning.run.command_line.light_imports import light_imports
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
-from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.output import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers

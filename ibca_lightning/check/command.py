@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibca_lightning.run.command_line.light_imports import light_imports
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.hashed_names import add_hash_options
-from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.options import OptionParser, require_folder
 from ibca_lightning.system.output import write_out
 from ibca_lightning.system.whole_files import write_whole

@@ -151,8 +151,8 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
         masks, depth = data.space_masks(), data.evaluation_transform().bit_depth
         for split, table in data.split_tables().items():
             facts = read(partial(_of_file, table, masks, data.in_channels, depth), len(table), split)
-            contents[split] = _contents(split, table.names, table.groups, table.labels, table, facts, depth)
-            contents[split].in_channels = data.in_channels
+            own = (split, table.names, table.groups, table.labels, table, facts)
+            contents[split] = _contents(*own, bit_depth=depth, in_channels=data.in_channels)
         return contents
     data.augment = "none"  # a picture that is turned at random has no hash
     sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
@@ -216,7 +216,7 @@ def _of_item(dataset: Dataset[Any], num_labels: int, row: int) -> Item:
 
 def _contents(
     split: str, ids: NDArray[np.bytes_], groups: NDArray[np.bytes_], labels: NDArray[np.int8], source: Any,
-    facts: Sequence[Facts], bit_depth: int | None = None,
+    facts: Sequence[Facts], bit_depth: int | None = None, in_channels: int = 3,
 ) -> Contents:  # fmt: skip
     return Contents(
         split, ids, groups, labels, source,
@@ -229,6 +229,7 @@ def _contents(
         problems={row: own.problem for row, own in enumerate(facts) if own.problem},
         depths=np.array([own.depth for own in facts], np.int8),
         bit_depth=bit_depth,
+        in_channels=in_channels,
     )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import split_of
+from ibca_lightning.data.tables.doubts import negating_all
+from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
@@ -165,35 +167,19 @@ def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], ind
 
 
 def _group(free: Sequence[_Texts]) -> str | None:
-    """The column that says which pictures belong together: the best by its name, else one that looks like it."""
-    other = (words.AGE, words.SEX, words.DATE, words.NOTES, words.SUBGROUP)
-    whole = [
-        each for each in free
-        if each.filled == len(each.all) and len(each.counts) > 2
-        and not any(name.search(spaced(each.name)) for name in other)
-    ]  # fmt: skip
-    for kind in words.GROUPS:
-        for each in whole:
-            # A patient may come once; a case number that comes once numbers the rows.
-            if kind.search(spaced(each.name)) and (kind is words.GROUPS[0] or len(each.counts) < each.filled):
-                return each.name
-    # Names that come a few times each; numbers may be ages.
-    return next((each.name for each in whole if _repeats(each)), None)
-
-
-def _repeats(texts: _Texts) -> bool:
-    """Whether it holds names with a number in them, most of which come a few times."""
-    if not max(10, texts.filled / 20) <= len(texts.counts) <= 0.9 * texts.filled:
-        return False
-    named = all(" " not in text and re.search(r"\d", text) and not _number(text) for text in texts.counts)
-    return named and not any(map(_DATE.fullmatch, texts.counts)) and form_of(texts.name, texts.all) is None
+    """The column that says which pictures belong together, by the rule of `grouping`; of labels, by its name alone."""
+    found = []
+    for each in free:
+        once = len(each.counts) == len(each.all) and words.PERSON.search(spaced(each.name))  # a patient may come once
+        if (once or like_patients(each.name, each.all)) and each.filled == len(each.all):
+            found += [each] if named(each.name) or form_of(each.name, each.all) is None else []
+    return min(found, key=lambda each: coarsest_first(each.name, each.all)).name if found else None
 
 
 def _as_group(texts: _Texts, forced: bool) -> Column:
     pictures = texts.filled / len(texts.counts)
     why = f"{len(texts.counts)} groups of {pictures:.1f} rows, such as {next(iter(texts.counts))}; never in two splits"
-    known = forced or any(kind.search(spaced(texts.name)) for kind in words.GROUPS)
-    doubt = "" if known else "by its values: rows with one value are taken to show one patient"
+    doubt = "" if forced or named(texts.name) else "by its values: rows with one value are taken to show one patient"
     return Column(texts.name, "group", why, doubt)
 
 
@@ -328,12 +314,10 @@ def _negations(sheet: Sheet, columns: Sequence[Column]) -> list[Column]:
         for column in columns
         if column.form is not None and column.form.kind == "flags"
     }
-    if len(ones) < 3:
-        return [*columns]
-    whole = np.sum([*ones.values()], axis=0)
-    negations = [name for name, rows in ones.items() if (rows == (whole - rows == 0)).mean() > 0.98]
+    negating = negating_all(np.array([*ones.values()]).T, [*ones])
+    out = {[*ones][at] for at in negating}
     why = "it says that no other class is present"
-    return [Column(each.name, "left out", why) if each.name in negations[:1] else each for each in columns]
+    return [Column(each.name, "left out", why) if each.name in out else each for each in columns]
 
 
 def _ones(sheet: Sheet, column: Column) -> NDArray[np.bool_]:

@@ -28,12 +28,7 @@ def _named(*words: str) -> re.Pattern[str]:
 
 
 IMAGE = _named("images?", "img", "files?", "filename", "path", "pictures?", "photos?", "fundus", "dcm", "dicom", "png")
-# The best kind of group first: a patient has several studies, a study several pictures.
-GROUPS = (
-    _named("patients?", "patient ?id", "subjects?", "persons?", "participants?", "individual", "pid", "mrn", "pat"),
-    _named("source", "videos?", "sequence", "groups?", "cluster", "family"),
-    _named("study", "studies", "exam", "visit", "case", "lesion", "encounter", "accession", "series"),
-)  # fmt: skip
+PERSON = _named("patients?", "patient ?id", "subjects?", "persons?", "participants?", "individual", "pid", "mrn", "pat")
 DATE = _named("dates?", "time", "timestamp", "year", "dob", "birth", "datum", "acquired", "created")
 SEX = _named("sex", "gender", "geschlecht", "sexe", "sexo")
 AGE = _named("age", "alter", "edad", "years")

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibca_lightning.run.command_line.light_imports import light_imports
 from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
-from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.whole_files import write_csv, write_png, write_whole

@@ -7,8 +7,8 @@ from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
 
+from ibca_lightning.run.command_line.light_imports import light_imports
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.light_imports import light_imports
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_err
 from ibca_lightning.use.model_options import add_device, add_images, listed, opened, say_passed_over

@@ -40,4 +40,5 @@ def test_zsh_gets_the_same_below_what_it_needs_for_it() -> None:
     assert done("completion", "zsh").out.endswith(done("completion", "bash").out)
     result = ibca("completion", "fish")
     assert result.code == 2
-    assert result.errors == ["error: expected bash or zsh, got fish; write ibca completion bash"]
+    assert len(result.errors) == 1
+    assert "bash or zsh" in result.errors[0]

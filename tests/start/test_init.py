@@ -184,7 +184,7 @@ def test_tables_of_published_sets_are_read_as_meant(tmp_path: Path) -> None:
     raw_sets.pictures(tmp_path / "p", names)
     header = ["file", "lesion_id", "dx", "dx_type", "Patient Age", "Follow-up #", "Spacing", "N", "D", "G"]
     kinds, ways = ("nv", "mel", "bkl"), ("histo", "follow_up")
-    flags = [(at % 5 > 1, at % 5 == 0, at % 5 == 1) for at in range(60)]
+    flags = [(at % 5 > 1, at % 5 == 0, at % 5 == 1 or at == 5) for at in range(60)]
     rows = [
         [name, f"HAM_{at // 2}", kinds[at % 3], ways[at % 2], 30 + at % 7, at % 4, 0.14, *flags[at]]
         for at, name in enumerate(names)

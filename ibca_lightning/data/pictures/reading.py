@@ -118,9 +118,7 @@ class PictureFile:
         """The bits that the picture uses; None where they are 8, or its file says how many they are."""
         if is_eight_bit(self._data[:32].data):
             return None
-        if channels in (1, 3):
-            return self._decode(1).depth(self._path)
-        return Stored(read_channels(self._data, self._path, channels)).depth(self._path)
+        return (self._decode(1) if channels in (1, 3) else self._many(channels)).depth(self._path)
 
     @property
     def _is_jpeg(self) -> bool:
@@ -134,7 +132,7 @@ class PictureFile:
             return gray(self.pixels(target, depth), self._path)
         if is_dicom(self._data.data, self._path):
             raise wrong(self._path, count, "a DICOM picture of 1 or 3")
-        return eight_bit(read_channels(self._data, self._path, count), self._path, depth)
+        return eight_bit(self._many(count).pixels, self._path, depth)
 
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
@@ -142,6 +140,12 @@ class PictureFile:
             return 1
         size = picture_size(self._data.data)
         return next((factor for factor in _REDUCED if size and min(size) // factor >= target), 1)
+
+    def _many(self, count: int) -> Stored:
+        """The picture of other than 1 or 3 channels, kept beside those that are told apart by their scale."""
+        if -count not in self._stored:
+            self._stored[-count] = Stored(read_channels(self._data, self._path, count))
+        return self._stored[-count]
 
     def _decode(self, factor: int) -> Stored:
         if factor not in self._stored:

@@ -107,19 +107,31 @@ def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Itera
     for a, b in np.argwhere(np.tril(varied & (differ >= _AGREE * both), -1)).tolist():
         paired |= {a, b}
         yield _negation(class_names[a], f"'{class_names[b]}'", int(both[a, b] - differ[a, b]))
-    if len(class_names) == 2:
-        return
     known = (labels >= 0).all(axis=1)
-    rows = labels[known] == 1
-    exclusive = len(rows) > 0 and bool((rows.sum(axis=1) == 1).all())  # then each class is what the others are not
-    for at, name in enumerate(class_names):
+    for at, contradictions in negating_all(labels[known] == 1, class_names).items():
+        if at not in paired:
+            yield _negation(class_names[at], "all other classes", contradictions)
+
+
+def negating_all(rows: NDArray[np.bool_], names: Sequence[str]) -> dict[int, int]:
+    """The classes that say no more than that all others are absent, and the rows that contradict it.
+
+    Args:
+        rows: (N, L), the classes that are present.
+        names: The L classes.
+    """
+    if len(names) < 3 or not len(rows):
+        return {}
+    exclusive = bool((rows.sum(axis=1) == 1).all())  # then each class is what the others are not
+    found = {}
+    for at, name in enumerate(names):
         normal = _NORMAL.search(name) is not None
-        if at in paired or (exclusive and not normal):
-            continue
         same = rows[:, at] == (rows.sum(axis=1) - rows[:, at] > 0)
         # A disease may come nearly always alone; a normal picture with a disease is a contradiction.
-        if 0 < rows[:, at].sum() < len(rows) and same.mean() <= (1 - _AGREE if normal else 0):
-            yield _negation(name, "all other classes", int(same.sum()))
+        varied = 0 < rows[:, at].sum() < len(rows) and (normal or not exclusive)
+        if varied and same.mean() <= (1 - _AGREE if normal else 0):
+            found[at] = int(same.sum())
+    return found
 
 
 def _negation(name: str, other: str, rows: int) -> Doubt:

@@ -113,8 +113,8 @@ def _by_column(
         columns = [sheet.column(name) if name in sheet.header else [""] * len(sheet) for sheet in sheets]
         texts = [text for column in columns for text in column]
         if like_patients(name, texts):
-            found.append((not _named(name), len(set(texts)), name, columns))
-    for _, _, name, columns in sorted(found, key=lambda each: each[:2]):
+            found.append((coarsest_first(name, texts), name, columns))
+    for _, name, columns in sorted(found, key=lambda each: each[0]):
         where = [places.get(table.where(row)) for _, table, row in rows]
         values = ["" if at is None else columns[at[0]][at[1]].strip() for at in where]
         values = ["" if is_blank(text) else text for text in values]
@@ -136,7 +136,7 @@ def like_patients(name: str, texts: Sequence[str]) -> bool:
     again = sum(count for count in counts.values() if count > 1)
     if not filled or again < max(2, 0.02 * len(filled)) or _words(_PATIENT.sub(" ", name)) & _OTHER:
         return False
-    if _named(name):
+    if named(name):
         return len(counts) >= 3 and 2 * len(filled) >= len(texts)
     return 10 * len(filled) >= 9 * len(texts) and _identify(filled, counts)
 
@@ -208,8 +208,14 @@ def _plain_id(text: str) -> bool:
     return bool(_IDENTIFIER.fullmatch(text)) and not _DATE.fullmatch(text) and not _words(text) & _OTHER
 
 
-def _named(name: str) -> bool:
-    return _PATIENT.search(name) is not None
+def named(name: str) -> bool:
+    """Whether a column's name has a word of a patient, and nothing that is known of patients."""
+    return _PATIENT.search(name) is not None and not _words(_PATIENT.sub(" ", name)) & _OTHER
+
+
+def coarsest_first(name: str, texts: Sequence[str]) -> tuple[bool, int]:
+    """What puts several columns of patients in order: by name before by values, fewer and larger groups first."""
+    return not named(name), len(set(texts))
 
 
 def _words(name: str) -> set[str]:

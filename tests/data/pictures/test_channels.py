@@ -11,6 +11,7 @@ import torch
 
 from ibca_lightning.data.cache import Layout, MemoryCache
 from ibca_lightning.data.disk_cache import DiskCache
+from ibca_lightning.data.pictures import reading
 from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.pictures.reading import PictureFile, read_image
@@ -155,3 +156,14 @@ def test_people_are_shown_three_channels(channels):
     shown = as_rgb(noise(channels))
     assert shown.shape == (24, 32, 3)
     assert np.array_equal(shown[..., 0], noise(channels)[..., 0])
+
+
+def test_pixels_and_depth_of_many_channels_are_one_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "five.npy", np.full((4, 6, 5), 700, np.uint16))
+    decoded: list[int] = []
+    real = reading.read_channels
+    monkeypatch.setattr(reading, "read_channels", lambda *given: decoded.append(1) or real(*given))
+    file = reading.PictureFile(str(tmp_path / "five.npy"))
+    assert file.channels(5).shape == (4, 6, 5)
+    assert file.depth(5) == 10
+    assert len(decoded) == 1

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-from ibca_lightning.system.light_imports import light_imports
+from ibca_lightning.run.command_line.light_imports import light_imports
 
 
 def test_a_package_is_away_meanwhile_only_and_garbage_is_collected_again() -> None:
