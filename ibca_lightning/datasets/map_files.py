@@ -267,8 +267,10 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
             except (ValueError, RecursionError):
                 row = None
             columns = row.get("subgroup") if isinstance(row, dict) else None
-            sound = isinstance(columns, dict) and columns.keys() == (rows or [row])[0]["subgroup"].keys()
-            texts = [row.get("id"), row.get("group"), *columns.values()] if sound else [None]
+            if isinstance(columns, dict) and columns.keys() == (rows or [row])[0]["subgroup"].keys():
+                texts = [row.get("id"), row.get("group"), *columns.values()]
+            else:
+                texts = [None]
             if not all(isinstance(text, str) for text in texts):
                 got, fix = repr(line[:80].decode(errors="replace")), "write the maps again with `ibca maps`"
                 raise InputError(f"id, group and subgroup of a picture in {path}, line {number}", got, fix)

@@ -179,7 +179,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure_and_every_file_is_written(r
     options: Any = {"stdout": write, "stderr": subprocess.PIPE, "text": True, "env": environment}
     result = subprocess.run([*command, "compare", run, "--output", "out"], **options)
     assert (result.returncode, result.stderr) == (0, "")
-    assert sorted(os.listdir("out")) == ["compare.csv", "compare.md"]
+    assert sorted(os.listdir("out")) == ["compare.csv", "compare.html", "compare.md"]
     result = subprocess.run([*command, "--help"], **options)
     assert (result.returncode, result.stderr) == (0, "")
     os.close(write)

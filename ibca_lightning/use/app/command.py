@@ -47,6 +47,8 @@ def app(arguments: list[str]) -> int:
                 super().handle_exit(sig, frame)
 
         Server(settings).run([listening])
+        if site.stopping.is_set():  # uvicorn raises the signal again, for whatever handler stood there before
+            raise KeyboardInterrupt
     return 0
 
 
