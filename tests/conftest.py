@@ -10,6 +10,11 @@ import pytest
 # pictures this small a second thread gains little; on a busy machine its spinning makes the suite four times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# xdist's first process imports the module of each warning it is told of, in a thread a worker: two at once, of
+# packages that import each other, end in a deadlock that Python breaks with an error. So here, before the workers.
+import lightning.pytorch  # noqa: F401
+import sklearn  # noqa: F401
+
 from tests.command_line import done, experiment, written
 from tests.datasets import fake_csv
 

@@ -155,8 +155,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     checkpoint = load_plain(path := Path(path).expanduser())
     try:
-        with zipfile.ZipFile(path) as archive:  # torch itself takes flipped bits for weights
-            damaged = archive.testzip()
+        with zipfile.ZipFile(path) as archive:  # torch takes flipped bits for weights, and chance memory for a folder
+            folders = (own.filename for own in archive.infolist() if own.external_attr & 16)
+            damaged = archive.testzip() or next(folders, None)
         if damaged is not None:
             raise zipfile.BadZipFile(damaged)
     except Exception as error:

@@ -1,5 +1,6 @@
 import copy
 import logging
+import zipfile
 
 import pytest
 import torch
@@ -57,6 +58,16 @@ class Executed:
 
     def __reduce__(self):
         return open, (str(self.path), "w")
+
+
+def test_a_weight_that_is_marked_as_a_folder_is_not_read_from_chance_memory(ibca_checkpoint, tmp_path):
+    with zipfile.ZipFile(ibca_checkpoint) as sound, zipfile.ZipFile(tmp_path / "x.ckpt", "w") as changed:
+        for info in sound.infolist():
+            content = sound.read(info)
+            info.external_attr = 16 if info.filename.endswith("/data/0") else 0
+            changed.writestr(info, content)
+    with pytest.raises(InputError, match=r"x.ckpt to be a checkpoint"):
+        read_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_a_malicious_file_is_refused_and_not_run(tmp_path):
