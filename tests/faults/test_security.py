@@ -93,6 +93,7 @@ def test_each_danger_is_seen(source: str) -> None:
     assert dangers(source)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_wandb")
 def test_no_secret_of_the_environment_is_written_anywhere(
     tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch

@@ -132,6 +132,7 @@ def test_autocast_agrees_with_float32(head_class: type[Head]) -> None:
     torch.testing.assert_close(rough.attention, exact.attention, rtol=0.1, atol=0.01)
 
 
+@pytest.mark.slow
 def test_export_with_any_batch_agrees(head_class: type[Head]) -> None:
     head = build(head_class).eval()
     program = torch.export.export(head, (features(),), dynamic_shapes={"features": {0: torch.export.Dim.AUTO}})

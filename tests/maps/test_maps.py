@@ -84,6 +84,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Any:
     return after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [0, 3, 10])
 def test_a_killed_run_goes_on_to_the_same_files(
     batches: int, stored: tuple[Path, Path], killed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

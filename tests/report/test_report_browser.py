@@ -127,6 +127,7 @@ def found_in(dumped: str) -> Any:
     return json.loads(unescape(dumped.split('<pre id="found">')[1].split("</pre>")[0]))
 
 
+@pytest.mark.slow
 def test_the_page_sorts_fits_phone_and_paper_loads_nothing_and_follows_dark_mode(harness: Path) -> None:
     log = harness.parent / "net.json"
     found = found_in(browse(harness, f"--log-net-log={log}", "--net-log-capture-mode=Everything"))

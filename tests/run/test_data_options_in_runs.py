@@ -29,6 +29,7 @@ def config(here: Path) -> Path:
     return written(here / "e.yaml", experiment(Path("data"), exclude_columns=[], val_csv=None))
 
 
+@pytest.mark.slow
 def test_label_space_crop_and_fold_in_fit_test_and_predict(config: Path, here: Path) -> None:
     options = ("--data.label_space", "[lung nodule,Hernia,Mass]", "--data.label_aliases", '{"Nodule": "lung nodule"}')
     crop, fold = ("--data.crop", "field_of_view"), ("--data.fold", 1, "--data.folds", 4)

@@ -27,6 +27,7 @@ def test_where_a_tilde_is_home(home: Path) -> None:
     assert at_home({"a": ["~/x", 3, {"b": "~"}], "c": "d~/"}) == {"a": [f"{home}/x", 3, {"b": str(home)}], "c": "d~/"}
 
 
+@pytest.mark.slow
 def test_paths_of_a_run_and_of_what_is_done_with_it(home: Path, here: Path) -> None:
     config = experiment(Path("~/data"), cache="disk", cache_dir="~/cache")
     written(home / "e.yaml", config | {"run_dir": "~/runs/a"})

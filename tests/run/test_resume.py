@@ -321,6 +321,7 @@ def test_batches_of_another_size_are_refused_within_an_epoch(tree: Path) -> None
         loader(5).load_state_dict(one.state_dict())
 
 
+@pytest.mark.slow
 def test_an_early_stopped_run_does_not_go_on(tree: Path, here: Path) -> None:
     options = {
         "model.early_stopping_patience": 1,
@@ -337,6 +338,7 @@ def test_an_early_stopped_run_does_not_go_on(tree: Path, here: Path) -> None:
     assert read_checkpoint("run/checkpoints/last.ckpt")["epoch"] > before["epoch"]
 
 
+@pytest.mark.slow
 def test_the_wandb_run_is_taken_up(tree: Path, here: Path) -> None:
     config = configured(tree, here / "e.yaml", {})
     done("fit", "--config", config, "--run_dir", "run", "--wandb", "offline", "--trainer.max_epochs", 1)
@@ -347,6 +349,7 @@ def test_the_wandb_run_is_taken_up(tree: Path, here: Path) -> None:
     assert set(ids) == {(here / "run/wandb/fit_id").read_text()}
 
 
+@pytest.mark.slow
 def test_the_run_of_a_wandb_agent_is_taken_up(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tree, here / "e.yaml", {})
     with monkeypatch.context() as agent:

@@ -70,7 +70,10 @@ def test_short_names_in_a_file_and_on_the_command_line(tree: Path, here: Path) -
                      "--trainer.logger", "tensorboard", "--model.loss.gamma", "1")  # fmt: skip
     assert given["data"]["class_path"] == "ibca_lightning.data.CSVDataModule"
     assert given["model"]["init_args"]["head"]["init_args"]["temperature"] == 2
-    loss = {"class_path": "ibca_lightning.losses.FocalLoss", "init_args": {"gamma": 1.0, "alpha": None}}
+    loss = {
+        "class_path": "ibca_lightning.losses.FocalLoss",
+        "init_args": {"gamma": 1.0, "alpha": None, "smoothing": 0.0, "balance": None},
+    }
     assert given["model"]["init_args"]["loss"] == loss
     assert given["trainer"]["logger"]["class_path"].endswith(".RunTensorBoardLogger")
     config["model"] = {"init_args": {"head": "lff"}}

@@ -41,8 +41,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a callback without a logger": (
         f"{CALLBACK} LearningRateMonitor --trainer.logger false", "a logger for LearningRateMonitor, got none; leave",
     ),
-    "a logger that is not installed": ("--trainer.logger MLFlowLogger", "got none; pip install mlflow"),
-    "another that is not installed": ("--trainer.logger+ CometLogger", "got none; pip install comet"),
+    "a logger that is not installed": ("--trainer.logger+ CometLogger", "got none; pip install comet"),
 }  # fmt: skip
 
 

@@ -146,6 +146,7 @@ def test_folds_that_are_not_of_one_cross_validation_are_refused(folds: list[Path
         write_pooled(folds[0].parent, folds, tested=True)
 
 
+@pytest.mark.slow
 def test_a_cross_validation_with_the_real_fit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ended(queue: Any, places: Any, stop: Any) -> Any:  # in this process, without seconds of imports
         for job, steps in queue:

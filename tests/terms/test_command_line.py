@@ -21,6 +21,7 @@ def test_every_term_has_a_fragment_that_is_merged_behind_an_experiment(name: str
     assert "ibca fit --config" in "".join(header)
 
 
+@pytest.mark.slow
 def test_a_run_prints_logs_and_writes_what_terms_say(tree: Path, here: Path) -> None:
     written(here / "e.yaml", experiment(tree))
     terms = "[{class_path: label_correction, init_args: {start: 0}}, early_learning]"

@@ -51,6 +51,7 @@ def every(**weight: float) -> list[Term]:
     return [build(name, **(off if name in WEIGHTLESS else weight)) for name in TERMS]
 
 
+@pytest.mark.slow
 def test_weight_0_is_no_term_to_the_bit() -> None:
     none, off, on = fit([]), fit(every(weight=0.0)), fit(every())
     assert list(none) == list(off) == list(on)
@@ -58,6 +59,7 @@ def test_weight_0_is_no_term_to_the_bit() -> None:
     assert not all(torch.equal(none[key], on[key]) for key in none)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_to_the_bit(tmp_path: Path) -> None:
     whole = fit(every(), tmp_path / "whole")
     fit(every(), tmp_path / "part", stop=4)
@@ -86,6 +88,7 @@ def same(one: object, two: object, where: str = "") -> None:
         assert one == two, where
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_model_has_terms_of_its_own() -> None:
     model = module(terms=every())
     twin = copy.deepcopy(model)

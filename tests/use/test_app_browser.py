@@ -53,6 +53,7 @@ def address(root: Path) -> Iterator[str]:
     thread.join()
 
 
+@pytest.mark.slow
 def test_a_picture_and_a_batch_go_through_and_nothing_is_asked_of_others(
     root: Path, address: str, tmp_path: Path
 ) -> None:

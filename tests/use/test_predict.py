@@ -211,6 +211,7 @@ def test_rows_cut_anywhere_are_completed_and_none_is_doubled(pictures: Path, che
         near(rows(path), expected)  # the rest was predicted in a smaller batch
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_taken_up(pictures: Path, checkpoint: Path):
     for i in range(200):
         shutil.copy(pictures / "00.png", pictures / f"more {i:03d}.png")

@@ -138,6 +138,7 @@ def test_a_device_that_is_not_there_is_named(run):
             ibca_lightning.load(run[0], device)
 
 
+@pytest.mark.slow
 def test_the_readme_uses_a_model_from_python(run, tmp_path):
     path, folder, expected = run
     name, row = next(iter(expected.items()))

@@ -48,6 +48,7 @@ def grays(loader: Loader) -> dict[int, list[int]]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
 def test_a_picture_that_breaks_in_a_later_epoch(

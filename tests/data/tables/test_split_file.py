@@ -30,6 +30,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_split_and_another_repeats_it_whatever_its_seed(tree: Path, here: Path) -> None:
     data = {"train_csv": "all.csv", "val_csv": None, "test_csv": None, "split_seed": 3}
     config = written(here / "e.yaml", experiment(tree, **data))

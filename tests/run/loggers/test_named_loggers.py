@@ -26,6 +26,7 @@ def runs_of(database: Path) -> list[object]:
     return list(client.search_runs([own.experiment_id for own in client.search_experiments()]))
 
 
+@pytest.mark.slow
 def test_each_alone(config: str, here: Path) -> None:
     for name in ("csv", "tensorboard", "wandb"):
         mode = "offline" if name == "wandb" else "disabled"
@@ -38,6 +39,7 @@ def test_each_alone(config: str, here: Path) -> None:
     assert sorted(path.name for path in here.iterdir()) == ["csv", "e.yaml", "tensorboard", "wandb"]
 
 
+@pytest.mark.slow
 def test_two_together_and_a_run_that_is_taken_up_and_tested(config: str, here: Path) -> None:
     run = here / "run é 100%"
     both = ("--trainer.logger", "[tensorboard, mlflow]")
@@ -105,6 +107,7 @@ def test_a_missing_package_names_its_extra(name: str, config: str, monkeypatch: 
     assert f"\n{name} = [" in extras
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_together(config: str) -> None:
     fit = ("fit", "--config", config, "--run_dir", "new", "--trainer.logger")
     refused(*fit, "wandb", names=("--wandb", "disabled"))
