@@ -262,8 +262,18 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     classes = ", ".join(f"{name} {count}" for name, count in [*form.positives.items()][:_SHOWN])
     more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
     rows = f"{next(iter(form.positives.values()))} of {texts.filled} rows" + f" ({texts.shown()})" * bool(form.values)
-    why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": f"names: {classes}{more}"}[form.kind]
+    names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
+        texts.blank > 0 and _spared(form)
+    )
+    if form.rare:
+        names += f"; no class, as in fewer than {LEAST} rows: {', '.join([*form.rare][:_SHOWN])}"
+    why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": names}[form.kind]
     return Column(texts.name, "label", why, doubt, form)
+
+
+def _spared(form: Form) -> bool:
+    """Whether a blank is taken for the absence of every name."""
+    return form.listed is not None and "" not in form.listed.unknown
 
 
 def _nothing(texts: _Texts) -> str:

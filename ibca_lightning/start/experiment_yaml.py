@@ -59,6 +59,8 @@ def data_options(
         "test_fraction": "split off by group, as validation is",
         "label_values": "what words mean; -1 is unknown",
         "label_counts": "a number above 0 is present",
+        "label_list": "each name is a class, if at least `least` rows have it",
+        "labels": "zero: a blank is taken for absent",
         "subgroup_columns": "figures by subgroup too",
         "subgroup_bands": "where a band ends and the next begins",
         "root": "seen from the folder in which ibca is called",

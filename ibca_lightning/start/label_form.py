@@ -29,6 +29,7 @@ class Form:
         blank_is_absent: Whether present is marked and absent left blank.
         listed: For `data.label_list`.
         sure: Whether nothing but labels looks so.
+        rare: By name the rows of what is too rare for a class.
     """
 
     kind: Literal["flags", "count", "list"]
@@ -37,6 +38,7 @@ class Form:
     blank_is_absent: bool = False
     listed: LabelList | None = None
     sure: bool = True
+    rare: Mapping[str, int] = field(default_factory=dict)
 
 
 def form_of(name: str, texts: Sequence[str], forced: bool = False) -> Form | None:
@@ -114,7 +116,8 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
             least = LEAST if min(classes.values(), default=0) < LEAST else 1
             listed = LabelList(name, separator, absent, unknown, least=least)
             kept = {word: count for word, count in classes.items() if count >= least}
-            return Form("list", kept, listed=listed, sure=several or bool(absent)) if kept else None
+            rare = {word: count for word, count in classes.items() if count < least}
+            return Form("list", kept, listed=listed, sure=several or bool(absent), rare=rare) if kept else None
     return None
 
 

@@ -72,6 +72,8 @@ def test_lists_of_findings_in_a_workbook(tmp_path: Path) -> None:
     assert table.name(0).startswith(("A/frame", "B/frame"))
     assert table.labels.min() == 0  # a blank names none
     assert "unsure" not in result.out
+    assert "names none; no class, as in fewer than 5 rows: bleeding" in " ".join(result.out.split())
+    assert "at least `least` rows" in (tmp_path / "exp.yaml").read_text()
 
 
 def test_a_row_an_eye(tmp_path: Path) -> None:
