@@ -160,9 +160,10 @@ def _listed(values: Floats) -> list[list[float | None]]:
 
 def chance_precision(per_class: Mapping[str, Mapping[str, Any]]) -> float | None:
     """The mAP that guessing has in the long run: the mean share of positives of the classes of `figures` with an AP."""
-    counted = [(own["positives"], own["negatives"]) for own in per_class.values() if own.get("AP") is not None]
+    defined = [own for own in per_class.values() if own.get("AP") is not None]
+    counted = [(own.get("positives") or 0, own.get("negatives") or 0) for own in defined]  # a file may lack them
     return (
-        float(np.mean([positives / (positives + negatives) for positives, negatives in counted])) if counted else None
+        float(np.mean([one / (one + other) for one, other in counted])) if counted and all(map(sum, counted)) else None
     )
 
 

@@ -12,7 +12,7 @@ from ibca_lightning.system.strangers import read_object, told
 _FIGURES = ("metrics", "tuned", "per_class", "tuned_per_class")
 # How deep in a section its values stand; above are mappings alone.
 _DEEP = {name + end: 2 if "class" in name else 1 for name in _FIGURES for end in ("", "_intervals")}
-_DEEP |= {"intervals": 1, "thresholds": 2, "folds": 2, "exclusive": 1}
+_DEEP |= {"intervals": 1, "thresholds": 2, "folds": 2}
 _DEEP |= {f"{tuned}{name}": 1 for tuned in ("", "tuned_") for name in ("differences", "difference_intervals")}
 _DEEPEST = 10
 _COUNTS = ("positives", "negatives", "unknown", "samples", "defined_classes", "pairs", "pictures", "count", "bins")
@@ -69,15 +69,16 @@ def class_precisions(
 
 def _require_possible(value: Any, keys: Sequence[str] = ()) -> None:
     """Refuse, by its name, a value that no test gives; everything in the file is looked at, wherever it stands."""
-    if isinstance(value, list) and any(isinstance(own, dict) for own in value) and 0 < len(keys) <= _DEEPEST:
-        for own in value:
-            _require_possible(own, keys)
-        return
     section, deep = _section(keys)
-    possible = isinstance(value, dict) if deep else (_interval if section.endswith("intervals") else _leaf)(keys, value)
+    if section == "exclusive":
+        possible = _exclusive(value)
+    elif deep:
+        possible = isinstance(value, dict)
+    else:
+        possible = (_interval if section.endswith("intervals") else _leaf)(keys, value)
     if not possible or len(keys) > _DEEPEST:
         raise ValueError(f"{'.'.join(keys)} {reprlib.repr(value)}")
-    for key, own in value.items() if isinstance(value, dict) else ():
+    for key, own in value.items() if isinstance(value, dict) and section != "exclusive" else ():
         _require_possible(own, [*keys, key])
 
 
@@ -90,6 +91,19 @@ def _section(keys: Sequence[str]) -> tuple[str, bool]:
     return section, len(keys) <= at + _DEEP.get(section, 0)
 
 
+def _exclusive(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(found := value.get("found", []), list):
+        return False
+    whole = all(isinstance(own, dict) and isinstance(own.get("classes"), list) for own in found)
+    return whole and all(
+        [type(name) for name in own["classes"]] == [str, str]
+        and all(_number("count", number) for number in (own.get("pictures"), value.get("pictures")))
+        and isinstance(expected := own.get("expected"), int | float)
+        and 0 <= expected < math.inf
+        for own in found
+    )
+
+
 def _interval(keys: Sequence[str], value: Any) -> bool:
     if value is None:
         return True
@@ -100,7 +114,7 @@ def _interval(keys: Sequence[str], value: Any) -> bool:
 
 def _leaf(keys: Sequence[str], value: Any) -> bool:
     name, section = keys[-1], _section(keys)[0]
-    of_figures = section in _FIGURES
+    of_figures = section in _FIGURES or name == "threshold"
     if value is None:
         return name != "threshold"
     if section.endswith("differences"):

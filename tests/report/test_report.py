@@ -279,7 +279,9 @@ def test_each_of_several_test_sets_has_its_part(tmp_path: Path) -> None:
     assert one != other
 
 
-def test_classes_that_exclude_each_other_are_named_and_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_classes_that_exclude_each_other_are_named_and_figures_that_cannot_be_are_refused(
+    tmp_path: Path, here: Path
+) -> None:
     run = made_run.write(tmp_path)
     file = run / "test_metrics.json"
     figures = json.loads(file.read_text())
