@@ -266,7 +266,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 row = None
-            columns = row.get("subgroup") if isinstance(row, dict) else None
+            columns: Any = row.get("subgroup") if isinstance(row, dict) else None
             sound = isinstance(columns, dict) and columns.keys() == (rows or [row])[0]["subgroup"].keys()
             texts = [row.get("id"), row.get("group"), *columns.values()] if sound else [None]
             if not all(isinstance(text, str) for text in texts):

@@ -57,7 +57,8 @@ def summed(values: NDArray[np.bool_], starts: NDArray[np.int64] | None) -> Float
     """How often each column (B, L) holds, in all or by the parts of `count`."""
     if starts is None:
         return values.sum(axis=0).astype(np.float64)
-    return np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+    found: Floats = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+    return found
 
 
 def ratio(numerator: Floats, denominator: Floats, otherwise: float = np.nan) -> Floats:

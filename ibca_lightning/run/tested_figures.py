@@ -14,6 +14,7 @@ _FIGURES = ("metrics", "tuned", "per_class", "tuned_per_class")
 _DEEP = {name + end: 2 if "class" in name else 1 for name in _FIGURES for end in ("", "_intervals")}
 _DEEP |= {"intervals": 1, "thresholds": 2}
 _DEEPEST = 10
+_CURVES = ("calibration", "curves", "shares")  # which have lists of numbers
 _COUNTS = ("positives", "negatives", "unknown", "samples", "defined_classes", "pairs", "pictures", "count", "bins")
 _SHARES = (
     "mAP", "AP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "precision", "recall", "F1", "specificity",
@@ -86,14 +87,14 @@ def _interval(keys: Sequence[str], value: Any) -> bool:
 
 
 def _leaf(keys: Sequence[str], value: Any) -> bool:
-    name, of_figures = keys[-1], _section(keys)[0] in _FIGURES
+    name = keys[-1]
     if value is None:
         return name != "threshold"
-    if of_figures or name in _COUNTS or (name in _SHARES and not isinstance(value, list)):
-        several = isinstance(value, list) and not of_figures  # the bins of a curve
-        return all(_number(name, own) for own in value) if several else _number(name, value)
     if isinstance(value, list):
-        return not any(isinstance(own, list | dict) for own in value) and all(_leaf(keys, own) for own in value)
+        plain = keys[0] in _CURVES and not any(isinstance(own, list | dict) for own in value)
+        return plain and all(_leaf(keys, own) for own in value)
+    if _section(keys)[0] in _FIGURES or name in _COUNTS or name in _SHARES:
+        return _number(name, value)
     return not isinstance(value, int | float) or abs(value) < math.inf
 
 
