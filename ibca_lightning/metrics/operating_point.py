@@ -55,9 +55,11 @@ def count(
 
 def summed(values: NDArray[np.bool_], starts: NDArray[np.int64] | None) -> Floats:
     """How often each column (B, L) holds, in all or by the parts of `count`."""
+    found: Floats
     if starts is None:
-        return values.sum(axis=0).astype(np.float64)
-    found: Floats = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+        found = values.sum(axis=0, dtype=np.float64)
+    else:
+        found = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
     return found
 
 
