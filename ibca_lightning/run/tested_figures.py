@@ -120,7 +120,7 @@ def _leaf(keys: Sequence[str], value: Any) -> bool:
     if section.endswith("differences"):
         return _number("difference", value)
     if of_figures or name in _COUNTS or (name in _SHARES and not isinstance(value, list)):
-        several = isinstance(value, list) and not of_figures  # the bins of a curve
+        several = isinstance(value, list) and not of_figures and len(keys) > 1  # the bins of a curve
         return all(_number(name, own) for own in value) if several else _number(name, value)
     if isinstance(value, list):
         return not any(isinstance(own, list | dict) for own in value) and all(_leaf(keys, own) for own in value)

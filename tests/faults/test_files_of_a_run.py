@@ -205,6 +205,7 @@ CHANGED: dict[str, tuple[tuple[str, ...], object]] = {
         ("metrics", "CF1"), True
     ),
     "metrics.mAP {'a': 1}": (("metrics", "mAP"), {"a": 1}), "per_class.A 0.5": (("per_class", "A"), 0.5),
+    "thresholds.A.threshold [0.5]": (("thresholds", "A", "threshold"), [0.5]), "samples [1]": (("samples",), [1]),
     "metrics [1]": (("metrics",), [1]), "intervals 7": (("intervals",), 7),
     "thresholds.A 0.5": (("thresholds", "A"), 0.5), "calibration 3": (("calibration",), 3),
     "intervals.mAP {}": (("intervals", "mAP"), {}),

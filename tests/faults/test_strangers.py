@@ -182,7 +182,7 @@ def test_an_output_that_is_a_pipe_is_neither_waited_for_nor_replaced(run: Path, 
         assert (result.code, len(result.errors)) == (2, 1), result.err
         assert "Error" not in result.errors[0]
     with pytest.raises(InputError, match="a pipe or a device"):
-        write_csv("/dev/null", [["a"]])
+        write_csv("log", [["a"]])
     for name in ("pipe.html", "pipe.png", "out/failed.csv", "table/compare.csv", "c/check.html", "m/maps.json", "log"):
         assert Path(name).is_fifo()
 

@@ -97,6 +97,11 @@ def test_a_biased_fraction_is_joined_with_what_it_is_without_the_bias():
     assert without == pytest.approx(wilson(20, 50), abs=1e-6)
 
 
+def test_a_fraction_whose_bias_is_larger_than_it_keeps_its_ends():
+    low, high = fraction(np.array(0.1), 0.4 + scattered(0.1, 10), np.inf, MANY, 0.95, biased=True)
+    assert (low, high) == pytest.approx((0, wilson(1, 10)[1]), abs=1e-6)
+
+
 def test_students_interval():
     draws = np.array([1.0, 2.0, 3.0, 6.0])
     half = stats.t.ppf(0.975, 4) * np.sqrt(np.var(draws) * 5 / 4)

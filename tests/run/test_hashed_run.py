@@ -111,6 +111,16 @@ def test_paths_that_lead_elsewhere_are_not_told_to_a_logger(here: Path) -> None:
         assert Trainer.loggers[0].given[-1][0][0]["weights"] == "w.pth"
 
 
+def test_a_configuration_used_from_elsewhere_says_where_its_paths_are_seen_from(here: Path) -> None:
+    config = written(here / "e.yaml", experiment(Path("clinic")))
+    for command in (("fit",), ("maps", "--output", "m")):
+        said = (
+            "clinic, seen from the current folder",
+            "or go to the folder that the configuration's paths are seen from",
+        )
+        refused(*command, "--config", config, names=said)
+
+
 class _Config(dict[str, Any]):
     def clone(self) -> dict[str, Any]:
         return dict(self)

@@ -25,6 +25,8 @@ def check_root(root: str, fix: str = "correct data.root", what: str = "the folde
     if not os.path.isdir(root):
         got = "a file" if os.path.exists(root) else "nothing there"
         where = "" if os.path.isabs(root) else ", seen from the current folder"
+        # The config.yaml of a run has the paths as they were seen when it began.
+        fix += "" if os.path.isabs(root) else ", or go to the folder that the configuration's paths are seen from"
         raise InputError(f"{what} at {root}{where}", got, fix)
 
 

@@ -51,6 +51,16 @@ def test_a_column_that_is_no_label_or_hardly_is_refused() -> None:
         find_label_columns(sheet(image=["a"], x=["1"]), ["image"])
 
 
+def test_a_mark_of_three_letters_may_stand_for_1_and_a_word_of_four_is_a_remark() -> None:
+    table = sheet(y=["0", "1", "1"], x=["ano", "", ""], remark=["torn", "", ""])
+    assert find_label_columns(table, []) == (["y"], ["'x' (it holds 'ano', as on line 2)"])
+
+
+def test_labels_that_are_words_are_meant_too() -> None:
+    with pytest.raises(InputError, match=r"in column 'x' of t\.csv, line 5, got 'perhaps'"):
+        find_label_columns(sheet(y=["0", "1", "1", "0"], x=["true", "false", "true", "perhaps"]), [])
+
+
 def test_every_split_has_the_labels_of_training_and_no_further_one() -> None:
     table = sheet(x=["0", "1"], y=["0", "1"], zeros=["0", "0"], mixed=["0", "1 or 2"], ages=["0", "39"])
     require_columns(table, ["y", "x"])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ibca_lightning.heads import CaaMHead
-from ibca_lightning.heads.peers.caam import environment_loss, spread, variance_penalty
+from ibca_lightning.heads.peers.caam import _standardised, environment_loss, spread, variance_penalty
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 
@@ -15,6 +15,12 @@ from tests.heads.contract import CHANNELS, LABELS, features, labels
 def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
     """Numbers of both signs that no random generator has a part in."""
     return torch.sin(torch.arange(torch.Size(shape).numel()) * 1.7 + phase).reshape(shape)
+
+
+def test_standardised_by_hand() -> None:
+    values = torch.tensor([[1.0, 10.0], [3.0, 30.0], [2.0, 20.0], [2.0, 20.0]])
+    expected = math.sqrt(2) * torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    torch.testing.assert_close(_standardised(values), expected, atol=1e-4, rtol=0)
 
 
 def test_numbers_of_the_authors_code() -> None:
