@@ -20,7 +20,6 @@ _SMALL = (
 @pytest.mark.slow
 def test_the_wheel_alone_runs_the_first_commands_of_the_readme(tmp_path: Path) -> None:
     """Nothing is downloaded: what the package stands on is taken from this environment, the package is not."""
-    pytest.importorskip("hatchling", reason="builds the wheel; an extra of dev")
 
     def run(*command: str | Path, code: int = 0, **environment: str) -> str:
         own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}

@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ibca_lightning.run.tested_figures import OUT_OF_FOLD
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_out
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import regular, told
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv
 
-_POOLED = "out_of_fold"  # the test set that the folds of a sweep are together
 _HEADER = ("id", "class", "label", "probability", "doubt")
 
 
@@ -82,10 +82,10 @@ def doubts(labels: Tensor, probability: Tensor) -> Tensor:
 
 
 def _pooled(run: Path) -> Tested:
-    if not (run / f"test_predictions.{_POOLED}.csv").is_file():
+    if not (run / f"test_predictions.{OUT_OF_FOLD}.csv").is_file():
         fix = "train with ibca sweep --folds 5, and give OUTPUT/HEAD-SEED"
         raise InputError(f"out-of-fold predictions in {run}, as folds of a sweep leave them", "none", fix)
-    return read_tested(run, _POOLED)
+    return read_tested(run, OUT_OF_FOLD)
 
 
 def _made_wrong(run: Path) -> set[tuple[str, str]]:
@@ -94,9 +94,12 @@ def _made_wrong(run: Path) -> set[tuple[str, str]]:
     for file in sorted(run.glob("fold-*/label_noise*.csv")):
         try:
             with regular(file).open(encoding="utf-8", newline="") as rows:
-                found |= {(row["id"], row["class"]) for row in csv.DictReader(rows)}
-        except (OSError, ValueError, KeyError, csv.Error) as error:
-            raise InputError(f"label_noise.csv as ibca fit writes it at {file}", error, "restore it") from error
+                table = csv.DictReader(rows)
+                if not {"id", "class"} <= set(table.fieldnames or ()):
+                    raise ValueError("no columns id and class")
+                found |= {(row["id"], row["class"]) for row in table}
+        except (OSError, ValueError, csv.Error) as error:
+            raise InputError(f"label_noise.csv as ibca fit writes it at {file}", told(error), "restore it") from error
     return found
 
 

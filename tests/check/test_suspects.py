@@ -21,7 +21,9 @@ def pooled(run: Path, seed: int = 0, ids: int = PICTURES, noise: bool = True) ->
     wrong = (torch.arange(2 * ids).view(ids, 2) % 10 == 0) & (labels >= 0)
     probabilities = 0.2 + 0.6 * labels.clamp(min=0) + 0.2 * torch.rand(ids, 2, generator=generator)
     names = [f"{row}.png" for row in range(ids)]
-    write_predictions(run / "test_predictions.out_of_fold.csv", names, probabilities, CLASSES, labels)
+    write_predictions(
+        run / "test_predictions.out_of_fold.csv", names, probabilities, CLASSES, labels, folds=[0, 1] * (ids // 2)
+    )
     write_json(run / "test_metrics.out_of_fold.json", {"metrics": {}})
     if noise:
         for fold in range(2):
@@ -64,6 +66,6 @@ def test_runs_without_folds_or_of_other_data_are_one_line(here: Path) -> None:
     refused("check", "--suspects", "run", names=("out-of-fold predictions in run", "ibca sweep --folds 5"))
     refused("check", "--suspects", "one", "other", names=("the pictures and classes of one in other",))
     (here / "one/fold-0/label_noise.csv").write_text("a,b\n1,2\n")
-    refused("check", "--suspects", "one", names=("label_noise.csv",))
+    refused("check", "--suspects", "one", names=("label_noise.csv", "no columns id and class"))
     with pytest.raises(AssertionError):  # an option of the other form
         done("check", "--suspects", "one", "--no_images")

@@ -7,6 +7,7 @@ import albumentations as A
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from ibca_lightning.data.cache import Layout, MemoryCache
@@ -52,7 +53,6 @@ def test_every_channel_is_read_in_its_order(tmp_path, write, name, channels, kin
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 def test_tiff_with_all_channels_in_each_pixel(tmp_path, planar):
-    tifffile = pytest.importorskip("tifffile")
     pixels = noise(5)
     stored = pixels if planar == "contig" else np.moveaxis(pixels, 2, 0)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", planarconfig=planar)

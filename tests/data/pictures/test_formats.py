@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -15,8 +16,6 @@ from ibca_lightning.data.pictures import reading
 from ibca_lightning.data.pictures.header import MAX_PIXELS, picture_size
 from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.system.errors import InputError, PictureError
-
-pydicom = pytest.importorskip("pydicom")
 
 
 def gradient(bits: int = 12, signed: bool = False) -> np.ndarray:
