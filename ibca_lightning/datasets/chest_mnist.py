@@ -9,8 +9,8 @@ import numpy as np
 from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.tables.table import Table, encode
-from ibca_lightning.datasets.npz_pictures import ArrayDataset, read_array, unpack
-from ibca_lightning.datasets.released import ReleasedSet
+from ibca_lightning.datasets.layouts.npz_pictures import ArrayDataset, read_array, unpack
+from ibca_lightning.datasets.layouts.released import ReleasedSet
 from ibca_lightning.system.errors import InputError
 
 Size = Literal[28, 64, 128, 224]

@@ -12,9 +12,9 @@ from ibca_lightning.data.pictures.masks import MaskFolder
 from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.chest_boxes import read_boxes, write_masks
-from ibca_lightning.datasets.copies import all_present
-from ibca_lightning.datasets.released import OpenSplitSet
+from ibca_lightning.datasets.layouts.chest_boxes import read_boxes, write_masks
+from ibca_lightning.datasets.layouts.copies import all_present
+from ibca_lightning.datasets.layouts.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 

@@ -9,7 +9,7 @@ from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.released import OpenSplitSet
+from ibca_lightning.datasets.layouts.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 _BATCH = re.compile(r"^CheXpert-v1\.0 batch \d+ \(train")  # a folder of patients

@@ -21,8 +21,8 @@ from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
-from ibca_lightning.datasets.bands import in_bands
-from ibca_lightning.datasets.table_file import read_any
+from ibca_lightning.datasets.layouts.bands import in_bands
+from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
 MissingImages = Literal["error", "skip"]

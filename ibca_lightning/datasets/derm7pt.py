@@ -9,8 +9,8 @@ from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.copies import first_present
-from ibca_lightning.datasets.released import ReleasedSet
+from ibca_lightning.datasets.layouts.copies import first_present
+from ibca_lightning.datasets.layouts.released import ReleasedSet
 from ibca_lightning.system.errors import InputError
 
 Form = Literal["criteria", "levels"]

@@ -1,6 +1,6 @@
 """Endo: lesions in colonoscopy, 4 labels, from MedFMC."""
 
-from ibca_lightning.datasets.medfmc import MedFMC
+from ibca_lightning.datasets.layouts.medfmc import MedFMC
 from ibca_lightning.system.errors import InputError
 
 

@@ -16,7 +16,7 @@ from ibca_lightning.data.pictures.masks import unpack
 from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.data.tables.splits import keep_share, split_fold
 from ibca_lightning.data.tables.table import Table, pooled
-from ibca_lightning.datasets.map_files import MapSplit, read_record
+from ibca_lightning.datasets.layouts.map_files import MapSplit, read_record
 from ibca_lightning.system.errors import InputError
 
 

@@ -12,7 +12,7 @@ from ibca_lightning.data.options import check_classes, check_whole
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import split_off
 from ibca_lightning.data.tables.table import Table, decode, joined
-from ibca_lightning.datasets.released import OpenSplitSet
+from ibca_lightning.datasets.layouts.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 _COLUMNS = ("lines", "names", "labels", "groups")

@@ -12,9 +12,9 @@ from ibca_lightning.data.options import check_classes, check_whole
 from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes, read_image
 from ibca_lightning.data.tables.paths import check_root
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.copies import first_present
 from ibca_lightning.datasets.csv_table import CSVDataModule
-from ibca_lightning.datasets.fundus_tiles import Photograph, write_tiles
+from ibca_lightning.datasets.layouts.copies import first_present
+from ibca_lightning.datasets.layouts.fundus_tiles import Photograph, write_tiles
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """ChestDR: findings in chest radiographs, 19 labels, from MedFMC."""
 
-from ibca_lightning.datasets.medfmc import MedFMC
+from ibca_lightning.datasets.layouts.medfmc import MedFMC
 
 
 class MedFMChestDR(MedFMC):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.released import OpenSplitSet
+from ibca_lightning.datasets.layouts.released import OpenSplitSet
 
 
 class MuReD(OpenSplitSet):

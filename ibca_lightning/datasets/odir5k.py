@@ -11,10 +11,10 @@ from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.tables.paths import check_root, find_pictures
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.copies import all_present
-from ibca_lightning.datasets.eye_pairs import write_pairs
-from ibca_lightning.datasets.released import OpenSplitSet
-from ibca_lightning.datasets.table_file import read_any
+from ibca_lightning.datasets.layouts.copies import all_present
+from ibca_lightning.datasets.layouts.eye_pairs import write_pairs
+from ibca_lightning.datasets.layouts.released import OpenSplitSet
+from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 from ibca_lightning.data.options import check_whole
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.released import OpenSplitSet
+from ibca_lightning.datasets.layouts.released import OpenSplitSet
 from ibca_lightning.system.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.released import ReleasedSet
+from ibca_lightning.datasets.layouts.released import ReleasedSet
 
 Classes = Literal["all", "riadd"]
 

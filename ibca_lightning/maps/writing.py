@@ -23,7 +23,7 @@ from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.pictures.masks import pack
 from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.datasets.frozen_maps import FrozenMaps
-from ibca_lightning.datasets.map_files import MapsRecord, SplitRecord, SplitWriter, start_record
+from ibca_lightning.datasets.layouts.map_files import MapsRecord, SplitRecord, SplitWriter, start_record
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.run.lightning_cli import IBCACLI, require_data
 from ibca_lightning.system.errors import InputError

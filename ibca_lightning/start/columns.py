@@ -16,7 +16,7 @@ from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, n
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.datasets.bands import in_bands, limits_of
+from ibca_lightning.datasets.layouts.bands import in_bands, limits_of
 from ibca_lightning.start import words
 from ibca_lightning.start.label_form import LEAST, Form, form_of, prefixed
 from ibca_lightning.start.words import spaced

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.data import ChestMNIST
-from ibca_lightning.datasets.npz_pictures import read_array, unpack
+from ibca_lightning.datasets.layouts.npz_pictures import read_array, unpack
 from ibca_lightning.system.errors import InputError
 from tests.datasets import fake_chest_mnist
 from tests.datasets.contract import DataModuleContract
@@ -130,7 +130,7 @@ def test_arrays_beyond_bounds_are_not_unpacked(tmp_path: Path, monkeypatch: pyte
     fake_chest_mnist.write(tmp_path)
     with pytest.raises(InputError, match=r"damaged \(it unpacks to more than 999 bytes\)"):
         unpack(str(file), "train_images", str(tmp_path), 999)
-    monkeypatch.setattr("ibca_lightning.datasets.npz_pictures.MAX_TABLE", 200)
+    monkeypatch.setattr("ibca_lightning.datasets.layouts.npz_pictures.MAX_TABLE", 200)
     with pytest.raises(InputError, match="more than 200 bytes"):
         read_array(str(file), "train_labels")
     for kind, size in (("|V100", 0), ("|u1", 3), ("|O", 0)):

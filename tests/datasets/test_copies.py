@@ -8,7 +8,7 @@ import pytest
 
 from ibca_lightning.data import ODIR5K, ChestXray14, CheXpert, Derm7pt, IDRiD, MuReD, RFMiD
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.datasets.copies import all_present, first_present, found_in
+from ibca_lightning.datasets.layouts.copies import all_present, first_present, found_in
 from ibca_lightning.system.errors import InputError
 from tests.datasets import (
     fake_chest_xray14,

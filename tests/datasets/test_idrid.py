@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data import CSVDataModule, IDRiD
-from ibca_lightning.datasets import fundus_tiles as tiling
-from ibca_lightning.datasets.fundus_tiles import Photograph, cut
+from ibca_lightning.datasets.layouts import fundus_tiles as tiling
+from ibca_lightning.datasets.layouts.fundus_tiles import Photograph, cut
 from ibca_lightning.system.errors import InputError
 from tests.datasets import fake_idrid
 from tests.datasets.contract import DataModuleContract

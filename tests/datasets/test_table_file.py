@@ -4,7 +4,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from ibca_lightning.datasets.table_file import read_workbook
+from ibca_lightning.datasets.layouts.table_file import read_workbook
 from ibca_lightning.system.errors import InputError
 
 

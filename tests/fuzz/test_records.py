@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ibca_lightning.data.pictures.reading import PictureFile
-from ibca_lightning.datasets import npz_pictures
+from ibca_lightning.datasets.layouts import npz_pictures
 from ibca_lightning.report.page import Gallery, page
 from ibca_lightning.report.run import read_run
 from ibca_lightning.system.errors import InputError, NonFiniteError, PictureError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.datasets.map_files import SplitWriter
+from ibca_lightning.datasets.layouts.map_files import SplitWriter
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from tests import stored_maps

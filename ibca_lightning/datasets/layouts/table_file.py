@@ -4,7 +4,7 @@ import importlib
 import zipfile
 
 from ibca_lightning.data.tables.sheet import Sheet, check_columns, read_sheet
-from ibca_lightning.datasets.parquet import read_parquet
+from ibca_lightning.datasets.layouts.parquet import read_parquet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 

@@ -8,7 +8,7 @@ from ibca_lightning.data.tables.paths import find_pictures
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import GroupOverlap
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.released import OpenSplitSet
+from ibca_lightning.datasets.layouts.released import OpenSplitSet
 
 
 class MedFMC(OpenSplitSet):

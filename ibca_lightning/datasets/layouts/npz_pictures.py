@@ -17,7 +17,7 @@ from ibca_lightning.data.pictures.array_file import array_header
 from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.tables.table import Table
-from ibca_lightning.datasets.made_pictures import writable
+from ibca_lightning.datasets.layouts.made_pictures import writable
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked, told
 from ibca_lightning.system.whole_files import whole

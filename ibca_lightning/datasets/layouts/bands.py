@@ -24,7 +24,7 @@ def in_bands(texts: Sequence[str], limits: Sequence[float]) -> list[str]:
         limits: Where a band ends and the next begins, which has the limit itself.
 
     Examples:
-        >>> from ibca_lightning.datasets.bands import in_bands
+        >>> from ibca_lightning.datasets.layouts.bands import in_bands
         >>> in_bands(["12", "40", "77", ""], [40, 60])
         ['<40', '40 to <60', '60+', '']
     """

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ibca_lightning.data.pictures.reading import Pixels, read_image
-from ibca_lightning.datasets.made_pictures import writable, write_picture
+from ibca_lightning.datasets.layouts.made_pictures import writable, write_picture
 
 
 def write_pairs(folder: str, pairs: Mapping[str, tuple[str, str]], side: int) -> None:

@@ -12,7 +12,7 @@ from ibca_lightning.data.tables.paths import check_root
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import split_off
 from ibca_lightning.data.tables.table import Table, build_table
-from ibca_lightning.datasets.copies import first_present
+from ibca_lightning.datasets.layouts.copies import first_present
 
 
 class ReleasedSet(TableDataModule):

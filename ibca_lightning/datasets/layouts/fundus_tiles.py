@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.masks import Bits, pack, resize_bits
 from ibca_lightning.data.pictures.reading import Pixels
-from ibca_lightning.datasets.made_pictures import writable, write_picture
+from ibca_lightning.datasets.layouts.made_pictures import writable, write_picture
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import whole_folder, write_csv
 

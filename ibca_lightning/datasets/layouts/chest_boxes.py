@@ -7,7 +7,7 @@ import numpy as np
 
 from ibca_lightning.data.pictures.masks import Bits, mask_name
 from ibca_lightning.data.tables.sheet import read_sheet
-from ibca_lightning.datasets.made_pictures import writable, write_picture
+from ibca_lightning.datasets.layouts.made_pictures import writable, write_picture
 from ibca_lightning.system.errors import InputError
 
 # The corners are those of the released pictures, all of this side; a copy of smaller ones has the same proportions.
