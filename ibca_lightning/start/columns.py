@@ -18,11 +18,12 @@ from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.datasets.layouts.bands import in_bands, limits_of
 from ibca_lightning.start import words
-from ibca_lightning.start.label_form import LEAST, Form, form_of, prefixed
+from ibca_lightning.start.label_form import LEAST, Form, Reading, form_of, prefixed
 from ibca_lightning.start.words import spaced
 from ibca_lightning.system.errors import InputError
 
 Role = Literal["picture", "group", "split", "label", "subgroup", "left out"]
+Answer = Role | Reading
 _LOOKED_AT = 2000  # rows of a long table that tell whether a column names pictures
 _WORDS = "they may be findings (label) or kinds of patients (subgroup)"
 _FEW = 12  # different values of a subgroup
@@ -77,13 +78,13 @@ class _Texts:
         return ", ".join(most) + (f", ... ({len(self.counts)} different)" if len(self.counts) > _SHOWN else "")
 
 
-def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Role] | None = None) -> list[Column]:
+def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Answer] | None = None) -> list[Column]:
     """Say what each column with a name is, in the order of the table.
 
     Args:
         sheet: The table.
         index: The pictures.
-        forced: What the user says that columns are.
+        forced: What the user says that columns are, or how their labels are read.
 
     Raises:
         InputError: If no column names the pictures, or a picture stands in several rows.
@@ -179,8 +180,16 @@ def _group(free: Sequence[_Texts]) -> str | None:
 def _as_group(texts: _Texts, forced: bool) -> Column:
     pictures = texts.filled / len(texts.counts)
     why = f"{len(texts.counts)} groups of {pictures:.1f} rows, such as {next(iter(texts.counts))}; never in two splits"
-    doubt = "" if forced or named(texts.name) else "by its values: rows with one value are taken to show one patient"
-    return Column(texts.name, "group", why, doubt)
+    doubt = (
+        f"taken as no filled column of patients was found: rows of one '{texts.name}' stay in one split, but a patient "
+        "with several of them may be in training and in test; if you have their names, add them as group_column"
+    )
+    return Column(texts.name, "group", why, "" if forced or _of_patients(texts.name) else doubt)
+
+
+def _of_patients(name: str) -> bool:
+    """Whether a column is one of patients by its name, not of videos, cases or lesions, of which they have several."""
+    return named(name) and words.PERSON.search(spaced(name)) is not None
 
 
 def _is_split(texts: _Texts) -> bool:
@@ -196,13 +205,15 @@ def _cut(split: _Texts, group: _Texts) -> int:
     return sum(len(parts) > 1 for parts in own.values())
 
 
-def _forced(texts: _Texts, role: Role) -> Column:
+def _forced(texts: _Texts, answer: Answer) -> Column:
     """What the user says that it is."""
-    if role != "label":
-        return Column(texts.name, role, texts.shown())
-    form = form_of(texts.name, texts.all, forced=True)
+    if answer in ("picture", "group", "split", "subgroup", "left out"):
+        return Column(texts.name, answer, texts.shown())
+    form = form_of(texts.name, texts.all, answer)
     if form is None:
-        return Column(texts.name, "left out", f"neither two values nor names that come again: {texts.shown()}")
+        wanted = {"count": "whole numbers from 0", "ordered": "grades in numbers"}
+        what = wanted.get(answer, "two values, or names that come again")
+        return Column(texts.name, "left out", f"not {what}: {texts.shown()}")
     return _as_label(texts, form)
 
 
@@ -212,6 +223,9 @@ def _plain(texts: _Texts) -> Column:
     form = form_of(name, texts.all)
     if not texts.filled and form is None:
         return Column(name, "left out", "blank")
+    if texts.blank and count > 2 and _of_patients(name):
+        doubt = f"it could say which pictures are of one patient, but {len(texts.all) - texts.filled} rows are blank"
+        return Column(name, "left out", f"{texts.blank:.0%} blank", f"{doubt}: fill them in, for group_column")
     if count == 1 and not texts.blank:
         return Column(name, "left out", f"'{next(iter(texts.counts))[:40]}' in every row")
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
@@ -241,9 +255,7 @@ def _plain(texts: _Texts) -> Column:
         doubt = "a label if a blank says something" if form.kind == "flags" else ""
         return Column(name, "left out", f"{texts.blank:.0%} blank", doubt)
     if form.kind == "list" and not (form.sure or words.LABEL.search(called) or words.GRADE.search(called)):
-        return Column(
-            name, "left out", f"words: {texts.shown()}", "they may be findings (label) or kinds of patients (subgroup)"
-        )
+        return Column(name, "left out", f"words: {texts.shown()}", _WORDS)
     return _as_label(texts, form)
 
 
@@ -257,11 +269,18 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     doubt = ""
     if form.blank_is_absent:
         doubt = f"a blank is taken for absent, as only '{next(iter(texts.counts))}' is ever written"
-    elif form.listed is not None and words.GRADE.search(spaced(texts.name)):
-        doubt = "each grade above 0 is taken for a class of its own"
+    elif form.kind == "count":
+        doubt = "a number above 0 is taken for present, however large it is"
+    elif form.listed is not None and words.GRADE.search(spaced(texts.name)) and not form.listed.ordered:
+        doubt = "each grade above 0 is taken for a class of its own (label_list: {ordered: true} makes it 'so or more')"
+    elif texts.blank and _spared(form):
+        absent = form.listed.absent if form.listed else []
+        doubt = "a blank is taken for none of them" + f", though '{absent[0]}' is written elsewhere" * bool(absent)
+        doubt += " (label_list: {unknown: ['']} makes it unknown)"
     classes = ", ".join(f"{name} {count}" for name, count in [*form.positives.items()][:_SHOWN])
     more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
-    rows = f"{next(iter(form.positives.values()))} of {texts.filled} rows" + f" ({texts.shown()})" * bool(form.values)
+    total = len(texts.all) if form.blank_is_absent else texts.filled
+    rows = f"{next(iter(form.positives.values()))} of {total} rows" + f" ({texts.shown()})" * bool(form.values)
     names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
         texts.blank > 0 and _spared(form)
     )
@@ -292,7 +311,7 @@ def _question(texts: _Texts) -> str:
     """What a column that was left out might be after all."""
     whole = [text for text in texts.counts if text.removesuffix(".0").isdecimal()]
     if texts.blank <= MOSTLY and 3 <= len(whole) == len(texts.counts) <= 10:
-        return "whole numbers: numbers of findings (label), or a code (subgroup)"
+        return "whole numbers: grades or numbers of findings (label), or a code (subgroup)"
     return ""
 
 

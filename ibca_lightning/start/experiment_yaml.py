@@ -12,6 +12,7 @@ from ibca_lightning.start.columns import Column
 from ibca_lightning.start.recipe import Recipe
 from ibca_lightning.system.output import plain
 
+TEST_FRACTION = 0.2
 _WIDE = 44  # where comments begin
 
 
@@ -49,7 +50,7 @@ def data_options(
     if out:
         options["exclude_columns"] = [*out]
     if "test" not in splits:
-        options["test_fraction"] = 0.2
+        options["test_fraction"] = TEST_FRACTION
     reasons = {
         "image_columns": "each row is a case; each of its pictures gets its labels",
         "find_images": "the table leaves out the extension, or folders",
@@ -59,7 +60,7 @@ def data_options(
         "test_fraction": "split off by group, as validation is",
         "label_values": "what words mean; -1 is unknown",
         "label_counts": "a number above 0 is present",
-        "label_list": "each name is a class, if at least `least` rows have it",
+        "label_list": "each name is a class, if at least `least` rows have it; ordered: each grade and those above it",
         "labels": "zero: a blank is taken for absent",
         "subgroup_columns": "figures by subgroup too",
         "subgroup_bands": "where a band ends and the next begins",

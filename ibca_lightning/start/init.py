@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -17,20 +17,24 @@ from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.search.gpus import cores
-from ibca_lightning.start.columns import Column, Role, look
-from ibca_lightning.start.experiment_yaml import data_options, written
+from ibca_lightning.start.columns import Answer, Column, look
+from ibca_lightning.start.experiment_yaml import TEST_FRACTION, data_options, written
 from ibca_lightning.start.recipe import Recipe, choose, has_gpu, short_side
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
 from ibca_lightning.system.whole_files import write_text
 
-_ANSWERS: dict[str, Role] = {
-    "none": "left out",
-    "label": "label",
-    "group": "group",
-    "subgroup": "subgroup",
-    "split": "split",
+_ANSWERS: dict[str, tuple[Answer, str]] = {
+    "none": ("left out", "of no use here"),
+    "label": ("label", "findings: 0 and 1, words, names, numbers above 0"),
+    "each": ("each", "findings: each value is a class"),
+    "ordered": ("ordered", "a grade: a class for each grade and all above it (1+, 2+, ...)"),
+    "count": ("count", "findings: one class, present where the number is above 0"),
+    "unknown": ("unknown", "findings, and a blank is unknown, not absent"),
+    "group": ("group", "patients: no value in two splits"),
+    "subgroup": ("subgroup", "sex, site, device, ...: figures for each value"),
+    "split": ("split", "train, val or test"),
 }
 _MEASURED = 50  # pictures whose headers tell the size
 _GROUPS = 10  # groups below which splits by group are coarse
@@ -63,29 +67,38 @@ def init(arguments: list[str]) -> int:
     if not index.files:
         raise InputError(f"pictures in and below {options.images}", "none", "give another folder with --images")
     columns = look(sheet, index)
+    write_out(_shown(columns))
+    asked: dict[str, Answer | None] = {}
     if not options.yes and _on_terminal():
-        columns = _asked(sheet, index, columns)
+        asked = _asked(columns)
+        before, columns = columns, look(sheet, index, {name: answer for name, answer in asked.items() if answer})
+        if changed := [column for column in columns if column not in before]:
+            write_out(_shown(changed))
     if not any(column.role == "label" for column in columns):
         raise InputError(
             f"a column with findings in {sheet.file} (0 and 1, yes and no, names of findings, lists of them)",
             "; ".join(f"'{column.name}' {column.why}" for column in columns), "add one, or correct its values",
         )  # fmt: skip
-    splits = [name for c in columns if c.role == "split" for name in rows_by_split(sheet, c.name)]
-    doubts = [f"'{column.name}': {column.doubt}" for column in columns if column.doubt] + _of_all(sheet, columns)
-    recipe = _recipe(sheet, index, columns)
-    search, missing = _names(sheet, index, columns)
+    splits = {split: rows for c in columns if c.role == "split" for split, rows in rows_by_split(sheet, c.name).items()}
+    doubts = {column.name: f"'{column.name}': {column.doubt}" for column in columns if column.doubt}
+    others = _of_all(sheet, columns)
+    files = _files(sheet, index, columns)
+    recipe = _recipe(files, index, columns, splits)
     data, reasons = data_options(
-        columns, options.table, options.images, find_images=search, missing=missing, splits=splits
-    )
+        columns, options.table, options.images, splits=[*splits],
+        find_images=any(found not in ("", text) for texts in files for text, found in texts.items()),
+        missing=any(not found for texts in files for found in texts.values()),
+    )  # fmt: skip
     head = (
         f"Written by ibca init for {len(sheet)} rows of {options.table}; change what you like.",
         f"Next: ibca check --config {output}; then ibca fit --config {output}",
     )
-    text = written(head, data, reasons, recipe, doubts)
+    answered = [name for name, answer in asked.items() if answer]
+    text = written(head, data, reasons, recipe, [d for name, d in doubts.items() if name not in answered] + others)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, text)
-    write_out(_shown(columns))
-    write_out("".join(f"unsure: {doubt}\n" for doubt in doubts))
+    unasked = [doubt for name, doubt in doubts.items() if name not in asked]
+    write_out("".join(f"unsure: {doubt}\n" for doubt in (*unasked, *others)))
     classes = [name for column in columns if column.form for name in column.form.positives]
     write_out(f"{len(classes)} classes: {', '.join(classes)}\n" + _chosen(recipe))
     write_out(f"wrote {output}; next: ibca check --config {output}\n")
@@ -96,22 +109,22 @@ def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _asked(sheet: Sheet, index: PictureIndex, columns: list[Column]) -> list[Column]:
-    """Show what is unsure, ask for each column once, and look again."""
-    write_out(_shown(columns))
-    forced: dict[str, Role] = {}
-    for column in [column for column in columns if column.doubt and column.role != "picture"]:
+def _asked(columns: Sequence[Column]) -> dict[str, Answer | None]:
+    """Ask for each column that is unsure what it is; None where it stays as it is."""
+    answers: dict[str, Answer | None] = {}
+    unsure = [column for column in columns if column.doubt and column.role != "picture"]
+    write_out("".join(f"  {word:<9} {what}\n" for word, (_, what) in _ANSWERS.items() if unsure))
+    for column in unsure:
         write_out(f"'{column.name}': {column.doubt}\n")
         while True:
             try:
                 answer = input(f"  taken for {column.role}; Enter keeps it, or {', '.join(_ANSWERS)}: ").strip().lower()
             except EOFError:
                 answer = ""
-            if answer in _ANSWERS:
-                forced[column.name] = _ANSWERS[answer]
             if answer in ("", *_ANSWERS):
                 break
-    return look(sheet, index, forced) if forced else columns
+        answers[column.name] = _ANSWERS[answer][0] if answer else None
+    return answers
 
 
 def _of_all(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
@@ -130,20 +143,27 @@ def _of_all(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
     return doubts
 
 
-def _names(sheet: Sheet, index: PictureIndex, columns: Sequence[Column]) -> tuple[bool, bool]:
-    """Whether pictures are named otherwise than by their paths, and whether some are not there."""
-    pictures = [column.name for column in columns if column.role == "picture"]
-    names = {text for name in pictures for text in sheet.column(name) if len(pictures) == 1 or not is_blank(text)}
-    found = {name: index.find(name) for name in names}
-    return any(files and files != [name] for name, files in found.items()), not all(found.values())
+def _files(sheet: Sheet, index: PictureIndex, columns: Sequence[Column]) -> list[dict[str, str]]:
+    """For each row the file of each picture by what the table calls it; blank where there is none."""
+    pictures = [sheet.column(column.name) for column in columns if column.role == "picture"]
+    found = {text: next(iter(index.find(text)), "") for text in {text for texts in pictures for text in texts}}
+    rows = zip(*pictures, strict=True)
+    return [{text: found[text] for text in texts if len(pictures) == 1 or not is_blank(text)} for texts in rows]
 
 
-def _recipe(sheet: Sheet, index: PictureIndex, columns: Sequence[Column]) -> Recipe:
-    pictures = sum(column.role == "picture" for column in columns) * len(sheet)
+def _recipe(
+    files: Sequence[Mapping[str, str]],
+    index: PictureIndex,
+    columns: Sequence[Column],
+    splits: Mapping[str, Collection[int]],
+) -> Recipe:
+    rows = splits.get("train", range(len(files)))
+    pictures = sum(bool(file) for row in rows for file in files[row].values())
+    share = 1 - 0.2 * ("val" not in splits) - TEST_FRACTION * ("test" not in splits)
     positives = [count for column in columns if column.form for count in column.form.positives.values()]
     looked = index.files[:: max(1, len(index.files) // _MEASURED)]
     side = short_side(os.path.join(index.folder, name) for name in looked)
-    return choose(round(0.64 * pictures), side, min(positives) / len(sheet), has_gpu(), cores())
+    return choose(round(share * pictures), side, min(positives) / len(files), has_gpu(), cores())
 
 
 def _shown(columns: Sequence[Column]) -> str:

@@ -11,6 +11,9 @@ from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.start.words import ABSENT, COUNT, GRADE, MARKS, PRESENT, UNSURE, spaced
 from ibca_lightning.system.errors import InputError
 
+# What the user may say of a label: each grade is a class, or each grade and what is above it, a number above 0 is
+# present, a blank is unknown.
+Reading = Literal["each", "ordered", "count", "unknown"]
 LEAST = 5  # positives, and negatives, without which a class cannot stand in training, validation and test
 _SEPARATORS = (";", "|", ",", "+", "&", "/")  # the surest first
 _LONGEST, _CLASSES = 40, 40  # characters of a name, names of a column: beyond them it is text
@@ -41,18 +44,32 @@ class Form:
     rare: Mapping[str, int] = field(default_factory=dict)
 
 
-def form_of(name: str, texts: Sequence[str], forced: bool = False) -> Form | None:
+def form_of(name: str, texts: Sequence[str], asked: str = "") -> Form | None:
     """Tell how a column may be read as labels; None where it cannot.
 
     Args:
         name: The column.
         texts: Its cells.
-        forced: Whether the user says that it is a label.
+        asked: A `Reading`, or `label`, where the user says that it is one; blank where the column has to tell.
     """
     cells = Counter(text.casefold() for text in texts if not is_blank(text) or text.casefold() == "none")
     if not cells:
         return None
-    return _flags(name, texts, cells) or _numbers(name, texts, cells, forced) or _list(name, texts)
+    if asked in ("each", "ordered"):
+        form = _list(name, texts, numbers=True)
+        if asked == "ordered" and form is not None and form.listed is not None:
+            listed = replace(form.listed, ordered=True)
+            classes = _read(listed, texts)
+            form = replace(form, listed=listed, positives=classes, rare={}) if classes else None
+        return form and prefixed(form, name)
+    form = _flags(name, texts, cells) or _numbers(name, texts, cells, asked)
+    if asked == "count":
+        return form if form is not None and form.kind == "count" else None
+    form = form or _list(name, texts)
+    if asked == "unknown" and form is not None:
+        listed = form.listed and replace(form.listed, unknown=sorted({*form.listed.unknown, ""}))
+        return replace(form, blank_is_absent=False, listed=listed)
+    return form
 
 
 def prefixed(form: Form, column: str) -> Form:
@@ -82,17 +99,17 @@ def _flags(name: str, texts: Sequence[str], cells: Counter[str]) -> Form | None:
     return Form("flags", {name: sum(count for word, count in cells.items() if found[word] == 1)}, values)
 
 
-def _numbers(name: str, texts: Sequence[str], cells: Counter[str], forced: bool) -> Form | None:
+def _numbers(name: str, texts: Sequence[str], cells: Counter[str], asked: str) -> Form | None:
     """Numbers of findings from 0, or grades, of which 0 is none."""
     if not all(cell.removesuffix(".0").isdecimal() for cell in cells):
         return None
     numbers = sorted(int(cell.removesuffix(".0")) for cell in cells)
     if numbers[0] != 0 or numbers[-1] < 2:
         return None
-    if GRADE.search(spaced(name)) and numbers[-1] <= 10:
+    if asked != "count" and GRADE.search(spaced(name)) and numbers[-1] <= 10:
         form = _list(name, texts, numbers=True)
         return form and replace(prefixed(form, name), sure=False)
-    if not (forced or COUNT.search(spaced(name))):
+    if not (asked or COUNT.search(spaced(name))):
         return None
     return Form("count", {name: sum(count for cell, count in cells.items() if float(cell) > 0)})
 

@@ -70,7 +70,7 @@ def choose(training: int, side: int | None, rarest: float, gpu: bool, cores: int
         "image_size": f"pictures are {shown}; at most {most} {'with' if gpu else 'without'} a GPU",
         "batch_size": "ten steps an epoch or more",
         "balanced_sampling": f"the rarest class is in {rarest:.1%} of the pictures",
-        "max_epochs": f"{training} pictures to train on, about {_SEEN[gpu]} seen in all",
+        "max_epochs": f"about {training} pictures to train on, {_SEEN[gpu]} seen in all",
     }
     return Recipe(
         "resnet50" if gpu else "mobilenetv2_100", stride, size, batch, min(cores, 8), rarest < 0.05, epochs, reasons

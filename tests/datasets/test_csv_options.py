@@ -83,6 +83,24 @@ def test_words_of_two_columns_keep_apart(root: Path) -> None:
         _ = load(root, lines, label_list=[LabelList("net", absent=["no"]), LabelList("dots")]).class_names
 
 
+def test_grades_in_order(root: Path) -> None:
+    listed = LabelList("findings", absent=["0"], unknown=["?"], least=2, ordered=True)
+    found = labels(load(root, rows("0", "2", "10", "?", "1", "", "2", "10", "3"), label_list=listed))
+    # 1+, 2+, 3+, 10+: every grade is reached by those above it, also one that stands once alone
+    assert [found[f"{at}.png"] for at in range(9)] == [
+        [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [-1, -1, -1, -1], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0],
+        [1, 1, 1, 1], [1, 1, 1, 0],
+    ]  # fmt: skip
+    named = LabelList("findings", absent=["no"], names=["mild", "severe"], ordered=True)
+    module = load(root, rows("no", "severe", "mild", "mild"), label_list=named)
+    assert module.class_names == ["mild+", "severe+"]
+    assert labels(module)["1.png"] == [1, 1]
+    with pytest.raises(
+        InputError, match=r"numbers in the ordered column 'findings' .* got mild, severe; name the grades"
+    ):
+        _ = load(root, rows("severe", "mild"), label_list=LabelList("findings", ordered=True)).class_names
+
+
 @pytest.mark.parametrize(
     ("cells", "listed", "said"),
     [

@@ -71,7 +71,10 @@ def test_lists_of_findings_in_a_workbook(tmp_path: Path) -> None:
     table = data.table("train")
     assert table.name(0).startswith(("A/frame", "B/frame"))
     assert table.labels.min() == 0  # a blank names none
-    assert "unsure" not in result.out
+    assert re.findall("^unsure: .*$", result.out, re.M) == [
+        "unsure: 'Findings': a blank is taken for none of them, though 'Normal' is written elsewhere (label_list: "
+        "{unknown: ['']} makes it unknown)"
+    ]
     assert "names none; no class, as in fewer than 5 rows: bleeding" in " ".join(result.out.split())
     assert "at least `least` rows" in (tmp_path / "exp.yaml").read_text()
 
@@ -88,6 +91,8 @@ def test_a_row_an_eye(tmp_path: Path) -> None:
     assert set(np.unique(labels).tolist()) == {0, 1}  # a cross or a blank
     assert "unsure: 'glaucoma': a blank is taken for absent" in result.out
     assert "unsure: 'DR grade'" in result.out
+    assert "unsure: 'n_exudates': a number above 0 is taken for present" in result.out
+    assert "in 34 of 160 rows (x)" in taken(result)["glaucoma"]
 
 
 def test_columns_renamed_and_mixed(tmp_path: Path) -> None:
@@ -98,6 +103,8 @@ def test_columns_renamed_and_mixed(tmp_path: Path) -> None:
     assert "test_fraction" not in written["data"]["init_args"]
     assert no_group_in_two_splits(data)
     assert "numbers" in taken(result)["sharpness"]
+    assert "unsure: 'cluster_no': taken as no filled column of patients was found" in result.out
+    assert "about 48 pictures to train on" in (tmp_path / "exp.yaml").read_text()
 
 
 def test_two_pictures_of_a_case(tmp_path: Path) -> None:
@@ -157,17 +164,69 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Path("taken.yaml").read_text() == "mine"
 
 
+@pytest.mark.parametrize("column", ["video", "exam", "series", "case", "patient"])
+def test_what_is_no_patient_is_said_to_be_none(tmp_path: Path, column: str) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, f"V{at // 3:03d}", at % 2, "" if at < 2 else f"P{at // 6}"] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", column, "polyp", "patient no"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    written = (tmp_path / "e.yaml").read_text()
+    assert f"group_column: {column} " in written
+    assert (f"'{column}': taken as no filled column of patients was found" in result.out) is (column != "patient")
+    assert "'patient no': it could say which pictures are of one patient, but 2 rows are blank" in result.out
+    assert "about 36 pictures to train on" in written
+    assert sizes(experiment_data(["--config", str(tmp_path / "e.yaml")]))["train"] == 36
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
+    """Let a terminal answer; what is left of the answers."""
+    left = list(answers)
+    monkeypatch.setattr("builtins.input", lambda _: left.pop(0))
+    monkeypatch.setattr(command, "_on_terminal", lambda: True)
+    return left
+
+
 def test_a_terminal_is_asked_where_it_is_unsure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{at}.png" for at in range(60)]
     raw_sets.pictures(tmp_path / "p", names)
     rows = [[n, ("head", "arm", "leg")[at % 3], at % 2] for at, n in enumerate(names)]
     table = raw_sets.table(tmp_path / "t.csv", ["file", "kind", "polyp"], rows)
-    answers = iter(["what?", "label"])
-    monkeypatch.setattr("builtins.input", lambda _: next(answers))
-    monkeypatch.setattr(command, "_on_terminal", lambda: True)
+    left = answered(monkeypatch, "what?", "label")
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
     assert "4 classes: arm, head, leg, polyp" in result.out
-    assert next(answers, None) is None
+    assert not left
+    assert len(re.findall("^file ", result.out, re.M)) == 1  # the table once; behind the answers what they changed
+    assert len(re.findall("^kind ", result.out, re.M)) == 2
+
+
+def test_a_grade_in_order_a_number_of_findings_and_a_blank_that_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    found = ("normal", "polyp", "ulcer; polyp", "")
+    rows = [[n, at % 4, at % 5 + 1, at % 6, found[at % 4]] for at, n in enumerate(names)]
+    header = ["file", "DR grade", "birads", "spots", "findings"]
+    table = raw_sets.table(tmp_path / "t.csv", header, rows)
+    left = answered(monkeypatch, "ordered", "each", "count", "unknown")
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
+    assert not left
+    assert "unsure: 'findings'" not in result.out  # it was asked
+    options = yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]
+    assert options["label_counts"] == options["label_columns"] == ["spots"]
+    assert options["label_list"] == [
+        {"column": "DR grade", "absent": ["0"], "prefix": True, "ordered": True},
+        {"column": "birads", "prefix": True},
+        {"column": "findings", "separator": ";", "absent": ["normal"], "unknown": [""]},
+    ]
+    data = experiment_data(["--config", str(tmp_path / "e.yaml")])
+    assert data.class_names == [
+        "spots", "DR grade 1+", "DR grade 2+", "DR grade 3+", *(f"birads {at}" for at in range(1, 6)), "polyp", "ulcer",
+    ]  # fmt: skip
+    rows = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
+    assert rows["3.png"].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 0, -1, -1]
+    assert rows["6.png"].tolist() == [0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("gpu", [False, True])

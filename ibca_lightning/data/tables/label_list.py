@@ -26,6 +26,8 @@ class LabelList:
         least: A name that fewer rows of the training table hold is no class.
         prefix: Whether a class is called after its column too (`pigment network typical`), as several columns of words
             need it that share a word.
+        ordered: Whether the names are grades, numbers or `names` in their order: a class is then a grade and all above
+            it, such as `2+`.
     """
 
     column: str
@@ -35,6 +37,7 @@ class LabelList:
     names: list[str] | None = None
     least: int = 1
     prefix: bool = False
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         """Check what would take a cell to pieces."""
@@ -55,11 +58,15 @@ class LabelList:
             for name in names:
                 spelt.setdefault(_plain(name), Counter())[name] += 1
         none = {_plain(name) for name in (*self.absent, *self.unknown)}
+        order = (
+            [name for name in sorted(rows) if name not in none] if self.names is None else [*map(_plain, self.names)]
+        )
+        if self.ordered:
+            order = order if self.names is not None else self._by_number(order, sheet)
+            rows = Counter({name: sum(rows[above] for above in order[at:]) for at, name in enumerate(order)})
         if self.names is None:
-            kept = {name: max(spelt[name], key=lambda form: spelt[name][form]) for name in sorted(rows)}
-            found = {
-                name: form if rows[name] >= self.least else None for name, form in kept.items() if name not in none
-            }
+            kept = {name: max(spelt[name], key=lambda form: spelt[name][form]) for name in order}
+            found = {name: form if rows[name] >= self.least else None for name, form in kept.items()}
         else:
             found = {_plain(name): name for name in self.names}
         if sum(form is not None for form in found.values()) > _MOST:
@@ -68,7 +75,8 @@ class LabelList:
         if not any(found.values()):
             raise InputError(f"a finding in column '{self.column}' of {sheet.file}", "none", "correct data.label_list")
         start = f"{self.column} " if self.prefix else ""
-        return dict.fromkeys(none) | {name: form and f"{start}{form}" for name, form in found.items()}
+        end = "+" if self.ordered else ""
+        return dict.fromkeys(none) | {name: form and f"{start}{form}{end}" for name, form in found.items()}
 
     def columns(self, sheet: Sheet, classes: Mapping[str, str | None]) -> dict[str, list[str]]:
         """Return a column of 0, 1 and -1 for each class.
@@ -82,6 +90,7 @@ class LabelList:
         """
         read: dict[str, list[str]] = {name: [] for name in classes.values() if name is not None}
         unknown = {_plain(name) for name in self.unknown}
+        order = [*classes]  # those that are no class in front
         for row, text in enumerate(sheet.column(self.column)):
             names = [_plain(name) for name in self._names(text, sheet, row)]
             if strange := [name for name in names if name not in classes]:
@@ -89,11 +98,20 @@ class LabelList:
                 fix = "correct it, or name it in label_list: names, or absent if it is no class"
                 expected = f"findings among {known} in column '{self.column}' of {sheet.where(row)}"
                 raise InputError(expected, strange[0], fix)
-            present = {classes[name] for name in names}
+            reached = order[: max(map(order.index, names), default=-1) + 1] if self.ordered else names
+            present = {classes[name] for name in reached}
             rest = "-1" if unknown & set(names or [""]) else "0"
             for name, column in read.items():
                 column.append("1" if name in present else rest)
         return read
+
+    def _by_number(self, names: list[str], sheet: Sheet) -> list[str]:
+        try:
+            return sorted(names, key=float)
+        except ValueError:
+            fix = "name the grades from the lowest in label_list: names"
+            got = ", ".join(names[:5])
+            raise InputError(f"numbers in the ordered column '{self.column}' of {sheet.file}", got, fix) from None
 
     def _names(self, text: str, sheet: Sheet, row: int) -> list[str]:
         if is_blank(text):
