@@ -137,6 +137,11 @@ class MultiLabelDataModule(LightningDataModule):
         return len(self.class_names)
 
     @property
+    def exclusive_classes(self) -> list[list[str]]:
+        """Groups of classes of which a picture has one at most, as far as the data say so."""
+        return []
+
+    @property
     def test_names(self) -> list[str]:
         """Names of the test sets; known before `setup`."""
         return ["test"]

@@ -164,6 +164,7 @@ class CSVDataModule(TableDataModule):
             raise InputError("at least one name in data.label_columns", "[]", "name the labels, or leave it out")
         self._train: tuple[list[str], list[str], Table] | None = None
         self._listed: dict[str, Mapping[str, str | None]] = {}  # by column, what names of the training table are
+        self._exclusive: list[list[str]] = []
         self._parts: Mapping[str, Any] = {}
         self._index: PictureIndex | None = None
 
@@ -173,6 +174,11 @@ class CSVDataModule(TableDataModule):
         if self.label_columns and not self._lists:
             return self.label_columns
         return (self._alone() or self._training_table())[0]
+
+    @property
+    def exclusive_classes(self) -> list[list[str]]:
+        """Those of each column with one name a cell."""
+        return self._exclusive
 
     @property
     def masks(self) -> MaskFolder | None:
@@ -266,7 +272,8 @@ class CSVDataModule(TableDataModule):
         sheet = sheet.with_columns(bands)
         for column, each in self._lists.items():
             if column not in self._listed:
-                self._listed[column] = each.classes(sheet)
+                self._listed[column] = classes = each.classes(sheet)
+                self._exclusive += [[name for name in classes.values() if name]] if each.exclusive(sheet) else []
             sheet = sheet.with_columns(each.columns(sheet, self._listed[column]))
         return self._with_files(one_row_a_picture(sheet, self.image_columns) if self.image_columns else sheet)
 

@@ -61,36 +61,45 @@ def exclusive_together(
     labels: NDArray[np.int64],
     class_names: Sequence[str],
     seen: NDArray[np.int8] | None = None,
+    columns: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
-    """Find classes that are predicted together though they seem to exclude each other.
+    """Find classes that are predicted together though they exclude each other, or seem to.
 
-    Two do where no picture is labelled with both, and chance alone, were they independent, would have put them together
-    in five or more: it leaves five expected pictures out in 7 of 1,000 cases. Rarer classes may not have met by chance.
+    Classes of one column of words do, as a picture has one of them. Others seem to where no picture is labelled with
+    both, and chance alone, were they independent, would have put them together in five or more: it leaves five expected
+    pictures out in 7 of 1,000 cases. Rarer classes may not have met by chance.
 
     Args:
         decided: (B, L), predicted or not.
         labels: (B, L) in {0, 1, -1} of the same pictures.
         class_names: L names.
         seen: (N, L), labels of further pictures, such as those of the training set, that tell what excludes what.
+        columns: The names of the classes of each column of which a picture has one at most.
 
     Returns:
-        `pictures`, the number of pictures with such a pair; `found`, the pairs, the most frequent first: `classes` (two
-        names), `pictures`, and `expected`, how many labelled with both chance would have made.
+        `pictures`, the number of pictures with such a pair, and `certain`, with one of a column; `found`, the pairs,
+        the most frequent first: `classes` (two names), `pictures`, `expected`, how many of them chance would have
+        labelled with both, and `certain`, whether they are of one column.
     """
     known = labels if seen is None else np.concatenate([labels, seen])
     positive, either = (known == 1).astype(np.float64), (known >= 0).astype(np.float64)
     share = ratio(positive.sum(axis=0), either.sum(axis=0), otherwise=0.0)
     expected = np.outer(share, share) * (either.T @ either)
-    excluded = np.triu((expected >= _MET) & (positive.T @ positive == 0), 1)
+    of = np.array([next((at for at, own in enumerate(columns) if name in own), -1) for name in class_names])
+    certain = np.triu((of[:, None] == of) & (of >= 0), 1)
+    excluded = np.triu((expected >= _MET) & (positive.T @ positive == 0), 1) | certain
+    here = (labels >= 0).astype(np.float64)
+    expected = np.outer(share, share) * (here.T @ here)  # of the pictures that were decided
     found = decided.astype(np.float64)
     together = np.where(excluded, found.T @ found, 0).astype(int)
     pairs = sorted(zip(*map(np.ndarray.tolist, np.nonzero(together)), strict=True), key=lambda at: -together[at])
     return {
         "pictures": int((((found @ excluded) > 0) & decided).any(axis=1).sum()),
+        "certain": int((((found @ certain) > 0) & decided).any(axis=1).sum()),
         "found": [
             {
                 "classes": [class_names[one], class_names[other]], "pictures": int(together[one, other]),
-                "expected": round(float(expected[one, other]), 1),
+                "expected": round(float(expected[one, other]), 1), "certain": bool(certain[one, other]),
             }
             for one, other in pairs
         ],

@@ -51,6 +51,7 @@ def evaluate(
     points: OperatingPoints | None = None,
     intervals: bool = False,
     seen: NDArray[np.int8] | None = None,
+    exclusive: Sequence[Sequence[str]] = (),
 ) -> Evaluation:
     """All figures of one set.
 
@@ -63,6 +64,7 @@ def evaluate(
             with None the probabilities are the plain sigmoid, and `tuned` is empty.
         intervals: Whether to add bootstrap intervals over groups.
         seen: (M, L), the labels of the training set, which tell with those of this set what excludes what.
+        exclusive: Groups of names of classes of which a picture has one at most.
 
     Returns:
         Figures in the shape of `test_metrics.json`, with what they were computed from.
@@ -77,7 +79,7 @@ def evaluate(
     result["calibration"] |= calibration_figures(probabilities, labels, class_names, raw)
     if thresholds is not None:
         decided = probabilities.double().numpy() > np.array(thresholds)
-        result["exclusive"] = exclusive_together(decided, labels.numpy(), class_names, seen)
+        result["exclusive"] = exclusive_together(decided, labels.numpy(), class_names, seen, exclusive)
     result["intervals"] = {}
     if intervals:
         result |= every_interval(probabilities, labels, class_names, groups, thresholds, pairs=stored.pairs or None)

@@ -444,7 +444,10 @@ class MultiLabelModule(Network, pl.LightningModule):
         stored = gathered.store.compute()
         facts = gathered.facts.gathered(self.trainer.world_size)
         points = None if self._fitting else self.points  # they are about to be chosen on these very data
-        evaluation = evaluate(name, stored, facts, self.class_names, points, intervals=intervals, seen=seen)
+        groups = getattr(getattr(self.trainer, "datamodule", None), "exclusive_classes", ())
+        evaluation = evaluate(
+            name, stored, facts, self.class_names, points, intervals=intervals, seen=seen, exclusive=groups
+        )
         self.evaluations[name] = evaluation
         if self._fitting:
             self.points = choose_points(stored.logits, stored.labels, self.calibration_kind, self.threshold_rule)

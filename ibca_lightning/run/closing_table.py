@@ -17,7 +17,12 @@ from ibca_lightning.system.terminal_table import terminal_table
 
 _HEADLINE = ("AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")  # behind mAP, which has its own line
 _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_AP", "spurious_energy", "noise_energy")
-_PAIRS = 3  # of exclusive classes that are named
+_WANTED = ("positives", "AP", "F1", "precision", "recall")  # of a class, where a screen is narrow
+_PAIRS = 10  # of exclusive classes that are named
+_LEGEND = (
+    "CP, CR, CF1: precision, recall, F1 as means over classes; OP, OR, OF1: over all decisions; ECE: error of the "
+    "probabilities"
+)
 
 
 def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None) -> None:
@@ -35,15 +40,16 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
         cells = [cell for own in shown for cell in _beside(own.figures, name, bounds=len(shown) == 1)]
         rows.append([name, *cells])
     write_out(terminal_table(rows, "test_metrics.*.json"))
+    console.print(_LEGEND)
     first = shown[0]
     console.print(f"Classes of {first.name}, at their thresholds")
-    write_out(terminal_table(_class_rows(first.figures), "test_metrics.json"))
+    write_out(terminal_table(_class_rows(first.figures), "test_metrics.json", wanted=_WANTED))
     rare = [name for name, own in first.figures["thresholds"].items() if own["few"]]
     if rare:
         said = f"thresholds that rest on fewer than {FEW} positives of the validation set: {', '.join(rare)}"
         console.print(plain(said))
     for own in shown:
-        if said := _together(own.figures.get("exclusive", {}), own.figures["samples"]):
+        for said in _together(own.figures.get("exclusive", {}), own.figures["samples"]):
             console.print(plain(f"{own.name}: {said}"), soft_wrap=True)
     if run_dir is not None:
         console.print(f"wrote {os.path.join(run_dir, 'test_metrics.json')}")
@@ -61,8 +67,8 @@ def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoint
         own |= {"thresholds": points.record(evaluation.class_names)}
         tuned, half = _beside(own, "CF1", bounds=False)
         console.print(f"Last validation: {_mean_precision(own)}")
-        console.print(f"Classes, at thresholds chosen on it: CF1 {tuned}, {half} at 0.5")
-        write_out(terminal_table(_class_rows(own), "metrics.csv"))
+        console.print(f"At thresholds chosen on it: F1 over classes (CF1) {tuned}, {half} at 0.5")
+        write_out(terminal_table(_class_rows(own), "metrics.csv", wanted=_WANTED))
     for checkpoint in checkpoints:
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:
             score = float(checkpoint.best_model_score)
@@ -93,16 +99,22 @@ def _beside(found: Mapping[str, Any], name: str, bounds: bool) -> tuple[str, str
     return _text(first[name]) + _bounds(ends), _text(half[0][0][name]) if half else ""
 
 
-def _together(exclusive: Mapping[str, Any], pictures: int) -> str:
-    """Classes that were predicted together and never are, in one line; empty where there are none."""
-    if not (found := exclusive.get("found")):
-        return ""
-    pairs = [f"{' and '.join(own['classes'])} in {own['pictures']}" for own in found[:_PAIRS]]
-    pairs += [f"{len(found) - _PAIRS} more pairs"] if len(found) > _PAIRS else []
-    return (
-        f"classes that exclude each other in the labels are predicted together in {exclusive['pictures']} of "
-        f"{pictures} pictures: {', '.join(pairs)}"
-    )
+def _together(exclusive: Mapping[str, Any], pictures: int) -> list[str]:
+    """Classes that were predicted together and never are, or never were, in a line for either."""
+    lines = []
+    for certain in (True, False):
+        found = [own for own in exclusive.get("found", ()) if own["certain"] == certain]
+        pairs = [f"{' and '.join(own['classes'])} in {own['pictures']}" for own in found[:_PAIRS]]
+        pairs += [f"{len(found) - _PAIRS} more pairs"] if len(found) > _PAIRS else []
+        if found and certain:
+            what = (
+                f"predicted together in {exclusive['certain']} of {pictures} pictures, though a picture has one of them"
+            )
+            lines.append(f"{what}, so at least one is wrong: {', '.join(pairs)}")
+        elif found:
+            what = "predicted together, though no picture of training and test set is labelled so"
+            lines.append(f"{what}: {', '.join(pairs)} of {pictures} pictures")
+    return lines
 
 
 def _class_rows(found: Mapping[str, Any]) -> list[list[str]]:

@@ -146,8 +146,10 @@ class IBCACLI(LightningCLI):
         if wandb_loggers and self._rename is not str:
             remove_logs(folder)
         if any(logger._offline for logger in wandb_loggers) and os.path.isdir(folder):
-            written = f"{shlex.quote(folder)}/offline-run-*"
-            say(f"wandb ran off line; to sync, attention pictures included: wandb sync {written}")
+            pictures = sum(1 for _ in Path(folder).glob("offline-run-*/files/media/images/*/*"))
+            held = "the figures" + f" and {pictures} attention pictures" * bool(pictures)
+            send = f"wandb sync {shlex.quote(folder)}/offline-run-*"
+            say(f"wandb was off line: nothing was sent. {folder} holds {held}; only `{send}` would send them")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's own options and link the model to the data."""

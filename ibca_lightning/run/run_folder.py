@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from ibca_lightning.run.command_line import at_once
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 
@@ -50,17 +51,9 @@ def run_of(ckpt_path: str) -> Path:
 
 
 def refuse_taken(run_dir: str) -> None:
-    """Refuse a folder that holds a run."""
-    path = Path(run_dir)
-    taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
-    # A child process of the same run meets the folder that its parent has just begun.
-    if taken and process_rank() == 0:
-        last = next((f for name in ("last", "best") if (f := path / "checkpoints" / f"{name}.ckpt").exists()), None)
-        fix = f"go on with --ckpt_path {last}" if last else "remove it: there is no checkpoint to go on from"
-        raise InputError(
-            f"--run_dir {run_dir} without a run", f"{', '.join(taken)} of an earlier one",
-            f"give another --run_dir, or {fix}",
-        )  # fmt: skip
+    """Refuse a folder that holds a run; a child process of the same run meets what its parent has just begun."""
+    if process_rank() == 0:
+        at_once.refuse_taken(run_dir)
 
 
 def claim(run_dir: str, patience: float = 10.0) -> ExitStack:

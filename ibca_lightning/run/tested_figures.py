@@ -97,7 +97,8 @@ def _exclusive(value: Any) -> bool:
     whole = all(isinstance(own, dict) and isinstance(own.get("classes"), list) for own in found)
     return whole and all(
         [type(name) for name in own["classes"]] == [str, str]
-        and all(_number("count", number) for number in (own.get("pictures"), value.get("pictures")))
+        and all(_number("count", n) for n in (own.get("pictures"), value.get("pictures"), value.get("certain", 0)))
+        and isinstance(own.get("certain", False), bool)
         and isinstance(expected := own.get("expected"), int | float)
         and 0 <= expected < math.inf
         for own in found

@@ -9,6 +9,7 @@ import yaml
 
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.start.columns import Column
+from ibca_lightning.start.label_form import Form
 from ibca_lightning.start.recipe import Recipe
 from ibca_lightning.system.output import plain
 
@@ -60,12 +61,13 @@ def data_options(
         "test_fraction": "split off by group, as validation is",
         "label_values": "what words mean; -1 is unknown",
         "label_counts": "a number above 0 is present",
-        "label_list": "each name is a class, if at least `least` rows have it; ordered: each grade and those above it",
         "labels": "zero: a blank is taken for absent",
         "subgroup_columns": "figures by subgroup too",
         "subgroup_bands": "where a band ends and the next begins",
         "root": "seen from the folder in which ibca is called",
     }
+    reasons |= {f"label_list {c.name}": _why_list(c.form, c.form.listed) for c in columns if c.form and c.form.listed}
+    reasons["label_list"] = next((why for name, why in reasons.items() if name.startswith("label_list ")), "")
     return {"root": root, **options}, {**reasons, **{f"exclude {name}": why for name, why in out.items()}}
 
 
@@ -94,6 +96,13 @@ def _label_options(columns: Sequence[Column]) -> dict[str, Any]:
     if blank := [name for name, form in labels if form.blank_is_absent]:
         options["labels"] = {"blank": dict.fromkeys(blank, "zero")}
     return {name: value for name, value in options.items() if value}
+
+
+def _why_list(form: Form, listed: LabelList) -> str:
+    """What a list of names becomes."""
+    what = "a class for each name" + ("" if form.several else "; a picture has one at most")
+    what = "a class for each grade and those above it" if listed.ordered else what
+    return f"{what}; `least`: in so many rows" if listed.least > 1 else what
 
 
 def _written(listed: LabelList) -> dict[str, Any]:
@@ -136,7 +145,10 @@ def written(
 
 def _option(name: str, value: Any, why: Mapping[str, str]) -> list[str]:
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [f"    {name}:", *(f"      - {_scalar(each)}" for each in value)]
+        return [
+            f"    {name}:",
+            *(_commented(f"      - {_scalar(each)}", why[f"{name} {each['column']}"]) for each in value),
+        ]
     return [_commented(f"    {name}: {_scalar(value)}", why.get(name, ""))]
 
 

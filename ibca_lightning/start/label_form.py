@@ -31,6 +31,7 @@ class Form:
         values: What words mean, as `data.label_values` takes it.
         blank_is_absent: Whether present is marked and absent left blank.
         listed: For `data.label_list`.
+        several: Whether a cell may hold several names.
         sure: Whether nothing but labels looks so.
         rare: By name the rows of what is too rare for a class.
     """
@@ -41,6 +42,7 @@ class Form:
     blank_is_absent: bool = False
     listed: LabelList | None = None
     sure: bool = True
+    several: bool = False
     rare: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -67,8 +69,8 @@ def form_of(name: str, texts: Sequence[str], asked: str = "") -> Form | None:
         return form if form is not None and form.kind == "count" else None
     form = form or _list(name, texts)
     if asked == "unknown" and form is not None:
-        listed = form.listed and replace(form.listed, unknown=sorted({*form.listed.unknown, ""}))
-        return replace(form, blank_is_absent=False, listed=listed)
+        unknown = sorted({*form.listed.unknown, ""}) if form.listed else []
+        return replace(form, blank_is_absent=False, listed=form.listed and replace(form.listed, unknown=unknown))
     return form
 
 
@@ -134,7 +136,11 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
             listed = LabelList(name, separator, absent, unknown, least=least)
             kept = {word: count for word, count in classes.items() if count >= least}
             rare = {word: count for word, count in classes.items() if count < least}
-            return Form("list", kept, listed=listed, sure=several or bool(absent), rare=rare) if kept else None
+            return (
+                Form("list", kept, listed=listed, sure=several or bool(absent), several=several, rare=rare)
+                if kept
+                else None
+            )
     return None
 
 

@@ -67,6 +67,7 @@ def test_a_list_in_brackets_and_a_rare_name(root: Path) -> None:
     cells = ['"[""polyp"", ""ulcer""]"', "\"['polyp']\"", "[]", '"[""ulcer"", ""rare""]"']
     module = load(root, rows(*cells), label_list=LabelList("findings", least=2), val_fraction=0.3)
     assert module.class_names == ["polyp", "ulcer"]
+    assert module.exclusive_classes == []
     assert [labels(module)[f"{at}.png"] for at in range(4)] == [[1, 1], [1, 0], [0, 0], [0, 1]]
 
 
@@ -78,6 +79,7 @@ def test_words_of_two_columns_keep_apart(root: Path) -> None:
     lists = [LabelList("net", absent=["no"], prefix=True), LabelList("dots", unknown=[""], prefix=True)]
     module = load(root, lines, label_list=lists)
     assert module.class_names == ["net typical", "dots typical"]
+    assert module.exclusive_classes == [["net typical"], ["dots typical"]]
     assert labels(module)["0.png"] == [0, -1]
     with pytest.raises(InputError, match=r"every class once .* got typical; set label_list: \{prefix: true\}"):
         _ = load(root, lines, label_list=[LabelList("net", absent=["no"]), LabelList("dots")]).class_names
@@ -85,7 +87,9 @@ def test_words_of_two_columns_keep_apart(root: Path) -> None:
 
 def test_grades_in_order(root: Path) -> None:
     listed = LabelList("findings", absent=["0"], unknown=["?"], least=2, ordered=True)
-    found = labels(load(root, rows("0", "2", "10", "?", "1", "", "2", "10", "3"), label_list=listed))
+    module = load(root, rows("0", "2", "10", "?", "1", "", "2", "10", "3"), label_list=listed)
+    found = labels(module)
+    assert module.exclusive_classes == []
     # 1+, 2+, 3+, 10+: every grade is reached by those above it, also one that stands once alone
     assert [found[f"{at}.png"] for at in range(9)] == [
         [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [-1, -1, -1, -1], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0],

@@ -285,15 +285,19 @@ def test_classes_that_exclude_each_other_are_named_and_figures_that_cannot_be_ar
     run = made_run.write(tmp_path)
     file = run / "test_metrics.json"
     figures = json.loads(file.read_text())
-    figures["exclusive"] = {"pictures": 3, "found": [{"classes": ["EX", "HE"], "pictures": 2, "expected": 6.4}]}
+    found = {"classes": ["EX", "HE"], "pictures": 2, "expected": 6.4, "certain": True}
+    figures["exclusive"] = {"pictures": 3, "certain": 2, "found": [found]}
     file.write_text(json.dumps(figures))
     done("report", run, "--no_images")
     page = Page(run / "report.html")
     assert "In 3 of 40 pictures" in page.text
     row = page.row("Predicted together, though they exclude each other", "EX")
-    assert list(row.values()) == ["EX", "HE", "2", "6.4"]
+    assert list(row.values()) == ["EX", "HE", "2*", "6.4"]
+    assert "In 2 they are of one column" in page.text
     for wrong in (
         {"exclusive": {"pictures": 3, "found": [{"classes": ["EX", "HE"], "pictures": -1, "expected": 6.4}]}},
+        {"exclusive": {"pictures": 3, "certain": -1, "found": [found]}},
+        {"exclusive": {"pictures": 3, "certain": 2, "found": [found | {"certain": 2}]}},
         {"subgroups": {"sex": {"M": {"metrics": {}, "differences": {"mAP": 7}}}}},
         {"subgroups": {"sex": {"M": {"metrics": {}, "difference_intervals": {"mAP": [-1.5, 0]}}}}},
     ):

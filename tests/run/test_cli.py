@@ -61,7 +61,9 @@ def test_fit_writes_the_run_folder_and_nothing_else(config: Path, here: Path) ->
 def test_closing_lines_can_be_pasted_into_a_shell(config: Path, here: Path) -> None:
     result = done("fit", "--config", config, "--wandb", "offline", "--run_dir", "a run")
     assert "ibca test --config 'a run/config.yaml' --ckpt_path 'a run/checkpoints/best.ckpt'" in result.out
-    assert "wandb sync 'a run/wandb'/offline-run-*" in result.err
+    sent = "wandb was off line: nothing was sent. a run/wandb holds the figures"
+    assert sent in result.err
+    assert "only `wandb sync 'a run/wandb'/offline-run-*` would send them" in result.err
     result = done("fit", "--config", config, "--run_dir", "trial", "--trainer.fast_dev_run", "true")
     assert "ibca test" not in result.out, "there is nothing to test"
 

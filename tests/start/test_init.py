@@ -76,7 +76,7 @@ def test_lists_of_findings_in_a_workbook(tmp_path: Path) -> None:
         "{unknown: ['']} makes it unknown)"
     ]
     assert "names none; no class, as in fewer than 5 rows: bleeding" in " ".join(result.out.split())
-    assert "at least `least` rows" in (tmp_path / "exp.yaml").read_text()
+    assert "`least`: in so many rows" in (tmp_path / "exp.yaml").read_text()
 
 
 def test_a_row_an_eye(tmp_path: Path) -> None:

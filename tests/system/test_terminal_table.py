@@ -93,15 +93,21 @@ def test_the_end_of_fit_and_test_lead_with_map_and_say_what_excludes_each_other(
     assert lines[0] == f"test: mAP 1.0000 [{low:.3f}, {high:.3f}], 0.3333 by chance, over 3 classes; 60 pictures"
     (line,) = (line.split() for line in lines if line.startswith("CF1"))
     assert [line[1], line[-1]] == [f"{result.figures['tuned']['CF1']:.4f}", "0.0000"]
-    assert lines[-1] == (
-        "test: classes that exclude each other in the labels are predicted together in 3 of 60 pictures: "
-        "a and b in 3, a and c in 1, b and c in 1"
-    )
+    pairs = "a and b in 3, a and c in 1, b and c in 1"
+    seemed = "test: predicted together, though no picture of training and test set is labelled so: "
+    assert lines[-1] == f"{seemed}{pairs} of 60 pictures"
+    assert any(line.startswith("CP, CR, CF1: precision, recall, F1") for line in lines)
+    columns = [["a", "b"], ["other"]]
+    evaluation_table({"test": evaluate("test", stored, facts, names, points, exclusive=columns)}, None)
+    *_, sure, left = capsys.readouterr().out.splitlines()
+    told = "test: predicted together in 3 of 60 pictures, though a picture has one of them, so at least one is wrong: "
+    assert sure == f"{told}a and b in 3"
+    assert left == f"{seemed}a and c in 1, b and c in 1 of 60 pictures"
     fitted = evaluate("val", stored, facts, names)  # as it is while fitting: nothing was chosen yet
     fit_table(fitted, points, [], "run")
     first, second, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("Last validation: mAP 1.0000 [0.")
-    assert second.endswith(f": CF1 {result.figures['tuned']['CF1']:.4f}, 0.0000 at 0.5")
+    assert second.endswith(f" (CF1) {result.figures['tuned']['CF1']:.4f}, 0.0000 at 0.5")
     (line,) = (line.split() for line in rest if line.startswith("c "))
     assert (line[4], line[-1]) == ("0.2000", "0.0000")
     calibration = {"kind": "temperature", "scale": [2.0] * 3, "offset": [0.0] * 3}

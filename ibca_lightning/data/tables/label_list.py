@@ -105,6 +105,10 @@ class LabelList:
                 column.append("1" if name in present else rest)
         return read
 
+    def exclusive(self, sheet: Sheet) -> bool:
+        """Whether a picture has one of the classes at most, as each cell holds one name."""
+        return not (self.ordered or self.separator or any(text.startswith("[") for text in sheet.column(self.column)))
+
     def _by_number(self, names: list[str], sheet: Sheet) -> list[str]:
         try:
             return sorted(names, key=float)

@@ -12,6 +12,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from ibca_lightning.system.output import write_err
 from ibca_lightning.terms import PREFIX
 
+_LEGEND = {
+    "loss": "of the classes, as val loss is",
+    "head": "what the head adds to it in training alone",
+    "terms": "what training terms add",
+    "mAP": "the mean over classes of the average precision",
+}
+
 
 @rank_zero_only
 def say(line: str) -> None:
@@ -81,11 +88,14 @@ class EpochLines(Callback):
         if last and last > trainer.current_epoch + 1:
             left = (now - self._began) / self._epochs * (last - trainer.current_epoch - 1)
             parts.append(f"about {_duration(left)} left")
+        line = ", ".join(parts)
+        meant = [f"{name}: {what}" for name, what in _LEGEND.items() if f"{name} " in line]
         bar = trainer.progress_bar_callback
-        if isinstance(bar, ProgressBar):
-            bar.print(", ".join(parts), file=sys.stderr)  # a line of its own would be drawn over
-        else:
-            say(", ".join(parts))
+        for text in [line] if self._epochs > 1 else [f"({'; '.join(meant)})", line]:
+            if isinstance(bar, ProgressBar):
+                bar.print(text, file=sys.stderr)  # a line of its own would be drawn over
+            else:
+                say(text)
 
 
 def _duration(seconds: float) -> str:

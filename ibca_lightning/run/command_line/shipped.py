@@ -1,5 +1,6 @@
 """Recipes by name: `--config endo` is `experiments/endo.yaml`, which comes with the package."""
 
+import os
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -23,18 +24,32 @@ def recipes() -> dict[str, Path]:
 
 
 def recipe_file(given: str) -> str:
-    """The file that a `--config` names: a path, which wins, or a recipe's; what is neither stays as it is.
+    """The file that a `--config` names: a file, which wins, or a recipe's; what is neither stays as it is.
 
     Raises:
-        InputError: It looks like a name, and there is no such recipe.
+        InputError: It looks like a name, and there is no such recipe; or it is a folder.
     """
-    if not given or Path(given).exists() or Path(given).name != given or Path(given).suffix:
+    if os.path.isdir(given) and given not in recipes():
+        raise InputError(f"a YAML file at --config {given}", "a folder", _instead(given))
+    if not given or os.path.isfile(given) or Path(given).name != given or Path(given).suffix:
         return given
     known = recipes()
     if given in known:
         return str(known[given])
-    hint = "".join(f"did you mean {near}? " for near in get_close_matches(given, known, n=1))
+    near = [f"{given}.yaml"] if os.path.isfile(f"{given}.yaml") else get_close_matches(given, known, n=1)
+    hint = "".join(f"did you mean {each}? " for each in near)
     raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list recipes")
+
+
+def _instead(folder: str) -> str:
+    """What may have been meant by a folder."""
+    beside = f"{os.path.normpath(folder)}.yaml"
+    if os.path.isfile(beside):
+        return f"did you mean {beside}?"
+    inside = sorted(str(path) for path in Path(folder).iterdir() if path.suffix in (".yaml", ".yml"))
+    if inside:
+        return f"name one that it holds: {', '.join(inside[:5])}"
+    return "name the YAML of an experiment; ibca init writes one for a table and a folder of pictures"
 
 
 def with_recipe_files(arguments: list[str]) -> list[str]:

@@ -12,7 +12,10 @@ def test_a_line_an_epoch_with_loss_and_map(capsys):
     pictures, model = Pictures(8), module()
     run = trainer(max_epochs=2, callbacks=[EpochLines()])
     run.fit(model, loader(pictures), loader(pictures))
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    said = capsys.readouterr().err
+    legend = "(loss: of the classes, as val loss is; mAP: the mean over classes of the average precision)\n"
+    assert said.count(legend) == said.count("(loss") == 1
+    lines = [line for line in said.splitlines() if line.startswith("epoch ")]
     assert [line.split(",")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     shown = re.search(r"loss (\S+), val loss (\S+), val mAP (\S+) \(best (\S+)\), \d+ s$", lines[1])
     metrics = run.callback_metrics

@@ -1,0 +1,57 @@
+"""What is wrong with a command line as far as it can be told before torch is imported, which takes seconds."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ibca_lightning.run.command_line.config_files import check_config_files
+from ibca_lightning.run.command_line.shipped import with_recipe_files
+from ibca_lightning.system.errors import InputError
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
+
+
+def refuse_at_once(command: str, arguments: Sequence[str]) -> None:
+    """Refuse YAML files that are none, and for `fit` a `--run_dir` that holds a run.
+
+    Raises:
+        InputError: Where one is such.
+    """
+    given = with_recipe_files(list(arguments))
+    check_config_files(given)
+    run_dir = _value(given, "--run_dir")
+    # A child process of the same run meets the folder that its parent has just begun.
+    first = next((os.environ[name] for name in _RANKS if name in os.environ), "0") == "0"
+    if command == "fit" and run_dir and first and not _goes_on(given):
+        refuse_taken(run_dir)
+
+
+def refuse_taken(run_dir: str) -> None:
+    """Refuse a folder that holds a run."""
+    path = Path(run_dir)
+    taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
+    if taken:
+        last = next((f for name in ("last", "best") if (f := path / "checkpoints" / f"{name}.ckpt").exists()), None)
+        fix = f"go on with --ckpt_path {last}" if last else "remove it: there is no checkpoint to go on from"
+        raise InputError(
+            f"--run_dir {run_dir} without a run", f"{', '.join(taken)} of an earlier one",
+            f"give another --run_dir, or {fix}",
+        )  # fmt: skip
+
+
+def _goes_on(arguments: Sequence[str]) -> bool:
+    """Whether a checkpoint may be named, behind an option or in a YAML: the parser knows then."""
+    files = [argument.partition("=")[2] or path for argument, path in zip(arguments, [*arguments[1:], ""], strict=True)
+             if argument.partition("=")[0] in ("--config", "-c")]  # fmt: skip
+    texts = [*arguments, *(Path(file).read_text(encoding="utf-8") for file in files)]
+    return any("ckpt_path" in text for text in texts)
+
+
+def _value(arguments: Sequence[str], option: str) -> str:
+    """What stands behind an option, the last time that it is given; blank where it is not."""
+    found = ""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name == option:
+            found = value if equals else following
+    return found
