@@ -19,6 +19,8 @@ def print_card(result: Mapping[str, Any]) -> None:
         return
     for rows in (split_rows(result), class_rows(result)):
         write_out(terminal_table(rows, "check.json"))
+    if all(of["rows"] == of["groups"] for of in result["splits"].values()):
+        write_out("no two pictures are of one group (patient)\n")
     together = f"together in train: {', '.join(pairs(result)) or 'no two classes'}"
     Console(highlight=False, markup=False).print(plain(together))  # breaks between words
     write_out("".join(f"{line}\n" for line in picture_lines(result)))

@@ -147,7 +147,7 @@ def _judged(
     findings = find(
         contents, data.class_names, absent=space.absent if space else (), overlap_is_meant=meant,
         image_size=data.image_size, mask_bits=masks.bits if masks else (), doubts=doubts, near=near,
-        folder=counted,
+        folder=counted, groups_wanted=isinstance(data, CSVDataModule) and not data.no_groups,
     )  # fmt: skip
     return contents, findings, near, counted
 
@@ -180,11 +180,17 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
         "Read every row and every picture of the data of an experiment, and say what is wrong with them; train "
         "nothing. Exit 2 where anything would break or bias training. The data are given as for `ibca fit`: --config "
         "FILE, --data.root DIR, --data.KEY VALUE, ...",
+        (
+            "ibca check ward7.yaml                            what ibca init has written",
+            "ibca check --config endo --data.root data/endo   a named recipe, its data in a folder",
+            "ibca check ward7.yaml --no_images --hash_names   a page without pictures and names, to hand on",
+            "ibca check --suspects runs/folds/ibca-0          labels in doubt, behind ibca sweep --folds 5",
+        ),
     )
     parser.allow_abbrev = False  # the other options are those of fit
     parser.add_argument(
-        "--output", help="Folder for check.json and check.html; default runs/EXPERIMENT/check. An earlier check there "
-        "is replaced, nothing else.",
+        "--output", help="Folder for check.json and check.html; default runs/EXPERIMENT/check, where EXPERIMENT is "
+        "the name of the YAML. An earlier check there is replaced, nothing else.",
     )  # fmt: skip
     parser.add_argument(
         "--no_images", action="store_true", help="No thumbnails in check.html, which then holds no patient's picture."

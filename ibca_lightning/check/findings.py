@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ibca_lightning.check.content import Contents
 from ibca_lightning.check.folder import FolderCount
 from ibca_lightning.check.near_copies import NearCopy
-from ibca_lightning.data.tables.doubts import Doubt
+from ibca_lightning.data.tables.doubts import NORMAL, Doubt
 from ibca_lightning.data.tables.splits import otherwise_written
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
@@ -52,6 +52,7 @@ def find(
     doubts: Iterable[Doubt] = (),
     near: Sequence[NearCopy] = (),
     folder: FolderCount | None = None,
+    groups_wanted: bool = False,
 ) -> list[Finding]:
     """Judge a data set: errors first, then warnings.
 
@@ -65,14 +66,19 @@ def find(
         doubts: What the tables say themselves.
         near: Pictures of two splits that show the same.
         folder: What lies in the picture folder.
+        groups_wanted: Whether to say that no two pictures are of one group.
     """
+    doubts = [*doubts]
+    ungrouped = groups_wanted and not any(doubt.kind == "no groups" for doubt in doubts)
     found = [
         *_unreadable(contents),
         *(Finding("warning", kind, _such_as(what, example), fix) for kind, what, fix, example in doubts),
+        *(_no_patients(contents) if ungrouped else ()),
         *_shared_content(contents),
         *_shared_groups(contents, overlap_is_meant),
         *(finding for split in contents.values() for finding in _repeated(split)),
         *_classes(contents, class_names, absent),
+        *_normal(contents["train"], class_names),
         *_rows(contents, image_size),
         *_masks(contents, class_names, mask_bits),
         *map(_near_copy, near),
@@ -176,6 +182,20 @@ def _classes(
         if first != name and (column == 1).any():
             what = f"'{first}' and '{name}' are alike in every row of train"
             yield Finding("warning", "equal classes", what, "check the columns, or leave one out")
+
+
+def _no_patients(contents: Mapping[str, Contents]) -> Iterator[Finding]:
+    if all(len(np.unique(split.groups)) == len(split) for split in contents.values()):
+        what = "every picture is taken for a patient of its own: if some show one, test figures are too good"
+        fix = "name a column of patients in data.group_column, or set it to none if that is so"
+        yield Finding("warning", "no patients", what, fix)
+
+
+def _normal(train: Contents, class_names: Sequence[str]) -> Iterator[Finding]:
+    shown, known = (train.labels == 1).any(axis=1), (train.labels >= 0).any(axis=1)
+    if len(class_names) > 1 and known.any() and shown[known].all() and not any(map(NORMAL.search, class_names)):
+        fix = "what the model says of a normal one is unknown: add some, or use it where there is a finding only"
+        yield Finding("warning", "no normal", "no picture of train is without a finding", fix)
 
 
 def _rows(contents: Mapping[str, Contents], image_size: int | None) -> Iterator[Finding]:

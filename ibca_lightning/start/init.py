@@ -51,6 +51,10 @@ def init(arguments: list[str]) -> int:
         "ibca init --table TABLE --images FOLDER",
         "Look at a table and a folder of pictures, say what each column is taken for and why, and write a YAML for "
         "ibca check and ibca fit. On a terminal it asks where it is unsure.",
+        (
+            "ibca init --table data/ward7/findings.xlsx --images data/ward7/photos",
+            "ibca init --table findings.csv --images photos --output ward7.yaml --yes",
+        ),
     )
     parser.add_argument("--table", required=True, help="CSV, TSV, XLSX or Parquet: a row for each picture or case.")
     parser.add_argument("--images", required=True, help="The folder of the pictures, or of folders with them.")

@@ -10,11 +10,22 @@ from ibca_lightning.system.errors import InputError
 
 
 class OptionParser(ArgumentParser):
-    """An ArgumentParser whose errors are `InputError`s, with `usage` as what would have been right."""
+    """An ArgumentParser whose errors are `InputError`s, with `usage` as what would have been right.
 
-    def __init__(self, command: str, usage: str, description: str) -> None:
+    Its help ends with `examples`, a line each.
+    """
+
+    def __init__(self, command: str, usage: str, description: str, examples: Sequence[str] = ()) -> None:
         super().__init__(prog=command.removesuffix(" --images"), description=description)
-        self._command, self._expected = command, usage
+        self._command, self._expected, self._examples = command, usage, examples
+
+    def format_help(self) -> str:
+        """Return the help, with the examples as they are."""
+        return (
+            super().format_help()
+            + "\nexamples:\n" * bool(self._examples)
+            + "".join(f"  {example}\n" for example in self._examples)
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong in one line, as an InputError."""

@@ -3,6 +3,7 @@
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 
 from ibca_lightning.check.content import read_contents
 from ibca_lightning.check.near_copies import near_copies
+from ibca_lightning.data.tables.doubts import table_doubts
+from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.csv_table import CSVDataModule
 from ibca_lightning.datasets.joined import JoinedDataModule
 from ibca_lightning.system.errors import DataWarning
 from tests.check.test_check import Tree, checked, every, found, parsed, picture, planted, table  # noqa: F401
-from tests.command_line import rows
+from tests.command_line import done, rows
 
 SOUND = {"val_csv": "val.csv", "test_csv": "test.csv", "image_dir": "images", "group_column": "patient",
          "label_columns": ["A", "B", "C"]}  # fmt: skip
@@ -119,6 +122,44 @@ def test_fit_and_check_tell_of_a_site_that_predicts_a_class(planted: Tree, monke
     assert "1.00 (b 100%, a 0%)" in page
     checked()
     assert "What a subgroup alone tells" not in parsed("out/check.html").text
+
+
+def test_fit_and_check_tell_of_a_site_that_stands_in_one_split(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr("ibca_lightning.data.tables.doubts.FEW", 2)
+    monkeypatch.setattr("ibca_lightning.data.tables.doubts._CHANCE", 0.2)  # of six patients
+    for split, site in {"train": "a", "val": "a", "test": "b"}.items():
+        sited = lambda data, site=site: [row.update(site=site, eye="lr"[at % 2]) for at, row in enumerate(data)]  # noqa: E731
+        table(planted, split, sited)
+    said = of_fit(module(planted, subgroup_columns=["site", "eye"]))
+    what = "'site' is spread unevenly over the splits: 'a' is 100% of train, 100% of val, 0% of test; know that"
+    assert [text.startswith(what) for text in said if "unevenly" in text] == [True]
+    told = found(checked("--data.subgroup_columns", "[site,eye]", *LABELS)[1], "warning")["uneven splits"]
+    assert len(told) == 1
+    # One patient with many pictures is one patient.
+    tables = module(planted, subgroup_columns=["site"]).split_tables()
+    alone = {split: replace(each, groups=encode([split] * len(each))) for split, each in tables.items()}
+    assert not [doubt for doubt in table_doubts(alone, ["A", "B", "C"]) if doubt.kind == "uneven splits"]
+
+
+def test_check_says_that_there_are_no_patients_and_no_normal_pictures(planted: Tree) -> None:  # noqa: F811
+    result, report = checked(*LABELS)
+    assert not {"no patients", "no normal"} & found(report, "warning").keys()
+    assert "of one group" not in result.out
+    for split in ("train", "val", "test"):
+        table(planted, split, lambda data: [row.update(patient=row["image"], A="1") for row in data[1:]])
+        table(planted, split, lambda data: data[0].update(patient=data[0]["image"]) or data[0].update(A="0", B="1"))
+    for given, said in (((), True), (("--data.group_column", "null"), True), (("--data.group_column", "none"), False)):
+        result, report = checked(*LABELS, *given)
+        assert ("no patients" in found(report, "warning")) is said
+        assert "no two pictures are of one group (patient)" in result.out
+        assert found(report, "warning")["no normal"] == ["no picture of train is without a finding"]
+    table(planted, "train", lambda data: data[0].update(A="0", B="0", C="0"))
+    assert "no normal" not in found(checked(*LABELS)[1], "warning")
+
+
+def test_the_help_of_check_ends_with_examples() -> None:
+    assert "\nexamples:\n  ibca check ward7.yaml   " in done("check", "--help").out
+    assert "runs/EXPERIMENT/check" in " ".join(done("check", "--help").out.split())
 
 
 def test_pictures_that_no_row_names_are_counted_and_others_passed_over(planted: Tree) -> None:  # noqa: F811

@@ -1,4 +1,4 @@
-"""What a table says by itself that may silently spoil a result: classes that are rare, negations, shortcuts.
+"""What a table says by itself that may silently spoil a result: rare classes, negations, shortcuts, uneven splits.
 
 `ibca fit` warns of it and `ibca check` lists it. Nothing here reads a picture.
 """
@@ -16,8 +16,9 @@ from ibca_lightning.data.tables.table import Table, decode
 FEW = 10  # positives; below, a figure of a class is chance, and so is what was learnt of it
 PREDICTS = 0.7  # AUROC of a label given a subgroup alone, from which on it is said
 _CHANCE = 0.001  # what is likelier than this by chance is not said
+_UNEVEN = 0.1  # difference of a value's shares in two splits, from which on it is said
 _AGREE = 0.99  # of the rows, for a class to count as the negation of another
-_NORMAL = re.compile(
+NORMAL = re.compile(
     r"(?i)(?<![a-z])(normal|healthy|unremarkable|none|negative$|no[\s_-]*(finding|disease|lesion|abnormalit|patholog))"
 )
 
@@ -49,7 +50,12 @@ class Association(NamedTuple):
 
 def table_doubts(tables: Mapping[str, Table], class_names: Sequence[str]) -> list[Doubt]:
     """Return what is doubtful about the labels of some splits."""
-    return [*_few(tables, class_names), *_negations(tables, class_names), *_shortcuts(tables, class_names)]
+    return [
+        *_few(tables, class_names),
+        *_negations(tables, class_names),
+        *_shortcuts(tables, class_names),
+        *_uneven(tables),
+    ]
 
 
 def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> list[Association]:
@@ -125,7 +131,7 @@ def negating_all(rows: NDArray[np.bool_], names: Sequence[str]) -> dict[int, int
     exclusive = bool((rows.sum(axis=1) == 1).all())  # then each class is what the others are not
     found = {}
     for at, name in enumerate(names):
-        normal = _NORMAL.search(name) is not None
+        normal = NORMAL.search(name) is not None
         same = rows[:, at] == (rows.sum(axis=1) - rows[:, at] > 0)
         # A disease may come nearly always alone; a normal picture with a disease is a contradiction.
         varied = 0 < rows[:, at].sum() < len(rows) and (normal or not exclusive)
@@ -161,6 +167,25 @@ def _shortcuts(tables: Mapping[str, Table], class_names: Sequence[str]) -> Itera
         )
 
 
+def _uneven(tables: Mapping[str, Table]) -> Iterator[Doubt]:
+    """Subgroups of which splits hold other shares than chance gives; a group counts once for each of its values."""
+    columns = [*next(iter(tables.values())).subgroups] if len(tables) > 1 else []
+    for column in columns:
+        values, codes = _values(np.concatenate([table.subgroups[column] for table in tables.values()]))
+        ends = np.cumsum([len(table) for table in tables.values()])[:-1]
+        counts = np.zeros((len(values), len(tables)))
+        for at, (table, own) in enumerate(zip(tables.values(), np.split(codes, ends), strict=True)):
+            groups = np.unique(table.groups, return_inverse=True)[1]
+            counts[:, at] = np.bincount(np.unique(groups * len(values) + own) % len(values), minlength=len(values))
+        shares = counts / counts.sum(axis=0)
+        far = int(np.ptp(shares, axis=1).argmax())
+        if np.ptp(shares[far]) < _UNEVEN or _chance(counts) * len(columns) >= _CHANCE:
+            continue
+        told = ", ".join(f"{share:.0%} of {split}" for split, share in zip(tables, shares[far], strict=True))
+        fix = "know that the model is tested on other patients than it learns from, or split the table anew"
+        yield Doubt("uneven splits", f"'{column}' is spread unevenly over the splits: '{values[far]}' is {told}", fix)
+
+
 def _values(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
     """The values of a column and which each row has; those of few rows are one."""
     names, codes, counts = np.unique(cells, return_inverse=True, return_counts=True)
@@ -179,4 +204,4 @@ def _auroc(counts: NDArray[np.float64]) -> float:
 
 def _chance(counts: NDArray[np.float64]) -> float:
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    return float(chdtrc(len(counts) - 1, ((counts - expected) ** 2 / expected).sum()))
+    return float(chdtrc((counts.shape[0] - 1) * (counts.shape[1] - 1), ((counts - expected) ** 2 / expected).sum()))
