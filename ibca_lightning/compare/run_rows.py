@@ -7,13 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure_files, first_training, read_figures
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import write_err
-from ibca_lightning.system.strangers import regular, told
-from ibca_lightning.system.yaml_text import load
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 
@@ -126,13 +123,11 @@ def by_method(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 def method_and_seed(run: Path) -> tuple[str, int | None]:
     """What a run's configuration says without its seeds, as text; and its `seed_everything`, None where it has none."""
     try:
-        config = load(regular(first_training(run) / "config.yaml").read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("no mapping")
-    except FileNotFoundError:  # tested into a folder of its own: it stands alone
-        return str(run), None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        write_err(f"note: {run / 'config.yaml'} says nothing of the run, which stands alone: {told(error)}\n")
+        config = read_settings(first_training(run))
+    except InputError as error:
+        write_err(f"note: {run / 'config.yaml'} says nothing of the run, which stands alone: {error.got}\n")
+        config = {}
+    if not config:  # or it was tested into a folder of its own
         return str(run), None
     seed, data = config.pop("seed_everything", None), config.get("data")
     if isinstance(data, dict) and isinstance(data.get("init_args"), dict):

@@ -103,7 +103,7 @@ def training_charts(history: Mapping[str, Curve], class_names: Sequence[str]) ->
         ("Classification loss", "loss", losses, False),
         ("Validation", "figure", _HELD, True),
         ("Validation, average precision of each class", "AP",
-         {name.removeprefix("val_AP/"): name for name in history if name.startswith("val_AP/")}, True),
+         {name: f"val_AP/{name}" for name in class_names}, True),
         ("What the head adds to the training loss", "weighted loss",
          {name: key for name, key in terms.items() if not name.startswith("loss") and key != own}, False),
     )  # fmt: skip

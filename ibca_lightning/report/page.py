@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import UndefinedError
 
+from ibca_lightning.data.pictures.drawing import IN_WORDS
 from ibca_lightning.metrics.confusions import Company, error_company
 from ibca_lightning.metrics.decision import FEW
 from ibca_lightning.metrics.multilabel import chance_precision
 from ibca_lightning.metrics.operating_point import count
+from ibca_lightning.metrics.resampling.subgroups import in_order
 from ibca_lightning.report.charts import ranking_charts, reliability_charts, training_charts
 from ibca_lightning.report.pictures import Exhibit
 from ibca_lightning.report.run import Run, TestSet
@@ -20,10 +22,21 @@ from ibca_lightning.system.pages.html_page import document
 
 GENERATOR = "ibca report"
 _OTHERS = 6  # classes named as company of an error
+_FIRST = 8  # classes at the head of the page
 _KINDS = {"false positive": "false alarm", "false negative": "missed"}
 _RULES = {"f1": "chosen on the validation set for the best F1 of each class", "fixed": "0.5"}
 _COUNTS = ("positives", "unknown", "pairs")
 _DECIDED = ("negatives", "precision", "recall", "F1", "specificity")  # in a table of their own
+
+
+class Finding(NamedTuple):
+    """How often a class was missed in the pictures that have it, and seen in those that have not."""
+
+    name: str
+    missed: int
+    positives: int
+    alarms: int
+    negatives: int
 
 
 class Figure(NamedTuple):
@@ -56,7 +69,8 @@ def page(run: Run, gallery: Gallery) -> str:
             "report/page.html.j2", GENERATOR, ["report/charts.css", "report/page.css"],
             run=run, gallery=gallery, title=_title(run), facts=_facts(run),
             sets=[_shown(own, gallery) for own in run.sets], training_charts=training_charts(run.history, names),
-            few=FEW, others=_OTHERS, lead=lead, paints={name: paint(at) for at, name in enumerate(names)},
+            few=FEW, others=_OTHERS, first=_FIRST, lead=lead, in_order=in_order, in_words=IN_WORDS,
+            paints={name: paint(at) for at, name in enumerate(names)},
         )  # fmt: skip
     except UndefinedError as error:  # somebody took something out of the figures
         lacking = f"{str(error).rpartition(' ')[2]} of every class and subgroup in test_metrics.json of {run.folder}"
@@ -111,7 +125,12 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
     hits, found, positives, negatives = (
         total.astype(int) for total in count(own.scores, own.labels, own.thresholds)
     )  # fmt: skip
-    confusion = (hits, found - hits, positives - hits, negatives - (found - hits))
+    confusion = np.stack((hits, found - hits, positives - hits, negatives - (found - hits)), axis=1).tolist()
+    findings = [
+        Finding(name, missed, hit + missed, alarms, alarms + rest)
+        for name, (hit, alarms, missed, rest) in zip(own.tested.class_names, confusion, strict=True)
+    ]
+    groups = _groups_with(own)
     known = dict.fromkeys(name for values in per_class.values() for name in values)
     return {
         "name": own.name,
@@ -119,8 +138,13 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
         "names": own.tested.class_names,
         "pictures": len(own.tested.ids),
         "thresholds": own.thresholds.tolist(),
-        "confusion": np.stack(confusion, axis=1).tolist(),
-        "counts": ["positives", *(["unknown"] if any(values.get("unknown") for values in per_class.values()) else [])],
+        "confusion": confusion,
+        "findings": sorted(
+            (each for each in findings if each.positives), key=lambda each: -each.missed / each.positives
+        ),
+        "groups": groups,
+        "widest": _widest(own.figures, groups),
+        "unknown": any(values.get("unknown") for values in per_class.values()),
         "ranking": [name for name in known if name not in (*_COUNTS, *_DECIDED) and not _of_attention(name)],
         "attention": [name for name in known if _of_attention(name)],
         "chance": chance_precision(per_class),
@@ -132,6 +156,25 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
         "best": gallery.chosen[own.name][0],
         "worst": gallery.chosen[own.name][1],
     }
+
+
+def _groups_with(own: TestSet) -> dict[str, int]:
+    """How many groups, such as patients, have each class; empty where each picture is its own."""
+    groups = np.array(own.tested.groups)
+    if len(np.unique(groups)) == len(groups):
+        return {}
+    return {name: len(np.unique(groups[own.labels[:, at] == 1])) for at, name in enumerate(own.tested.class_names)}
+
+
+def _widest(figures: Mapping[str, Any], groups: Mapping[str, int]) -> dict[str, Any] | None:
+    """The class whose AUROC is known least, beside the mean of all; None where there are no such intervals."""
+    known = {name: ends for name, own in figures.get("per_class_intervals", {}).items() if (ends := own.get("AUROC"))}
+    mean = figures.get("intervals", {}).get("AUROC")
+    if mean is None or len(known) < 2:
+        return None
+    name = max(known, key=lambda name: known[name][1] - known[name][0])
+    positives = figures["per_class"][name]["positives"]
+    return {"name": name, "positives": positives, "groups": groups.get(name), "ends": known[name], "mean": mean}
 
 
 def _of_attention(name: str) -> bool:

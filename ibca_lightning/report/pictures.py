@@ -42,12 +42,10 @@ class Exhibit:
 
     row: int  # of the test set
     name: str  # its id, or a hash
-    loss: float  # mean binary cross-entropy over its known labels
     present: list[str]
     predicted: list[str]  # with a known label
     unknown: list[str]  # predicted, too, but their label is not known
     panels: list[Panel] = field(default_factory=list)  # the picture and its heat maps, if it was drawn
-    words: str = drawing.IN_WORDS  # how to read them
 
 
 class View(NamedTuple):
@@ -64,7 +62,7 @@ Source = Callable[[str], View | None]
 
 
 def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple[list[Exhibit], list[Exhibit]]:
-    """Choose pictures by their loss, without drawing them; at each end as many classes as can be are shown.
+    """Choose pictures by their margin, without drawing them; at each end as many classes as can be are shown.
 
     Args:
         test_set: Of a run.
@@ -72,12 +70,12 @@ def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple
         rename: How they are to be called.
 
     Returns:
-        Those with the least loss among the pictures in which every class is decided right (and shows one, if any
-        does), the best first; and of all those with the largest loss, of each class that was missed the worst one
-        before others, the worst first.
+        The surest of those in which every class is decided right (and shows one, if any does), the surest first; and
+        of all those that lie furthest on the wrong side, of each class that was missed the worst one before others,
+        the worst first. No picture of the first has a lower margin than one of the second.
     """
-    order = np.argsort(test_set.losses, kind="stable")
-    order = order[~np.isnan(test_set.losses[order])]
+    order = np.argsort(-test_set.margins, kind="stable")
+    order = order[~np.isnan(test_set.margins[order])]
     present, decided = test_set.labels == 1, test_set.decided
     worst = _various(order[::-1], present & ~decided, count)
     right = ((test_set.labels < 0) | (present == decided)).all(axis=1)
@@ -90,7 +88,7 @@ def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple
     def exhibit(row: int) -> Exhibit:
         labels, decided = test_set.labels[row], test_set.decided[row]
         classes = (names[where].tolist() for where in (labels == 1, decided & (labels >= 0), decided & (labels < 0)))
-        return Exhibit(row, rename(test_set.tested.ids[row]), float(test_set.losses[row]), *classes)
+        return Exhibit(row, rename(test_set.tested.ids[row]), *classes)
 
     return [exhibit(row) for row in best], [exhibit(row) for row in worst]
 

@@ -53,12 +53,21 @@ class TestSet:
         return self.scores > self.thresholds
 
     @cached_property
-    def losses(self) -> NDArray[np.float64]:
-        """(B,) binary cross-entropy of each picture, mean over its known labels; NaN where it has none."""
-        right = np.where(self.labels == 1, self.scores, 1 - self.scores).clip(1e-7, 1)
-        known = self.labels >= 0
-        total, count = (-np.log(right) * known).sum(axis=1), known.sum(axis=1)
-        return np.where(count > 0, total / np.maximum(count, 1), math.nan)
+    def margins(self) -> NDArray[np.float64]:
+        """(B,) how surely each picture was decided right, in log odds from the thresholds; NaN without a known label.
+
+        Where every known label was decided right that is the distance of the nearest probability from its threshold.
+        Elsewhere it is negative: minus the distances of all that lie on the wrong side. A loss would not do: it counts
+        from 0.5, so that a class whose threshold is 0.2 costs more where it is found than where it is missed.
+        """
+        scores, thresholds = (
+            np.log(p / (1 - p)) for p in (own.clip(1e-7, 1 - 1e-7) for own in (self.scores, self.thresholds))
+        )
+        known, wrong = self.labels >= 0, (self.labels == 1) != self.decided
+        distance = np.abs(scores - thresholds)
+        least = np.where(known, distance, math.inf).min(axis=1)
+        total = (distance * (known & wrong)).sum(axis=1)
+        return np.where(known.any(axis=1), np.where((known & wrong).any(axis=1), -total, least), math.nan)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,13 @@ def read_settings(run: Path) -> dict[str, Any]:
     path = run / "config.yaml"
     try:
         content = load(regular(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no mapping")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"the configuration of a run in {path}", told(error), "restore it") from error
-    return content if isinstance(content, dict) else {}
+    return content
 
 
 def picture_folders(settings: Any) -> tuple[str | None, str | None]:

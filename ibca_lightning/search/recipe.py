@@ -13,6 +13,7 @@ import yaml
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.run.command_line.shipped import recipe_file
 from ibca_lightning.run.command_line.short_names import near_class, short_name
+from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
@@ -176,8 +177,7 @@ def _validations(run: Path) -> list[dict[str, float]]:
 
 def config_value(run: Path, key: str) -> Any:
     """What a dotted key of `ibca fit` was in a run, from its `config.yaml`; None where it is not there."""
-    path = run / "config.yaml"
-    return _at(_content(str(path)), key) if path.is_file() else None
+    return _at(read_settings(run), key)
 
 
 def _at(node: Any, key: str) -> Any:

@@ -68,7 +68,7 @@ def explain(arguments: list[str]) -> int:
             write_whole(_npz(outputs[own.name]), partial(np.savez_compressed, **explanation.numbers(own, said)))
             figures += [figure] if options.sheet else []
     if figures:
-        write_whole(Path(options.sheet), partial(explanation.sheet(figures).save, format="PNG", optimize=True))
+        write_png(options.sheet, explanation.sheet(figures))
     write_out(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
     if len(failed) < len(files):
         say_passed_over(pictures, rename)

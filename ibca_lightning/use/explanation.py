@@ -180,13 +180,11 @@ def numbers(own: Reading, said: list[Said]) -> dict[str, Any]:
     return arrays
 
 
-def sheet(figures: list[np.ndarray]) -> Image.Image:
-    """All figures below each other, in 256 colours: under half the size, and not to be told apart."""
+def sheet(figures: list[np.ndarray]) -> np.ndarray:
+    """All figures (h, w, 3) uint8 RGB below each other, in their own colours."""
     width = max(each.shape[1] for each in figures)
     padded = [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in figures]
-    # By coverage: the median cut gives few colours to what is rare, and a sharp peak is.
-    coverage, undithered = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-    return Image.fromarray(stacked(padded)).quantize(256, method=coverage, kmeans=3, dither=undithered)
+    return stacked(padded)
 
 
 def _found(names: list[str]) -> str:

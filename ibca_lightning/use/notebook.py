@@ -63,7 +63,7 @@ def explain(
         own = explanation.read(opened, Path(file).name, file, mask, max_side)
         (said,) = explanation.say(opened, [own])
         figures.append(explanation.figure(own, said, common, asked, max_side))
-    return explanation.sheet(figures) if len(figures) > 1 else Image.fromarray(figures[0])
+    return Image.fromarray(explanation.sheet(figures))
 
 
 def history(run: str | Path) -> "pd.DataFrame":

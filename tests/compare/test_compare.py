@@ -252,6 +252,7 @@ def test_the_page_draws_what_the_table_says(sweep, tmp_path):
     assert part.count("<h3>Average precision of each class</h3>") == 1
     assert "&#34;" not in part.partition("<h3>Methods</h3>")[2].partition("</table>")[0]
     assert "://" not in html, "it loads nothing"
+    assert html.count('class="scroll"') == html.count('class="on soft" hidden>'), "what says of a box that it is cut"
     runs, zero = of_page(full_page(sweep[0], tmp_path, with_intervals=True), "mAP of each run")
     assert zero is None
     assert runs["good-0"][1:3] == (0.25, 0.75)

@@ -20,6 +20,7 @@ from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.run_folder import remove_unstarted
+from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.tested_samples import read_tested
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.search.job import read_record
@@ -315,7 +316,7 @@ def test_files_of_a_search_that_are_none_are_named(name: str, tree: Path, here: 
     assert read_record(here) == {}
 
 
-@pytest.mark.parametrize("text", [None, b"\xff\xff", b"a: [", BOMB.encode()])
+@pytest.mark.parametrize("text", [None, b"\xff\xff", b"a: [", b"- a", BOMB.encode()])
 def test_a_run_without_its_configuration_is_compared_by_its_figures(text: bytes | None, run: Path, here: Path) -> None:
     Path("run").mkdir()
     shutil.copy(run / "test_metrics.json", "run")
@@ -325,6 +326,11 @@ def test_a_run_without_its_configuration_is_compared_by_its_figures(text: bytes 
     notes = [line for line in said.splitlines() if line.startswith("note: run/config.yaml says nothing of the run")]
     assert len(notes) == (text is not None)
     assert "| run | test | " in Path("table/compare.md").read_text(encoding="utf-8")
+    if text is None:
+        assert read_settings(Path("run")) == {}
+    else:  # as compare understands it, so do report and the app
+        with pytest.raises(InputError, match=r"the configuration of a run in run/config\.yaml, got .*; restore it"):
+            read_settings(Path("run"))
 
 
 def test_a_run_folder_without_its_configuration_is_not_tested(run: Path, here: Path) -> None:

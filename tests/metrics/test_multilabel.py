@@ -282,6 +282,8 @@ def test_by_subgroup_is_figures_of_the_rows():
     sex = ["F" if i % 3 else "M" for i in range(len(labels))]
     names = [f"c{i}" for i in range(labels.shape[1])]
     result = by_subgroup(probabilities, labels, names, {"sex": sex, "site": ["x"] * len(sex)}, [0.4] * len(names))
+    ages = (["60+", "<40", "40 to <60"] * len(sex))[: len(sex)]
+    assert list(by_subgroup(probabilities, labels, names, {"age": ages})["age"]) == ["<40", "40 to <60", "60+"]
     rows = [i for i, value in enumerate(sex) if value == "F"]
     near(result["sex"]["F"], figures(probabilities[rows], labels[rows], names, [0.4] * len(names)), 1e-6)
     assert list(result["sex"]) == ["F", "M"]

@@ -142,6 +142,38 @@ def test_the_head_of_the_page_leads_with_map_and_with_the_models_own_thresholds(
     assert (own[1], own[3]) == (f"{figures['tuned']['CF1']:.3f}", f"at 0.5 it is {figures['metrics']['CF1']:.3f}")
 
 
+def test_the_page_begins_with_what_was_missed_and_explains_wide_intervals(folder: Path, page: Page) -> None:
+    decided, labels = made_run.probabilities() > made_run.THRESHOLDS, made_run.labels()
+    lines = re.findall(r"<li>(.*?)</li>", page.html[: page.html.index('<div class="tiles">')])
+    said = {re.sub("<.*?>", "", line).partition(": ")[0]: re.sub("<.*?>", "", line) for line in lines}
+    assert len(said) == 3, "of a class that no picture has nothing can be said"
+    for name in ("EX", "HE"):
+        at = NAMES.index(name)
+        has, not_, seen = labels[:, at] == 1, labels[:, at] == 0, decided[:, at]
+        wanted = f"missed in {(has & ~seen).sum()} of {has.sum()} pictures that have it; "
+        assert said[name] == f"{name}: {wanted}false alarm in {(not_ & seen).sum()} of {not_.sum()} without it"
+    shares = [int(a) / int(b) for a, b in re.findall(r"<b>(\d+) of (\d+)</b>", " ".join(lines))]
+    assert shares == sorted(shares, reverse=True)
+    figures = json.loads((folder / "run/test_metrics.json").read_text())
+    known = {name: own["AUROC"] for name, own in figures["per_class_intervals"].items() if own.get("AUROC")}
+    widest = max(known, key=lambda name: known[name][1] - known[name][0])
+    groups = len({row // 2 for row in np.flatnonzero(labels[:, NAMES.index(widest)] == 1)})
+    assert page.row("Classes: ranking and calibration", widest)["groups"] == str(groups)
+    positives = (labels[:, NAMES.index(widest)] == 1).sum()
+    assert f"{widest} has {positives} positives of {groups} groups" in page.text
+
+
+def test_bands_of_a_subgroup_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    run = made_run.write(tmp_path)
+    path = run / "test_metrics.json"
+    figures = json.loads(path.read_text())
+    women, men = figures["subgroups"]["sex"].values()  # in former runs the bands are in the order of letters
+    path.write_text(json.dumps(figures | {"subgroups": {"age": {"40 to <60": women, "60+": men, "<40": women}}}))
+    done("report", run, "--no_images", "--output", tmp_path / "r.html")
+    rows = Page(tmp_path / "r.html").tables["Subgroups"][1:]
+    assert [row[0] for row in rows] == ["age: <40", "age: 40 to <60", "age: 60+"]
+
+
 def test_a_class_has_one_colour_on_the_whole_page(page: Page) -> None:
     found: dict[str, set[str]] = {}
     for paint, text in re.findall(r'<\w+ class="(?:text )?class (s\d[^"]*)">(.*?)</', page.html):
@@ -162,12 +194,31 @@ def test_best_pictures_are_right_and_both_ends_show_many_classes(folder: Path) -
         rows = [own.row for own in best]
         assert all(right[rows])
         assert present[rows].any(1).all()
-        assert list(test_set.losses[rows]) == sorted(test_set.losses[rows])
+        others = [own.row for own in worst]
+        margins = test_set.margins[[*others, *rows[::-1]]]
+        assert list(margins) == sorted(margins), "the worst first, and no best picture is worse than any of them"
+        assert all(test_set.margins[rows] > 0)
+        assert all(test_set.margins[others] < 0)
         candidates = [row for row in np.flatnonzero(right) if row not in {own.row for own in worst}]
         if count >= 3:
             assert (present[rows].any(0) == present[candidates].any(0)).all(), "each class that can be shown"
-        missed = (present & ~decided)[[own.row for own in worst]]
+        missed = (present & ~decided)[others]
         assert missed.any(0).sum() >= min(count, 3), "of each class that is missed one"
+
+
+def test_what_is_found_at_a_low_threshold_is_better_than_what_is_missed_below_a_high_one() -> None:
+    # By the loss, which counts from 0.5, the first picture is the worst of the three.
+    scores, labels = torch.tensor([[0.3, 0.7], [0.3, 0.4], [0.1, 0.1]]), torch.tensor([[1, 0], [0, 1], [0, -1]])
+    tested = tested_samples.Tested(["a", "b", "c"], ["low", "high"], scores, labels, ["a", "b", "c"], {})
+    thresholds = {"low": {"threshold": 0.2}, "high": {"threshold": 0.8}}
+    test_set = run_folder.TestSet("test", {"thresholds": thresholds}, tested)
+    low, high = (np.log(1 / t - 1) for t in (0.2, 0.8))
+    by_hand = [-np.log(7 / 3) - high, -(low + np.log(3 / 7)) - (np.log(3 / 2) - high), np.log(9) - low]
+    assert test_set.margins == pytest.approx(by_hand, abs=1e-6)
+    best, worst = choose(test_set, 2, str)
+    assert [own.name for own in worst] == ["b", "a"]
+    best, worst = choose(test_set, 1, str)
+    assert [own.name for own in [*best, *worst]] == ["a", "b"]
 
 
 def test_what_was_missed_is_always_drawn() -> None:
@@ -183,15 +234,13 @@ def test_what_was_missed_is_always_drawn() -> None:
     assert [panel.title for panel in exhibit.panels] == ["picture", *names[1:8]]
 
 
-def test_the_worst_pictures_are_those_with_the_largest_loss_and_show_the_attention_of_the_model(
+def test_the_worst_pictures_are_those_furthest_on_the_wrong_side_and_show_the_attention_of_the_model(
     folder: Path, page: Page
 ) -> None:
     scores, labels = made_run.probabilities().astype(float), made_run.labels()
-    losses = [
-        -np.mean([np.log(p if y == 1 else 1 - p) for p, y in zip(*row, strict=True) if y >= 0])
-        for row in zip(scores, labels, strict=True)
-    ]
-    order = np.argsort(losses)
+    beyond = np.log(scores / (1 - scores)) - np.log(made_run.THRESHOLDS) + np.log1p(-np.array(made_run.THRESHOLDS))
+    wrong = (labels >= 0) & ((labels == 1) != (beyond > 0))
+    order = np.argsort((np.abs(beyond) * wrong).sum(1), kind="stable")
     shown = [unescape(name.replace("<wbr>", "")) for name in re.findall(r"<h4>(.*?)</h4>", page.html)]
     missed = (labels == 1) & (scores <= made_run.THRESHOLDS)
     ends = [next(row for row in order[::-1] if missed[row, label]) for label in range(3)]

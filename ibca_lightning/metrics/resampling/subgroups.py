@@ -1,7 +1,8 @@
 """Figures within subgroups such as sex, site or device, and how they differ from those of the largest one."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,23 @@ from ibca_lightning.system.errors import InputError
 _LEAST = 10  # pictures of a subgroup that has intervals: those of fewer are nearly [0, 1]
 _KINDS = {"": "metrics", "tuned_": "tuned"}
 _Ends = Sequence[float] | None
+_NUMBERED = re.compile(r"\s*(<?)\s*(\d+(?:\.\d+)?)")
+
+
+def in_order(values: Iterable[str]) -> list[str]:
+    """Sort values of a subgroup for people: those that begin with a number, such as bands of age, by it, others behind.
+
+    Examples:
+        >>> from ibca_lightning.metrics.resampling.subgroups import in_order
+        >>> in_order(["60+", "F", "<40", "40 to <60", "9", "100+", "A"])
+        ['9', '<40', '40 to <60', '60+', '100+', 'A', 'F']
+    """
+
+    def key(value: str) -> tuple[float, bool, str]:
+        found = _NUMBERED.match(value)
+        return (float(found[2]), not found[1], value) if found else (math.inf, True, value)
+
+    return sorted(values, key=key)
 
 
 def by_subgroup(
@@ -35,9 +53,9 @@ def by_subgroup(
         groups: B names, such as patients, for intervals; None leaves these out, and differences.
 
     Returns:
-        {column: {value: what `figures` returns for the samples with that value}}, values sorted. With `groups`, where
-        there are ten samples or more: what `every_interval` returns, too, and `reference`, the value of most samples,
-        with `differences` and `tuned_differences` of this value's figures less those of the reference, and
+        {column: {value: what `figures` returns for the samples with that value}}, values `in_order`. With `groups`,
+        where there are ten samples or more: what `every_interval` returns, too, and `reference`, the value of most
+        samples, with `differences` and `tuned_differences` of this value's figures less those of the reference, and
         `difference_intervals` and `tuned_difference_intervals`; the reference itself has none of the five.
 
     Raises:
@@ -55,7 +73,7 @@ def by_subgroup(
         rows: dict[str, list[int]] = {}
         for i, value in enumerate(values):
             rows.setdefault(value, []).append(i)
-        places = {value: at for at, value in enumerate(sorted(rows))}
+        places = {value: at for at, value in enumerate(in_order(rows))}
         parts = np.array([places[value] for value in values], dtype=np.int64)
         every = figures_of_parts(scores, target, class_names, thresholds, parts, len(places))
         found = result[column] = dict(zip(places, every, strict=True))

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from yaml import YAMLError
-
 from ibca_lightning.model.public_names import with_public_names
 from ibca_lightning.run.relative_paths import relative_paths
+from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import told
 from ibca_lightning.system.yaml_text import load
 
 _KEPT = {
@@ -31,13 +29,10 @@ def changed_settings(run_dir: str, text: str) -> str | None:
         InputError: Something differs that the checkpoint would silently override.
     """
     saved = Path(run_dir) / "config.yaml"
-    if not saved.is_file():
+    settings = read_settings(Path(run_dir))
+    if not settings:
         return None
-    try:
-        texts = (saved.read_text(encoding="utf-8"), text)
-        before, now = (dict(_flat(with_public_names(relative_paths(load(source))))) for source in texts)
-    except (OSError, ValueError, YAMLError) as error:
-        raise InputError(f"the configuration of a run in {saved}", told(error), "restore it") from error
+    before, now = (dict(_flat(with_public_names(relative_paths(each)))) for each in (settings, load(text)))
     changed = []
     for key in dict.fromkeys([*before, *now]):
         old, new = (str(values.get(key, "unset")) for values in (before, now))

@@ -21,8 +21,9 @@ for (const table of document.querySelectorAll("table.sort")) {
 }
 // A table that is cut says so.
 const say = () => {
-  for (const box of document.querySelectorAll(".scroll")) {
-    box.nextElementSibling.hidden = box.scrollWidth <= box.clientWidth + 1;
+  for (const said of document.querySelectorAll(".scroll + .on")) {
+    const box = said.previousElementSibling;
+    said.hidden = box.scrollWidth <= box.clientWidth + 1;
   }
 };
 addEventListener("resize", say);
