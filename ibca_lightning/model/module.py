@@ -190,15 +190,15 @@ class MultiLabelModule(Network, pl.LightningModule):
             self.compile_parts(compile_backend)
 
     def setup(self, stage: str) -> None:
-        """Show the loss the labels of the training split, where it wants them, as validation does, and the terms."""
+        """Show the labels of the training split to loss (in validation too), head and terms, where they want them."""
         self._seed = None
         read = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", {})
         if stage == "fit" and "bit_depth" in read:  # found when the data were set up, behind the model
             self.preprocessing["bit_depth"] = read["bit_depth"]
-        if stage in ("fit", "validate") and self.loss.needs_labels:
-            labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
-            if labels is not None:
-                self.loss.see_labels(torch.from_numpy(labels()).to(self.device))
+        labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
+        for part, stages in ((self.loss, ("fit", "validate")), (self.head, ("fit",))):
+            if stage in stages and part.needs_labels and labels is not None:
+                part.see_labels(torch.from_numpy(labels()).to(self.device))
         if stage == "fit":
             self.terms.begin(self._setting())
 
