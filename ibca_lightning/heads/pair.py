@@ -61,7 +61,7 @@ class PairHead(Head):
         >>> import torch
         >>> from ibca_lightning.heads import GAPHead, PairHead
         >>> output = PairHead(channels=8, num_labels=3, head=GAPHead, fusion="gate")(torch.rand(2, 8, 6, 12))
-        >>> output.attention.shape, round(float(output.attention[0, 0, :, :6].sum()), 1)  # half of it on each picture
+        >>> output.attention.shape, round(output.attention[0, 0, :, :6].sum().item(), 1)  # half of it on each picture
         (torch.Size([2, 3, 6, 12]), 0.5)
     """
 

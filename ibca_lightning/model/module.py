@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
@@ -20,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.tables.split_file import trained_on, training_rows
-from ibca_lightning.heads import Head, HeadOutput, IBCAHead
+from ibca_lightning.heads import Head, HeadOutput, IBCAHead, PairHead
 from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.calibration import Calibration, calibrated
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
@@ -44,7 +45,7 @@ from ibca_lightning.model.gathered import Gathered, logged_figures, training_lab
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from ibca_lightning.terms import Setting, Step, Term, Terms
 
@@ -201,6 +202,9 @@ class MultiLabelModule(Network, pl.LightningModule):
                 part.see_labels(torch.from_numpy(labels()).to(self.device))
         if stage == "fit":
             self.terms.begin(self._setting())
+            if isinstance(self.head, PairHead) and "pair" not in self.preprocessing:
+                what = "the head `pair` takes the halves of each picture for two pictures side by side"
+                rank_zero_warn(f"{what}, and the data do not join any (data.join_images)", category=DataWarning)
 
     def _setting(self) -> Setting:
         """What terms are told of the training split, as far as the data say."""

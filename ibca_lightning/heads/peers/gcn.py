@@ -31,8 +31,8 @@ from ibca_lightning.system.errors import InputError
 class GCNHead(Head):
     """W = G LeakyReLU(G E W1) W2, with E an embedding and W a classifier a label; logit_l = w_l . max_n x_n.
 
-    G is the normalised graph (`label_graph`): 1 on the diagonal, and `weight` shared among the labels i with P(j | i) at
-    or above `threshold`. It is made of the labels of the training split (`see_labels`) and saved with the weights;
+    G is the normalised graph (`label_graph`): 1 on the diagonal, and `weight` shared among the labels i with P(j | i)
+    at or above `threshold`. It is made of the labels of the training split (`see_labels`) and saved with the weights;
     without them no two labels are joined.
 
     Its attention is the softmax over the positions of w_l . x_n, as GAP's. The logit sums the maxima of the channels,
