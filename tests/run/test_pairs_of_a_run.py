@@ -95,7 +95,7 @@ def test_a_head_of_pairs_on_single_pictures_is_said(tree: Path, here: Path) -> N
         done("fit", "--config", config, "--run_dir", "a", "--model.head", "pair", "--model.head.head", "gcn")
     head = ibca_lightning.load("a/checkpoints/best.ckpt", "cpu").model.head.head
     assert isinstance(head, GCNHead)
-    labels = [[int(row[name]) for name in ("A", "B", "C")] for row in rows(tree / "train.csv")]
+    labels = [[int(row[name] or -1) for name in ("A", "B", "C")] for row in rows(tree / "train.csv")]
     expected = GCNHead(8, 3)
     expected.see_labels(torch.tensor(labels))
     torch.testing.assert_close(head.links, expected.links)

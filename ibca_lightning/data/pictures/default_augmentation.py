@@ -45,7 +45,8 @@ class DefaultAugmenter:
         own = True  # whether the picture is a new one, and may be written to
         if draw.random() < 0.5:
             # The flips go into the matrix, and so cost nothing.
-            matrix = _movement(draw, *image.shape[:2]) @ _flip(*image.shape[:2], sideways, upside_down)
+            height, width = image.shape[:2]
+            matrix = _movement(draw, height, width) @ _flip(height, width, sideways, upside_down)
             image = self._moved(image, matrix)
             masks = [_bytes(cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST)) for mask in masks]
         elif sideways or upside_down:

@@ -118,4 +118,5 @@ def _is_stale(path: str, *pictures: str) -> bool:
 
 def _write(path: str, left: str, right: str, side: int) -> None:
     black = np.zeros((1, 1, 3), np.uint8)
-    write_picture(path, join(*(read_image(each, side) if each else black for each in (left, right)), side))
+    first, second = (read_image(each, side) if each else black for each in (left, right))
+    write_picture(path, join(first, second, side))
