@@ -72,10 +72,12 @@ class MultiLabelDataModule(LightningDataModule):
     Attributes:
         rename: What becomes of the names of pictures and groups in batches and split files (`--hash_names`).
         label_noise: What makes training labels wrong on purpose; a data module with tables has it as an option.
+        pair: Whether each picture is two, side by side, which are augmented alike, each on its side.
     """
 
     rename: Callable[[str], str] = staticmethod(str)
     label_noise: LabelNoise | None = None
+    pair = False
 
     def __init__(
         self,
@@ -151,7 +153,8 @@ class MultiLabelDataModule(LightningDataModule):
         """What prediction needs beside `image_size` to read a picture as test does; plain data, whole after `setup`."""
         depth = {} if self.bit_depth in (None, "each") else {"bit_depth": str(self.bit_depth)}
         channels = {"in_channels": str(self.in_channels)} if self.in_channels != 3 else {}
-        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth | channels
+        pair = {"pair": "yes"} if self.pair else {}
+        return {"resize": self.resize} | ({"crop": self.crop} if self.crop != "none" else {}) | depth | channels | pair
 
     def training_transform(self) -> Transform:
         """Return the transform of the training set."""

@@ -8,20 +8,21 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.options import check_choice
+from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
 from ibca_lightning.data.tables.columns import CASE, one_row_a_picture, rows_by_split, with_values
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.grouping import grouping_doubts
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_space import meaning
-from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns
+from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns, is_blank
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.datasets.layouts.bands import in_bands
+from ibca_lightning.datasets.layouts.pairs import pair_pictures, pairs_folder
 from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
@@ -54,6 +55,11 @@ class CSVDataModule(TableDataModule):
         image_column: Column with the path of the picture below `image_dir`.
         image_columns: Several such columns in its place, each with a picture of the case that a row is. Every picture
             becomes a row with the labels of its case, and a case is a group where there is no `group_column`.
+        join_images: Whether the two `image_columns`, such as prior and current, become one picture instead, the first
+            left and the second right, for the head `pair`. A blank is black. These pictures are written below
+            `pairs_dir`, and again when one of the two is newer.
+        pair_pixels: Side of each picture of such a pair.
+        pairs_dir: Folder for them; None for `root/pairs`.
         find_images: Whether a picture may be named without its extension, or without the folders below `image_dir`.
         missing_images: Whether a row whose picture is not there is an `error`, or is left out (`skip`), which a warning
             says.
@@ -93,6 +99,9 @@ class CSVDataModule(TableDataModule):
         split_column: str | None = None,
         image_column: str = "image",
         image_columns: list[str] | None = None,
+        join_images: bool = False,
+        pair_pixels: int = 768,
+        pairs_dir: str | None = None,
         find_images: bool = False,
         missing_images: MissingImages = "error",
         group_column: str | None = None,
@@ -134,9 +143,18 @@ class CSVDataModule(TableDataModule):
             raise InputError("at least one name in data.image_columns", "[]", "name the columns, or leave it out")
         self.image_columns, self.find_images, self.missing_images = image_columns or [], find_images, missing_images
         self.image_column = self.image_columns[0] if self.image_columns else image_column
+        self.pair, self.pair_pixels = join_images, pair_pixels
+        check_whole("pair_pixels", pair_pixels, 1)
+        if join_images and (len(self.image_columns) != 2 or mask_dir is not None or self.in_channels != 3):
+            got = f"{len(self.image_columns)} image_columns, in_channels {self.in_channels}, mask_dir {mask_dir}"
+            raise InputError(
+                "two data.image_columns of RGB or gray pictures without masks", got, "or join_images: false"
+            )
+        self.pairs = pairs_folder(self.root, pairs_dir, pair_pixels)
         self.no_groups = group_column == "none"
         group_column = None if self.no_groups else group_column
-        self.group_column = CASE if group_column is None and self.image_columns else group_column
+        by_case = group_column is None and self.image_columns and not join_images
+        self.group_column = CASE if by_case else group_column
         self.image_dir, self.mask_dir, self.missing_masks = image_dir or "", mask_dir, missing_masks
         self.label_columns, self.mask_labels = label_columns, mask_labels
         self.exclude_columns, self.subgroup_columns = exclude_columns or [], subgroup_columns or []
@@ -275,26 +293,40 @@ class CSVDataModule(TableDataModule):
                 self._listed[column] = classes = each.classes(sheet)
                 self._exclusive += [[name for name in classes.values() if name]] if each.exclusive(sheet) else []
             sheet = sheet.with_columns(each.columns(sheet, self._listed[column]))
-        return self._with_files(one_row_a_picture(sheet, self.image_columns) if self.image_columns else sheet)
+        if self.pair:
+            return self._joined(self._with_files(sheet, *self.image_columns))
+        sheet = one_row_a_picture(sheet, self.image_columns) if self.image_columns else sheet
+        return self._with_files(sheet, self.image_column)
+
+    def _joined(self, sheet: Sheet) -> Sheet:
+        """Name the picture of each pair, which is written, in the first of its columns."""
+        columns = [sheet.column(name) for name in self.image_columns]
+        folder = self._folder(self.image_dir, "image_dir")
+        names = pair_pictures(sheet, columns, self.root, folder, self.pairs, self.pair_pixels)
+        return sheet.with_columns({self.image_column: names})
 
     def _list_classes(self) -> list[str]:
         """The classes of the columns that name the findings."""
         return [name for classes in self._listed.values() for name in dict.fromkeys(classes.values()) if name]
 
-    def _with_files(self, sheet: Sheet) -> Sheet:
+    def _with_files(self, sheet: Sheet, *columns: str) -> Sheet:
         """Name the file of each picture, and leave out the rows without one where that is asked for."""
-        folder, names = self._folder(self.image_dir, "image_dir"), sheet.column(self.image_column)
-        if self.find_images:
-            if self._index is None:
-                self._index = PictureIndex(folder)
-            names = self._index.named(sheet, names)
-            sheet = sheet.with_columns({self.image_column: names})
-        gone = absent(folder, names) if self.missing_images == "skip" else []
+        folder, gone = self._folder(self.image_dir, "image_dir"), dict[int, str]()
+        for column in columns:
+            names = sheet.column(column)
+            if self.find_images:
+                if self._index is None:
+                    self._index = PictureIndex(folder)
+                names = self._index.named(sheet, names)
+                sheet = sheet.with_columns({column: names})
+            if self.missing_images == "skip":
+                gone |= {at: names[at] for at in absent(folder, names) if not (self.pair and is_blank(names[at]))}
         if not gone or len(gone) == len(sheet):
             return sheet
+        row = min(gone)
         rank_zero_warn(
             f"{len(gone)} of {len(sheet)} rows of {sheet.file} name no picture of {folder} and are left out, such as "
-            f"'{names[gone[0]]}' on line {sheet.lines[gone[0]]}; restore the pictures if they should be there",
+            f"'{gone[row]}' on line {sheet.lines[row]}; restore the pictures if they should be there",
             category=DataWarning,
         )
         return sheet.take(sorted({*range(len(sheet))} - {*gone}))
@@ -305,7 +337,7 @@ class CSVDataModule(TableDataModule):
             class_names,
             sheet.column(self.image_column),
             self.root,
-            self._folder(self.image_dir, "image_dir"),
+            self.pairs if self.pair else self._folder(self.image_dir, "image_dir"),
             labels=self.label_policy.cells(sheet, class_names),
             groups=None if self.group_column is None else sheet.column(self.group_column),
             subgroup_columns=self.subgroup_columns,

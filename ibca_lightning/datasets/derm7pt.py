@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from ibca_lightning.data.options import check_choice
+from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.layouts.copies import first_present
+from ibca_lightning.datasets.layouts.pairs import pair_pictures, pairs_folder
 from ibca_lightning.datasets.layouts.released import ReleasedSet
 from ibca_lightning.system.errors import InputError
 
 Form = Literal["criteria", "levels"]
-View = Literal["derm", "clinic"]
+View = Literal["derm", "clinic", "both"]
 
 # For each column its levels beside `absent`: (level as the paper groups it, values of the table, points of the score).
 _COLUMNS: dict[str, tuple[tuple[str, tuple[str, ...], int], ...]] = {
@@ -61,7 +62,10 @@ class Derm7pt(ReleasedSet):
         root: Folder of the data set.
         form: `criteria` or `levels`.
         melanoma: Whether the diagnosis melanoma is a label too.
-        view: Which photograph is read, `derm` or `clinic`.
+        view: Which photograph is read, `derm` or `clinic`; or `both`, the dermoscopic one left and the clinical one
+            right, as one picture for the head `pair`. These pictures are written once, below `pairs_dir`.
+        pair_pixels: Side of each photograph in the pictures of `view: both`.
+        pairs_dir: Folder for these pictures; None for `root/pairs`.
         common: The arguments of `TableDataModule`: labels, image_size, batch_size, num_workers, augment, resize, ...
     """
 
@@ -69,12 +73,21 @@ class Derm7pt(ReleasedSet):
     _help = f"get Derm7pt (doi 10.1109/JBHI.2018.2824327) and unpack it as {_tree}"
 
     def __init__(
-        self, root: str, form: Form = "criteria", melanoma: bool = False, view: View = "derm", **common: Any
+        self,
+        root: str,
+        form: Form = "criteria",
+        melanoma: bool = False,
+        view: View = "derm",
+        pair_pixels: int = 768,
+        pairs_dir: str | None = None,
+        **common: Any,
     ) -> None:
         super().__init__(root, **common)
         check_choice("form", form, Form)
         check_choice("view", view, View)
-        self.form, self.melanoma, self.view = form, melanoma, view
+        check_whole("pair_pixels", pair_pixels, 1)
+        self.form, self.melanoma, self.view, self.pair = form, melanoma, view, view == "both"
+        self.pair_pixels, self.pairs = pair_pixels, pairs_folder(self.root, pairs_dir, pair_pixels)
 
     @property
     def own_names(self) -> list[str]:
@@ -92,7 +105,11 @@ class Derm7pt(ReleasedSet):
             indexes = read_sheet(first_present(release, (f"meta/{name}_indexes.csv",), self._help))
             part = sheet.take(_rows(indexes, len(sheet), sheet.file))
             labels = self.label_policy.cells(self._marked(part), self.own_names)
-            tables[split] = self.rows(part, part.column(self.view), folder, labels)
+            names, below = part.column("derm" if self.pair else self.view), folder
+            if self.pair:
+                columns, below = (names, part.column("clinic")), self.pairs
+                names = pair_pictures(part, columns, self.root, folder, self.pairs, self.pair_pixels)
+            tables[split] = self.rows(part, names, below, labels)
         return tables
 
     def _levels(self) -> list[tuple[str, str, tuple[str, ...]]]:

@@ -12,7 +12,7 @@ from ibca_lightning.data.tables.paths import check_root, find_pictures
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.layouts.copies import all_present
-from ibca_lightning.datasets.layouts.eye_pairs import write_pairs
+from ibca_lightning.datasets.layouts.pairs import pairs_folder, write_pairs
 from ibca_lightning.datasets.layouts.released import OpenSplitSet
 from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
@@ -103,11 +103,10 @@ class ODIR5K(OpenSplitSet):
                 "data.xlsx, which has labels of patients only",
                 "set data.level to patient",
             )
-        self.level = level
+        self.level, self.pair = level, level == "patient"
         self.source: Source | None = "full_df.csv" if level == "eye" else table
         self.fractions["test"], self.pair_pixels = test_fraction, pair_pixels
-        below = os.path.join(self.root, "pairs") if pairs_dir is None else os.fspath(pairs_dir)
-        self.pairs = os.path.join(below, str(pair_pixels))
+        self.pairs = pairs_folder(self.root, pairs_dir, pair_pixels)
         self.subgroup_columns = subgroup_columns or []
 
     def prepare_data(self) -> None:

@@ -78,6 +78,14 @@ class Head(nn.Module):
                 advice = "correct it" if least else "0 turns it off"
                 raise InputError(f"{type(self).__name__}'s {name} {allowed}", value, advice)
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the head wants `see_labels` before it is trained."""
+        return False
+
+    def see_labels(self, labels: Tensor) -> None:
+        """Take what the head wants to know of the training split's labels (N, L) in {0, 1, -1}; here, nothing."""
+
     def set_progress(self, progress: float) -> None:
         """Tell the head how far training is, from 0 (start) to 1 (end); schedules read `self.progress`."""
         self.progress.fill_(min(max(progress, 0.0), 1.0))

@@ -69,6 +69,8 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
     if not isinstance(data, MultiLabelDataModule) or isinstance(data, FrozenMaps):
         fix = "give that which the maps are to be made of"
         raise InputError("a data module of pictures for ibca maps", type(data).__name__, fix)
+    if data.pair and views > 4:
+        raise InputError("--views 4 or 1 of two pictures side by side", views, "quarter turns would mix them")
     data.find_bit_depth()
     data.augment = "none"  # what a picture may turn into at random is stored as its views
     sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
@@ -76,7 +78,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
     sets |= {f"test.{name}": tests[name] for name in data.test_names}
     device = built.trainer.strategy.root_device
     model.eval().to(device)
-    mapper = _Mapper(model, device, precision)
+    mapper = _Mapper(model, device, precision, data.pair)
     config = built.config[built.subcommand].data
     options = {key: _plain(value) for key, value in (config.get("init_args") or {}).items() if key not in _PASSING}
     source = {"class_path": config.class_path, "init_args": options}
@@ -122,8 +124,8 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
 class _Mapper:
     """Runs the backbone of a model, in evaluation mode and on its device, over the views of batches."""
 
-    def __init__(self, model: MultiLabelModule, device: torch.device, precision: str) -> None:
-        self._model, self._device, self._bf16 = model, device, precision == "bf16"
+    def __init__(self, model: MultiLabelModule, device: torch.device, precision: str, pair: bool) -> None:
+        self._model, self._device, self._bf16, self._pair = model, device, precision == "bf16", pair
 
     def shapes(self, image_size: int) -> list[list[int]]:
         """Return (C, H, W) of each stage."""
@@ -134,7 +136,7 @@ class _Mapper:
     def arrays(self, batch: Mapping[str, Any], size: SplitRecord) -> dict[str, NDArray[Any]]:
         """Return what is stored of a batch: stages (B, V, C, H, W), labels (B, L), masks (B, P, S, S)."""
         images = batch["image"]
-        of_views = [self._stages(turned(images, view)) for view in range(size.views)]
+        of_views = [self._stages(turned(images, view, self._pair)) for view in range(size.views)]
         arrays: dict[str, NDArray[Any]] = {}
         for at, stage in enumerate(zip(*of_views, strict=True)):
             maps = torch.stack(stage, dim=1).half()

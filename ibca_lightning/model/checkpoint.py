@@ -187,12 +187,15 @@ def _spoilt(name: str, weight: Tensor) -> bool:
 def head_spec(head: Head) -> dict[str, Any]:
     """The class path and the options that build this head again, `{"class_path": str, "init_args": dict}`.
 
+    A head among the options, as `PairHead` has one, is described alike.
+
     Raises:
         InputError: When an option is not plain data, so that the checkpoint could not be loaded safely.
     """
     cls = type(head)
     _require_plain(head.options, f"{cls.__name__} option")
-    return {"class_path": public_name(f"{cls.__module__}.{cls.__qualname__}"), "init_args": head.options}
+    record = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": head.options}
+    return {key: with_public_names(value) for key, value in record.items()}
 
 
 def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
@@ -212,7 +215,8 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
             "none", f"if you know that file, give --trust {module}, in Python load(..., trust=['{module}'])",
         )  # fmt: skip
     cls = known[class_path]
-    options = spec.get("init_args", {})
+    given = spec.get("init_args", {}).items()
+    options = {name: partial(build_head, value) if _is_head(value) else value for name, value in given}
     try:
         return cls(channels, num_labels, **options)
     except InputError:
@@ -222,6 +226,16 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
         got = ", ".join(name for name in options if name not in wanted) or reprlib.repr(options)
         expected, fix = f"options of the checkpoint that {class_path} takes", "use the version that wrote it"
         raise InputError(expected, got, fix) from error
+
+
+def _is_head(option: object) -> bool:
+    return isinstance(option, dict) and "class_path" in option and isinstance(option.get("init_args", {}), dict)
+
+
+def _all_own(spec: dict[str, Any]) -> bool:
+    """Whether a head, and those among its options, are of this package."""
+    inner = (option for option in spec.get("init_args", {}).values() if _is_head(option))
+    return str(spec["class_path"]).startswith("ibca_lightning.") and all(map(_all_own, inner))
 
 
 def _subclasses(cls: type[Head]) -> Iterator[type[Head]]:
@@ -248,7 +262,7 @@ def import_trusted(modules: Iterable[str]) -> None:
 
 def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path, channels: int, num_labels: int) -> Head:
     """Build the head of a checkpoint; the package's own only if the weights fit, seen before memory is taken for it."""
-    if spec.head["class_path"].startswith("ibca_lightning."):
+    if _all_own(spec.head):
         with torch.device("meta"):
             require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), f"{path}", "head.")
     return build_head(spec.head, channels, num_labels)

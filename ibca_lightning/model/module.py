@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
@@ -20,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
 from ibca_lightning.data.tables.split_file import trained_on, training_rows
-from ibca_lightning.heads import Head, HeadOutput, IBCAHead
+from ibca_lightning.heads import Head, HeadOutput, IBCAHead, PairHead
 from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.calibration import Calibration, calibrated
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
@@ -44,7 +45,7 @@ from ibca_lightning.model.gathered import Gathered, logged_figures, training_lab
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from ibca_lightning.terms import Setting, Step, Term, Terms
 
@@ -190,17 +191,20 @@ class MultiLabelModule(Network, pl.LightningModule):
             self.compile_parts(compile_backend)
 
     def setup(self, stage: str) -> None:
-        """Show the loss the labels of the training split, where it wants them, as validation does, and the terms."""
+        """Show the labels of the training split to loss (in validation too), head and terms, where they want them."""
         self._seed = None
         read = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", {})
         if stage == "fit" and "bit_depth" in read:  # found when the data were set up, behind the model
             self.preprocessing["bit_depth"] = read["bit_depth"]
-        if stage in ("fit", "validate") and self.loss.needs_labels:
-            labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
-            if labels is not None:
-                self.loss.see_labels(torch.from_numpy(labels()).to(self.device))
+        labels = getattr(getattr(self.trainer, "datamodule", None), "training_labels", None)
+        for part, stages in ((self.loss, ("fit", "validate")), (self.head, ("fit",))):
+            if stage in stages and part.needs_labels and labels is not None:
+                part.see_labels(torch.from_numpy(labels()).to(self.device))
         if stage == "fit":
             self.terms.begin(self._setting())
+            if isinstance(self.head, PairHead) and "pair" not in self.preprocessing:
+                what = "the head `pair` takes the halves of each picture for two pictures side by side"
+                rank_zero_warn(f"{what}, and the data do not join any (data.join_images)", category=DataWarning)
 
     def _setting(self) -> Setting:
         """What terms are told of the training split, as far as the data say."""

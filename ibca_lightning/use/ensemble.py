@@ -20,7 +20,7 @@ class Ensemble:
         views: How many of `data.pictures.views.VIEWS` each picture is seen in: 1, 4 (flips and the half turn) or 8.
 
     Raises:
-        InputError: When the classes differ.
+        InputError: When the classes differ, or a pair of pictures is to be turned by a quarter.
     """
 
     def __init__(self, models: dict[str, Predictor], views: int = 1) -> None:
@@ -38,6 +38,9 @@ class Ensemble:
         self.transforms: list[Transform] = [evaluation_transform(*way) for way in ways]
         """One for each way in which the models want pictures to be read."""
         self._way_of = [ways.index(setting) for setting in settings]
+        self._pair = ["pair" in preprocessing for _, preprocessing in ways]
+        if views > 4 and any(self._pair):
+            raise InputError("--tta 4 for a model of two pictures side by side", views, "quarter turns would mix them")
 
     @property
     def thresholds(self) -> list[float]:
@@ -50,5 +53,5 @@ class Ensemble:
         total = torch.zeros(len(images[0]), len(self.class_names), dtype=torch.float64)
         for model, way in zip(self.models, self._way_of, strict=True):
             for view in range(self.views):
-                total += model.forward(turned(images[way], view))[0]
+                total += model.forward(turned(images[way], view, self._pair[way]))[0]
         return (total / (len(self.models) * self.views)).float()

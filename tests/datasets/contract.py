@@ -61,7 +61,7 @@ class DataModuleContract:
         assert module.num_labels == len(self.class_names)
         assert module.image_size == 48
         assert module.test_names
-        assert module.preprocessing == {"resize": "stretch"}
+        assert module.preprocessing == {"resize": "stretch"} | ({"pair": "yes"} if module.pair else {})
 
     def test_batches_are_what_the_contract_says(self, root: Path) -> None:
         module = self.small(root)

@@ -1,5 +1,6 @@
 """What `CSVDataModule` reads beside columns of 0 and 1: the options that `ibca init` writes."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import openpyxl
 import pytest
 
 from ibca_lightning.data import CSVDataModule
+from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.run.experiment_data import experiment_data
@@ -152,6 +154,67 @@ def test_several_pictures_of_a_case(root: Path) -> None:
     assert load(root, lines, image_columns=["left", "right"], image_dir=None, group_column="none").group_column
     with pytest.raises(InputError, match=r"a picture in left, right of .*line 2, got blanks only"):
         load(root, ["left,right,polyp", ",,1", "a/1.png,,0"], image_columns=["left", "right"]).split_tables()
+
+
+def test_two_pictures_of_a_case_become_one(root: Path, tmp_path: Path) -> None:
+    lines = ["prior,current,new", *(f"a/{at}.png,{f'b/{at}.png' * (at > 0)},{at % 2}" for at in range(8))]
+    options = {"image_columns": ["prior", "current"], "image_dir": None, "pairs_dir": str(tmp_path), "pair_pixels": 16}
+    module = load(root, lines, join_images=True, **options)
+    assert labels(module) == {f"a/{at}+{f'b+{at}' if at else 'none'}.jpg": [at % 2] for at in range(8)}
+    assert all((table.groups == table.names).all() for table in module.split_tables().values())
+    pair, alone = (read_image(str(tmp_path / f"16/a/{name}.jpg")) for name in ("3+b+3", "0+none"))
+    assert pair.shape == alone.shape == (16, 32, 3)
+    assert alone[:, 20:].max() <= 3 < alone[:, :12].max()
+    # Written again where one of the two is newer, and only there.
+    before = (tmp_path / "16/a/3+b+3.jpg").stat().st_mtime_ns
+    load(root, lines, join_images=True, **options).split_tables()
+    assert (tmp_path / "16/a/3+b+3.jpg").stat().st_mtime_ns == before
+    os.utime(tmp_path / "16/a/3+b+3.jpg", (1, 1))
+    load(root, lines, join_images=True, **options).split_tables()
+    assert (tmp_path / "16/a/3+b+3.jpg").stat().st_mtime_ns > 2e9
+
+
+def test_pairs_without_extension_and_with_a_picture_missing(root: Path, tmp_path: Path) -> None:
+    lines = ["prior,current,new", *(f"a/{at},{'zz' if at == 2 else f'b/{at}'},{at % 2}" for at in range(8)), ",b/0,1"]
+    options = {"image_columns": ["prior", "current"], "image_dir": None, "pairs_dir": str(tmp_path), "pair_pixels": 16,
+               "find_images": True, "join_images": True}  # fmt: skip
+    with pytest.raises(InputError, match=r"a picture at .*zz .*line 4"):
+        load(root, lines, **options).split_tables()
+    with pytest.warns(DataWarning, match=r"1 of 9 rows .* such as 'zz' on line 4"):
+        found = labels(load(root, lines, missing_images="skip", **options))
+    assert "none+b+0.jpg" in found
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image_columns": ["prior"]}, r"two data\.image_columns of RGB.*got 1 image_columns"),
+        ({"mask_dir": "masks"}, r"without masks, got .*mask_dir masks"),
+        ({"in_channels": 1}, "got .*in_channels 1"),
+        ({"pair_pixels": 0}, "pair_pixels of 1 or more"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(root: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load(root, ["prior,current,new"], **{"image_columns": ["prior", "current"], "join_images": True, **options})
+
+
+def test_a_case_without_pictures_and_two_of_one_name_are_named(root: Path, tmp_path: Path) -> None:
+    options = {
+        "image_columns": ["prior", "current"],
+        "image_dir": None,
+        "pairs_dir": str(tmp_path),
+        "join_images": True,
+    }
+    with pytest.raises(InputError, match=r"a picture in .*line 2, got blanks only"):
+        load(root, ["prior,current,new", ",,1", "a/1.png,b/1.png,0"], **options).split_tables()
+    (root / "a/1.jpg").write_bytes((root / "a/1.png").read_bytes())
+    try:
+        with pytest.raises(InputError, match=r"names of their own, to .*line 3, got two called a/1\+b\+1\.jpg"):
+            load(root, ["prior,current,new", "a/1.png,b/1.png,1", "a/1.jpg,b/1.png,0"], **options).split_tables()
+    finally:
+        (root / "a/1.jpg").unlink()
 
 
 def test_names_without_extension_or_folder(root: Path) -> None:

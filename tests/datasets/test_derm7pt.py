@@ -1,9 +1,13 @@
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
+import numpy as np
 import pytest
 
 from ibca_lightning.data import Derm7pt
+from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.system.errors import InputError
 from tests.datasets import fake_derm7pt
 from tests.datasets.contract import DataModuleContract
@@ -24,6 +28,13 @@ class TestDerm7pt(DataModuleContract):
 
     def module(self, root: Path, **common: Any) -> Derm7pt:
         return Derm7pt(str(root), **common)
+
+
+class TestBothPhotographs(TestDerm7pt):
+    pictures_are_made = True
+
+    def module(self, root: Path, **common: Any) -> Derm7pt:
+        return Derm7pt(str(root), view="both", pair_pixels=32, **common)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +77,23 @@ def test_the_other_photograph_is_read_and_the_official_rows_kept(root: Path) -> 
         assert (derm.table(split).labels == clinic.table(split).labels).all()
         assert derm.table(split).name(0).endswith(f"l{rows[0]:03d}.jpg")
         assert clinic.table(split).name(0).endswith(f"{rows[0]:03d}.JPG")
+
+
+def test_both_photographs_stand_side_by_side(tmp_path: Path) -> None:
+    fake_derm7pt.write(tmp_path, below="release_v0")
+    both = Derm7pt(str(tmp_path), view="both", pair_pixels=64)
+    derm, table = Derm7pt(str(tmp_path)).table("val"), both.table("val")
+    assert (table.labels == derm.labels).all()
+    assert table.folder == str(tmp_path / "pairs/64")
+    assert re.fullmatch(r"(.AL)/(.\d\d)l(\d{3})\+NEL\+\2\3\.jpg", table.name(0))
+    pair = read_image(str(tmp_path / "pairs/64" / table.name(0)))
+    clinic = Derm7pt(str(tmp_path), view="clinic").table("val").name(0)
+    for half, name in ((pair[:, :64], derm.name(0)), (pair[:, 64:], clinic)):
+        shown = read_image(str(tmp_path / "release_v0/images" / name))
+        expected = (
+            cv2.resize(shown, (64, 48), interpolation=cv2.INTER_AREA).mean((0, 1)) * 0.75
+        )  # black above and below
+        np.testing.assert_allclose(half.mean((0, 1)), expected, atol=3)
 
 
 def test_the_folder_of_the_release_is_found(tmp_path: Path) -> None:
@@ -116,5 +144,5 @@ def test_missing_files_and_wrong_options_say_what_to_do(tmp_path: Path) -> None:
         Derm7pt(str(tmp_path)).setup()
     with pytest.raises(InputError, match=r"data\.form: criteria or levels, got 'all'"):
         Derm7pt(str(tmp_path), form="all")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"data\.view: derm or clinic"):
+    with pytest.raises(InputError, match=r"data\.view: derm, clinic or both"):
         Derm7pt(str(tmp_path), view="dermoscopy")  # type: ignore[arg-type]

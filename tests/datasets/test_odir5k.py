@@ -7,7 +7,7 @@ import pytest
 
 from ibca_lightning.data import ODIR5K
 from ibca_lightning.data.pictures.reading import read_image
-from ibca_lightning.datasets.layouts.eye_pairs import join, write_pairs
+from ibca_lightning.datasets.layouts.pairs import join, write_pairs
 from ibca_lightning.system.errors import InputError
 from tests.datasets import fake_odir5k
 from tests.datasets.contract import DataModuleContract

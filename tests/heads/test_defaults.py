@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from ibca_lightning.heads import Head
+from ibca_lightning.heads import Head, PairHead
 from tests.heads.contract import CHANNELS, HEADS, LABELS, features, labels
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -17,6 +17,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
                   "most_given": 0.75},
     "CaaMHead": {"environments": 4, "invariance": 5e4, "reduction": 16, "width": 0},
     "GAPHead": {"width": 0},
+    "GCNHead": {"hidden": 256, "threshold": 0.4, "weight": 0.25, "width": 0},
     "IBCAHead": {"width": 256, "num_heads": 4, "evidence_attention": 1.0, "hidden": 128, "dropout": 0.2,
                  "alignment": 1.0, "latent": 16, "background": 8, "bottleneck": 1e-3, "contrast": 0.2,
                  "intervention": True, "gradual": 0.5},
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "LfFHead": {"q": 0.7, "width": 0},
     "MILAttentionHead": {"init_std": 0.02, "width": 0},
     "MLDecoderHead": {"width": 256, "num_heads": 8, "ffn": 512, "groups": 100, "dropout": 0.1},
+    "PairHead": {"fusion": "three", "width": 256},
     "Query2LabelHead": {"width": 256, "num_heads": 4, "ffn": 512, "encoder_layers": 0, "decoder_layers": 2,
                         "dropout": 0.1, "positions": True},
     "TSFormerHead": {"width": 256, "num_heads": 4, "ffn": 512, "layers": 2, "dropout": 0.1},
@@ -36,6 +38,7 @@ STARTS: dict[str, dict[str, tuple[float, float]]] = {
     "CSRAHead": {"weight": (64**-0.5, 0)},
     "CTranHead": {"embedding": (WIDE / 3**0.5, 0), "state": (WIDE / 3**0.5, 0), "classify.weight": (WIDE / 3**0.5, 0)},
     "CaaMHead": {"weight": (64**-0.5, 0), "norm.weight": (0, 0)},
+    "GCNHead": {"embedding": (0.3, 0), "first": (WIDE / 3**0.5, 0), "second": (64**-0.5 / 3**0.5, 0)},
     "IBCAHead": {"evidence.weight": (WIDE, 0), "evidence.scale": (0, 1), "queries.query": (0.02, 0), "bias": (0, 0),
                  "attended.output": (0.02, 0), "mixture.mean": (0.05, 0), "mixture.raw_log_std": (0, 0),
                  "encoder.log_std.weight": (0.01, 0), "encoder.log_std.bias": (0, -1)},
@@ -59,7 +62,9 @@ def step(head_class: type[Head], **options: Any) -> dict[str, torch.Tensor]:
 def test_a_head_without_options_is_the_one_with_its_defaults(head_class: type[Head]) -> None:
     defaults = DEFAULTS[head_class.__name__]
     head = head_class(CHANNELS, LABELS)
-    assert (head.options, head.channels, head.num_labels) == (defaults, CHANNELS, LABELS)
+    inner = {"head": {"class_path": "ibca_lightning.heads.ibca.IBCAHead", "init_args": DEFAULTS["IBCAHead"]}}
+    options = inner | defaults if head_class is PairHead else defaults
+    assert (head.options, head.channels, head.num_labels) == (options, CHANNELS, LABELS)
     torch.testing.assert_close(step(head_class), step(head_class, **defaults))
 
 

@@ -26,7 +26,12 @@ def resolved(*arguments: object) -> dict[str, Any]:
 
 def defaults(head: str) -> dict[str, Any]:
     parameters = inspect.signature(getattr(ibca_lightning.heads, head)).parameters
-    return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    given = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    return {
+        name: {"class_path": f"ibca_lightning.heads.{value.__name__}", "init_args": defaults(value.__name__)}
+        if isinstance(value, type) else value
+        for name, value in given.items()
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES["model.head"])

@@ -34,8 +34,8 @@ class DefaultAugmenter:
         """Augment a picture and its masks alike.
 
         Args:
-            image: (S, S, C) uint8; not changed.
-            masks: (S, S) uint8 each; looked up at the nearest pixel, because their bits cannot be averaged.
+            image: (H, W, C) uint8; not changed.
+            masks: (H, W) uint8 each; looked up at the nearest pixel, because their bits cannot be averaged.
 
         Returns:
             The same shapes and types.
@@ -45,7 +45,8 @@ class DefaultAugmenter:
         own = True  # whether the picture is a new one, and may be written to
         if draw.random() < 0.5:
             # The flips go into the matrix, and so cost nothing.
-            matrix = _movement(draw, image.shape[0]) @ _flip(image.shape[0], sideways, upside_down)
+            height, width = image.shape[:2]
+            matrix = _movement(draw, height, width) @ _flip(height, width, sideways, upside_down)
             image = self._moved(image, matrix)
             masks = [_bytes(cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST)) for mask in masks]
         elif sideways or upside_down:
@@ -75,25 +76,24 @@ class DefaultAugmenter:
         return _bytes(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB))
 
 
-def _movement(draw: random.Random, side: int) -> np.ndarray:
-    """Draw a turn, scale and shift about the centre of a square, as a (2, 3) matrix."""
+def _movement(draw: random.Random, height: int, width: int) -> np.ndarray:
+    """Draw a turn, scale and shift about the centre of a picture, as a (2, 3) matrix."""
     angle = math.radians(draw.uniform(-_TURN, _TURN))
     scale = 1 + draw.uniform(-_SCALE, _SCALE)
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
-    middle = (side - 1) / 2
-    shift_x, shift_y = (side * draw.uniform(-_SHIFT, _SHIFT) for _ in range(2))
+    x, y = (width - 1) / 2, (height - 1) / 2
+    shift_x, shift_y = (side * draw.uniform(-_SHIFT, _SHIFT) for side in (width, height))
     return np.array(
         [
-            [cosine, sine, middle + shift_x - middle * (cosine + sine)],
-            [-sine, cosine, middle + shift_y - middle * (cosine - sine)],
+            [cosine, sine, x + shift_x - cosine * x - sine * y],
+            [-sine, cosine, y + shift_y + sine * x - cosine * y],
         ]
     )
 
 
-def _flip(side: int, sideways: bool, upside_down: bool) -> np.ndarray:
-    """Return the flips of a square as a (3, 3) matrix."""
-    last = side - 1.0
-    x, y = (-1.0, last) if sideways else (1.0, 0.0), (-1.0, last) if upside_down else (1.0, 0.0)
+def _flip(height: int, width: int, sideways: bool, upside_down: bool) -> np.ndarray:
+    """Return the flips of a picture as a (3, 3) matrix."""
+    x, y = (-1.0, width - 1.0) if sideways else (1.0, 0.0), (-1.0, height - 1.0) if upside_down else (1.0, 0.0)
     return np.array([[x[0], 0.0, x[1]], [0.0, y[0], y[1]], [0.0, 0.0, 1.0]])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import cv2
@@ -138,7 +139,7 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     Args:
         image_size: S.
         preprocessing: What a data module keeps in its `preprocessing`: `{"resize": "stretch" | "pad"}`, and `"crop":
-            "field_of_view"`, `"bit_depth": "12"` and `"in_channels": "5"` where there are such.
+            "field_of_view"`, `"bit_depth": "12"`, `"in_channels": "5"` and `"pair": "yes"` where there are such.
 
     Raises:
         InputError: If the preprocessing is not understood.
@@ -147,10 +148,12 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     crop: Any = preprocessing.get("crop", "none")
     depth = preprocessing.get("bit_depth")
     channels: Any = str(preprocessing.get("in_channels", "3"))
-    unknown = set(preprocessing) - {"resize", "crop", "bit_depth", "in_channels"} or not channels.isdecimal()
+    unknown = set(preprocessing) - {"resize", "crop", "bit_depth", "in_channels", "pair"} or not channels.isdecimal()
     known = resize in get_args(Resize) and crop in get_args(Crop) and depth in (None, *map(str, DEPTHS))
-    if unknown or not known:
-        expected = "preprocessing with resize: stretch or pad, crop: none or field_of_view, bit_depth: 8 to 16"
+    if unknown or not known or preprocessing.get("pair", "yes") != "yes":
+        expected = (
+            "preprocessing with resize: stretch or pad, crop: none or field_of_view, bit_depth: 8 to 16, pair: yes"
+        )
         ours = "give it to MultiLabelModule.load_from_checkpoint(CKPT, preprocessing=data.preprocessing), and save that"
         raise InputError(expected, dict(preprocessing), "use the version that wrote it" if preprocessing else ours)
     depth = None if depth is None else int(depth)
@@ -176,7 +179,21 @@ def training_transform(image_size: int, augment: Augment, preprocessing: Mapping
         from ibca_lightning.data.pictures.augmentation import Augmenter
 
         transform.augmentation = Augmenter(augment)
+    if transform.augmentation is not None and "pair" in preprocessing:
+        transform.augmentation = partial(_by_halves, transform.augmentation)
     return transform
+
+
+def _by_halves(augmentation: Augmentation, image: Pixels, masks: list[Bits]) -> tuple[Pixels, list[Bits]]:
+    """Augment both pictures of a pair alike, each on its side: a flip of the whole would swap them."""
+    middle, state = image.shape[1] // 2, torch.get_rng_state()
+    halves = []
+    for side in (slice(None, middle), slice(middle, None)):
+        torch.set_rng_state(state)
+        part = np.ascontiguousarray(image[:, side])
+        halves.append(augmentation(part, [np.ascontiguousarray(mask[:, side]) for mask in masks]))
+    (left, left_masks), (right, right_masks) = halves
+    return np.hstack([left, right]), [np.hstack(pair) for pair in zip(left_masks, right_masks, strict=True)]
 
 
 def _resize_pixels(image: Pixels, height: int, width: int) -> Pixels:

@@ -21,6 +21,8 @@ NAMES: dict[str, dict[str, str]] = {
         "c_tran": "ibca_lightning.heads.CTranHead",
         "ts_former": "ibca_lightning.heads.TSFormerHead",
         "lff": "ibca_lightning.heads.LfFHead",
+        "gcn": "ibca_lightning.heads.GCNHead",
+        "pair": "ibca_lightning.heads.PairHead",
         "ibca": "ibca_lightning.heads.IBCAHead",
     },
     "model.loss": {

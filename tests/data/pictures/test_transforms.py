@@ -106,7 +106,7 @@ def test_the_default_augmentation_is_flips_then_a_movement_then_light_and_leaves
             if draw.random() < 0.5:
                 pixels, plane = cv2.flip(pixels, code), cv2.flip(plane, code)
         if draw.random() < 0.5:
-            matrix = _movement(draw, 48)
+            matrix = _movement(draw, 48, 48)
             pixels = cv2.warpAffine(pixels, matrix, (48, 48))
             plane = cv2.warpAffine(plane, matrix, (48, 48), flags=cv2.INTER_NEAREST)
         expected = pixels.astype(float)
@@ -120,6 +120,28 @@ def test_the_default_augmentation_is_flips_then_a_movement_then_light_and_leaves
         assert (bits != plane).mean() < 0.01
     assert np.array_equal(image, kept[0])
     assert np.array_equal(mask, kept[1])
+
+
+@pytest.mark.parametrize("augment", ["default", [A.HorizontalFlip(), A.Affine(rotate=30), A.GaussNoise()]])
+def test_the_pictures_of_a_pair_are_augmented_alike_each_on_its_side(augment: str | list[A.BasicTransform]) -> None:
+    """A flip of the whole would swap them, a turn or shift would bring parts of one to the other."""
+    own = np.zeros((64, 32, 3), np.uint8)
+    own[8:30, 4:14] = 200
+    pair = np.hstack([own, own])
+    only_left = np.hstack([own, np.zeros_like(own)])
+    transform = training_transform(64, augment, STRETCH | {"pair": "yes"})
+    moved = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        image, (bits,) = transform(pair, [pair[..., 0]])
+        assert torch.equal(image[..., :32], image[..., 32:])
+        assert (bits[:, :32] == bits[:, 32:]).all()
+        torch.manual_seed(seed)
+        _, (bits,) = transform(only_left, [only_left[..., 0]])
+        assert not bits[:, 32:].any()
+        assert bits[:, :32].any()
+        moved += int((bits != only_left[..., 0]).any())
+    assert moved > 10
 
 
 def test_transforms_of_one_list_draw_independently() -> None:
@@ -152,7 +174,7 @@ def test_augmentations_that_change_size_or_type_are_refused(augment: list[A.Basi
 def test_wrong_augment_and_preprocessing_are_refused() -> None:
     with pytest.raises(InputError, match="list of albumentations"):
         training_transform(32, ["flip"], STRETCH)  # type: ignore[list-item]
-    for wrong in ({}, {"resize": "crop"}, {"resize": "pad", "crop": 3}):
+    for wrong in ({}, {"resize": "crop"}, {"resize": "pad", "crop": 3}, {"resize": "pad", "pair": "no"}):
         with pytest.raises(InputError, match="preprocessing"):
             evaluation_transform(32, wrong)
 
