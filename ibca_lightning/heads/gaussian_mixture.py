@@ -83,12 +83,15 @@ class GaussianEncoder(nn.Module):
 
 
 class GaussianMixture(nn.Module):
-    """p(z) = sum_l pi_l N(m_l, s_l²) + sum_k pi_k N(m_k, s_k²), all parameters learnt.
+    """p(z) = sum_l pi_l p(z|l) + sum_k pi_k N(m_k, s_k²), p(z|l) = 1/S sum_s N(m_ls, s_ls²), all parameters learnt.
+
+    S > 1 looks of a class: the idea of SCAN (2022); equal ones are S = 1. They lie behind each other, class by class.
 
     Args:
         num_labels: L.
         background: K >= 1.
         latent: D.
+        class_components: S >= 1.
         init_std: Standard deviation of the initial means. Small (0.02 to 0.05), so that the evidence is near 0 and the
             attention near uniform: means of 0.5 freeze the attention on random places.
         class_weights: Learn the classes' pi_l. Attention does not depend on them (softmax over positions), only the
@@ -98,12 +101,19 @@ class GaussianMixture(nn.Module):
     class_log_weight: Tensor
 
     def __init__(
-        self, num_labels: int, background: int, latent: int, init_std: float = 0.05, class_weights: bool = True
+        self,
+        num_labels: int,
+        background: int,
+        latent: int,
+        class_components: int = 1,
+        init_std: float = 0.05,
+        class_weights: bool = True,
     ) -> None:
         super().__init__()
-        self.num_labels = num_labels
-        self.mean = nn.Parameter(torch.empty(num_labels + background, latent))
-        self.raw_log_std = nn.Parameter(torch.zeros(num_labels + background, latent))
+        self.num_labels, self.class_components = num_labels, class_components
+        gaussians = num_labels * class_components + background
+        self.mean = nn.Parameter(torch.empty(gaussians, latent))
+        self.raw_log_std = nn.Parameter(torch.zeros(gaussians, latent))
         self.background_log_weight = nn.Parameter(torch.zeros(background))
         nn.init.normal_(self.mean, std=init_std)
         if class_weights:
@@ -117,8 +127,13 @@ class GaussianMixture(nn.Module):
         return torch.cat([self.class_log_weight, self.background_log_weight]).float()
 
     def joint(self, z_BDN: Tensor) -> Tensor:
-        """Log pi_m + log N(z_n; m_m, s_m²): (B, D, N) to (B, M, N)."""
+        """Log pi_m + log p(z_n|m): (B, D, N) to (B, M, N)."""
         density = gaussian_log_density(z_BDN, self.mean.float(), soft_clamp(self.raw_log_std.float()))
+        if self.class_components > 1:
+            of_classes = self.num_labels * self.class_components
+            looks = density[:, :of_classes].reshape(len(density), self.num_labels, self.class_components, -1)
+            classes = looks.logsumexp(2) - math.log(self.class_components)
+            density = torch.cat([classes, density[:, of_classes:]], dim=1)
         return density + self.log_weight[:, None]
 
 

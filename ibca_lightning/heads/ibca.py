@@ -92,6 +92,7 @@ class IBCAHead(Head):
         contrast: Weight >= 0 of the contrastive intervention.
         intervention: Whether the contrast has do(A = A_spurious) among its negatives.
         gradual: Part of training in [0, 1] over which t rises from 0 to 1.
+        class_components: Gaussians >= 1 of a class in the mixture, p(z|l) their mean: a lesion with several looks.
 
     Raises:
         InputError: An argument is out of its range.
@@ -120,6 +121,7 @@ class IBCAHead(Head):
         contrast: float = 0.2,
         intervention: bool = True,
         gradual: float = 0.5,
+        class_components: int = 1,
     ) -> None:
         super().__init__(channels, num_labels)
         self.require(
@@ -128,7 +130,9 @@ class IBCAHead(Head):
         )  # fmt: skip
         self.require(0, below=1, dropout=dropout)
         # A picture without a label needs a component of the background.
-        self.require(1, width=width, num_heads=num_heads, latent=latent, background=background)
+        self.require(
+            1, width=width, num_heads=num_heads, latent=latent, background=background, class_components=class_components
+        )
         if gradual > 1:
             raise InputError("IBCAHead's gradual in [0, 1]", gradual, "it is a part of training")
 
@@ -143,7 +147,8 @@ class IBCAHead(Head):
         self.bias = nn.Parameter(torch.zeros(num_labels))
         variational = bottleneck > 0
         self.encoder = GaussianEncoder(width, latent, variational) if alignment else None
-        self.mixture = GaussianMixture(num_labels, background, latent, class_weights=variational) if alignment else None
+        size = (num_labels, background, latent, class_components)
+        self.mixture = GaussianMixture(*size, class_weights=variational) if alignment else None
 
     @property
     def schedule(self) -> Tensor:

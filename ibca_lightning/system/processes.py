@@ -69,6 +69,15 @@ def total_with_gradient(values: Tensor) -> Tensor:
     return summed
 
 
+def rows_with_gradient(values: Tensor) -> Tensor:
+    """The rows (B, ...) of every process, as `rows_of_all`, with a gradient as that of `total_with_gradient`."""
+    if not several():
+        return values
+    own = rows_of_all(torch.full((len(values),), dist.get_rank(), device=values.device)) == dist.get_rank()
+    placed = values.new_zeros(len(own), *values.shape[1:])
+    return total_with_gradient(placed.index_copy(0, own.nonzero().flatten(), values))
+
+
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 from ibca_lightning.terms.base import Setting, Step, Teacher, Term
 from ibca_lightning.terms.carrier import PREFIX, Terms
+from ibca_lightning.terms.cell_contrast import CellContrast
 from ibca_lightning.terms.distillation import Distillation
+from ibca_lightning.terms.domain_alignment import DomainAlignment
 from ibca_lightning.terms.early_learning import EarlyLearning
 from ibca_lightning.terms.label_correction import LabelCorrection
 from ibca_lightning.terms.mask_guidance import MaskGuidance
+from ibca_lightning.terms.metric_learning import MetricLearning
 from ibca_lightning.terms.nvum import NVUM
 
 __all__ = [
-    "NVUM", "PREFIX", "Distillation", "EarlyLearning", "LabelCorrection", "MaskGuidance", "Setting", "Step", "Teacher",
-    "Term", "Terms",
+    "NVUM", "PREFIX", "CellContrast", "Distillation", "DomainAlignment", "EarlyLearning", "LabelCorrection",
+    "MaskGuidance", "MetricLearning", "Setting", "Step", "Teacher", "Term", "Terms",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ Shapes: B images of a batch, N rows of the training split, L labels, C channels,
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads import HeadOutput
@@ -53,6 +54,22 @@ class Setting(NamedTuple):
     subgroups: Mapping[str, Sequence[str]] = {}  # never written to
     load: Callable[[str], Teacher] | None = None
 
+    def sites(self, column: str, term: str) -> Tensor:
+        """Return (N,), the site of each picture as a number, for the term of that name.
+
+        Raises:
+            InputError: There is no such column, or one site alone in it.
+        """
+        if column not in self.subgroups:
+            known = ", ".join(self.subgroups) or "none"
+            fix = f"add {column} to data.subgroup_columns, or leave it out"
+            raise InputError(f"{term}'s site_column among data.subgroup_columns", f"{known} there", fix)
+        names = self.subgroups[column]
+        if len(sites := sorted(set(names))) < 2:
+            fix = f"name another column, or leave {'out the term' if term == 'DomainAlignment' else 'site_column out'}"
+            raise InputError(f"two sites or more in the column {column}", f"{sites[0]} alone", fix)
+        return torch.tensor([sites.index(name) for name in names])
+
 
 class Step(NamedTuple):
     """What a term may read of a step.
@@ -72,6 +89,12 @@ class Step(NamedTuple):
     features: Tensor
     student: nn.Module
     again: Callable[[Batch], HeadOutput]
+
+    @property
+    def attended(self) -> Tensor:
+        """(B, L, C), the map summed under the attention of each class, in float32."""
+        with torch.autocast(self.features.device.type, enabled=False):
+            return self.output.attention.float().flatten(2) @ self.features.float().flatten(2).transpose(1, 2)
 
 
 class Term(nn.Module):

@@ -61,23 +61,11 @@ class LabelCorrection(Term):
         assert setting.labels is not None
         self._setting = setting
         self.register_buffer("given", setting.labels, persistent=False)
-        self.register_buffer("sites", self._sites(setting, len(setting.labels)), persistent=False)
+        none = torch.zeros(len(setting.labels), dtype=torch.long)
+        sites = setting.sites(self.site_column, "LabelCorrection") if self.site_column else none
+        self.register_buffer("sites", sites, persistent=False)
         self.register_buffer("current", setting.labels.clone())
         self.register_buffer("seen", torch.full(setting.labels.shape, torch.nan))
-
-    def _sites(self, setting: Setting, pictures: int) -> Tensor:
-        """(N,), the site of each picture as a number."""
-        if self.site_column is None:
-            return torch.zeros(pictures, dtype=torch.long)
-        if self.site_column not in setting.subgroups:
-            known = ", ".join(setting.subgroups) or "none"
-            fix = f"add {self.site_column} to data.subgroup_columns, or leave it out"
-            raise InputError("LabelCorrection's site_column among data.subgroup_columns", f"{known} there", fix)
-        names = setting.subgroups[self.site_column]
-        if len(sites := sorted(set(names))) < 2:
-            fix = "name another column, or leave site_column out"
-            raise InputError(f"two sites or more in the column {self.site_column}", f"{sites[0]} alone", fix)
-        return torch.tensor([sites.index(name) for name in names])
 
     def begin_epoch(self) -> None:
         """Correct all labels anew."""

@@ -20,7 +20,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "GCNHead": {"hidden": 256, "threshold": 0.4, "weight": 0.25, "width": 0},
     "IBCAHead": {"width": 256, "num_heads": 4, "evidence_attention": 1.0, "hidden": 128, "dropout": 0.2,
                  "alignment": 1.0, "latent": 16, "background": 8, "bottleneck": 1e-3, "contrast": 0.2,
-                 "intervention": True, "gradual": 0.5},
+                 "intervention": True, "gradual": 0.5, "class_components": 1},
     "IDAHead": {"num_heads": 4, "layers": 1, "feed_forward": 0, "width": 256},
     "LfFHead": {"q": 0.7, "width": 0},
     "MILAttentionHead": {"init_std": 0.02, "width": 0},

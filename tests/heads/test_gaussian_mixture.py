@@ -59,6 +59,22 @@ def test_prior_with_every_class_is_a_mixture_of_torch_distributions() -> None:
     torch.testing.assert_close(got, expected.log_prob(points().permute(0, 2, 1)), **TOLERANCE)
 
 
+def test_a_class_with_several_looks_is_the_mean_of_their_densities() -> None:
+    looks = 3
+    torch.manual_seed(0)
+    model = GaussianMixture(L, K, D, init_std=1.0, class_components=looks).requires_grad_(False)
+    for parameter in (model.raw_log_std, model.class_log_weight, model.background_log_weight):
+        torch.nn.init.normal_(parameter, std=0.7)
+    mean, std = components(model)
+    joint = model.joint(points())
+    assert joint.shape == (B, L + K, N)
+    for m in range(L + K):
+        own = [*range(m * looks, (m + 1) * looks)] if m < L else [L * looks + m - L]
+        density = Independent(Normal(mean[own][:, None, None], std[own][:, None, None]), 1)
+        expected = density.log_prob(points().transpose(1, 2)).exp().mean(0).log() + model.log_weight[m]
+        torch.testing.assert_close(joint[:, m], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_prior_keeps_background_positive_and_unknown_classes() -> None:
     model = mixture()
     mean, std = components(model)

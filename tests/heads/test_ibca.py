@@ -25,6 +25,7 @@ SWITCHES: dict[str, list[Any]] = {
     "contrast": [0.0, 0.1],
 }
 COMBINATIONS = [dict(zip(SWITCHES, values, strict=True)) for values in itertools.product(*SWITCHES.values())]
+COMBINATIONS.append({"class_components": 2})
 EVIDENCE_ALONE = {"hidden": 0, "alignment": 0.0, "contrast": 0.0}
 
 
@@ -201,6 +202,25 @@ def test_each_switch_takes_its_loss_and_parameters_away() -> None:
     assert losses(bottleneck=0.0) == losses(alignment=0.0) == {"contrast"}
     assert losses(contrast=0.0) == {"bottleneck"}
     assert losses(contrast=0.0, alignment=0.0) == set()
+
+
+def test_a_class_of_equal_looks_is_one_of_one_look() -> None:
+    one, three = awake(build()).train(), build(class_components=3).train()
+    state = one.state_dict()
+    assert list(state) == list(three.state_dict())
+    for name in ("mixture.mean", "mixture.raw_log_std"):
+        classes, background = state[name][:LABELS], state[name][LABELS:]
+        state[name] = torch.cat([classes.repeat_interleave(3, 0), background])
+    three.load_state_dict(state)
+    outputs = []
+    for head in (one, three):
+        torch.manual_seed(2)
+        outputs.append(head(features(), labels()))
+    assert_same(*outputs)
+    torch.testing.assert_close(outputs[0].losses, outputs[1].losses)
+    three.mixture.mean.data[::2] += 1  # looks that differ
+    torch.manual_seed(2)
+    assert not torch.allclose(three(features(), labels()).attention, outputs[0].attention)
 
 
 def test_weights_scale_their_loss() -> None:
@@ -430,7 +450,7 @@ def test_a_thousand_labels() -> None:
     [
         ("width", 0), ("num_heads", 0), ("evidence_attention", -1.0), ("hidden", -1), ("dropout", -0.1),
         ("dropout", 1.0), ("alignment", -1.0), ("latent", 0), ("background", 0), ("bottleneck", -1.0),
-        ("contrast", -0.1), ("gradual", -0.1), ("gradual", 1.5),
+        ("contrast", -0.1), ("gradual", -0.1), ("gradual", 1.5), ("class_components", 0),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(name: str, value: float) -> None:

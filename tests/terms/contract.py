@@ -1,12 +1,15 @@
 """What every term is tested with: the terms themselves, and steps of any size."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ibca_lightning import terms
+from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.heads import HeadOutput
 from ibca_lightning.terms import Setting, Step, Teacher, Term
 from tests.training import Data, Pictures
@@ -22,6 +25,7 @@ TERMS: dict[str, type[Term]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "LabelCorrection": {"start": 0.0},
     "Distillation": {"teachers": ["a.ckpt", "b.ckpt"], "attention": 0.5},
+    "DomainAlignment": {"site_column": "site"},
 }
 WEIGHTLESS = ("LabelCorrection",)  # what corrects labels alone
 
@@ -97,11 +101,24 @@ def step(student: Student, labels: Tensor, index: Tensor, masks: bool = True) ->
     return Step(batch, labels[index], student(x), x, student, lambda again: student(features(again["index"])))
 
 
-class Trained(Data):
-    """Pictures with masks as a data module that knows its training labels."""
+class Trained(Data, MultiLabelDataModule):
+    """Pictures with masks as a data module that knows its training labels, and two sites."""
+
+    test_names: ClassVar[list[str]] = []  # in the place of a property
 
     def __init__(self, train: Pictures) -> None:
         super().__init__({"test": train}, train)
 
+    def setup(self, stage: str | None = None) -> None:
+        pass
+
     def training_labels(self) -> Any:
         return self.train.label.numpy()
+
+    def split_files(self) -> Any:
+        rows = [self.train[row] for row in range(len(self.train))]
+        names, groups = (encode([row[key] for row in rows]) for key in ("id", "group"))
+        site = encode(["north" if row % 2 else "south" for row in range(len(rows))])
+        return {
+            "": {"train": Table("", "", np.arange(len(rows)), names, self.training_labels(), groups, {"site": site})}
+        }

@@ -15,7 +15,7 @@ FRAGMENTS = Path(__file__).parents[2] / "experiments/terms"
 def test_every_term_has_a_fragment_that_is_merged_behind_an_experiment(name: str, tree: Path, here: Path) -> None:
     written(here / "e.yaml", experiment(tree))
     shown = done("fit", "--config", "e.yaml", "--config", FRAGMENTS / f"{name}.yaml", "--print_config").out
-    (term,) = yaml.safe_load(shown)["model"]["init_args"]["terms"]
+    *_, term = yaml.safe_load(shown)["model"]["init_args"]["terms"]
     assert term["class_path"] == NAMES["model.terms"][name]
     header = (FRAGMENTS / f"{name}.yaml").read_text().splitlines()[:3]
     assert "ibca fit --config" in "".join(header)

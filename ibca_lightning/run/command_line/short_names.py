@@ -32,10 +32,13 @@ NAMES: dict[str, dict[str, str]] = {
         "gce": "ibca_lightning.losses.GeneralisedCE",
     },
     "model.terms": {
+        "cell_contrast": "ibca_lightning.terms.CellContrast",
         "distillation": "ibca_lightning.terms.Distillation",
+        "domain_alignment": "ibca_lightning.terms.DomainAlignment",
         "early_learning": "ibca_lightning.terms.EarlyLearning",
         "label_correction": "ibca_lightning.terms.LabelCorrection",
         "mask_guidance": "ibca_lightning.terms.MaskGuidance",
+        "metric_learning": "ibca_lightning.terms.MetricLearning",
         "nvum": "ibca_lightning.terms.NVUM",
     },
     "data": {
