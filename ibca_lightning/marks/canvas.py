@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Points = NDArray[np.float64]
 Place = Literal["free", "edge", "rim"]
 
@@ -33,7 +33,7 @@ class Mark(NamedTuple):
     """
 
     alpha: Floats
-    rgb: NDArray[np.floating]
+    rgb: Floats
     place: Place = "free"
     tint: bool = False
     lit: bool = True
@@ -69,7 +69,7 @@ class Canvas:
 
 def blurred(alpha: Floats, sigma: float) -> Floats:
     """Blur a coverage."""
-    return alpha if sigma < 0.2 else cv2.GaussianBlur(alpha, (0, 0), sigma).astype(np.float32, copy=False)
+    return alpha if sigma < 0.2 else np.asarray(cv2.GaussianBlur(alpha, (0, 0), sigma))
 
 
 def letters(text: str, height: float) -> Floats:
@@ -81,7 +81,7 @@ def letters(text: str, height: float) -> Floats:
     sheet = Image.new("L", (wide, high))
     ImageDraw.Draw(sheet).text((pad - left, pad - top), text, fill=255, font=font)
     fine = np.asarray(sheet, np.float32) / 255
-    return cv2.resize(fine, (wide // _FINE, high // _FINE), interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
+    return np.asarray(cv2.resize(fine, (wide // _FINE, high // _FINE), interpolation=cv2.INTER_AREA))
 
 
 @lru_cache(64)
@@ -89,16 +89,16 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def curve(start: Sequence[float], bends: Sequence[Sequence[float]], stop: Sequence[float], steps: int = 24) -> Points:
+def curve(start: ArrayLike, bends: Sequence[ArrayLike], stop: ArrayLike, steps: int = 24) -> Points:
     """Return points of a Bézier curve with one or two bends."""
     t = np.linspace(0, 1, steps)[:, None]
-    points = [np.asarray(point, float) for point in (start, *bends, stop)]
+    points: list[Points] = [np.asarray(point, float) for point in (start, *bends, stop)]
     while len(points) > 1:
         points = [(1 - t) * a + t * b for a, b in pairwise(points)]
     return points[0]
 
 
-def blob(rng: np.random.Generator, centre: Sequence[float], radius: float, wobble: float, flat: float = 1.0) -> Points:
+def blob(rng: np.random.Generator, centre: ArrayLike, radius: float, wobble: float, flat: float = 1.0) -> Points:
     """Return a random smooth closed outline, flattened and turned."""
     angle, turn = np.linspace(0, 2 * np.pi, 48, endpoint=False), rng.uniform(0, np.pi)
     waves = np.arange(2, 6)[:, None]
@@ -106,19 +106,20 @@ def blob(rng: np.random.Generator, centre: Sequence[float], radius: float, wobbl
     length = radius * (1 + (sizes * np.cos(waves * angle + phases)).sum(0))
     a, b = length * np.cos(angle), length * np.sin(angle) * flat
     turned = np.stack([a * np.cos(turn) - b * np.sin(turn), a * np.sin(turn) + b * np.cos(turn)], axis=1)
-    return turned + np.asarray(centre)
+    placed: Points = turned + np.asarray(centre, float)
+    return placed
 
 
 def clouds(rng: np.random.Generator, shape: tuple[int, ...], cells: int, least: float) -> Floats:
     """Return a smooth field (h, w) from `least` to 1: ink that is thin in places."""
     coarse = rng.random((cells, cells), np.float32) * (1 - least) + least
     fine = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    return np.clip(fine, least, 1).astype(np.float32, copy=False)
+    return np.asarray(np.clip(fine, least, 1))
 
 
-def mixed(rng: np.random.Generator, *colours: tuple[float, float, float], spread: float = 8.0) -> NDArray[np.float64]:
+def mixed(rng: np.random.Generator, *colours: tuple[float, float, float], spread: float = 8.0) -> Floats:
     """Return one of some colours, a little changed."""
-    return np.clip(rng.choice(np.array(colours, float)) + rng.normal(0, spread, 3), 0, 255)
+    return np.asarray(np.clip(rng.choice(np.array(colours, float)) + rng.normal(0, spread, 3), 0, 255))
 
 
 def pasted(alpha: Floats, part: Floats, at: tuple[float, float]) -> Floats:
@@ -138,7 +139,7 @@ def rotated(alpha: Floats, rgb: Floats, degrees: float) -> tuple[Floats, Floats]
     matrix[:, 2] += (wide - width) / 2, (high - height) / 2
     turned = cv2.warpAffine(alpha, matrix, (wide, high))
     colours = cv2.warpAffine(rgb, matrix, (wide, high), borderMode=cv2.BORDER_REPLICATE)
-    return turned.astype(np.float32, copy=False), colours.astype(np.float32, copy=False)
+    return np.asarray(turned), np.asarray(colours)
 
 
 def _fixed(points: Points) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.marks.canvas import Mark
+from ibca_lightning.marks.canvas import Floats, Mark
 from ibca_lightning.marks.kinds import KINDS
 from ibca_lightning.marks.placing import SIZES, VISIBLE, Ground, find
 
@@ -92,13 +92,10 @@ def _lay(mark: Mark, pixels: Pixels, mask: NDArray[np.bool_], row: int, column: 
     visible = mark.alpha > VISIBLE
     alpha = np.where(visible, mark.alpha, 0)[..., None]
     below = part.astype(np.float32)
-    rgb = np.asarray(mark.rgb, np.float32)
+    rgb: Floats = np.asarray(mark.rgb, np.float32)
     if below.shape[2] != 3:  # as bright as its colour
         rgb = rgb.mean(axis=-1, keepdims=True)
-    if mark.tint:
-        above = below * rgb / 255
-    else:
-        light = min(1.15, 0.5 + 0.5 * float(below.mean()) / _BRIGHT) if mark.lit else 1.0
-        above = rgb * light
+    light = min(1.15, 0.5 + 0.5 * float(below.mean()) / _BRIGHT) if mark.lit else 1.0
+    above = below * rgb / 255 if mark.tint else rgb * light
     part[:] = np.clip(below + alpha * (above - below) + 0.5, 0, 255).astype(np.uint8)
     mask[row : row + height, column : column + width] |= visible

@@ -11,7 +11,8 @@ from ibca_lightning.marks.canvas import Floats, Mark
 VISIBLE = 0.06  # coverage below which a pixel counts as untouched, and is
 _CELLS = 40  # at least so many cells along a side, where the side can be parted so
 _RIM = 0.14  # of the side: how near to an edge the rim is
-_DARK, _CONTRAST = 28.0, 45.0  # of 255: what is no scene, and what a colour must differ by to be seen
+# Of 255: what is no scene, what is too dark for ink, and what a colour must differ by to be seen.
+_DARK, _DIM, _CONTRAST = 28.0, 68.0, 45.0
 _CROWDED = 0.12  # of a mark's cells: what may lie on another mark or where it is hard to see
 SIZES = (1.0, 0.75, 0.55, 0.4, 0.3, 0.2, 0.12)  # tried one after the other where there is no room
 
@@ -46,7 +47,7 @@ def pooled(mask: NDArray[np.bool_], cell: int) -> NDArray[np.bool_]:
     """Return which cells hold a pixel of a mask whose sides are whole numbers of cells."""
     height, width = (length // cell for length in mask.shape)
     strips = mask.reshape(height, cell, width * cell).any(axis=1)
-    return strips.reshape(height, width, cell).any(axis=2)
+    return np.asarray(strips.reshape(height, width, cell).any(axis=2))
 
 
 def find(mark: Mark, ground: Ground, rng: np.random.Generator) -> tuple[int, int, int] | None:
@@ -69,11 +70,11 @@ def find(mark: Mark, ground: Ground, rng: np.random.Generator) -> tuple[int, int
     foot = pooled(padded, cell)
     hidden = ground.taken | _hidden(mark, ground.light)
     for turn in rng.permutation(4).tolist() if mark.place == "edge" else (0,):
-        lesion, crowd, light = (np.rot90(own, turn) for own in (ground.lesion, hidden, ground.light))
+        lesion, crowd, bright = (np.rot90(own, turn) for own in (ground.lesion, hidden, ground.light > _DARK))
         rows = cells - high + 1
         first = 0
         if mark.place == "edge":
-            lit = np.flatnonzero((light > _DARK).mean(axis=1) > 0.15)
+            lit = np.flatnonzero(bright.mean(axis=1) > 0.15)
             first = int(lit[0]) if len(lit) else 0
         on_lesion = _covered(lesion, foot)[first:] > 0.5 if ground.lesion.any() else None
         spoilt = _covered(crowd, foot)[first:] / foot.sum()
@@ -98,11 +99,11 @@ def find(mark: Mark, ground: Ground, rng: np.random.Generator) -> tuple[int, int
 
 def _hidden(mark: Mark, light: Floats) -> NDArray[np.bool_]:
     """The cells where a mark would not be seen, or would look wrong."""
-    weights = mark.alpha > VISIBLE
-    rgb = np.broadcast_to(mark.rgb, (*mark.alpha.shape, 3))[weights].mean() if weights.any() else 0.0
     if mark.tint:
-        return light < max(_DARK, 2 * _CONTRAST * 0.75)
-    same: NDArray[np.bool_] = np.abs(light - rgb) < _CONTRAST
+        return light < _DIM
+    shades = np.broadcast_to(mark.rgb, (*mark.alpha.shape, 3)).mean(axis=2)[mark.alpha > VISIBLE]
+    darkest, brightest = np.quantile(shades, (0.1, 0.9)) if len(shades) else (0, 0)
+    same: NDArray[np.bool_] = (np.abs(light - darkest) < _CONTRAST) & (np.abs(light - brightest) < _CONTRAST)
     return same | (light < _DARK) if mark.lit else same
 
 
@@ -113,4 +114,4 @@ def _covered(field: NDArray[np.bool_], foot: NDArray[np.bool_]) -> Floats:
         borderType=cv2.BORDER_CONSTANT,
     )  # fmt: skip
     rows, columns = (whole - part + 1 for whole, part in zip(field.shape, foot.shape, strict=True))
-    return sums[:rows, :columns].astype(np.float32, copy=False)
+    return np.asarray(sums[:rows, :columns])

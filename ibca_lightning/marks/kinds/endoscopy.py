@@ -29,18 +29,16 @@ def instrument(rng: np.random.Generator, side: float) -> Mark:
     lean = rng.uniform(-0.7, 0.7) * wide
     top, tip = np.array([box / 2 - lean, -2.0]), np.array([box / 2 + lean, high - wide * 0.9])
     canvas, half = Canvas(high, box), wide / 2
-    canvas.area(np.array([top - [half, 0], top + [half, 0], tip + [half, 0], tip - [half, 0]]))
+    aside, ahead = np.array([half, 0]), np.array([0, wide])
+    canvas.area(np.array([top - aside, top + aside, tip + aside, tip - aside]))
     form = rng.integers(3)
     if form == 0:  # open jaws
         for way in (-1, 1):
-            spread = rng.uniform(0.5, 1.1) * half * way
-            joint = tip + [way * half * 0.4, -1]
-            canvas.taper(
-                np.stack([joint, joint + [spread, wide * 0.45], joint + [spread * 0.9, wide * 0.8]]),
-                [half * 0.75, half * 0.5],
-            )
+            joint, spread = tip + way * 0.4 * aside, way * rng.uniform(0.5, 1.1) * aside
+            jaw = np.stack([joint, joint + spread + 0.45 * ahead, joint + 0.9 * spread + 0.8 * ahead])
+            canvas.taper(jaw, [half * 0.75, half * 0.5])
     elif form == 1:  # a needle
-        canvas.taper(np.stack([tip, tip + [0, wide * 0.4], tip + [0, wide * 0.85]]), [wide * 0.5, wide * 0.16])
+        canvas.taper(np.stack([tip, tip + 0.4 * ahead, tip + 0.85 * ahead]), [wide * 0.5, wide * 0.16])
     else:  # a round end
         t = np.linspace(0, np.pi, 20)
         canvas.area(np.stack([tip[0] + half * np.cos(t), tip[1] + wide * 0.35 * np.sin(t)], 1))

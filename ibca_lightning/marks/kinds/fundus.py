@@ -2,19 +2,21 @@
 
 import numpy as np
 
-from ibca_lightning.marks.canvas import Canvas, Mark, blurred, curve, mixed
+from ibca_lightning.marks.canvas import Canvas, Mark, curve, mixed
 
 
 def shadow(rng: np.random.Generator, side: float) -> Mark:
     """A dark crescent on an edge, soft towards the middle."""
-    wide, high = side * rng.uniform(0.35, 0.7), side * rng.uniform(0.1, 0.2)
+    wide, high = side * rng.uniform(0.4, 0.75), side * rng.uniform(0.14, 0.26)
     rows, columns = np.mgrid[: max(2, round(high)), : max(2, round(wide))].astype(np.float32)
     u, v = columns / (wide - 1) * 2 - 1, rows / (high - 1)
-    peak = rng.uniform(-0.35, 0.35)
-    outline = np.clip(1 - ((u - peak) / (1 + np.abs(peak))) ** 2, 0, 1) ** rng.uniform(0.7, 1.2)
-    depth = np.clip((outline - v) / rng.uniform(0.4, 0.7), 0, 1)
-    alpha = blurred((depth * depth * (3 - 2 * depth) * rng.uniform(0.8, 0.95)).astype(np.float32), side * 0.006)
-    return Mark(alpha, mixed(rng, (8, 5, 4), (30, 12, 6), (10, 10, 16), spread=3), "edge", tint=True)
+    peak = rng.uniform(-0.3, 0.3)
+    outline = np.clip(1 - ((u - peak) / (1 + np.abs(peak))) ** 2, 0, 1) ** rng.uniform(0.8, 1.4)
+    depth = np.clip((outline - v) / rng.uniform(0.75, 1.1), 0, 1)
+    alpha = depth * depth * (3 - 2 * depth) * rng.uniform(0.8, 0.95)
+    return Mark(
+        alpha.astype(np.float32), mixed(rng, (10, 6, 4), (34, 16, 8), (12, 12, 18), spread=3), "edge", tint=True
+    )
 
 
 def lashes(rng: np.random.Generator, side: float) -> Mark:
@@ -28,6 +30,6 @@ def lashes(rng: np.random.Generator, side: float) -> Mark:
         long = high * rng.uniform(0.55, 0.97)
         stop = [start[0] + lean * rng.uniform(0.6, 1.3), long]
         points = curve(start, [[start[0] + lean * rng.uniform(-0.3, 0.2), long * 0.6]], stop)
-        canvas.taper(points, side * rng.uniform(0.006, 0.009) * np.linspace(1.1, 0.3, len(points)))
-    alpha = canvas.coverage(side * rng.uniform(0.0015, 0.004)) * rng.uniform(0.75, 0.95)
+        canvas.taper(points, side * rng.uniform(0.006, 0.01) * np.linspace(1.1, 0.3, len(points)))
+    alpha = canvas.coverage(side * rng.uniform(0.002, 0.005)) * rng.uniform(0.7, 0.9)
     return Mark(alpha, mixed(rng, (25, 15, 10), (40, 22, 12), (15, 12, 12), spread=4), "edge", tint=True)

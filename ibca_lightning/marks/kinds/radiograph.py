@@ -30,14 +30,13 @@ def side_marker(rng: np.random.Generator, side: float) -> Mark:
 
 def text(rng: np.random.Generator, side: float) -> Mark:
     """What a machine burns in: a date, a time, a number, a name of a view, in one line or two."""
-    digits = lambda n: "".join(map(str, rng.integers(0, 10, n)))  # noqa: E731 - a word for one line
-    forms = (
-        lambda: f"{rng.integers(1, 29):02d}/{rng.integers(1, 13):02d}/20{rng.integers(8, 26):02d}",
-        lambda: f"{rng.integers(0, 24):02d}:{rng.integers(0, 60):02d}:{rng.integers(0, 60):02d}",
-        lambda: f"ID {digits(int(rng.integers(5, 8)))}",
-        lambda: f"{rng.choice(['AP', 'PA', 'NBI', 'FOV', 'IM', 'SE', 'WL'])} {digits(int(rng.integers(1, 4)))}",
+    a, b, c = (f"{rng.integers(1, 13):02d}", f"{rng.integers(1, 29):02d}", f"{rng.integers(8, 26):02d}")
+    view, number = (
+        rng.choice(["AP", "PA", "NBI", "FOV", "IM", "SE", "WL"]),
+        rng.integers(1, 10 ** int(rng.integers(1, 4))),
     )
-    lines = [forms[at]() for at in rng.choice(len(forms), int(rng.integers(1, 3)), replace=False)]
+    forms = [f"{b}/{a}/20{c}", f"{a}:{b}:{c}", f"ID {rng.integers(10**4, 10**7)}", f"{view} {number}"]
+    lines = rng.permutation(forms)[: rng.integers(1, 3)].tolist()
     height = side * rng.uniform(0.032, 0.05)
     drawn = [letters(line, height) for line in lines]
     wide, step = max(line.shape[1] for line in drawn), height * 1.25
@@ -63,7 +62,7 @@ def tube(rng: np.random.Generator, side: float) -> Mark:
     band, core, hollow = Canvas(high, wide), Canvas(high, wide), Canvas(high, wide)
     band.stroke(points, broad)
     hollow.stroke(points, broad * 0.55)
-    core.stroke(points + [broad * rng.uniform(-0.25, 0.25), 0], max(0.7, broad * 0.16))
+    core.stroke(points + np.array([broad * rng.uniform(-0.25, 0.25), 0]), max(0.7, broad * 0.16))
     alpha = np.maximum(0.55 * band.coverage(0.4) - 0.25 * hollow.coverage(0.4), 0.85 * core.coverage())
     return Mark(alpha * rng.uniform(0.8, 1), np.full(3, rng.uniform(225, 250)), "edge", lit=False)
 
@@ -81,4 +80,4 @@ def electrode(rng: np.random.Generator, side: float) -> Mark:
     bends = [[box * rng.uniform(0.4, 0.9), box * rng.uniform(0, 0.5)]]
     hard.stroke(curve(centre, bends, [box * rng.uniform(0.6, 0.98), box * 0.98]), side * rng.uniform(0.004, 0.006))
     alpha = np.maximum(0.3 * disc.coverage(0.5), 0.85 * hard.coverage(0.3)) * rng.uniform(0.8, 1)
-    return Mark(np.rot90(alpha, rng.integers(4)), np.full(3, rng.uniform(225, 250)), lit=False)
+    return Mark(np.rot90(alpha, int(rng.integers(4))), np.full(3, rng.uniform(225, 250)), lit=False)

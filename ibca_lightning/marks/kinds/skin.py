@@ -36,16 +36,15 @@ def ink_line(rng: np.random.Generator, side: float) -> Mark:
         r = length * rng.uniform(0.3, 0.4) * (1 + 0.05 * np.sin(2 * t + rng.uniform(0, 6)))
         strokes = [np.stack([pad + length / 2 + r * np.cos(t), pad + length / 2 + r * np.sin(t) * 0.85], 1)]
     elif form == 1:
-        barb = length * 0.22
-        strokes.append(np.array([stop + [-barb, -barb * 0.6], stop, stop + [-barb, barb * 0.6]]))
+        barb = length * 0.22 * np.array([[-1, -0.6], [0, 0], [-1, 0.6]])
+        strokes.append(stop + barb)
     elif form == 2:
         strokes = [
             _wavy(rng, [pad, pad], [pad + length / 2] * 2),
             _wavy(rng, [pad + length / 2, pad], [pad, pad + length / 2]),
         ]
     else:
-        for at in line[4:-3:6]:
-            strokes.append(np.array([at - [0, length * 0.06], at + [length * 0.01, length * 0.06]]))
+        strokes += [at + 0.06 * length * np.array([[0, -1], [0.15, 1]]) for at in line[4:-3:6]]
     drawn = _turned(strokes, rng.uniform(0, 2 * np.pi), 2 * width)
     canvas = Canvas(*(np.concatenate(drawn).max(axis=0) + 2 * width)[::-1])
     for stroke in drawn:
@@ -96,7 +95,7 @@ def hair(rng: np.random.Generator, side: float) -> Mark:
         thick = side * rng.uniform(0.0035, 0.0065)
         canvas.taper(points, thick * np.clip(1.1 - np.linspace(-1, 1, len(points)) ** 2, 0.35, 1))
     alpha = canvas.coverage(side * rng.uniform(0, 0.002)) * rng.uniform(0.75, 0.95)
-    return Mark(np.rot90(alpha, rng.integers(4)), mixed(rng, (30, 22, 16), (60, 40, 24), (18, 16, 16)), tint=True)
+    return Mark(np.rot90(alpha, int(rng.integers(4))), mixed(rng, (30, 22, 16), (60, 40, 24), (18, 16, 16)), tint=True)
 
 
 def _wavy(rng: np.random.Generator, start: list[float], stop: list[float]) -> Points:

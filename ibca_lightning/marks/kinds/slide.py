@@ -8,19 +8,22 @@ from ibca_lightning.marks.canvas import Canvas, Mark, blob, blurred, clouds, mix
 def stain(rng: np.random.Generator, side: float) -> Mark:
     """A pool of dye or stain with a darker rim, and a few splashes."""
     radius = side * rng.uniform(0.045, 0.085)
-    box = radius * 3.2
+    box = radius * 3.4
     pool, outline, centre = Canvas(box, box), Canvas(box, box), np.full(2, box / 2)
     shape = blob(rng, centre, radius, 0.1, rng.uniform(0.6, 1))
     pool.area(shape)
-    outline.stroke(shape, side * rng.uniform(0.004, 0.008), closed=True)
+    for _ in range(rng.integers(1, 4)):  # where it ran
+        pool.area(blob(rng, shape[rng.integers(len(shape))], radius * rng.uniform(0.2, 0.4), 0.12, 0.7))
+    outline.stroke(shape, side * rng.uniform(0.003, 0.006), closed=True)
     for _ in range(rng.integers(0, 5)):
         away, angle = radius * rng.uniform(1.15, 1.45), rng.uniform(0, 2 * np.pi)
         pool.area(
             blob(rng, centre + away * np.array([np.cos(angle), np.sin(angle)]), radius * rng.uniform(0.05, 0.13), 0.1)
         )
-    soft = side * rng.uniform(0.001, 0.003)
-    body, rim = pool.coverage(soft), blurred(outline.coverage(), soft)
-    alpha = np.clip(body * clouds(rng, body.shape, 5, 0.55) * rng.uniform(0.6, 0.85) + 0.35 * rim * body, 0, 0.95)
+    soft = side * rng.uniform(0.002, 0.006)
+    body, rim = pool.coverage(soft), blurred(outline.coverage(), 0.7 * soft)
+    thin = clouds(rng, body.shape, 4, 0.45) * clouds(rng, body.shape, 24, 0.8)
+    alpha = np.clip(body * thin * rng.uniform(0.65, 0.9) + rng.uniform(0, 0.3) * rim * body, 0, 0.95)
     rgb = mixed(rng, (60, 70, 180), (40, 110, 190), (190, 60, 140), (120, 70, 160), (60, 130, 60), (150, 90, 30))
     return Mark(alpha, rgb, tint=True)
 
