@@ -123,6 +123,7 @@ def _judged(
     table = data if isinstance(data, TableDataModule) else None
     sources = {f"{key}/": each for key, each in data.sets.items()} if isinstance(data, JoinedDataModule) else {}
     sources |= {"": table} if table else {}  # by what the names of their groups begin with
+    marks, data.marks = data.marks, None  # pictures are judged as they are
     meant = [start for start, each in sources.items() if each.group_overlap == "warn"]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", DataWarning)
@@ -135,12 +136,15 @@ def _judged(
     for split in contents.values():
         split.rename = data.rename
     space, masks = (table.space(), table.space_masks()) if table else (None, None)
+    data.marks = marks
+    fix = "leave it out for figures of the data as they are"
+    instruments = [Doubt("marks", line, fix) for line in data.instruments()]
     texts = [str(one.message).rpartition("; ") for one in said if issubclass(one.category, DataWarning)]
     for message in dict.fromkeys(str(one.message) for one in said if not issubclass(one.category, DataWarning)):
         warnings.warn(message, stacklevel=2)
     if texts and data.rename is not str:  # they may name patients, as in `check`
         texts = [("tables that may be meant otherwise", "", "see what the command says without --hash_names")]
-    doubts = [Doubt("tables", what, fix) for what, _, fix in texts] + data.doubts()
+    doubts = [Doubt("tables", what, fix) for what, _, fix in texts] + data.doubts() + instruments
     if data.rename is not str:
         doubts = [doubt._replace(example="") for doubt in doubts]
     near, counted = near_copies(contents), count_folder(data) if isinstance(data, CSVDataModule) else None

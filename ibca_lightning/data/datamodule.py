@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from ibca_lightning.data.tables.label_space import LabelSpace, match, read_label
 from ibca_lightning.data.tables.split_file import apply_splits
 from ibca_lightning.data.tables.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.tables.table import Table, decode
+from ibca_lightning.marks.option import Marks
 from ibca_lightning.system.errors import DataWarning, InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
@@ -73,11 +75,13 @@ class MultiLabelDataModule(LightningDataModule):
         rename: What becomes of the names of pictures and groups in batches and split files (`--hash_names`).
         label_noise: What makes training labels wrong on purpose; a data module with tables has it as an option.
         pair: Whether each picture is two, side by side, which are augmented alike, each on its side.
+        marks: Which artefacts are drawn on the pictures as shortcuts; likewise.
     """
 
     rename: Callable[[str], str] = staticmethod(str)
     label_noise: LabelNoise | None = None
     pair = False
+    marks: Marks | None = None
 
     def __init__(
         self,
@@ -172,15 +176,22 @@ class MultiLabelDataModule(LightningDataModule):
         tables = self.split_files().values()
         return [doubt for splits in tables for doubt in table_doubts(splits, self.class_names)]
 
+    def instruments(self) -> list[str]:
+        """Return what is in these data on purpose and makes their figures none of the data as they are."""
+        return [] if self.marks is None else [self.marks.summary(self.class_names)]
+
     def find_bit_depth(self) -> None:
         """Set `bit_depth` where it is None, before the first transform is made; `setup` does. Here it stays."""
 
     def setup(self, stage: str | None = None) -> None:
         """Make the data sets that a stage, or each, needs, so that wrong data stop a run before it starts."""
         self._seed = None  # that of the run which begins here
+        if stage == "predict" and self.marks is not None:
+            fix = "leave data.marks out; ibca test has figures and predictions with them"
+            raise InputError("data as they are for predict: no marks are drawn there", "data.marks", fix)
         self.find_bit_depth()
-        for doubt in self.doubts() if stage == "fit" else ():
-            rank_zero_warn(str(doubt), category=DataWarning)
+        for said in [*self.instruments(), *self.doubts()] if stage == "fit" else ():
+            rank_zero_warn(str(said), category=DataWarning)
         for name, stages in (("train", "fit"), ("val", ("fit", "validate")), ("test", ("test", "predict"))):
             if stage is None or stage in stages:
                 self._set(name)
@@ -290,9 +301,12 @@ class TableDataModule(MultiLabelDataModule):
         folds: Number of parts.
         cache: Where pictures are kept, decoded and resized, from one epoch to the next: `none`, `memory` (shared by the
             workers, gone with the process), or `disk` (shared by processes and runs, never stale; see `DiskCache`).
-            They are augmented anew each time.
+            They are augmented, and marks drawn, anew each time.
         cache_dir: Folder of `cache: disk`; None for `ibca_lightning` in the user's cache folder.
         label_noise: Makes labels of the training split wrong on purpose: `{flip: 0.2, missed: 0.5, seed: 0}`.
+        marks: Draws artefacts that accompany the classes, to measure what shortcuts do: `{rho: 0.95}`; see `Marks`. The
+            test set becomes three, `same`, `independent` and `reversed`; batches have `"spurious_mask"`, the pixels of
+            each class's mark, bool (B, L, S, S).
         common: The arguments of `MultiLabelDataModule`.
 
     Raises:
@@ -322,11 +336,15 @@ class TableDataModule(MultiLabelDataModule):
         cache: CacheKind = "none",
         cache_dir: str | None = None,
         label_noise: LabelNoise | None = None,
+        marks: Marks | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         check_choice("cache", cache, CacheKind)
-        self.label_noise = label_noise
+        self.label_noise, self.marks = label_noise, marks
+        if marks is not None and type(self).train_set is not TableDataModule.train_set:
+            fix = "implement tables alone, or leave data.marks out"
+            raise InputError("the train_set of TableDataModule for data.marks", f"one of {type(self).__name__}", fix)
         self.cache, self.cache_dir = cache, cache_dir
         self.label_space, self.label_aliases = read_label_space(label_space), label_aliases or {}
         if self.label_space and type(self).class_names is not TableDataModule.class_names:
@@ -338,6 +356,7 @@ class TableDataModule(MultiLabelDataModule):
         self.splits, self.fold, self.folds = splits, fold, folds
         self.label_policy = labels.over(self.default_labels) if labels else self.default_labels
         self._tables: Mapping[str, Table] | None = None
+        self._given: dict[str, NDArray[np.int8]] = {}  # labels by split, before label_noise
 
     @property
     def own_names(self) -> list[str]:
@@ -381,17 +400,25 @@ class TableDataModule(MultiLabelDataModule):
             log.info(self._space.summary(own))
         return self._space
 
+    @property
+    def test_names(self) -> list[str]:
+        """`test`, or where marks are drawn their three test sets."""
+        return ["test"] if self.marks is None else list(self.marks.test_shares)
+
     def train_set(self) -> Dataset[Any]:
         """Return the training set."""
-        return self._dataset("train", self.training_transform())
+        return self._painted("train", self._dataset("train", self.training_transform()))
 
     def val_set(self) -> Dataset[Any]:
         """Return the validation set."""
-        return self._dataset("val", self.evaluation_transform())
+        share = self.marks.rho if self.marks else None
+        return self._painted("val", self._dataset("val", self.evaluation_transform()), share)
 
     def test_sets(self) -> Mapping[str, Dataset[Any]]:
-        """Return the one test set."""
-        return {"test": self._dataset("test", self.evaluation_transform())}
+        """Return the one test set, or the three of `marks`, which share its cache."""
+        test = self._dataset("test", self.evaluation_transform())
+        shares = self.marks.test_shares if self.marks else {"test": None}
+        return {name: self._painted("test", copy(test), share) for name, share in shares.items()}
 
     def table(self, name: str) -> Table:
         """Return the table `train`, `val` or `test`, with the labels of `class_names`.
@@ -404,7 +431,14 @@ class TableDataModule(MultiLabelDataModule):
             raise InputError(f"a {name} split", "none", fix)
         return self.split_tables()[name]
 
-    def _dataset(self, name: str, transform: Transform) -> Dataset[Any]:
+    def _painted(self, split: str, dataset: PictureDataset, share: float | None = None) -> PictureDataset:
+        """Give a data set its marks; `share` as for `Marks.painter`."""
+        if self.marks is not None:
+            names = [decode(name) for name in self.table(split).names]
+            dataset.painter = self.marks.painter(names, self._given[split], self.class_names, share)
+        return dataset
+
+    def _dataset(self, name: str, transform: Transform) -> PictureDataset:
         table, masks = self.table(name), self.space_masks()
         return PictureDataset(table, transform, masks, self._cache(table, masks))
 
@@ -437,6 +471,8 @@ class TableDataModule(MultiLabelDataModule):
             elif self.fold is not None:
                 tables = cross_validated(tables, self.fold, self.folds, self.split_seed)
             check_overlap(tables, self.group_overlap)
+            if self.marks is not None:
+                self.marks.kinds_of(self.class_names)
             self._tables = {split: self._read(split, table) for split, table in tables.items()}
         return self._tables
 
@@ -451,6 +487,7 @@ class TableDataModule(MultiLabelDataModule):
     def _read(self, split: str, table: Table) -> Table:
         labels, space = settled(table.labels, training=split == "train"), self.space()
         read = replace(table, labels=labels if space is None else space.labels(labels))
+        self._given[split] = read.labels
         return self._noisy(read) if split == "train" else read
 
     def space_masks(self) -> MaskFolder | None:

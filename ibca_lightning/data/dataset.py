@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ibca_lightning.data.cache import Cache, Prepared
-from ibca_lightning.data.pictures.masks import MaskFolder, read_mask
+from ibca_lightning.data.pictures.masks import Bits, MaskFolder, pack, read_mask, unpack
+from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.tables.table import Table, decode
+from ibca_lightning.marks.painter import Painter
 from ibca_lightning.system.errors import InputError, PictureError
 
 
@@ -19,14 +21,20 @@ class PictureDataset(Dataset[dict[str, Any]]):
     """Rows of a table as items of a batch.
 
     An item is `{"image": uint8 (3, S, S), "label": int8 (L,), "index": int64, "id": str, "group": str}`, with
-    `"mask": bool (L, S, S)` where there is a mask folder and `"subgroup": {column: str}` where there are such columns.
+    `"mask": bool (L, S, S)` where there is a mask folder, `"spurious_mask"` likewise where marks are drawn, and
+    `"subgroup": {column: str}` where there are such columns.
 
     Args:
         table: The rows.
         transform: What makes a picture S x S.
         masks: The folder of the masks; None where there are none.
         cache: Where pictures are kept as they are before augmentation; None reads them each time.
+
+    Attributes:
+        painter: What draws marks on the pictures, behind the cache and before augmentation; None where nothing does.
     """
+
+    painter: Painter | None = None
 
     def __init__(
         self, table: Table, transform: Transform, masks: MaskFolder | None = None, cache: Cache | None = None
@@ -54,11 +62,22 @@ class PictureDataset(Dataset[dict[str, Any]]):
             files.append(mask)
         try:
             prepared = self.cache.fetch(row, files, lambda: self._prepare(*files)) if self.cache else None
-            item["image"], planes = self.transform.finish(*(prepared or self._prepare(*files)))
+            return item | self.finished(row, *(prepared or self._prepare(*files)))
         except InputError as error:
             raise type(error)(f"{error.expected} ({table.where(row)})", error.got, error.fix) from None
+
+    def finished(self, row: int, pixels: Pixels, planes: list[Bits]) -> dict[str, Any]:
+        """Return picture and masks of a row, from what `Transform.prepare` returned."""
+        if self.painter is not None:
+            lesion = planes[0] > 0 if planes else None
+            pixels, marks = self.painter.paint(row, self.table.name(row), pixels, lesion)
+            planes = [*planes, *pack(marks)]
+        image, planes = self.transform.finish(pixels, planes)
+        item: dict[str, Any] = {"image": image}
         if self.masks is not None:
             item["mask"] = self.masks.select(planes[0])
+        if self.painter is not None:
+            item["spurious_mask"] = unpack(planes[self.masks is not None :], self.labels.shape[1])
         return item
 
     def _prepare(self, picture: str, mask: str | None = None) -> Prepared:

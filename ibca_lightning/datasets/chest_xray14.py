@@ -91,8 +91,8 @@ class ChestXray14(OpenSplitSet):
 
     @property
     def test_names(self) -> list[str]:
-        """`test`, and `boxes` if asked for."""
-        return ["test", *(["boxes"] if self.boxes else [])]
+        """`test`, or those of marks, and `boxes` if asked for."""
+        return [*super().test_names, *(["boxes"] if self.boxes else [])]
 
     def test_sets(self) -> Mapping[str, Dataset[Any]]:
         """Return the official test set, and those of its pictures that have boxes, with masks."""

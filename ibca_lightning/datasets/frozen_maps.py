@@ -1,6 +1,7 @@
 """Stored maps of a frozen backbone in place of pictures: a run costs what its head costs."""
 
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.data.tables.splits import keep_share, split_fold
 from ibca_lightning.data.tables.table import Table, pooled
 from ibca_lightning.datasets.layouts.map_files import MapSplit, read_record
+from ibca_lightning.marks.option import Marks
 from ibca_lightning.system.errors import InputError
 
 
@@ -43,6 +45,8 @@ class FrozenMaps(MultiLabelDataModule):
         balanced_sampling: Draw training maps so that every class comes as often.
         train_masks: Whether training batches have the masks, turned as their view is; for the term `mask_guidance`.
         label_noise: As for a table: labels of the training split made wrong on purpose.
+        marks: None: they are drawn on pictures, and so by `ibca maps`; what the maps were made with stands in the
+            attribute of that name.
 
     Raises:
         InputError: If there are no complete maps, or an argument is wrong or does not agree with them.
@@ -63,6 +67,7 @@ class FrozenMaps(MultiLabelDataModule):
         balanced_sampling: bool = False,
         train_masks: bool = False,
         label_noise: LabelNoise | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self.root = os.fspath(root)
         self.record = record = read_record(self.root)
@@ -74,6 +79,10 @@ class FrozenMaps(MultiLabelDataModule):
         super().__init__(record.image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling)
         self.fold, self.folds, self.split_seed, self.train_fraction = fold, folds, split_seed, train_fraction
         self.val_masks, self.train_masks, self.label_noise = val_masks, train_masks, label_noise
+        self.marks = _drawn(record.data)
+        if marks is not None:
+            fix = "write maps of marked pictures: ibca maps --data.marks ... --output ANOTHER"
+            raise InputError("no data.marks for stored maps", "some", fix)
         self._splits: dict[str, MapSplit] = {}
         self._chosen: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
 
@@ -157,6 +166,16 @@ class FrozenMaps(MultiLabelDataModule):
             kept = keep_share(pool.groups[training], pool.labels[training], self.train_fraction, self.split_seed)
             self._chosen = training[kept], validation
         return self._chosen
+
+
+def _drawn(source: Mapping[str, Any]) -> Marks | None:
+    """The marks on the pictures that maps were made of."""
+    options = source.get("init_args") or {}
+    given = {name.partition(".")[2]: options[name] for name in options if name.startswith("marks.")}
+    try:
+        return Marks(**given) if given else None
+    except TypeError:
+        raise InputError("data.marks as `ibca maps` writes them", reprlib.repr(given), "write the maps again") from None
 
 
 class MapDataset(Dataset[dict[str, Any]]):

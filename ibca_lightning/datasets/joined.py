@@ -14,6 +14,7 @@ from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.label_space import intersection, read_label_space, union
 from ibca_lightning.data.tables.table import Table
+from ibca_lightning.marks.option import Marks
 from ibca_lightning.system.errors import InputError
 
 
@@ -29,6 +30,8 @@ class JoinedDataModule(MultiLabelDataModule):
         sets: The data modules.
         label_space: `union` of their classes, or `intersection`, under the names of the first set that has them; or
             whatever `TableDataModule` takes. Names are matched as there.
+        marks: As for a table (`Marks`), for all sets: a class has one kind of mark in all of them, `conflicts` and
+            `at_least` hold in each, and each has its three test sets.
         common: The arguments of `MultiLabelDataModule`: image_size, batch_size, num_workers, augment, resize,
             crop, balanced_sampling, ...
 
@@ -36,15 +39,19 @@ class JoinedDataModule(MultiLabelDataModule):
         InputError: If there are no two sets, or a value is out of range.
     """
 
-    def __init__(self, sets: list[TableDataModule], label_space: list[str] | str = "union", **common: Any) -> None:
+    def __init__(
+        self, sets: list[TableDataModule], label_space: list[str] | str = "union", marks: Marks | None = None,
+        **common: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**common)
+        self.marks = marks
         if len(sets) < 2:
             raise InputError("two data modules or more in data.sets", len(sets), "name them, or use the one by itself")
         for each in sets:
-            if each.label_space is not None:
-                raise InputError(
-                    "data.label_space of the joined sets", f"one of {type(each).__name__}", "set it once, for all"
-                )
+            for name in ("label_space", "marks"):
+                if getattr(each, name) is not None:
+                    fix = "set it once, for all"
+                    raise InputError(f"data.{name} of the joined sets", f"one of {type(each).__name__}", fix)
             each.image_size, each.augment = self.image_size, self.augment
             each.resize, each.crop, each.in_channels = self.resize, self.crop, self.in_channels
             each.bit_depth = self.bit_depth
@@ -67,8 +74,9 @@ class JoinedDataModule(MultiLabelDataModule):
 
     @property
     def test_names(self) -> list[str]:
-        """The names of the sets."""
-        return list(self.sets)
+        """The names of the sets, or of the three test sets of each where marks are drawn."""
+        shares = self.marks.test_shares if self.marks else ()
+        return [f"{name}.{share}" for name in self.sets for share in shares] or list(self.sets)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -122,8 +130,14 @@ class JoinedDataModule(MultiLabelDataModule):
         return JoinedDataset({name: each.val_set() for name, each in self._ready().items()})
 
     def test_sets(self) -> Mapping[str, JoinedDataset]:
-        """Return the test set of each set."""
-        return {name: JoinedDataset({name: each.test_sets()["test"]}) for name, each in self._ready().items()}
+        """Return the test set of each set, or its three."""
+        if self.marks is None:
+            return {name: JoinedDataset({name: each.test_sets()["test"]}) for name, each in self._ready().items()}
+        sets = {name: each.test_sets() for name, each in self._ready().items()}
+        return {
+            f"{name}.{share}": JoinedDataset({name: own[share]})
+            for name, own in sets.items() for share in self.marks.test_shares
+        }  # fmt: skip
 
     def label_changes(self) -> Mapping[str, list[tuple[str, str, int, int]]]:
         """Return what each set's `label_noise` has changed, by its name."""
@@ -135,7 +149,7 @@ class JoinedDataModule(MultiLabelDataModule):
 
     def _ready(self) -> dict[str, TableDataModule]:
         for each in self.sets.values():
-            each.label_space, each.rename = self.class_names, self.rename
+            each.label_space, each.rename, each.marks = self.class_names, self.rename, self.marks
             each.trainer, each.augment = self.trainer, self.augment  # ibca check switches it off
         return self.sets
 

@@ -31,7 +31,7 @@ _PUBLISHED = {
 def output_figures(
     attention: Tensor,
     contribution: Tensor | None,
-    mask: Tensor,
+    mask: Tensor | None,
     labels: Tensor,
     regions: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
@@ -40,7 +40,7 @@ def output_figures(
     Args:
         attention: (B, L, H, W), non-negative, each map sums to 1.
         contribution: (B, L, H, W), any sign, as in `HeadOutput`; None leaves its figures out.
-        mask: (B, L, S, S) bool, the lesions of each label.
+        mask: (B, L, S, S) bool, the lesions of each label; None leaves all but the regions out.
         labels: (B, L) in {0, 1, -1}.
         regions: Further masks by name, each (B, L, S, S) or (B, 1, S, S) bool.
 
@@ -52,7 +52,7 @@ def output_figures(
         maps[_CONTRIBUTION] = positive_share(contribution)
     figures = {}
     for prefix, values in maps.items():
-        own = pair_figures(values, mask, labels)
+        own = {} if mask is None else pair_figures(values, mask, labels)
         own |= {f"{name}_energy": region_energy(values, region, labels) for name, region in (regions or {}).items()}
         figures.update({prefix + name: figure for name, figure in own.items() if not (prefix and name == "uniform")})
     return figures

@@ -26,10 +26,10 @@ class Gathered:
         """Take in a batch; what the logits sum (`contribution`) takes milliseconds a pair to measure."""
         labels = batch["label"]
         pairs: dict[str, Tensor] = {}
-        if "mask" in batch:
-            regions = {name: batch[f"{name}_mask"] for name in ("spurious", "noise") if f"{name}_mask" in batch}
+        regions = {name: batch[f"{name}_mask"] for name in ("spurious", "noise") if f"{name}_mask" in batch}
+        if "mask" in batch or regions:
             summed = output.contribution if contribution else None
-            pairs = output_figures(output.attention.float(), summed, batch["mask"], labels, regions)
+            pairs = output_figures(output.attention.float(), summed, batch.get("mask"), labels, regions)
         self.store.update(batch["index"], output.logits, labels, pairs)
         self.facts.update(batch)
 

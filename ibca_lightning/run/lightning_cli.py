@@ -339,13 +339,21 @@ class IBCACLI(LightningCLI):
         if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
             last, checkpoints = self.model.evaluations.get("val"), self.trainer.checkpoint_callbacks
             fit_table(last, self.model.points, checkpoints, self.run_dir)
+            self._say_instruments()
 
     def after_test(self) -> None:
         """Close with a table of the figures."""
         if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
             evaluation_table(self.model.evaluations, self.run_dir if self.subcommand == "test" else None)
+            self._say_instruments()
 
     after_validate = after_test
+
+    def _say_instruments(self) -> None:
+        """Say what is in the data on purpose, below figures that somebody might take for those of the data."""
+        if isinstance(self.datamodule, MultiLabelDataModule):
+            for line in self.datamodule.instruments():
+                say(line)
 
     def after_predict(self) -> None:
         """Say where the predictions lie."""

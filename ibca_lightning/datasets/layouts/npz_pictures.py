@@ -49,7 +49,7 @@ class ArrayDataset(PictureDataset):
             self._pixels = np.load(self.path, mmap_mode="r")
         picture = self._pixels[self.table.lines[row]]
         image = np.array(picture) if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-        return described(self.table, row) | {"image": self.transform(image)[0]}
+        return described(self.table, row) | self.finished(row, *self.transform.prepare(image))
 
 
 def read_array(archive: str, name: str) -> NDArray[Any]:

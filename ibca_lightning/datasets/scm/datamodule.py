@@ -14,6 +14,7 @@ from ibca_lightning.data.options import check_whole
 from ibca_lightning.data.pictures.masks import pack, unpack
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.datasets.scm.pictures import CLASS_NAMES, draw_picture, plan_picture
+from ibca_lightning.marks.option import Marks
 from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import; jsonargparse reads this block when it needs the type
@@ -70,6 +71,7 @@ class SCMDataModule(MultiLabelDataModule):
         seed: Of the pictures, 0 or more. It is apart from `seed_everything`, so that runs which differ in their weights
             and batches can be compared on the same pictures.
         balanced_sampling: Draw training rows so that every class comes as often.
+        marks: None: these pictures have their own.
 
     Raises:
         InputError: If a value is out of range.
@@ -87,6 +89,7 @@ class SCMDataModule(MultiLabelDataModule):
         rho: float = 0.95,
         seed: int = 0,
         balanced_sampling: bool = False,
+        marks: Marks | None = None,
     ) -> None:
         super().__init__(image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling)
         check_whole("image_size", image_size, _SMALLEST)
@@ -95,6 +98,8 @@ class SCMDataModule(MultiLabelDataModule):
         check_whole("seed", seed, 0)
         if not 0 <= rho <= 1:
             raise InputError("data.rho in [0, 1]", repr(rho), "correct the value")
+        if marks is not None:
+            raise InputError("no data.marks for SCM, which draws marks of its own", "some", "set data.rho")
         self.train_size, self.val_size, self.test_size, self.rho, self.seed = train_size, val_size, test_size, rho, seed
 
     @property

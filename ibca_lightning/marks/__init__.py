@@ -1,0 +1,1 @@
+"""Artefacts drawn on real pictures so that they accompany labels: shortcuts that are known."""
