@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import split_of
 from ibca_lightning.data.tables.doubts import negating_all
-from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named
+from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
@@ -171,7 +171,7 @@ def _group(free: Sequence[_Texts]) -> str | None:
     """The column that says which pictures belong together, by the rule of `grouping`; of labels, by its name alone."""
     found = []
     for each in free:
-        once = len(each.counts) == len(each.all) and words.PERSON.search(spaced(each.name))  # a patient may come once
+        once = len(each.counts) == len(each.all) and of_patients(each.name)  # a patient may come once
         if (once or like_patients(each.name, each.all)) and each.filled == len(each.all):
             found += [each] if named(each.name) or form_of(each.name, each.all) is None else []
     return min(found, key=lambda each: coarsest_first(each.name, each.all)).name if found else None
@@ -184,12 +184,7 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         f"taken as no filled column of patients was found: rows of one '{texts.name}' stay in one split, but a patient "
         "with several of them may be in training and in test; if you have their names, add them as group_column"
     )
-    return Column(texts.name, "group", why, "" if forced or _of_patients(texts.name) else doubt)
-
-
-def _of_patients(name: str) -> bool:
-    """Whether a column is one of patients by its name, not of videos, cases or lesions, of which they have several."""
-    return named(name) and words.PERSON.search(spaced(name)) is not None
+    return Column(texts.name, "group", why, "" if forced or of_patients(texts.name) else doubt)
 
 
 def _is_split(texts: _Texts) -> bool:
@@ -223,7 +218,7 @@ def _plain(texts: _Texts) -> Column:
     form = form_of(name, texts.all)
     if not texts.filled and form is None:
         return Column(name, "left out", "blank")
-    if texts.blank and count > 2 and _of_patients(name):
+    if texts.blank and count > 2 and of_patients(name):
         doubt = f"it could say which pictures are of one patient, but {len(texts.all) - texts.filled} rows are blank"
         return Column(name, "left out", f"{texts.blank:.0%} blank", f"{doubt}: fill them in, for group_column")
     if count == 1 and not texts.blank:

@@ -19,7 +19,7 @@ from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.search.gpus import cores
 from ibca_lightning.start.columns import Answer, Column, look
 from ibca_lightning.start.experiment_yaml import TEST_FRACTION, data_options, written
-from ibca_lightning.start.recipe import Recipe, choose, has_gpu, short_side
+from ibca_lightning.start.recipe import Recipe, choose, has_gpu, has_weights, short_side
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
@@ -183,7 +183,11 @@ def _shown(columns: Sequence[Column]) -> str:
 
 
 def _chosen(recipe: Recipe) -> str:
+    weights = "" if has_weights(recipe.backbone) else (
+        f"the weights of {recipe.backbone} are not on this machine: ibca fit fetches them once; off line, give it "
+        "--model.checkpoint_path FILE, or --model.pretrained false to learn without\n"
+    )  # fmt: skip
     return (
         f"training: {recipe.backbone}, pictures of {recipe.image_size} px, {recipe.max_epochs} epochs of batches of "
-        f"{recipe.batch_size} (why: see the YAML)\n"
+        f"{recipe.batch_size} (why: see the YAML)\n{weights}"
     )

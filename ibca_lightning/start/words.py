@@ -28,7 +28,6 @@ def _named(*words: str) -> re.Pattern[str]:
 
 
 IMAGE = _named("images?", "img", "files?", "filename", "path", "pictures?", "photos?", "fundus", "dcm", "dicom", "png")
-PERSON = _named("patients?", "patient ?id", "subjects?", "persons?", "participants?", "individual", "pid", "mrn", "pat")
 DATE = _named("dates?", "time", "timestamp", "year", "dob", "birth", "datum", "acquired", "created")
 SEX = _named("sex", "gender", "geschlecht", "sexe", "sexo")
 AGE = _named("age", "alter", "edad", "years")

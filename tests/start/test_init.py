@@ -11,6 +11,7 @@ import yaml
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.run.experiment_data import experiment_data
 from ibca_lightning.start import init as command
+from ibca_lightning.start import recipe
 from ibca_lightning.start.recipe import choose
 from ibca_lightning.system.errors import DataWarning
 from tests.command_line import Result, done, ibca
@@ -227,6 +228,21 @@ def test_a_grade_in_order_a_number_of_findings_and_a_blank_that_is_unknown(
     rows = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
     assert rows["3.png"].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 0, -1, -1]
     assert rows["6.png"].tolist() == [0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1]
+
+
+def test_weights_that_are_not_here_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw_sets.pictures(tmp_path / "p", [f"{at}.png" for at in range(30)])
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "polyp"], [[f"{at}.png", at % 2] for at in range(30)])
+    monkeypatch.setattr(recipe, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    for at in range(2):
+        result = done(
+            "init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / f"{at}.yaml", "--yes"
+        )
+        assert (
+            "off line, give it --model.checkpoint_path FILE, or --model.pretrained false" in result.out
+        ) is not bool(at)
+        for name in ("mobilenetv2_100.ra_in1k", "resnet50.a1_in1k"):
+            (tmp_path / "cache" / f"models--timm--{name}").mkdir(parents=True, exist_ok=True)
 
 
 @pytest.mark.parametrize("gpu", [False, True])
