@@ -23,9 +23,10 @@ from ibca_lightning.start.words import spaced
 from ibca_lightning.system.errors import InputError
 
 Role = Literal["picture", "group", "split", "label", "subgroup", "left out"]
-Answer = Role | Reading
+Answer = Role | Reading | tuple[str, ...]  # the names of grades, from the lowest
 _LOOKED_AT = 2000  # rows of a long table that tell whether a column names pictures
 _WORDS = "they may be findings (label) or kinds of patients (subgroup)"
+_ORDER = "ordered: true, names: [LOWEST, ..., WORST]"
 _FEW = 12  # different values of a subgroup
 _SHOWN = 5
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?")
@@ -204,10 +205,12 @@ def _forced(texts: _Texts, answer: Answer) -> Column:
     """What the user says that it is."""
     if answer in ("picture", "group", "split", "subgroup", "left out"):
         return Column(texts.name, answer, texts.shown())
-    form = form_of(texts.name, texts.all, answer)
+    if isinstance(answer, tuple):
+        form = form_of(texts.name, texts.all, "ordered", answer)
+    else:
+        form = form_of(texts.name, texts.all, answer)
     if form is None:
-        wanted = {"count": "whole numbers from 0", "ordered": "grades in numbers"}
-        what = wanted.get(answer, "two values, or names that come again")
+        what = "whole numbers from 0" if answer == "count" else "two values, or names that come again"
         return Column(texts.name, "left out", f"not {what}: {texts.shown()}")
     return _as_label(texts, form)
 
@@ -225,8 +228,8 @@ def _plain(texts: _Texts) -> Column:
         return Column(name, "left out", f"'{next(iter(texts.counts))[:40]}' in every row")
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
         return Column(name, "left out", f"dates: {texts.shown()}")
-    sexes = count in (2, 3) and {text.casefold() for text in texts.counts} <= words.SEXES
-    if sexes or words.SEX.search(called):
+    found = {text.casefold() for text in texts.counts}
+    if (count in (2, 3) and (found <= words.SEXES or found <= words.SIDES)) or words.SEX.search(called):
         return Column(name, "subgroup", texts.shown())
     if words.AGE.search(called):
         if 2 <= count <= _FEW and not all(map(_number, texts.counts)):
@@ -266,8 +269,10 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         doubt = f"a blank is taken for absent, as only '{next(iter(texts.counts))}' is ever written"
     elif form.kind == "count":
         doubt = "a number above 0 is taken for present, however large it is"
-    elif form.listed is not None and words.GRADE.search(spaced(texts.name)) and not form.listed.ordered:
-        doubt = "each grade above 0 is taken for a class of its own (label_list: {ordered: true} makes it 'so or more')"
+    elif form.listed is not None and not form.listed.ordered and _graded(texts):
+        doubt = "each grade but 0 is a class of its own; ordered: true in its label_list makes them 'so or worse'"
+        if not all(map(_number, texts.counts)):
+            doubt = f"each grade is a class of its own; {_ORDER} in its label_list makes them 'so or worse'"
     elif texts.blank and _spared(form):
         absent = form.listed.absent if form.listed else []
         doubt = "a blank is taken for none of them" + f", though '{absent[0]}' is written elsewhere" * bool(absent)
@@ -276,6 +281,8 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
     total = len(texts.all) if form.blank_is_absent else texts.filled
     rows = f"{next(iter(form.positives.values()))} of {total} rows" + f" ({texts.shown()})" * bool(form.values)
+    if form.kind != "list" and texts.blank and not form.blank_is_absent:
+        rows += f"; {len(texts.all) - texts.filled} blank: unknown"
     names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
         texts.blank > 0 and _spared(form)
     )
@@ -283,6 +290,11 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         names += f"; no class, as in fewer than {LEAST} rows: {', '.join([*form.rare][:_SHOWN])}"
     why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": names}[form.kind]
     return Column(texts.name, "label", why, doubt, form)
+
+
+def _graded(texts: _Texts) -> bool:
+    """Whether what a column names may be grades of one thing."""
+    return words.GRADE.search(spaced(texts.name)) is not None or all(map(_number, texts.counts))
 
 
 def _spared(form: Form) -> bool:

@@ -213,6 +213,7 @@ def _plain_id(text: str) -> bool:
 
 def named(name: str) -> bool:
     """Whether a column's name has a word of a patient, and nothing that is known of patients."""
+    name = _spaced(name)
     return _PATIENT.search(name) is not None and not _words(_PATIENT.sub(" ", name)) & _OTHER
 
 
@@ -224,12 +225,17 @@ def of_patients(name: str) -> bool:
         >>> [of_patients(name) for name in ("PatientID", "subject", "video", "Patient Age")]
         [True, True, False, False]
     """
-    return named(name) and _PERSON.search(name) is not None
+    return named(name) and _PERSON.search(_spaced(name)) is not None
 
 
 def coarsest_first(name: str, texts: Sequence[str]) -> tuple[bool, int]:
     """What puts several columns of patients in order: by name before by values, fewer and larger groups first."""
     return not named(name), len(set(texts))
+
+
+def _spaced(name: str) -> str:
+    """`PatID` as `Pat ID`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
 
 
 def _words(name: str) -> set[str]:
