@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ibca_lightning.data.tables.grouping import of_patients
 from ibca_lightning.system.output import plain, write_out
 from ibca_lightning.system.terminal_table import terminal_table
 
@@ -19,8 +20,8 @@ def print_card(result: Mapping[str, Any]) -> None:
         return
     for rows in (split_rows(result), class_rows(result)):
         write_out(terminal_table(rows, "check.json"))
-    if all(of["rows"] == of["groups"] for of in result["splits"].values()):
-        write_out("no two pictures are of one group (patient)\n")
+    if groups := group_line(result):
+        write_out(f"{groups}\n")
     together = f"together in train: {', '.join(pairs(result)) or 'no two classes'}"
     Console(highlight=False, markup=False).print(plain(together))  # breaks between words
     write_out("".join(f"{line}\n" for line in picture_lines(result)))
@@ -46,6 +47,16 @@ def class_rows(result: Mapping[str, Any]) -> list[list[str]]:
             known = positives + of["negatives"][name]
             rows[-1].append(f"{positives} ({positives / known:.1%})" if known else "unknown")
     return rows
+
+
+def group_line(result: Mapping[str, Any]) -> str:
+    """What is to be said of groups that are no patients; blank where they are."""
+    if all(of["rows"] == of["groups"] for of in result["splits"].values()):
+        return "no two pictures are of one group (patient)"
+    column = result["group_column"]
+    if column is None or of_patients(column):
+        return ""
+    return f"groups are values of '{column}', of which one patient may have several, in train and in test"
 
 
 def pairs(result: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 import warnings
 from argparse import Namespace
@@ -82,6 +83,7 @@ def check(arguments: list[str]) -> int:
         "experiment": name,
         "data": type(data).__name__,
         "classes": classes,
+        "group_column": getattr(data, "group_column", None),
         "splits": {split: summarise_split(rows, classes) for split, rows in contents.items()},
         "cooccurrence": cooccurrence(contents),
         "picture_sizes": size_histograms(contents),
@@ -97,7 +99,7 @@ def check(arguments: list[str]) -> int:
     shown = page(result, {}) if options.no_images else page(result, contents, near, findings)
     write_whole(card, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
     write_whole(html, lambda file: file.write_text(shown, encoding="utf-8"))
-    write_out(f"wrote {card} and {html}\n")
+    write_out(f"wrote {card} and {html}\n" + f"next: ibca fit {shlex.join(experiment)}\n" * (not errors))
     if stopped:
         raise stopped
     if errors:

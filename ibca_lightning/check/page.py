@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ibca_lightning.check.card import association_rows, class_rows, pairs, picture_lines, split_rows
+from ibca_lightning.check.card import association_rows, class_rows, group_line, pairs, picture_lines, split_rows
 from ibca_lightning.check.content import Contents
 from ibca_lightning.check.findings import Finding
 from ibca_lightning.check.near_copies import NearCopy
@@ -38,6 +38,7 @@ def page(
     values: dict[str, Any] = {"splits": [], "sizes": {}, "associations": []}
     if result["splits"]:
         values |= {"splits": split_rows(result), "classes": class_rows(result), "lines": picture_lines(result)}
+        values["lines"] = [*filter(None, [group_line(result)]), *values["lines"]]
         shares = _shares(result)
         values |= {"shares": shares, "widest": max((share or 0 for row in shares for share in row), default=0) or 1}
         values["sizes"] = {side: _histogram(of) for side, of in result["picture_sizes"].items()}

@@ -107,10 +107,8 @@ def _together(exclusive: Mapping[str, Any], pictures: int) -> list[str]:
         pairs = [f"{' and '.join(own['classes'])} in {own['pictures']}" for own in found[:_PAIRS]]
         pairs += [f"{len(found) - _PAIRS} more pairs"] if len(found) > _PAIRS else []
         if found and certain:
-            what = (
-                f"predicted together in {exclusive['certain']} of {pictures} pictures, though a picture has one of them"
-            )
-            lines.append(f"{what}, so at least one is wrong: {', '.join(pairs)}")
+            what = f"predicted together in {exclusive['certain']} of {pictures} pictures"
+            lines.append(f"{what}, where at least one is wrong, as a picture has one at most: {', '.join(pairs)}")
         elif found:
             what = "predicted together, though no picture of training and test set is labelled so"
             lines.append(f"{what}: {', '.join(pairs)} of {pictures} pictures")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import split_of
 from ibca_lightning.data.tables.doubts import negating_all
-from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named
+from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
@@ -23,9 +23,10 @@ from ibca_lightning.start.words import spaced
 from ibca_lightning.system.errors import InputError
 
 Role = Literal["picture", "group", "split", "label", "subgroup", "left out"]
-Answer = Role | Reading
+Answer = Role | Reading | tuple[str, ...]  # the names of grades, from the lowest
 _LOOKED_AT = 2000  # rows of a long table that tell whether a column names pictures
 _WORDS = "they may be findings (label) or kinds of patients (subgroup)"
+_ORDER = "ordered: true, names: [LOWEST, ..., WORST]"
 _FEW = 12  # different values of a subgroup
 _SHOWN = 5
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?")
@@ -171,7 +172,7 @@ def _group(free: Sequence[_Texts]) -> str | None:
     """The column that says which pictures belong together, by the rule of `grouping`; of labels, by its name alone."""
     found = []
     for each in free:
-        once = len(each.counts) == len(each.all) and words.PERSON.search(spaced(each.name))  # a patient may come once
+        once = len(each.counts) == len(each.all) and of_patients(each.name)  # a patient may come once
         if (once or like_patients(each.name, each.all)) and each.filled == len(each.all):
             found += [each] if named(each.name) or form_of(each.name, each.all) is None else []
     return min(found, key=lambda each: coarsest_first(each.name, each.all)).name if found else None
@@ -184,12 +185,7 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         f"taken as no filled column of patients was found: rows of one '{texts.name}' stay in one split, but a patient "
         "with several of them may be in training and in test; if you have their names, add them as group_column"
     )
-    return Column(texts.name, "group", why, "" if forced or _of_patients(texts.name) else doubt)
-
-
-def _of_patients(name: str) -> bool:
-    """Whether a column is one of patients by its name, not of videos, cases or lesions, of which they have several."""
-    return named(name) and words.PERSON.search(spaced(name)) is not None
+    return Column(texts.name, "group", why, "" if forced or of_patients(texts.name) else doubt)
 
 
 def _is_split(texts: _Texts) -> bool:
@@ -209,10 +205,12 @@ def _forced(texts: _Texts, answer: Answer) -> Column:
     """What the user says that it is."""
     if answer in ("picture", "group", "split", "subgroup", "left out"):
         return Column(texts.name, answer, texts.shown())
-    form = form_of(texts.name, texts.all, answer)
+    if isinstance(answer, tuple):
+        form = form_of(texts.name, texts.all, "ordered", answer)
+    else:
+        form = form_of(texts.name, texts.all, answer)
     if form is None:
-        wanted = {"count": "whole numbers from 0", "ordered": "grades in numbers"}
-        what = wanted.get(answer, "two values, or names that come again")
+        what = "whole numbers from 0" if answer == "count" else "two values, or names that come again"
         return Column(texts.name, "left out", f"not {what}: {texts.shown()}")
     return _as_label(texts, form)
 
@@ -223,15 +221,15 @@ def _plain(texts: _Texts) -> Column:
     form = form_of(name, texts.all)
     if not texts.filled and form is None:
         return Column(name, "left out", "blank")
-    if texts.blank and count > 2 and _of_patients(name):
+    if texts.blank and count > 2 and of_patients(name):
         doubt = f"it could say which pictures are of one patient, but {len(texts.all) - texts.filled} rows are blank"
         return Column(name, "left out", f"{texts.blank:.0%} blank", f"{doubt}: fill them in, for group_column")
     if count == 1 and not texts.blank:
         return Column(name, "left out", f"'{next(iter(texts.counts))[:40]}' in every row")
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
         return Column(name, "left out", f"dates: {texts.shown()}")
-    sexes = count in (2, 3) and {text.casefold() for text in texts.counts} <= words.SEXES
-    if sexes or words.SEX.search(called):
+    found = {text.casefold() for text in texts.counts}
+    if (count in (2, 3) and (found <= words.SEXES or found <= words.SIDES)) or words.SEX.search(called):
         return Column(name, "subgroup", texts.shown())
     if words.AGE.search(called):
         if 2 <= count <= _FEW and not all(map(_number, texts.counts)):
@@ -271,8 +269,10 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         doubt = f"a blank is taken for absent, as only '{next(iter(texts.counts))}' is ever written"
     elif form.kind == "count":
         doubt = "a number above 0 is taken for present, however large it is"
-    elif form.listed is not None and words.GRADE.search(spaced(texts.name)) and not form.listed.ordered:
-        doubt = "each grade above 0 is taken for a class of its own (label_list: {ordered: true} makes it 'so or more')"
+    elif form.listed is not None and not form.listed.ordered and _graded(texts):
+        doubt = "each grade but 0 is a class of its own; ordered: true in its label_list makes them 'so or worse'"
+        if not all(map(_number, texts.counts)):
+            doubt = f"each grade is a class of its own; {_ORDER} in its label_list makes them 'so or worse'"
     elif texts.blank and _spared(form):
         absent = form.listed.absent if form.listed else []
         doubt = "a blank is taken for none of them" + f", though '{absent[0]}' is written elsewhere" * bool(absent)
@@ -281,6 +281,8 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
     total = len(texts.all) if form.blank_is_absent else texts.filled
     rows = f"{next(iter(form.positives.values()))} of {total} rows" + f" ({texts.shown()})" * bool(form.values)
+    if form.kind != "list" and texts.blank and not form.blank_is_absent:
+        rows += f"; {len(texts.all) - texts.filled} blank: unknown"
     names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
         texts.blank > 0 and _spared(form)
     )
@@ -288,6 +290,11 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         names += f"; no class, as in fewer than {LEAST} rows: {', '.join([*form.rare][:_SHOWN])}"
     why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": names}[form.kind]
     return Column(texts.name, "label", why, doubt, form)
+
+
+def _graded(texts: _Texts) -> bool:
+    """Whether what a column names may be grades of one thing."""
+    return words.GRADE.search(spaced(texts.name)) is not None or all(map(_number, texts.counts))
 
 
 def _spared(form: Form) -> bool:

@@ -18,7 +18,14 @@ _WIDE = 44  # where comments begin
 
 
 def data_options(
-    columns: Sequence[Column], table: str, images: str, *, find_images: bool, missing: bool, splits: Sequence[str]
+    columns: Sequence[Column],
+    table: str,
+    images: str,
+    *,
+    find_images: bool,
+    missing: bool,
+    splits: Sequence[str],
+    beside: Mapping[str, str],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the options of `CSVDataModule`, and why some of them are as they are.
 
@@ -29,6 +36,7 @@ def data_options(
         find_images: Whether the table leaves out parts of their names.
         missing: Whether some rows name no picture.
         splits: The splits that the table names.
+        beside: The tables of further splits.
     """
     by_role = {role: [c.name for c in columns if c.role == role] for role in ("picture", "group", "split", "subgroup")}
     root, options = _places(table, images)
@@ -50,7 +58,8 @@ def data_options(
     out = {c.name: c.why for c in columns if c.role == "left out"}
     if out:
         options["exclude_columns"] = [*out]
-    if "test" not in splits:
+    options |= {f"{split}_csv": _inside(file, root) for split, file in beside.items()}
+    if "test" not in (*splits, *beside):
         options["test_fraction"] = TEST_FRACTION
     reasons = {
         "image_columns": "each row is a case; each of its pictures gets its labels",
@@ -58,6 +67,8 @@ def data_options(
         "missing_images": "rows whose picture is not there are left out; error refuses them",
         "group_column": "never in two splits",
         "split_column": f"names {', '.join(splits)}" + ("; val is split off train" if "val" not in splits else ""),
+        "val_csv": "found beside it, with the same columns",
+        "test_csv": "found beside it, with the same columns",
         "test_fraction": "split off by group, as validation is",
         "label_values": "what words mean; -1 is unknown",
         "label_counts": "a number above 0 is present",
@@ -74,10 +85,16 @@ def data_options(
 def _places(table: str, images: str) -> tuple[str, dict[str, Any]]:
     """The root; and where table and pictures lie, from it where they lie below it."""
     root = os.path.dirname(os.path.normpath(images)) or "."
-    inside = os.path.relpath(table, root)
-    if inside.startswith(os.pardir):
+    inside = _inside(table, root)
+    if inside == table:
         return images, {"train_csv": table}
     return root, {"train_csv": inside, "image_dir": os.path.basename(os.path.normpath(images))}
+
+
+def _inside(file: str, root: str) -> str:
+    """The path from the root, of what lies below it."""
+    inside = os.path.relpath(file, root)
+    return file if inside.startswith(os.pardir) else inside
 
 
 def _label_options(columns: Sequence[Column]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.search.gpus import cores
 from ibca_lightning.start.columns import Answer, Column, look
 from ibca_lightning.start.experiment_yaml import TEST_FRACTION, data_options, written
-from ibca_lightning.start.recipe import Recipe, choose, has_gpu, short_side
+from ibca_lightning.start.recipe import Recipe, choose, has_gpu, has_weights, short_side
+from ibca_lightning.start.tables_beside import tables_beside
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_out
@@ -72,10 +73,10 @@ def init(arguments: list[str]) -> int:
         raise InputError(f"pictures in and below {options.images}", "none", "give another folder with --images")
     columns = look(sheet, index)
     write_out(_shown(columns))
-    asked: dict[str, Answer | None] = {}
+    told: list[str] = []
     if not options.yes and _on_terminal():
-        asked = _asked(columns)
-        before, columns = columns, look(sheet, index, {name: answer for name, answer in asked.items() if answer})
+        told = [f"'{column.name}': {column.doubt}" for column in columns]
+        before, columns = columns, look(sheet, index, _asked(columns))
         if changed := [column for column in columns if column not in before]:
             write_out(_shown(changed))
     if not any(column.role == "label" for column in columns):
@@ -84,12 +85,13 @@ def init(arguments: list[str]) -> int:
             "; ".join(f"'{column.name}' {column.why}" for column in columns), "add one, or correct its values",
         )  # fmt: skip
     splits = {split: rows for c in columns if c.role == "split" for split, rows in rows_by_split(sheet, c.name).items()}
-    doubts = {column.name: f"'{column.name}': {column.doubt}" for column in columns if column.doubt}
+    beside = {} if splits else tables_beside(options.table, sheet.header)
+    doubts = [f"'{column.name}': {column.doubt}" for column in columns if column.doubt]
     others = _of_all(sheet, columns)
     files = _files(sheet, index, columns)
-    recipe = _recipe(files, index, columns, splits)
+    recipe = _recipe(files, index, columns, splits or dict.fromkeys(beside, ()))
     data, reasons = data_options(
-        columns, options.table, options.images, splits=[*splits],
+        columns, options.table, options.images, splits=[*splits], beside=beside,
         find_images=any(found not in ("", text) for texts in files for text, found in texts.items()),
         missing=any(not found for texts in files for found in texts.values()),
     )  # fmt: skip
@@ -97,12 +99,12 @@ def init(arguments: list[str]) -> int:
         f"Written by ibca init for {len(sheet)} rows of {options.table}; change what you like.",
         f"Next: ibca check --config {output}; then ibca fit --config {output}",
     )
-    answered = [name for name, answer in asked.items() if answer]
-    text = written(head, data, reasons, recipe, [d for name, d in doubts.items() if name not in answered] + others)
+    text = written(head, data, reasons, recipe, [*doubts, *others])
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, text)
-    unasked = [doubt for name, doubt in doubts.items() if name not in asked]
+    unasked = [doubt for doubt in doubts if doubt not in told]
     write_out("".join(f"unsure: {doubt}\n" for doubt in (*unasked, *others)))
+    write_out("".join(f"{split}: {file}, found beside {options.table}\n" for split, file in beside.items()))
     classes = [name for column in columns if column.form for name in column.form.positives]
     write_out(f"{len(classes)} classes: {', '.join(classes)}\n" + _chosen(recipe))
     write_out(f"wrote {output}; next: ibca check --config {output}\n")
@@ -113,22 +115,30 @@ def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _asked(columns: Sequence[Column]) -> dict[str, Answer | None]:
-    """Ask for each column that is unsure what it is; None where it stays as it is."""
-    answers: dict[str, Answer | None] = {}
+def _asked(columns: Sequence[Column]) -> dict[str, Answer]:
+    """Ask for each column that is unsure what it is, and return what it is instead."""
+    answers: dict[str, Answer] = {}
     unsure = [column for column in columns if column.doubt and column.role != "picture"]
     write_out("".join(f"  {word:<9} {what}\n" for word, (_, what) in _ANSWERS.items() if unsure))
     for column in unsure:
         write_out(f"'{column.name}': {column.doubt}\n")
         while True:
-            try:
-                answer = input(f"  taken for {column.role}; Enter keeps it, or {', '.join(_ANSWERS)}: ").strip().lower()
-            except EOFError:
-                answer = ""
+            answer = _typed(f"  taken for {column.role}; Enter keeps it, or {', '.join(_ANSWERS)}: ").lower()
             if answer in ("", *_ANSWERS):
                 break
-        answers[column.name] = _ANSWERS[answer][0] if answer else None
+        if answer == "ordered" and column.form and not all(name[-1:].isdecimal() for name in column.form.positives):
+            grades = _typed("  its grades from the lowest, with commas between: ").split(",")
+            answers[column.name] = tuple(grade.strip() for grade in grades)
+        elif answer:
+            answers[column.name] = _ANSWERS[answer][0]
     return answers
+
+
+def _typed(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
 
 
 def _of_all(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
@@ -183,7 +193,11 @@ def _shown(columns: Sequence[Column]) -> str:
 
 
 def _chosen(recipe: Recipe) -> str:
+    weights = "" if has_weights(recipe.backbone) else (
+        f"the weights of {recipe.backbone} are not on this machine: ibca fit fetches them once; off line, give it "
+        "--model.checkpoint_path FILE, or --model.pretrained false to learn without\n"
+    )  # fmt: skip
     return (
         f"training: {recipe.backbone}, pictures of {recipe.image_size} px, {recipe.max_epochs} epochs of batches of "
-        f"{recipe.batch_size} (why: see the YAML)\n"
+        f"{recipe.batch_size} (why: see the YAML)\n{weights}"
     )

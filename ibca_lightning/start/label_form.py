@@ -8,7 +8,7 @@ from typing import Literal
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.labels import is_blank, parse_label
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.start.words import ABSENT, COUNT, GRADE, MARKS, PRESENT, UNSURE, spaced
+from ibca_lightning.start.words import ABSENT, COUNT, GRADE, LABEL, MARKS, NO, PRESENT, UNSURE, spaced
 from ibca_lightning.system.errors import InputError
 
 # What the user may say of a label: each grade is a class, or each grade and what is above it, a number above 0 is
@@ -46,13 +46,14 @@ class Form:
     rare: Mapping[str, int] = field(default_factory=dict)
 
 
-def form_of(name: str, texts: Sequence[str], asked: str = "") -> Form | None:
+def form_of(name: str, texts: Sequence[str], asked: str = "", grades: Sequence[str] = ()) -> Form | None:
     """Tell how a column may be read as labels; None where it cannot.
 
     Args:
         name: The column.
         texts: Its cells.
         asked: A `Reading`, or `label`, where the user says that it is one; blank where the column has to tell.
+        grades: The names of an ordered column that holds no numbers, from the lowest.
     """
     cells = Counter(text.casefold() for text in texts if not is_blank(text) or text.casefold() == "none")
     if not cells:
@@ -60,9 +61,9 @@ def form_of(name: str, texts: Sequence[str], asked: str = "") -> Form | None:
     if asked in ("each", "ordered"):
         form = _list(name, texts, numbers=True)
         if asked == "ordered" and form is not None and form.listed is not None:
-            listed = replace(form.listed, ordered=True)
-            classes = _read(listed, texts)
-            form = replace(form, listed=listed, positives=classes, rare={}) if classes else None
+            listed = replace(form.listed, ordered=True, names=[*grades] or None)
+            if classes := _read(listed, texts):  # of words nobody knows the order
+                form = replace(form, listed=listed, positives=classes, rare={})
         return form and prefixed(form, name)
     form = _flags(name, texts, cells) or _numbers(name, texts, cells, asked)
     if asked == "count":
@@ -108,7 +109,7 @@ def _numbers(name: str, texts: Sequence[str], cells: Counter[str], asked: str) -
     numbers = sorted(int(cell.removesuffix(".0")) for cell in cells)
     if numbers[0] != 0 or numbers[-1] < 2:
         return None
-    if asked != "count" and GRADE.search(spaced(name)) and numbers[-1] <= 10:
+    if asked != "count" and (GRADE.search(spaced(name)) or LABEL.search(spaced(name))) and numbers[-1] <= 10:
         form = _list(name, texts, numbers=True)
         return form and replace(prefixed(form, name), sure=False)
     if not (asked or COUNT.search(spaced(name))):
@@ -126,7 +127,7 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
             continue
         read = _read(LabelList(name, separator), texts)
         if read is not None and (numbers or not all(word.replace(".", "").isdecimal() for word in read)):
-            absent = [word for word in read if word.casefold() in ABSENT]
+            absent = [word for word in read if word.casefold() in ABSENT or NO.match(word)]
             unknown = [word for word in read if word.casefold() in UNSURE]
             several = separator is not None or bracketed
             if absent and not several and any(map(is_blank, texts)):

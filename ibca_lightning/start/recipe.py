@@ -5,7 +5,10 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+
+from huggingface_hub.constants import HF_HUB_CACHE
 
 from ibca_lightning.data.pictures.header import picture_size
 
@@ -32,6 +35,11 @@ class Recipe:
 def has_gpu() -> bool:
     """Whether this machine has a GPU that torch may use, told without torch."""
     return shutil.which("nvidia-smi") is not None or (sys.platform == "darwin" and os.uname().machine == "arm64")
+
+
+def has_weights(backbone: str) -> bool:
+    """Whether some weights of a backbone have been fetched to this machine."""
+    return any(Path(HF_HUB_CACHE).glob(f"models--*--{backbone}*"))
 
 
 def short_side(paths: Iterable[str]) -> int | None:

@@ -19,6 +19,8 @@ UNSURE = _words(
 )
 PRESENT = _words("x|✓|✔|+|ja|oui|si|sí|sì|seen|found|有|是")
 MARKS = _words("x|✓|✔|+|1|yes|y|true|ja|present|positive")  # alone, beside blanks
+NO = re.compile(r"(?i)(no|without|keine?|ohne|sans|sin|senza) \w")  # what a word of absence begins with
+SIDES = _words("l|r|left|right|od|os|links|rechts|gauche|droite|frontal|lateral|ap|pa")
 SEXES = _words("m|f|w|d|h|male|female|man|woman|männlich|weiblich|homme|femme|hombre|mujer|diverse|other")
 
 
@@ -28,14 +30,14 @@ def _named(*words: str) -> re.Pattern[str]:
 
 
 IMAGE = _named("images?", "img", "files?", "filename", "path", "pictures?", "photos?", "fundus", "dcm", "dicom", "png")
-PERSON = _named("patients?", "patient ?id", "subjects?", "persons?", "participants?", "individual", "pid", "mrn", "pat")
 DATE = _named("dates?", "time", "timestamp", "year", "dob", "birth", "datum", "acquired", "created")
 SEX = _named("sex", "gender", "geschlecht", "sexe", "sexo")
 AGE = _named("age", "alter", "edad", "years")
 SUBGROUP = _named(
     "sites?", "hospitals?", "cent(?:er|re)s?", "clinics?", "institution", "device", "camera", "scanner", "vendor",
     "manufacturer", "model", "machine", "ethnicity", "race", "fitzpatrick", "skin ?type", "eye", "side", "laterality",
-    "view", "position", "location", "localization", "country",
+    "view", "position", "location", "localization", "country", "seite", "auge", "klinik", "ger[äa]e?t", "zentrum",
+    "standort", "lokalisation",
 )  # fmt: skip
 LABEL = _named(
     "labels?", "findings?", "diagnos[ie]s", "dx", "disease", "diseases", "pathology", "class", "category", "condition",

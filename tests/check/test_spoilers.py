@@ -145,6 +145,7 @@ def test_check_says_that_there_are_no_patients_and_no_normal_pictures(planted: T
     result, report = checked(*LABELS)
     assert not {"no patients", "no normal"} & found(report, "warning").keys()
     assert "of one group" not in result.out
+    assert "next: ibca fit --config e.yaml --data.label_columns '[A,B,C]'" in result.out
     for split in ("train", "val", "test"):
         table(planted, split, lambda data: [row.update(patient=row["image"], A="1") for row in data[1:]])
         table(planted, split, lambda data: data[0].update(patient=data[0]["image"]) or data[0].update(A="0", B="1"))
@@ -153,6 +154,15 @@ def test_check_says_that_there_are_no_patients_and_no_normal_pictures(planted: T
         assert ("no patients" in found(report, "warning")) is said
         assert "no two pictures are of one group (patient)" in result.out
         assert found(report, "warning")["no normal"] == ["no picture of train is without a finding"]
+    for split in ("train", "val", "test"):
+        table(
+            planted,
+            split,
+            lambda data, split=split: [row.update(video=f"{split}{at // 2}") for at, row in enumerate(data)],
+        )
+    told = "groups are values of 'video', of which one patient may have several"
+    assert told in checked(*LABELS, "--data.group_column", "video")[0].out
+    assert told in parsed("out/check.html").text
     table(planted, "train", lambda data: data[0].update(A="0", B="0", C="0"))
     assert "no normal" not in found(checked(*LABELS)[1], "warning")
 

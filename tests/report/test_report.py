@@ -343,6 +343,7 @@ def test_classes_that_exclude_each_other_are_named_and_figures_that_cannot_be_ar
     row = page.row("Predicted together, though they exclude each other", "EX")
     assert list(row.values()) == ["EX", "HE", "2*", "6.4"]
     assert "In 2 they are of one column" in page.text
+    assert "Pairs without a star" not in page.text
     for wrong in (
         {"exclusive": {"pictures": 3, "found": [{"classes": ["EX", "HE"], "pictures": -1, "expected": 6.4}]}},
         {"exclusive": {"pictures": 3, "certain": -1, "found": [found]}},

@@ -11,6 +11,7 @@ import yaml
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.run.experiment_data import experiment_data
 from ibca_lightning.start import init as command
+from ibca_lightning.start import recipe
 from ibca_lightning.start.recipe import choose
 from ibca_lightning.system.errors import DataWarning
 from tests.command_line import Result, done, ibca
@@ -227,6 +228,57 @@ def test_a_grade_in_order_a_number_of_findings_and_a_blank_that_is_unknown(
     rows = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
     assert rows["3.png"].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 0, -1, -1]
     assert rows["6.png"].tolist() == [0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1]
+
+
+def test_grades_in_words_are_asked_for_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, ("no DR", "severe", "mild", "moderate")[at % 4]] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "DR severity"], rows)
+    left = answered(monkeypatch, "ordered", "mild, moderate, severe")
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
+    assert not left
+    assert "3 classes: DR severity mild+, DR severity moderate+, DR severity severe+" in result.out
+    data = experiment_data(["--config", str(tmp_path / "e.yaml")])
+    found = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
+    assert [found[f"{at}.png"].tolist() for at in range(4)] == [[0, 0, 0], [1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    answered(monkeypatch, "ordered", "mild, worse")  # no such grades: each is a class
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "f.yaml")
+    assert "3 classes: DR severity mild, DR severity moderate, DR severity severe" in result.out
+
+
+def test_tables_of_further_splits_lie_beside(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, at // 2 % 3] for at, n in enumerate(names)]
+    for name, part in (("train", rows[:40]), ("valid", rows[40:50]), ("test", rows[50:])):
+        raw_sets.table(tmp_path / f"labels_{name}.csv", ["file", "diagnosis"], part)
+    raw_sets.table(tmp_path / "labels_holdout.csv", ["file"], [[n] for n in names[:9]])  # has no labels
+    (tmp_path / "labels_val.csv").mkdir()
+    table = tmp_path / "labels_train.csv"
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert f"test: {tmp_path / 'labels_test.csv'}, found beside {table}" in result.out
+    assert "about 40 pictures to train on" in (tmp_path / "e.yaml").read_text()
+    data = experiment_data(["--config", str(tmp_path / "e.yaml")])
+    assert (data.class_names, sizes(data)) == (["diagnosis 1", "diagnosis 2"], {"train": 40, "val": 10, "test": 10})
+    alone = raw_sets.table(tmp_path / "train.csv", ["file", "diagnosis"], rows)
+    done("init", "--table", alone, "--images", tmp_path / "p", "--output", tmp_path / "f.yaml", "--yes")
+    assert not {"val_csv", "test_csv"} & yaml.safe_load((tmp_path / "f.yaml").read_text())["data"]["init_args"].keys()
+
+
+def test_weights_that_are_not_here_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw_sets.pictures(tmp_path / "p", [f"{at}.png" for at in range(30)])
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "polyp"], [[f"{at}.png", at % 2] for at in range(30)])
+    monkeypatch.setattr(recipe, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    for at in range(2):
+        result = done(
+            "init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / f"{at}.yaml", "--yes"
+        )
+        assert (
+            "off line, give it --model.checkpoint_path FILE, or --model.pretrained false" in result.out
+        ) is not bool(at)
+        for name in ("mobilenetv2_100.ra_in1k", "resnet50.a1_in1k"):
+            (tmp_path / "cache" / f"models--timm--{name}").mkdir(parents=True, exist_ok=True)
 
 
 @pytest.mark.parametrize("gpu", [False, True])

@@ -100,7 +100,7 @@ def test_the_end_of_fit_and_test_lead_with_map_and_say_what_excludes_each_other(
     columns = [["a", "b"], ["other"]]
     evaluation_table({"test": evaluate("test", stored, facts, names, points, exclusive=columns)}, None)
     *_, sure, left = capsys.readouterr().out.splitlines()
-    told = "test: predicted together in 3 of 60 pictures, though a picture has one of them, so at least one is wrong: "
+    told = "test: predicted together in 3 of 60 pictures, where at least one is wrong, as a picture has one at most: "
     assert sure == f"{told}a and b in 3"
     assert left == f"{seemed}a and c in 1, b and c in 1 of 60 pictures"
     fitted = evaluate("val", stored, facts, names)  # as it is while fitting: nothing was chosen yet

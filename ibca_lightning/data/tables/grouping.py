@@ -33,6 +33,9 @@ _PATIENT = re.compile(
     r"(?i)patient|subject|participant|proband|paciente|person|individual|animal|(?:lesion|video|slide|specimen)(?!s)"
     r"|(?<![a-z])(?:pid|mrn|pat|pt|case|caso|fall|cas|eye_?id)(?![a-z])"
 )
+_PERSON = re.compile(
+    r"(?i)patient|subject|participant|proband|paciente|person|individual|animal|(?<![a-z])(?:pid|mrn|pat|pt)(?![a-z])"
+)
 _OTHER_WORDS = """
     age sex gender race ethnicity alter geschlecht edad sexo sexe site hospital center centre clinic klinik
     institution institute country city region department ward device camera scanner vendor manufacturer maker
@@ -210,12 +213,29 @@ def _plain_id(text: str) -> bool:
 
 def named(name: str) -> bool:
     """Whether a column's name has a word of a patient, and nothing that is known of patients."""
+    name = _spaced(name)
     return _PATIENT.search(name) is not None and not _words(_PATIENT.sub(" ", name)) & _OTHER
+
+
+def of_patients(name: str) -> bool:
+    """Whether it is one of patients, and not of videos, cases, lesions or eyes, of which a patient has several.
+
+    Examples:
+        >>> from ibca_lightning.data.tables.grouping import of_patients
+        >>> [of_patients(name) for name in ("PatientID", "subject", "video", "Patient Age")]
+        [True, True, False, False]
+    """
+    return named(name) and _PERSON.search(_spaced(name)) is not None
 
 
 def coarsest_first(name: str, texts: Sequence[str]) -> tuple[bool, int]:
     """What puts several columns of patients in order: by name before by values, fewer and larger groups first."""
     return not named(name), len(set(texts))
+
+
+def _spaced(name: str) -> str:
+    """`PatID` as `Pat ID`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
 
 
 def _words(name: str) -> set[str]:
