@@ -1,8 +1,10 @@
 """`check.html`: the card of a data set as one file that needs no other, for people."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,16 +13,27 @@ from ibca_lightning.check.content import Contents
 from ibca_lightning.check.findings import Finding
 from ibca_lightning.check.near_copies import NearCopy
 from ibca_lightning.data.pictures.drawing import fitted
+from ibca_lightning.data.tables.doubts import FEW
+from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.pages.html_page import document, jpeg
 
 GENERATOR = "ibca_check"
-_SIDE = 256  # pixels of a thumbnail's longer side
+SIDE = 256  # pixels of a thumbnail's longer side
 _LARGE = 384  # of those that are to be compared
 _EACH = 4  # thumbnails a class
 _NEAR = 24  # pairs that are shown
 _FINDINGS = 12  # findings that are shown with pictures
 _MATRIX = 40  # classes up to which the whole co-occurrence is shown
+
+
+class Thumb(NamedTuple):
+    """A picture on a page: its name, a line below it, where it comes from in full, and `html_page.jpeg` of it."""
+
+    name: str
+    line: str
+    place: str
+    uri: str
 
 
 def page(
@@ -34,7 +47,7 @@ def page(
     names, counts = result["classes"], result["cooccurrence"]
     examples = None
     if contents:
-        examples = {name: list(_shown(_examples(contents["train"], at), _SIDE)) for at, name in enumerate(names)}
+        examples = {name: list(_shown(_examples(contents["train"], at), SIDE)) for at, name in enumerate(names)}
     values: dict[str, Any] = {"splits": [], "sizes": {}, "associations": []}
     if result["splits"]:
         values |= {"splits": split_rows(result), "classes": class_rows(result), "lines": picture_lines(result)}
@@ -48,8 +61,10 @@ def page(
     copies = [list(_shown(((pair.first, pair.row), (pair.second, pair.other)), _LARGE)) for pair in near[:_NEAR]]
     seen = [each for each in findings if each.rows]
     values |= {"near": copies, "beyond": len(near) - len(copies), "unseen": max(0, len(seen) - _FINDINGS)}
-    values["seen"] = [(each, list(_shown(each.rows, _SIDE))) for each in seen[:_FINDINGS]]
-    return document("check/page.html.j2", GENERATOR, ["check/page.css"], result=result, examples=examples, **values)
+    values["seen"] = [(each, list(_shown(each.rows, SIDE))) for each in seen[:_FINDINGS]]
+    return document(
+        "check/page.html.j2", GENERATOR, ["check/page.css"], result=result, examples=examples, few=FEW, **values
+    )
 
 
 def _shares(result: Mapping[str, Any]) -> list[list[float | None]]:
@@ -70,13 +85,13 @@ def _histogram(of: Mapping[str, Any]) -> tuple[list[tuple[str, list[int]]], list
     return list(rows), [max(own) or 1 for own in counts]
 
 
-def _shown(rows: Iterable[tuple[Contents, int]], side: int) -> Iterator[tuple[str, str]]:
-    """Pictures: where each comes from, and the picture itself."""
+def _shown(rows: Iterable[tuple[Contents, int]], side: int) -> Iterator[Thumb]:
+    """The pictures of some rows, with their split, file and line."""
     for split, row in rows:
-        try:
-            yield f"{split.name} {split.where(row)}", jpeg(fitted(split.picture(row, side), side))
-        except InputError:  # it was there a minute ago
-            continue
+        with suppress(InputError):  # it was there a minute ago
+            uri, name = jpeg(fitted(split.picture(row, side), side)), split.rename(decode(split.ids[row]))
+            line = f": {os.path.basename(split.source.where(row))}" if isinstance(split.source, Table) else ""
+            yield Thumb(name, f"{split.name}{line}", f"{split.name} {split.where(row)}", uri)
 
 
 def _examples(train: Contents, at: int) -> Iterator[tuple[Contents, int]]:

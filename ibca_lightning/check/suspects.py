@@ -2,21 +2,29 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ibca_lightning.run.tested_figures import OUT_OF_FOLD
+from ibca_lightning.check.page import SIDE, Thumb
+from ibca_lightning.data.pictures.drawing import fitted
+from ibca_lightning.data.pictures.reading import PictureFile
+from ibca_lightning.run.run_settings import picture_folders, read_settings
+from ibca_lightning.run.tested_figures import OUT_OF_FOLD, first_training
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.system.pages.html_page import document, jpeg, refuse_other
 from ibca_lightning.system.strangers import regular, told
 from ibca_lightning.system.terminal_table import terminal_table
-from ibca_lightning.system.whole_files import write_csv
+from ibca_lightning.system.whole_files import write_csv, write_text
+from ibca_lightning.use.picture_list import inside
 
+GENERATOR = "ibca_check_--suspects"
 _HEADER = ("id", "class", "label", "probability", "doubt")
 
 
@@ -30,12 +38,16 @@ def suspects(arguments: list[str]) -> int:
     )
     parser.add_argument("--suspects", nargs="+", required=True, metavar="RUN",
                         help="Folders of ibca sweep --folds (OUTPUT/HEAD-SEED); of several, the mean.")  # fmt: skip
-    parser.add_argument("--output", help="Folder for suspects.csv (default: the first RUN).")
-    parser.add_argument("--shown", type=int, default=20, help="Rows on the screen (default 20).")
+    parser.add_argument("--output", help="Folder for suspects.csv and suspects.html (default: the first RUN).")
+    parser.add_argument("--shown", type=int, default=20, help="Rows on the screen, pictures on the page (default 20).")
+    parser.add_argument("--images", help="Folder of the pictures; default that of the RUN's config.yaml.")
+    parser.add_argument("--no_images", action="store_true", help="No suspects.html, which has the pictures.")
     options = parser.parse_args(arguments)
     require_least(options, shown=1)
     folder = Path(options.output or options.suspects[0])
     require_folder(os.fspath(folder), "--output")
+    table, html = folder / "suspects.csv", folder / "suspects.html"
+    refuse_other(html, GENERATOR)
     runs = [Path(run) for run in options.suspects]
     tested = [_pooled(run) for run in runs]
     first = tested[0]
@@ -53,13 +65,33 @@ def suspects(arguments: list[str]) -> int:
         (first.ids[at[0]], first.class_names[at[1]], int(labels[at]), f"{probability[at]:.4f}", f"{doubt[at]:.4f}")
         for at in listed
     ]
-    write_csv(folder / "suspects.csv", [_HEADER, *rows])
+    write_csv(table, [_HEADER, *rows])
     title = f"{len(rows)} of {int((labels >= 0).sum())} labels are in doubt"
     write_out(terminal_table([list(_HEADER), *(list(map(str, row)) for row in rows[: options.shown])], title))
     if wrong:
         write_out(_precision([bool(made[place]) for place in listed], int(made.sum())))
-    write_out(f"wrote {folder / 'suspects.csv'}\n")
+    if not options.no_images:
+        pictures = options.images or picture_folders(read_settings(first_training(runs[0])))[0]
+        thumbs = list(_thumbs(pictures, rows[: options.shown])) if pictures else []
+        missing = min(len(rows), options.shown) - len(thumbs)
+        where = f"below {pictures}" if pictures else f"of which the config.yaml of {runs[0]} says where they lie"
+        note = f"not shown: {missing} suspects that are no pictures {where}; --images DIR has them" if missing else ""
+        page = document(
+            "check/suspects.html.j2", GENERATOR, ["check/page.css"], title=title, pictures=thumbs, note=note
+        )
+        write_text(html, page)
+        write_err(f"note: {note}\n" if note else "")
+    write_out(f"wrote {table}{'' if options.no_images else f' and {html}'}\n")
     return 0
+
+
+def _thumbs(folder: str, rows: Sequence[tuple[str, str, int, str, str]]) -> Iterator[Thumb]:
+    """The pictures of suspects, as far as they can be read, with what is said of each."""
+    for name, label, given, probability, _ in rows:
+        with suppress(InputError):
+            pixels = PictureFile(os.path.join(folder, inside(name))).pixels(SIDE)
+            said = f"labelled {label}" if given else f"not labelled {label}"
+            yield Thumb(name, f"{said}, p = {float(probability):.2f}", name, jpeg(fitted(pixels, SIDE)))
 
 
 def doubts(labels: Tensor, probability: Tensor) -> Tensor:

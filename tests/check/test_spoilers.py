@@ -265,5 +265,6 @@ def test_near_copies_are_a_warning_and_stand_side_by_side_on_the_page(scenes: Pa
     page = parsed("out/check.html")
     titles = [attributes["title"] for tag, attributes in page.tags if tag == "img"]
     assert "train 'x4.png' (data/train.csv, line 6)" in titles
+    assert "<b>x4.png</b><br>train: train.csv, line 6<" in Path("out/check.html").read_text()
     checked("--no_images")
     assert not [tag for tag, _ in parsed("out/check.html").tags if tag == "img"]

@@ -1,7 +1,10 @@
 """Labels that models which did not learn from them contradict."""
 
+import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -54,6 +57,7 @@ def test_labels_made_wrong_are_listed_first_and_counted(here: Path) -> None:
     assert {(row["id"], row["class"]) for row in listed[:number]} == names
     assert [float(row["doubt"]) for row in listed] == sorted((float(row["doubt"]) for row in listed), reverse=True)
     assert sum(".png" in line for line in out.splitlines()) == 3
+    assert "not shown: 3 suspects that are no pictures of which the config.yaml of one" in page("out/suspects.html")
     pooled(here / "clean", noise=False)
     assert "label_noise" not in done("check", "--suspects=clean").out
     assert rows(here / "clean/suspects.csv") == []
@@ -68,4 +72,33 @@ def test_runs_without_folds_or_of_other_data_are_one_line(here: Path) -> None:
     (here / "one/fold-0/label_noise.csv").write_text("a,b\n1,2\n")
     refused("check", "--suspects", "one", names=("label_noise.csv", "no columns id and class"))
     with pytest.raises(AssertionError):  # an option of the other form
-        done("check", "--suspects", "one", "--no_images")
+        done("check", "--suspects", "one", "--hash_names")
+
+
+def page(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def test_the_pictures_of_suspects_stand_on_a_page_in_the_order_of_the_table(here: Path) -> None:
+    pooled(here / "one")
+    (here / "data/x").mkdir(parents=True)
+    for row in range(0, PICTURES, 2):
+        cv2.imwrite(str(here / f"data/x/{row}.png"), np.full((30, 40, 3), row, np.uint8))
+    (here / "one/fold-0/config.yaml").write_text("data: {init_args: {root: data, image_dir: x}}\n")
+    said = done("check", "--suspects", "one", "--shown", 8)
+    listed = rows(here / "one/suspects.csv")[:8]
+    there = [row for row in listed if int(row["id"][:-4]) % 2 == 0]
+    shown = re.findall(r'<img alt="(.*?)".*?<figcaption><b>(.*?)</b><br>(.*?)</figcaption>', page("one/suspects.html"))
+    words = {"0": "not labelled", "1": "labelled"}
+    wanted = [
+        (row["id"], row["id"], f"{words[row['label']]} {row['class']}, p = {float(row['probability']):.2f}")
+        for row in there
+    ]
+    assert shown == wanted
+    assert 0 < len(there) < 8
+    assert f"not shown: {8 - len(there)} suspects that are no pictures below data/x; --images" in said.err
+    (here / "one/suspects.html").unlink()
+    done("check", "--suspects", "one", "--no_images")
+    assert not (here / "one/suspects.html").exists()
+    (here / "one/suspects.html").write_text("a page of mine")
+    refused("check", "--suspects", "one", names=("suspects.html", "another"))

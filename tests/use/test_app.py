@@ -87,6 +87,7 @@ def test_the_page_says_what_predict_and_the_test_set_say(root: Path, client: Tes
     assert answer.status_code == 200
     page = answer.text
     assert NOTE in page
+    assert page.count('class="scroll"') == page.count('class="on soft" hidden>') == 2, "what says that a table is cut"
     assert "<i>" not in page, "names are escaped"
     assert "<script>document" not in page
     said = models[0].predictor.predict(root / "images" / made_run.picture_id(3))
@@ -108,7 +109,7 @@ def test_the_page_says_what_predict_and_the_test_set_say(root: Path, client: Tes
         right = same & (labels[:, at] == present)
         assert f"{right.sum()} of {same.sum()}" in text
         interval = figures["tuned_per_class_intervals"][unescape(name)]["precision"]
-        shown = f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %" if interval else "nothing"
+        shown = f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f}&nbsp;%" if interval else "nothing"
         assert (shown in text) == (present and interval is not None)
         if present:
             assert f"{right.sum()} of {same.sum()} findings like this were right in the test set" in page

@@ -73,6 +73,8 @@ def test_a_picture_and_a_batch_go_through_and_nothing_is_asked_of_others(
             assert page["[...document.images].every(image => image.naturalWidth > 0)"]
             assert page["document.images.length"] == 1 + 2 * len(NAMES) + 6
             assert page["document.documentElement.scrollWidth"] == width, "the page does not scroll sideways"
+            assert page["[...document.querySelectorAll('.scroll')].every(box => "
+                        "box.nextElementSibling.hidden === (box.scrollWidth <= box.clientWidth + 1))"]  # fmt: skip
             assert NOTE in page["document.body.textContent"]
             assert page["document.activeElement.id"] == "result", "readers of screens go on there"
             assert page["[...document.querySelectorAll('input, button')].every(e => e.labels.length || e.textContent)"]

@@ -20,11 +20,11 @@ for (const table of document.querySelectorAll("table.sort")) {
   });
 }
 // A table that is cut says so.
-const say = () => {
+const sayCut = () => {
   for (const said of document.querySelectorAll(".scroll + .on")) {
     const box = said.previousElementSibling;
     said.hidden = box.scrollWidth <= box.clientWidth + 1;
   }
 };
-addEventListener("resize", say);
-say();
+addEventListener("resize", sayCut);
+sayCut();

@@ -115,6 +115,7 @@ if (many) {
       say(`${own.signal.aborted ? "Stopped" : error.message} after ${done} of ${sent.length} pictures.`);
     }
     stop.hidden = progress.hidden = true;
+  sayCut();
     for (const [name, texts] of Object.entries(files)) {
       if (texts.slice(1).join("") === "") continue;
       const link = document.createElement("a");

@@ -72,7 +72,7 @@ class Site:
                 Route("/card", self._page("card")),
                 Route("/api/predict", self._predict, methods=["POST"]),
                 Route("/app.css", _file("text/css", "system/pages/page.css", "use/app/app.css")),
-                Route("/app.js", _file("text/javascript", "use/app/app.js")),
+                Route("/app.js", _file("text/javascript", "system/pages/page.js", "use/app/app.js")),
             ],
             middleware=[
                 Middleware(BaseHTTPMiddleware, dispatch=self._guarded),
