@@ -129,11 +129,14 @@ def _content(given: str) -> Any:
 def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> None:
     """Write dotted keys of `ibca fit` as a YAML that `--config` merges, whole or not at all."""
     tree: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, value in sorted(values.items(), key=lambda item: item[0].count(".")):
         node = tree
         *above, last = key.split(".")
         for name in above:
+            if isinstance(node.get(name), str):  # `model.loss: focal`, and then its options
+                node[name] = {"class_path": node[name], "init_args": {}}
             node = node.setdefault(name, {})
+            node = node.get("init_args", node)
         node[last] = value
     text = "".join(f"# {line}\n" for line in comments) + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
     write_whole(path, partial(write_text, text=text))

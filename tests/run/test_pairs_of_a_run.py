@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 import ibca_lightning
+from ibca_lightning.data import CSVDataModule
 from ibca_lightning.heads import GCNHead, PairHead
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.errors import DataWarning
@@ -95,9 +96,9 @@ def test_a_head_of_pairs_on_single_pictures_is_said(tree: Path, here: Path) -> N
         done("fit", "--config", config, "--run_dir", "a", "--model.head", "pair", "--model.head.head", "gcn")
     head = ibca_lightning.load("a/checkpoints/best.ckpt", "cpu").model.head.head
     assert isinstance(head, GCNHead)
-    labels = [[int(row[name] or -1) for name in ("A", "B", "C")] for row in rows(tree / "train.csv")]
     expected = GCNHead(8, 3)
-    expected.see_labels(torch.tensor(labels))
+    expected.see_labels(torch.from_numpy(CSVDataModule(**experiment(tree)["data"]["init_args"]).training_labels()))
+    assert not torch.equal(expected.links, torch.eye(3))
     torch.testing.assert_close(head.links, expected.links)
     options = yaml.safe_load(Path("a/config.yaml").read_text())["model"]["init_args"]["head"]["init_args"]
     assert options["head"]["class_path"] == "ibca_lightning.heads.GCNHead"

@@ -16,7 +16,7 @@ import yaml
 from ibca_lightning import __version__
 from ibca_lightning.search import jobs
 from ibca_lightning.search.job import Job, held, pending, seconds_of
-from ibca_lightning.search.recipe import best_validation, config_value
+from ibca_lightning.search.recipe import best_validation, config_value, write_fragment
 from ibca_lightning.system.errors import InputError
 from tests import light_worker
 from tests.command_line import contents, done, ibca, rows, written
@@ -310,3 +310,11 @@ def _running(session: int) -> list[str]:
         if int(its_session) == session and state != "Z":
             found.append(name)
     return found
+
+
+def test_a_class_and_its_options_may_stand_side_by_side(tmp_path: Path) -> None:
+    values = {"model.loss.gamma": 1.0, "model.loss": "focal", "model.loss.balance": 0.9, "trainer.max_epochs": 2}
+    write_fragment(tmp_path / "f.yaml", values)
+    tree = yaml.safe_load((tmp_path / "f.yaml").read_text())
+    loss = {"class_path": "focal", "init_args": {"gamma": 1.0, "balance": 0.9}}
+    assert tree == {"model": {"loss": loss}, "trainer": {"max_epochs": 2}}
