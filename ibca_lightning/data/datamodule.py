@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
@@ -28,6 +28,7 @@ from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
 from ibca_lightning.data.tables.doubts import Doubt, table_doubts
 from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
 from ibca_lightning.data.tables.label_space import LabelSpace, match, read_label_space
+from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.split_file import apply_splits
 from ibca_lightning.data.tables.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.tables.table import Table, decode
@@ -285,6 +286,7 @@ class TableDataModule(MultiLabelDataModule):
             They are augmented anew each time.
         cache_dir: Folder of `cache: disk`; None for `ibca_lightning` in the user's cache folder.
         label_noise: Makes labels of the training split wrong on purpose: `{flip: 0.2, missed: 0.5, seed: 0}`.
+        sites: Learn at some sites and test at each: `{column: hospital, test: [B]}`, one of data.subgroup_columns.
         common: The arguments of `MultiLabelDataModule`.
 
     Raises:
@@ -314,11 +316,12 @@ class TableDataModule(MultiLabelDataModule):
         cache: CacheKind = "none",
         cache_dir: str | None = None,
         label_noise: LabelNoise | None = None,
+        sites: Sites | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         check_choice("cache", cache, CacheKind)
-        self.label_noise = label_noise
+        self.label_noise, self.sites = label_noise, sites
         self.cache, self.cache_dir = cache, cache_dir
         self.label_space, self.label_aliases = read_label_space(label_space), label_aliases or {}
         if self.label_space and type(self).class_names is not TableDataModule.class_names:
@@ -382,8 +385,16 @@ class TableDataModule(MultiLabelDataModule):
         return self._dataset("val", self.evaluation_transform())
 
     def test_sets(self) -> Mapping[str, Dataset[Any]]:
-        """Return the one test set."""
-        return {"test": self._dataset("test", self.evaluation_transform())}
+        """Return the one test set, or that of each site."""
+        whole = self._dataset("test", self.evaluation_transform())
+        if self.sites is None:
+            return {"test": whole}
+        return {name: Subset(whole, rows.tolist()) for name, rows in self.sites.tests(self.table("test")).items()}
+
+    @property
+    def test_names(self) -> list[str]:
+        """`test`, or the sites of the test split."""
+        return ["test"] if self.sites is None else list(self.sites.tests(self.table("test")))
 
     def table(self, name: str) -> Table:
         """Return the table `train`, `val` or `test`, with the labels of `class_names`.
@@ -443,6 +454,8 @@ class TableDataModule(MultiLabelDataModule):
     def _read(self, split: str, table: Table) -> Table:
         labels, space = settled(table.labels, training=split == "train"), self.space()
         read = replace(table, labels=labels if space is None else space.labels(labels))
+        if self.sites is not None and split != "test":
+            read = self.sites.labelled(read.take(self.sites.rows(read, split)))
         return self._noisy(read) if split == "train" else read
 
     def space_masks(self) -> MaskFolder | None:

@@ -45,6 +45,9 @@ class JoinedDataModule(MultiLabelDataModule):
                 raise InputError(
                     "data.label_space of the joined sets", f"one of {type(each).__name__}", "set it once, for all"
                 )
+            if each.sites is not None:
+                fix = "use the set by itself, or leave data.sites out"
+                raise InputError("joined sets, each a site", f"data.sites of {type(each).__name__}", fix)
             each.image_size, each.augment = self.image_size, self.augment
             each.resize, each.crop, each.in_channels = self.resize, self.crop, self.in_channels
             each.bit_depth = self.bit_depth
