@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
@@ -29,6 +29,7 @@ from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
 from ibca_lightning.data.tables.doubts import Doubt, table_doubts
 from ibca_lightning.data.tables.label_policy import LabelPolicy, settled
 from ibca_lightning.data.tables.label_space import LabelSpace, match, read_label_space
+from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.split_file import apply_splits
 from ibca_lightning.data.tables.splits import GroupOverlap, check_overlap, cross_validated
 from ibca_lightning.data.tables.table import Table, decode
@@ -307,6 +308,7 @@ class TableDataModule(MultiLabelDataModule):
         marks: Draws artefacts that accompany the classes, to measure what shortcuts do: `{rho: 0.95}`; see `Marks`. The
             test set becomes three, `same`, `independent` and `reversed`; batches have `"spurious_mask"`, the pixels of
             each class's mark, bool (B, L, S, S).
+        sites: Learn at some sites and test at each: `{column: hospital, test: [B]}`, one of data.subgroup_columns.
         common: The arguments of `MultiLabelDataModule`.
 
     Raises:
@@ -337,11 +339,14 @@ class TableDataModule(MultiLabelDataModule):
         cache_dir: str | None = None,
         label_noise: LabelNoise | None = None,
         marks: Marks | None = None,
+        sites: Sites | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         check_choice("cache", cache, CacheKind)
-        self.label_noise, self.marks = label_noise, marks
+        self.label_noise, self.marks, self.sites = label_noise, marks, sites
+        if marks is not None and sites is not None:
+            raise InputError("data.marks or data.sites", "both", "each has test sets of its own: leave one out")
         if marks is not None and type(self).train_set is not TableDataModule.train_set:
             fix = "implement tables alone, or leave data.marks out"
             raise InputError("the train_set of TableDataModule for data.marks", f"one of {type(self).__name__}", fix)
@@ -402,7 +407,9 @@ class TableDataModule(MultiLabelDataModule):
 
     @property
     def test_names(self) -> list[str]:
-        """`test`, or where marks are drawn their three test sets."""
+        """`test`, or where marks are drawn their three test sets, or the sites of the test split."""
+        if self.sites is not None:
+            return list(self.sites.tests(self.table("test")))
         return ["test"] if self.marks is None else list(self.marks.test_shares)
 
     def train_set(self) -> Dataset[Any]:
@@ -415,8 +422,10 @@ class TableDataModule(MultiLabelDataModule):
         return self._painted("val", self._dataset("val", self.evaluation_transform()), share)
 
     def test_sets(self) -> Mapping[str, Dataset[Any]]:
-        """Return the one test set, or the three of `marks`, which share its cache."""
+        """Return the one test set, or the three of `marks`, which share its cache, or that of each site."""
         test = self._dataset("test", self.evaluation_transform())
+        if self.sites is not None:
+            return {name: Subset(test, rows.tolist()) for name, rows in self.sites.tests(self.table("test")).items()}
         shares = self.marks.test_shares if self.marks else {"test": None}
         return {name: self._painted("test", copy(test), share) for name, share in shares.items()}
 
@@ -487,6 +496,8 @@ class TableDataModule(MultiLabelDataModule):
     def _read(self, split: str, table: Table) -> Table:
         labels, space = settled(table.labels, training=split == "train"), self.space()
         read = replace(table, labels=labels if space is None else space.labels(labels))
+        if self.sites is not None and split != "test":
+            read = self.sites.labelled(read.take(self.sites.rows(read, split)))
         self._given[split] = read.labels
         return self._noisy(read) if split == "train" else read
 

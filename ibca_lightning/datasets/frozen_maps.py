@@ -15,6 +15,7 @@ from ibca_lightning.data.dataset import described
 from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.pictures.masks import unpack
 from ibca_lightning.data.pictures.views import turned
+from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.splits import keep_share, split_fold
 from ibca_lightning.data.tables.table import Table, pooled
 from ibca_lightning.datasets.layouts.map_files import MapSplit, read_record
@@ -47,6 +48,7 @@ class FrozenMaps(MultiLabelDataModule):
         label_noise: As for a table: labels of the training split made wrong on purpose.
         marks: None: they are drawn on pictures, and so by `ibca maps`; what the maps were made with stands in the
             attribute of that name.
+        sites: As for a table: learn at some sites, and test at each, by a subgroup column that the maps have.
 
     Raises:
         InputError: If there are no complete maps, or an argument is wrong or does not agree with them.
@@ -68,6 +70,7 @@ class FrozenMaps(MultiLabelDataModule):
         train_masks: bool = False,
         label_noise: LabelNoise | None = None,
         marks: Marks | None = None,
+        sites: Sites | None = None,
     ) -> None:
         self.root = os.fspath(root)
         self.record = record = read_record(self.root)
@@ -83,6 +86,7 @@ class FrozenMaps(MultiLabelDataModule):
         if marks is not None:
             fix = "write maps of marked pictures: ibca maps --data.marks ... --output ANOTHER"
             raise InputError("no data.marks for stored maps", "some", fix)
+        self.sites = sites
         self._splits: dict[str, MapSplit] = {}
         self._chosen: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
 
@@ -93,8 +97,10 @@ class FrozenMaps(MultiLabelDataModule):
 
     @property
     def test_names(self) -> list[str]:
-        """Those of the data that the maps are of."""
-        return self.record.test_names
+        """Those of the data that the maps are of, or the sites of its test set."""
+        if self.sites is None:
+            return self.record.test_names
+        return list(self.sites.tests(self._split(f"test.{self.record.test_names[0]}").table))
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -125,7 +131,8 @@ class FrozenMaps(MultiLabelDataModule):
     def train_set(self) -> "MapDataset":
         """Return the training set."""
         dataset = MapDataset(self._both(), self._rows()[0], self.train_masks, self.augment != "none")
-        dataset.table = self._noisy(dataset.table)
+        table = dataset.table if self.sites is None else self.sites.labelled(dataset.table)
+        dataset.table = self._noisy(table)
         return dataset
 
     def val_set(self) -> "MapDataset":
@@ -134,6 +141,9 @@ class FrozenMaps(MultiLabelDataModule):
 
     def test_sets(self) -> Mapping[str, "MapDataset"]:
         """Return the test sets."""
+        if self.sites is not None:
+            whole = self._split(f"test.{self.record.test_names[0]}")
+            return {name: MapDataset([whole], rows) for name, rows in self.sites.tests(whole.table).items()}
         sets = {name: self._split(f"test.{name}") for name in self.test_names}
         return {name: MapDataset([split], np.arange(len(split.table))) for name, split in sets.items()}
 
@@ -141,7 +151,7 @@ class FrozenMaps(MultiLabelDataModule):
         """Return id and group of every row, for one file."""
         pool, rows = self._pool(), self._rows()
         tables = {"train": pool.take(rows[0]), "val": pool.take(rows[1])}
-        if self.test_names == ["test"]:  # several sets of other names may show the same scenes
+        if self.record.test_names == ["test"]:  # several sets of other names may show the same scenes
             tables["test"] = self._split("test.test").table
         return {"": tables}
 
@@ -163,6 +173,9 @@ class FrozenMaps(MultiLabelDataModule):
             training, validation = np.split(np.arange(len(pool)), [len(self._split("train").table)])
             if self.fold is not None:
                 training, validation = split_fold(pool.groups, pool.labels, self.fold, self.folds, self.split_seed)
+            if self.sites is not None:
+                training = training[self.sites.rows(pool.take(training), "train")]
+                validation = validation[self.sites.rows(pool.take(validation), "val")]
             kept = keep_share(pool.groups[training], pool.labels[training], self.train_fraction, self.split_seed)
             self._chosen = training[kept], validation
         return self._chosen

@@ -52,6 +52,9 @@ class JoinedDataModule(MultiLabelDataModule):
                 if getattr(each, name) is not None:
                     fix = "set it once, for all"
                     raise InputError(f"data.{name} of the joined sets", f"one of {type(each).__name__}", fix)
+            if each.sites is not None:
+                fix = "use the set by itself, or leave data.sites out"
+                raise InputError("joined sets, each a site", f"data.sites of {type(each).__name__}", fix)
             each.image_size, each.augment = self.image_size, self.augment
             each.resize, each.crop, each.in_channels = self.resize, self.crop, self.in_channels
             each.bit_depth = self.bit_depth
