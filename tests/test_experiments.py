@@ -35,14 +35,18 @@ SMALL = (
     "--model.backbone=test_resnet", "--model.pretrained=false", "--data.image_size=64", "--data.batch_size=8",
     "--data.num_workers=0", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--wandb=disabled",
 )  # fmt: skip
-MAPS = {"idrid_maps": "idrid_tiles", "scm_maps": "scm"}  # stored maps, and the experiment whose pictures they are of
+MAPS = {  # stored maps, and the experiment whose pictures they are of
+    "idrid_maps": "idrid_tiles", "scm_maps": "scm",
+    **{f"{name}_marks": name for name in ("edd2020", "idrid_tiles", "chula_rbc12")},
+}  # fmt: skip
 TREES: dict[str, Callable[[Path], None]] = {
     "endo": fake_endo.write, "mured": fake_mured.write, "idrid_tiles": fake_idrid_tiles.write,
     "medfm_chestdr": fake_medfm_chestdr.write, "rfmid": fake_rfmid.write, "chest_xray14": fake_chest_xray14.write,
     "chexpert": fake_chexpert.write, "odir5k": fake_odir5k.write,
     "padchest": fake_padchest.write, "vindr_cxr": fake_vindr_cxr.write, "galar": fake_galar.write,
     "chest_mnist": fake_chest_mnist.write, "derm7pt": fake_derm7pt.write,
-    "idrid": fake_idrid.write, "idrid_fine_tuned": fake_idrid_tiles.write,
+    "idrid": fake_idrid.write, "idrid_fine_tuned": fake_idrid_tiles.write, "edd2020": fake_idrid_tiles.write,
+    "chula_rbc12": fake_idrid_tiles.write,
 }  # fmt: skip
 MORE = {  # what a recipe for the whole set leaves too little of in a fake tree
     "chest_mnist": ("--data.size=28",),
@@ -59,7 +63,8 @@ def source(name: str, root: Path) -> tuple[str, ...]:
     if name in MAPS:
         pictures, model = MAPS[name], yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["model"]["init_args"]
         given = ("--config", FOLDER / f"{pictures}.yaml", f"--model.feature_stride={model['feature_stride']}")
-        done("maps", *given, *SMALL, *source(pictures, root / "pictures"), "--output", root)
+        marks = ("--data.marks.rho=0.6",) if name.endswith("_marks") else ()
+        done("maps", *given, *SMALL, *source(pictures, root / "pictures"), *marks, "--output", root)
         return (f"--data.root={root}",)
     if name in DRAWN:
         return DRAWN[name]
