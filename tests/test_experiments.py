@@ -83,7 +83,8 @@ def test_experiment_fits_and_tests(name: str, here: Path) -> None:
     assert [float(row["val/mAP"]) for row in rows(here / "run/metrics.csv") if row["val/mAP"]]
     done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt")
     results = sorted(path.name for path in (here / "run").glob("test_metrics*.json"))
-    if name in ("scm", "scm_maps"):
+    marked = name in ("scm", "scm_maps") or name.endswith("_marks")
+    if marked:
         sets = ["independent", "reversed", "same"]
         assert results == ["test_metrics.independent.json", "test_metrics.json", "test_metrics.reversed.json",
                            "test_metrics.same.json"]  # fmt: skip
@@ -96,8 +97,9 @@ def test_experiment_fits_and_tests(name: str, here: Path) -> None:
         assert results == ["test_metrics.json"]
     metrics = json.loads((here / "run/test_metrics.json").read_text())["metrics"]
     assert 0 < metrics["mAP"] <= 1
-    assert ("pixel_AP" in metrics) == ("scm" in name or "idrid" in name), "where there are masks"
-    assert ("spurious_energy" in metrics) == ("scm" in name)
+    masks = ("scm", "idrid", "edd2020", "chula")
+    assert ("pixel_AP" in metrics) == any(known in name for known in masks), "where there are masks"
+    assert ("spurious_energy" in metrics) == marked
     assert bool(list((here / "run/attention").glob("*.png"))) == (name not in MAPS), "where there are pictures"
     assert {path.name for path in here.iterdir()} <= {"data", "run"}
 
