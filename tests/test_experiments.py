@@ -35,14 +35,18 @@ SMALL = (
     "--model.backbone=test_resnet", "--model.pretrained=false", "--data.image_size=64", "--data.batch_size=8",
     "--data.num_workers=0", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--wandb=disabled",
 )  # fmt: skip
-MAPS = {"idrid_maps": "idrid_tiles", "scm_maps": "scm"}  # stored maps, and the experiment whose pictures they are of
+MAPS = {  # stored maps, and the experiment whose pictures they are of
+    "idrid_maps": "idrid_tiles", "scm_maps": "scm",
+    **{f"{name}_marks": name for name in ("edd2020", "idrid_tiles", "chula_rbc12")},
+}  # fmt: skip
 TREES: dict[str, Callable[[Path], None]] = {
     "endo": fake_endo.write, "mured": fake_mured.write, "idrid_tiles": fake_idrid_tiles.write,
     "medfm_chestdr": fake_medfm_chestdr.write, "rfmid": fake_rfmid.write, "chest_xray14": fake_chest_xray14.write,
     "chexpert": fake_chexpert.write, "odir5k": fake_odir5k.write,
     "padchest": fake_padchest.write, "vindr_cxr": fake_vindr_cxr.write, "galar": fake_galar.write,
     "chest_mnist": fake_chest_mnist.write, "derm7pt": fake_derm7pt.write,
-    "idrid": fake_idrid.write, "idrid_fine_tuned": fake_idrid_tiles.write,
+    "idrid": fake_idrid.write, "idrid_fine_tuned": fake_idrid_tiles.write, "edd2020": fake_idrid_tiles.write,
+    "chula_rbc12": fake_idrid_tiles.write,
 }  # fmt: skip
 MORE = {  # what a recipe for the whole set leaves too little of in a fake tree
     "chest_mnist": ("--data.size=28",),
@@ -59,7 +63,8 @@ def source(name: str, root: Path) -> tuple[str, ...]:
     if name in MAPS:
         pictures, model = MAPS[name], yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["model"]["init_args"]
         given = ("--config", FOLDER / f"{pictures}.yaml", f"--model.feature_stride={model['feature_stride']}")
-        done("maps", *given, *SMALL, *source(pictures, root / "pictures"), "--output", root)
+        marks = ("--data.marks.rho=0.6",) if name.endswith("_marks") else ()
+        done("maps", *given, *SMALL, *source(pictures, root / "pictures"), *marks, "--output", root)
         return (f"--data.root={root}",)
     if name in DRAWN:
         return DRAWN[name]
@@ -78,7 +83,8 @@ def test_experiment_fits_and_tests(name: str, here: Path) -> None:
     assert [float(row["val/mAP"]) for row in rows(here / "run/metrics.csv") if row["val/mAP"]]
     done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt")
     results = sorted(path.name for path in (here / "run").glob("test_metrics*.json"))
-    if name in ("scm", "scm_maps"):
+    marked = name in ("scm", "scm_maps") or name.endswith("_marks")
+    if marked:
         sets = ["independent", "reversed", "same"]
         assert results == ["test_metrics.independent.json", "test_metrics.json", "test_metrics.reversed.json",
                            "test_metrics.same.json"]  # fmt: skip
@@ -91,8 +97,9 @@ def test_experiment_fits_and_tests(name: str, here: Path) -> None:
         assert results == ["test_metrics.json"]
     metrics = json.loads((here / "run/test_metrics.json").read_text())["metrics"]
     assert 0 < metrics["mAP"] <= 1
-    assert ("pixel_AP" in metrics) == ("scm" in name or "idrid" in name), "where there are masks"
-    assert ("spurious_energy" in metrics) == ("scm" in name)
+    masks = ("scm", "idrid", "edd2020", "chula")
+    assert ("pixel_AP" in metrics) == any(known in name for known in masks), "where there are masks"
+    assert ("spurious_energy" in metrics) == marked
     assert bool(list((here / "run/attention").glob("*.png"))) == (name not in MAPS), "where there are pictures"
     assert {path.name for path in here.iterdir()} <= {"data", "run"}
 

@@ -69,7 +69,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
     def finished(self, row: int, pixels: Pixels, planes: list[Bits]) -> dict[str, Any]:
         """Return picture and masks of a row, from what `Transform.prepare` returned."""
         if self.painter is not None:
-            lesion = planes[0] > 0 if planes else None
+            lesion = None if self.masks is None else self.masks.select(planes[0]).any(dim=0).numpy()
             pixels, marks = self.painter.paint(row, self.table.name(row), pixels, lesion)
             planes = [*planes, *pack(marks)]
         image, planes = self.transform.finish(pixels, planes)

@@ -63,7 +63,7 @@ def find(mark: Mark, ground: Ground, rng: np.random.Generator) -> tuple[int, int
     if mark.place == "edge":
         shift[0] = 0
     high, wide = (-(-int(length + by) // cell) for length, by in zip(drawn.shape, shift, strict=True))
-    if max(high, wide) > cells:
+    if max(high, wide) > cells or not drawn.any():
         return None
     padded = np.zeros((high * cell, wide * cell), bool)
     padded[shift[0] : shift[0] + height, shift[1] : shift[1] + width] = drawn

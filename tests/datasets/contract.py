@@ -17,6 +17,8 @@ from ibca_lightning.data import MultiLabelDataModule
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.tables.split_file import COLUMNS, split_rows
 from ibca_lightning.data.tables.table import Table, decode
+from ibca_lightning.marks.kinds import KINDS
+from ibca_lightning.marks.option import Marks
 from ibca_lightning.system.errors import InputError
 
 
@@ -130,6 +132,22 @@ class DataModuleContract:
             found = other.split_tables()[split].labels  # type: ignore[attr-defined]
             assert (found[:, 0] == -1).all()
             assert (found[:, :0:-1] == table.labels).all()
+
+    def test_marks_can_be_drawn_on_it(self, root: Path) -> None:
+        if not isinstance(self.module(root), TableDataModule):
+            pytest.skip("no tables")
+        if len(self.class_names) > len(KINDS):
+            with pytest.raises(InputError, match="a kind of mark for each"):
+                self.small(root, marks=Marks(0.5))
+            return
+        module, plain = self.small(root, marks=Marks(0.5)), self.small(root)
+        marked, clean = (next(iter(each.val_dataloader())) for each in (module, plain))
+        anywhere = marked["spurious_mask"].any(dim=1, keepdim=True).expand_as(marked["image"])
+        assert marked["spurious_mask"].shape == (len(marked["id"]), len(self.class_names), 32, 32)
+        assert marked["spurious_mask"].any()
+        assert torch.equal(marked["image"][~anywhere], clean["image"][~anywhere])
+        if "test" in module.split_tables():
+            assert [*module.test_sets()][:3] == module.test_names[:3] == ["same", "independent", "reversed"]
 
     def tables(self, root: Path, **options: Any) -> tuple[TableDataModule, Mapping[str, Table]]:
         module = self.module(root, **options)

@@ -58,13 +58,13 @@ def instrument(rng: np.random.Generator, side: float) -> Mark:
 
 def bubbles(rng: np.random.Generator, side: float) -> Mark:
     """Air bubbles: a dark rim, a clear inside, a glint."""
-    box, count = side * rng.uniform(0.1, 0.2), rng.integers(2, 8)
+    box, count = side * rng.uniform(0.12, 0.2), rng.integers(3, 9)
     rim, inside, glint = Canvas(box, box), Canvas(box, box), Canvas(box, box)
     t = np.linspace(0, 2 * np.pi, 40)
     circle, light = np.stack([np.cos(t), np.sin(t)], 1), rng.uniform(0, 2 * np.pi)
     taken: list[tuple[float, float, float]] = []
-    for _ in range(count * 3):
-        radius = side * np.exp(rng.uniform(np.log(0.009), np.log(0.032)))
+    for _ in range(count * 6):
+        radius = side * np.exp(rng.uniform(np.log(0.011), np.log(0.034)))
         x, y = rng.uniform(radius + 1, max(box - radius - 1, radius + 1.1), 2)
         if len(taken) == count or any(np.hypot(x - a, y - b) < radius + r for a, b, r in taken):
             continue
