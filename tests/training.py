@@ -24,7 +24,7 @@ class Pictures(Dataset[dict[str, Any]]):
         labels: L.
         seed: Of pictures and labels.
         known: Whether all labels are known; otherwise about a tenth is -1.
-        masks: Whether to give masks of the squares.
+        masks: Whether to give masks of the squares, and of what counts as drawn.
     """
 
     def __init__(self, samples: int, labels: int = 3, seed: int = 0, known: bool = True, masks: bool = False) -> None:
@@ -52,7 +52,9 @@ class Pictures(Dataset[dict[str, Any]]):
             "id": f"p{at // 2}/{at}.png",
         }
         item["group"] = f"p{at // 2}"
-        return item | ({"mask": self.mask[at]} if self.masks else {})
+        if not self.masks:
+            return item
+        return item | {"mask": self.mask[at], "drawn_mask": self.mask[at].any(0, keepdim=True)}
 
 
 def loader(pictures: Dataset[Any], batch_size: int = 8) -> DataLoader[Any]:

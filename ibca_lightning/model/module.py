@@ -210,7 +210,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         """What terms are told of the training split, as far as the data say."""
         data = getattr(self.trainer, "datamodule", None)
         labels = getattr(data, "training_labels", None)
-        setting = Setting(self.class_names, load=self._teacher)
+        setting = Setting(self.class_names, load=self._teacher, channels=self.backbone.channels)
         if not self.terms or labels is None:
             return setting
         setting = setting._replace(labels=torch.from_numpy(labels()))
@@ -249,11 +249,12 @@ class MultiLabelModule(Network, pl.LightningModule):
         self.head.set_progress(progress)
         labels = self.terms.labels(batch, progress)
         self._ids += batch["id"]
-        features = self.features(self._stages(batch))
+        before = self.features(self._stages(batch))
+        features = self.terms.features(batch, before)
         output: HeadOutput = self.head(features, labels)
         parts = {"classification": self.loss(output.logits, labels)}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
-        parts |= self.terms.losses(Step(batch, labels, output, features, self, self._outputs))
+        parts |= self.terms.losses(Step(batch, labels, output, features, self, self._outputs, before))
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         if not torch.isfinite(loss):
             values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())

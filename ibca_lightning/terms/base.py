@@ -45,6 +45,7 @@ class Setting(NamedTuple):
         groups: N names of what belongs together (patient, photograph); None likewise.
         subgroups: By column, such as `site`, N values.
         load: Opens a checkpoint as a teacher.
+        channels: Of the map that the head reads.
     """
 
     class_names: Sequence[str]
@@ -53,6 +54,7 @@ class Setting(NamedTuple):
     groups: Sequence[str] | None = None
     subgroups: Mapping[str, Sequence[str]] = {}  # never written to
     load: Callable[[str], Teacher] | None = None
+    channels: int | None = None
 
     def sites(self, column: str, term: str) -> Tensor:
         """Return (N,), the site of each picture as a number, for the term of that name.
@@ -81,6 +83,7 @@ class Step(NamedTuple):
         features: (B, C, H, W), the map that the head read.
         student: The network that learns.
         again: The student on another batch: `HeadOutput` without losses.
+        before: (B, C, H, W), the map before terms changed it; None: as `features`.
     """
 
     batch: Batch
@@ -89,6 +92,7 @@ class Step(NamedTuple):
     features: Tensor
     student: nn.Module
     again: Callable[[Batch], HeadOutput]
+    before: Tensor | None = None
 
     @property
     def attended(self) -> Tensor:
@@ -98,7 +102,7 @@ class Step(NamedTuple):
 
 
 class Term(nn.Module):
-    """Base of all terms; one of your own implements `forward`, or `labels`, or both.
+    """Base of all terms; one of your own implements `forward`, `labels` or `features`, or several.
 
     Its parameters and buffers are its state: they lie under a key of their own in the checkpoint, so that neither
     predict nor export sees them, and a run that is taken up goes on with them. What has a size that the data decide,
@@ -134,6 +138,10 @@ class Term(nn.Module):
     def labels(self, batch: Batch, labels: Tensor) -> Tensor:
         """Correct the labels (B, L) of a batch, for head, loss and the terms behind this one; here, they stay."""
         return labels
+
+    def features(self, batch: Batch, features: Tensor) -> Tensor:
+        """Change the map (B, C, H, W) before the head reads it; here, it stays."""
+        return features
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return what is added to the loss: scalars by name, weighted, which are logged; here, nothing."""

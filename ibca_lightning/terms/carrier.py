@@ -15,6 +15,10 @@ PREFIX = "terms/"
 """Of the names under which losses of terms are logged."""
 _LACKING = {
     "mask": ("lesion masks in the training batches", "give data.mask_dir, or of stored maps --data.train_masks true"),
+    "drawn_mask": (
+        "noise drawn on the training pictures",
+        "give data.drawn_noise 0.5, with stored maps of ibca maps --drawn 4",
+    ),
     "training_labels": ("a data module that knows the labels of its training split", "derive it from ours"),
 }
 
@@ -87,6 +91,12 @@ class Terms:
             labels = term.labels(batch, labels)
         self._looked = True
         return labels
+
+    def features(self, batch: Batch, features: Tensor) -> Tensor:
+        """Return the map as the terms, one behind the other, change it."""
+        for term in self:
+            features = term.features(batch, features)
+        return features
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return what the terms add to the loss, by the names it is logged under."""

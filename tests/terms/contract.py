@@ -44,7 +44,7 @@ def setting(labels: Tensor) -> Setting:
     subgroups = {"site": ["north" if row % 2 else "south" for row in range(len(labels))]}
     classes = [f"class {i}" for i in range(labels.shape[1])]
     groups = [name.partition("/")[0] for name in names]
-    return Setting(classes, labels, names, groups, subgroups, lambda path: Known(classes[::-1], path))
+    return Setting(classes, labels, names, groups, subgroups, lambda path: Known(classes[::-1], path), 2)
 
 
 def given(labels: int, kind: str = "mixed") -> Tensor:
@@ -96,7 +96,14 @@ def step(student: Student, labels: Tensor, index: Tensor, masks: bool = True) ->
     for label in range(labels.shape[1]):
         row, column = divmod(label % SIDE**2, SIDE)
         mask[:, label, row, column] = masks & (labels[index, label] == 1)
-    batch = {"index": index, "label": labels[index], "mask": mask, "id": [f"{int(row)}.png" for row in index]}
+    drawn = mask.any(1, keepdim=True)
+    batch = {
+        "index": index,
+        "label": labels[index],
+        "mask": mask,
+        "drawn_mask": drawn,
+        "id": [f"{int(row)}.png" for row in index],
+    }
     x = features(index)
     return Step(batch, labels[index], student(x), x, student, lambda again: student(features(again["index"])))
 

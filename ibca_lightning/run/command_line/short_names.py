@@ -39,6 +39,7 @@ NAMES: dict[str, dict[str, str]] = {
         "label_correction": "ibca_lightning.terms.LabelCorrection",
         "mask_guidance": "ibca_lightning.terms.MaskGuidance",
         "metric_learning": "ibca_lightning.terms.MetricLearning",
+        "noise_intervention": "ibca_lightning.terms.NoiseIntervention",
         "nvum": "ibca_lightning.terms.NVUM",
     },
     "data": {
