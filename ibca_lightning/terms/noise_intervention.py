@@ -26,10 +26,10 @@ class NoiseIntervention(Term):
     s is drawn from the batch: cell by cell, a picture's own noise gives way to the mean of its other cells, and the
     noise of the next picture of the batch is laid over it. Nothing happens in validation, test and prediction.
 
-    Noise is found by a linear detector on the map, a = w . x + b. It is shown artefacts of no kind that `data.drawn_noise`
-    draws on training pictures at random, and so finds kinds that it has never seen. Cells without drawing may hold the
-    very artefacts that are to be found: the loss of those is bounded, sigmoid(a), that of drawn cells is not,
-    3 log(1 + exp(-a)). The loss has no gradient to the backbone. The detector is no part of the model.
+    Noise is found by a linear detector on the map, a = w . x + b. It is shown artefacts of no kind, which
+    `data.drawn_noise` draws on training pictures at random, and so finds kinds that it has never seen. Cells without
+    drawing may hold the very artefacts that are to be found: the loss of those is bounded, sigmoid(a), that of drawn
+    cells is not, 3 log(1 + exp(-a)). The loss has no gradient to the backbone. The detector is no part of the model.
 
     Source: ours. The intervention stands for the paper's (IBCA) claim of moving attention off what accompanies a class.
 
