@@ -225,9 +225,9 @@ def test_a_grade_in_order_a_number_of_findings_and_a_blank_that_is_unknown(
     assert data.class_names == [
         "spots", "DR grade 1+", "DR grade 2+", "DR grade 3+", *(f"birads {at}" for at in range(1, 6)), "polyp", "ulcer",
     ]  # fmt: skip
-    rows = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
-    assert rows["3.png"].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 0, -1, -1]
-    assert rows["6.png"].tolist() == [0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1]
+    read = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
+    assert read["3.png"].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 0, -1, -1]
+    assert read["6.png"].tolist() == [0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1]
 
 
 def test_grades_in_words_are_asked_for_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

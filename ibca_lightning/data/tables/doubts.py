@@ -91,13 +91,13 @@ def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Do
     for split, table in tables.items():
         if split == "val":
             continue  # of thresholds that rest on few positives, the end of a fit speaks
-        positives = (table.labels == 1).sum(axis=0)
-        few = [f"{name} {count}" for name, count in zip(class_names, positives, strict=True) if 0 < count < FEW]
-        if few:
-            fix = "expect little of what is learnt of them"
-            if split != "train":
-                fix = "their figures are mostly chance: read the intervals, or hold out more"
-            yield Doubt("few positives", f"fewer than {FEW} positives in {split}: {', '.join(few)}", fix)
+        fix = "expect little of what is learnt of them"
+        if split != "train":
+            fix = "their figures are mostly chance: read the intervals, or hold out more"
+        for value, kind in ((1, "positives"), (0, "negatives")):
+            counts = zip(class_names, (table.labels == value).sum(axis=0), strict=True)
+            if few := [f"{name} {count}" for name, count in counts if 0 < count < FEW]:
+                yield Doubt(f"few {kind}", f"fewer than {FEW} {kind} in {split}: {', '.join(few)}", fix)
 
 
 def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:

@@ -38,6 +38,11 @@ def test_a_class_of_few_positives_is_named_with_their_number(split: str) -> None
     assert doubt.what == f"fewer than 10 positives in {split}: c1 9"
 
 
+def test_a_class_of_few_known_negatives_is_named_too() -> None:
+    (doubt,) = said(COIN[0], np.where(np.arange(N) < 9, 0, np.where(np.arange(N) < 200, 1, -1)), split="test")
+    assert (doubt.kind, doubt.what) == ("few negatives", "fewer than 10 negatives in test: c1 9")
+
+
 def test_ten_positives_none_or_those_of_validation_are_left_to_others() -> None:
     assert said(COIN[0], first(10), first(0)) == []
     assert said(COIN[0], first(9), split="val") == []
