@@ -22,7 +22,7 @@ from ibca_lightning.datasets.layouts.pairs import join
 from ibca_lightning.datasets.scm.pictures import CLASS_NAMES, draw_picture, plan_picture
 from ibca_lightning.heads import CSRAHead, Head, HeadOutput, IBCAHead, PairHead
 from ibca_lightning.heads.layers import MapBatchNorm
-from ibca_lightning.losses import masked_bce
+from ibca_lightning.losses import Loss, MaskedBCE
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.model.backbone import Backbone
 
@@ -87,7 +87,9 @@ def stored(backbone: Backbone, stream: int, count: int) -> tuple[Tensor, Tensor]
     return torch.stack(maps), torch.tensor(labels)
 
 
-def train(make: Callable[[int, int], Head], maps: Tensor, labels: Tensor, seed: int, epochs: int) -> nn.Module:
+def train(
+    make: Callable[[int, int], Head], maps: Tensor, labels: Tensor, seed: int, epochs: int, loss: Loss | None = None
+) -> nn.Module:
     """Fit a head to maps, behind a normalisation of their channels."""
     torch.manual_seed(seed)
     head = make(maps.shape[1], labels.shape[1])
@@ -101,9 +103,8 @@ def train(make: Callable[[int, int], Head], maps: Tensor, labels: Tensor, seed: 
         rows = order[step % (len(maps) // BATCH)]
         head.set_progress(step / (steps - 1))
         output = head(model[0](maps[rows]), labels[rows])
-        loss = masked_bce(output.logits, labels[rows]) + sum(output.losses.values())
         optimizer.zero_grad()
-        loss.backward()
+        sum(output.losses.values(), start=(loss or MaskedBCE())(output.logits, labels[rows])).backward()
         optimizer.step()
         schedule.step()
     return model.eval()
@@ -116,6 +117,11 @@ def mean_precision(model: nn.Module, maps: Tensor, labels: Tensor) -> float:
     return float(figures(found, labels, list(CLASS_NAMES))["metrics"]["mAP"])
 
 
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if values[1:] else "")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pairs", description=__doc__)
@@ -123,7 +129,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), default=list(HEADS))
     parser.add_argument("--cases", nargs=2, type=int, default=[800, 300], help="Of training and test.")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     path = options.checkpoint_path
@@ -136,9 +142,7 @@ def main(arguments: Sequence[str]) -> None:
         for name in options.heads:
             make = ways(name)[way]
             found = [mean_precision(train(make, maps, labels, s, options.epochs), *test) for s in options.seeds]
-            cells.append(
-                f"{statistics.mean(found):.3f} ± {statistics.stdev(found):.3f}" if found[1:] else f"{found[0]:.3f}"
-            )
+            cells.append(spread(found))
         print(f"| {way} | " + " | ".join(cells) + " |", flush=True)
 
 
