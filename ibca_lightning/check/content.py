@@ -154,7 +154,7 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
             own = (split, table.names, table.groups, table.labels, table, facts)
             contents[split] = _contents(*own, bit_depth=depth, in_channels=data.in_channels)
         return contents
-    data.augment = "none"  # a picture that is turned at random has no hash
+    data.augment, data.drawn_noise = "none", 0.0  # a picture that is changed at random has no hash
     sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
     for split, dataset in sets.items():
         items = read(partial(_of_item, dataset, data.num_labels), len(dataset), split)

@@ -68,6 +68,8 @@ class MultiLabelDataModule(LightningDataModule):
             training table use, found in `setup`. The model keeps it.
         in_channels: C, of every picture: 3 is RGB, which gray ones become; 1 gray; another number as TIFF, NPZ or NPY
             files have it.
+        drawn_noise: Probability that shapes of no kind are drawn on a training picture, anew each epoch and before it
+            is augmented (`draw_noise`). Training batches then have `"drawn_mask"`, bool (B, 1, S, S): where.
 
     Raises:
         InputError: If a value is out of range.
@@ -96,6 +98,7 @@ class MultiLabelDataModule(LightningDataModule):
         on_bad_image: OnBadImage = "error",
         bit_depth: BitDepth | None = None,
         in_channels: int = 3,
+        drawn_noise: float = 0.0,
     ) -> None:
         super().__init__()
         sizes = (
@@ -109,11 +112,14 @@ class MultiLabelDataModule(LightningDataModule):
         check_choice("resize", resize, Resize)
         check_choice("crop", crop, Crop)
         check_choice("on_bad_image", on_bad_image, OnBadImage)
+        if not 0 <= drawn_noise <= 1:
+            raise InputError("data.drawn_noise in [0, 1]", repr(drawn_noise), "correct the value")
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.augment, self.resize, self.balanced_sampling = augment, resize, balanced_sampling
         if bit_depth is not None:
             check_choice("bit_depth", bit_depth, BitDepth)
         self.crop, self.on_bad_image, self.in_channels = crop, on_bad_image, in_channels
+        self.drawn_noise = drawn_noise
         self.bit_depth: int | str | None = bit_depth
         self._sets: dict[str, Dataset[Any]] = {}
         self._seed: int | None = None
@@ -163,7 +169,7 @@ class MultiLabelDataModule(LightningDataModule):
 
     def training_transform(self) -> Transform:
         """Return the transform of the training set."""
-        return training_transform(self.image_size, self.augment, self.preprocessing)
+        return training_transform(self.image_size, self.augment, self.preprocessing, self.drawn_noise)
 
     def evaluation_transform(self) -> Transform:
         """Return the transform of validation and test."""

@@ -21,8 +21,8 @@ class PictureDataset(Dataset[dict[str, Any]]):
     """Rows of a table as items of a batch.
 
     An item is `{"image": uint8 (3, S, S), "label": int8 (L,), "index": int64, "id": str, "group": str}`, with
-    `"mask": bool (L, S, S)` where there is a mask folder, `"spurious_mask"` likewise where marks are drawn, and
-    `"subgroup": {column: str}` where there are such columns.
+    `"mask": bool (L, S, S)` where there is a mask folder, `"spurious_mask"` likewise where marks are drawn,
+    `"drawn_mask"` where the transform draws noise, and `"subgroup": {column: str}` where there are such columns.
 
     Args:
         table: The rows.
@@ -73,7 +73,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
             pixels, marks = self.painter.paint(row, self.table.name(row), pixels, lesion)
             planes = [*planes, *pack(marks)]
         image, planes = self.transform.finish(pixels, planes)
-        item: dict[str, Any] = {"image": image}
+        item: dict[str, Any] = {"image": image, **self.transform.drawn_mask(planes)}
         if self.masks is not None:
             item["mask"] = self.masks.select(planes[0])
         if self.painter is not None:

@@ -33,7 +33,7 @@ class JoinedDataModule(MultiLabelDataModule):
         marks: As for a table (`Marks`), for all sets: a class has one kind of mark in all of them, `conflicts` and
             `at_least` hold in each, and each has its three test sets.
         common: The arguments of `MultiLabelDataModule`: image_size, batch_size, num_workers, augment, resize,
-            crop, balanced_sampling, ...
+            crop, balanced_sampling, drawn_noise, ...
 
     Raises:
         InputError: If there are no two sets, or a value is out of range.
@@ -153,7 +153,8 @@ class JoinedDataModule(MultiLabelDataModule):
     def _ready(self) -> dict[str, TableDataModule]:
         for each in self.sets.values():
             each.label_space, each.rename, each.marks = self.class_names, self.rename, self.marks
-            each.trainer, each.augment = self.trainer, self.augment  # ibca check switches it off
+            # ibca check switches these off.
+            each.trainer, each.augment, each.drawn_noise = self.trainer, self.augment, self.drawn_noise
         return self.sets
 
 

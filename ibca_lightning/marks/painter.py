@@ -75,7 +75,7 @@ def draw_mark(
         if place is not None:
             if shown:
                 turn, row, column = place
-                _lay(mark, np.rot90(pixels, turn), np.rot90(mask, turn), row, column)
+                lay(mark, np.rot90(pixels, turn), np.rot90(mask, turn), row, column)
             return
 
 
@@ -85,7 +85,7 @@ def random_numbers(seed: int, label: str, picture: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
-def _lay(mark: Mark, pixels: Pixels, mask: NDArray[np.bool_], row: int, column: int) -> None:
+def lay(mark: Mark, pixels: Pixels, mask: NDArray[np.bool_], row: int, column: int) -> None:
     """Blend a mark into a picture, its corner at a row and a column."""
     height, width = mark.alpha.shape
     part = pixels[row : row + height, column : column + width]

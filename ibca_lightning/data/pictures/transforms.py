@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.data.pictures.bit_depth import DEPTHS
 from ibca_lightning.data.pictures.channels import in_parts, wrong
 from ibca_lightning.data.pictures.default_augmentation import DefaultAugmenter
 from ibca_lightning.data.pictures.field_of_view import Box, bounds, cut, field_of_view
-from ibca_lightning.data.pictures.masks import Bits, resize_bits
+from ibca_lightning.data.pictures.masks import Bits, pack, resize_bits, unpack
 from ibca_lightning.data.pictures.reading import PictureFile, Pixels
+from ibca_lightning.marks.noise import draw_noise
 from ibca_lightning.system.errors import InputError
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and evaluation does not need it
@@ -38,7 +40,12 @@ class Transform:
         crop: `field_of_view` cuts the box round the lit disc out first, where there is one.
         bit_depth: Of pictures whose files do not say how many of 16 bits they use; None takes what each uses.
         channels: C of the pictures.
+
+    Attributes:
+        drawn_noise: Probability that noise is drawn on a picture before it is augmented; training sets it.
     """
+
+    drawn_noise = 0.0
 
     def __init__(
         self, image_size: int, resize: Resize, augmentation: Augmentation | None = None, crop: Crop = "none",
@@ -125,12 +132,28 @@ class Transform:
         return max(1, round(height * size / longest)), max(1, round(width * size / longest))
 
     def finish(self, pixels: Pixels, planes: list[Bits]) -> tuple[Tensor, list[Bits]]:
-        """Augment what `prepare` returned, and make the picture a tensor; what comes in is not changed."""
+        """Augment what `prepare` returned, and make the picture a tensor; what comes in is not changed.
+
+        Where noise is drawn, a plane more comes back: see `drawn_mask`.
+        """
+        if self.drawn_noise:
+            pixels, drawn = self._with_noise(pixels)
+            planes = [*planes, *pack(drawn[None])]
         if self.augmentation is not None:
             pixels, planes = self.augmentation(pixels, planes)
         channels = np.empty((pixels.shape[2], *pixels.shape[:2]), dtype=np.uint8)
         cv2.split(pixels, list(channels))  # six times faster than transposing and copying
         return torch.from_numpy(channels), planes
+
+    def drawn_mask(self, planes: Sequence[Bits]) -> dict[str, Tensor]:
+        """Return for the item of a batch, of the planes from `finish`, where noise was drawn: bool (1, S, S)."""
+        return {"drawn_mask": unpack(planes[-1:], 1)} if self.drawn_noise else {}
+
+    def _with_noise(self, pixels: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
+        rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))  # torch's generator, as in augmentation
+        if rng.random() < self.drawn_noise:
+            return draw_noise(pixels, rng)
+        return pixels, np.zeros(pixels.shape[:2], bool)
 
 
 def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> Transform:
@@ -160,19 +183,23 @@ def evaluation_transform(image_size: int, preprocessing: Mapping[str, Any]) -> T
     return Transform(image_size, resize, crop=crop, bit_depth=depth, channels=int(channels))
 
 
-def training_transform(image_size: int, augment: Augment, preprocessing: Mapping[str, Any]) -> Transform:
-    """Return the transform of training: that of evaluation, then augmentation.
+def training_transform(
+    image_size: int, augment: Augment, preprocessing: Mapping[str, Any], drawn_noise: float = 0.0
+) -> Transform:  # fmt: skip
+    """Return the transform of training: that of evaluation, then noise and augmentation.
 
     Args:
         image_size: S.
         augment: `none`, `default` (see `DefaultAugmenter`), or a list of albumentations transforms (see
             `augmentation.Augmenter`).
         preprocessing: As for evaluation.
+        drawn_noise: Probability that noise is drawn on a picture.
 
     Raises:
         InputError: If an argument is not understood.
     """
     transform = evaluation_transform(image_size, preprocessing)
+    transform.drawn_noise = drawn_noise
     if augment == "default":
         transform.augmentation = DefaultAugmenter()
     elif augment != "none":

@@ -72,6 +72,7 @@ class SCMDataModule(MultiLabelDataModule):
             and batches can be compared on the same pictures.
         balanced_sampling: Draw training rows so that every class comes as often.
         marks: None: these pictures have their own.
+        drawn_noise: As for every data module.
 
     Raises:
         InputError: If a value is out of range.
@@ -90,8 +91,11 @@ class SCMDataModule(MultiLabelDataModule):
         seed: int = 0,
         balanced_sampling: bool = False,
         marks: Marks | None = None,
+        drawn_noise: float = 0.0,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling)
+        super().__init__(
+            image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling, drawn_noise=drawn_noise
+        )
         check_whole("image_size", image_size, _SMALLEST)
         for name, size in (("train_size", train_size), ("val_size", val_size), ("test_size", test_size)):
             check_whole(name, size, 1)
@@ -179,4 +183,5 @@ class SCMDataset(Dataset[dict[str, Any]]):
             "mask": masks[:count],
             "spurious_mask": masks[count : 2 * count],
             "noise_mask": masks[2 * count :],
+            **self.transform.drawn_mask(planes),
         }
