@@ -42,6 +42,9 @@ class Merged(FrozenMaps):
     def test_sets(self) -> Any:
         return {name: self._merged(each) for name, each in super().test_sets().items()}
 
+    def doubts(self) -> list[Any]:
+        return []  # they would be of the tables as they are
+
     def _merged(self, dataset: Any) -> Any:
         labels = dataset.table.labels
         dataset.table = replace(dataset.table, labels=labels.reshape(len(labels), -1, 2).max(2))
