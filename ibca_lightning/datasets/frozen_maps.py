@@ -49,6 +49,8 @@ class FrozenMaps(MultiLabelDataModule):
         marks: None: they are drawn on pictures, and so by `ibca maps`; what the maps were made with stands in the
             attribute of that name.
         sites: As for a table: learn at some sites, and test at each, by a subgroup column that the maps have.
+        drawn_noise: Probability that a training picture is one of those with noise on it, which `ibca maps --drawn` has
+            written. Training batches then have `"drawn_mask"`, bool (B, 1, S, S): where.
 
     Raises:
         InputError: If there are no complete maps, or an argument is wrong or does not agree with them.
@@ -71,6 +73,7 @@ class FrozenMaps(MultiLabelDataModule):
         label_noise: LabelNoise | None = None,
         marks: Marks | None = None,
         sites: Sites | None = None,
+        drawn_noise: float = 0.0,
     ) -> None:
         self.root = os.fspath(root)
         self.record = record = read_record(self.root)
@@ -79,13 +82,19 @@ class FrozenMaps(MultiLabelDataModule):
                 f"data.image_size {record.image_size}, that of the maps in {self.root}", image_size,
                 "leave it out, or write maps of that size"
             )  # fmt: skip
-        super().__init__(record.image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling)
+        super().__init__(
+            record.image_size, batch_size, num_workers, augment, balanced_sampling=balanced_sampling,
+            drawn_noise=drawn_noise,
+        )  # fmt: skip
         self.fold, self.folds, self.split_seed, self.train_fraction = fold, folds, split_seed, train_fraction
         self.val_masks, self.train_masks, self.label_noise = val_masks, train_masks, label_noise
         self.marks = _drawn(record.data)
         if marks is not None:
             fix = "write maps of marked pictures: ibca maps --data.marks ... --output ANOTHER"
             raise InputError("no data.marks for stored maps", "some", fix)
+        if drawn_noise and not record.splits["train"].drawn:
+            fix = "write them with ibca maps --drawn 4 --output ANOTHER"
+            raise InputError(f"maps with noise drawn for data.drawn_noise at {self.root}", "none", fix)
         self.sites = sites
         self._splits: dict[str, MapSplit] = {}
         self._chosen: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
@@ -130,7 +139,7 @@ class FrozenMaps(MultiLabelDataModule):
 
     def train_set(self) -> "MapDataset":
         """Return the training set."""
-        dataset = MapDataset(self._both(), self._rows()[0], self.train_masks, self.augment != "none")
+        dataset = MapDataset(self._both(), self._rows()[0], self.train_masks, self.augment != "none", self.drawn_noise)
         table = dataset.table if self.sites is None else self.sites.labelled(dataset.table)
         dataset.table = self._noisy(table)
         return dataset
@@ -195,19 +204,27 @@ class MapDataset(Dataset[dict[str, Any]]):
     """Rows of stored maps as items of a batch.
 
     An item is `{"features": list of float16 (C, H, W), "label": int8 (L,), "index": int64, "id": str, "group": str}`,
-    with `"subgroup"` where there are such columns, and the masks, bool (K, S, S), where there are such and if wanted.
+    with `"subgroup"` where there are such columns, and the masks, bool (K, S, S), where there are such and if wanted;
+    with `"drawn_mask"`, bool (1, S, S), where there is a chance of noise.
 
     Args:
         splits: Where the rows lie.
         rows: Which of them, counted through all splits.
         masks: Whether to give the masks.
         any_view: Draw one of the views at random instead of taking the picture as it is.
+        drawn_noise: Probability of a view with noise drawn on it, instead of one without.
     """
 
     def __init__(
-        self, splits: Sequence[MapSplit], rows: NDArray[np.intp], masks: bool = True, any_view: bool = False
+        self,
+        splits: Sequence[MapSplit],
+        rows: NDArray[np.intp],
+        masks: bool = True,
+        any_view: bool = False,
+        drawn_noise: float = 0.0,
     ) -> None:
         self.splits, self.rows, self.masks, self.any_view = splits, rows, masks, any_view
+        self.drawn_noise = drawn_noise
         self.table = pooled([split.table for split in splits]).take(rows)
         self._starts = np.cumsum([0, *(len(split.table) for split in splits)])
 
@@ -225,12 +242,19 @@ class MapDataset(Dataset[dict[str, Any]]):
         part = int(np.searchsorted(self._starts, place, side="right")) - 1
         split, row = self.splits[part], place - int(self._starts[part])
         item = described(self.table, at)
-        view = self._view(split.views)
+        view = self._view(split)
         item["features"] = [torch.from_numpy(stage) for stage in split.maps(row, view)]
+        if self.drawn_noise:
+            noise = unpack(list(split.planes(row, "drawn")), split.drawn)
+            item["drawn_mask"] = noise[view - split.views, None] if view >= split.views else torch.zeros_like(noise[:1])
         for name, count in split.masks.items() if self.masks else ():
-            item[name] = turned(unpack(list(split.planes(row, name)), count), view).contiguous()
+            item[name] = turned(unpack(list(split.planes(row, name)), count), view % split.views).contiguous()
         return item
 
-    def _view(self, views: int) -> int:
+    def _view(self, split: MapSplit) -> int:
         """Draw from torch's generator, which the loader seeds by `seed_everything`, epoch and place in the epoch."""
-        return int(torch.randint(views, ())) if self.any_view else 0
+        view = int(torch.randint(split.views, ())) if self.any_view else 0
+        if not self.drawn_noise or float(torch.rand(())) >= self.drawn_noise:
+            return view
+        views = range(split.views, split.views + split.drawn, 1 if self.any_view else split.views)
+        return views[int(torch.randint(len(views), ()))]

@@ -14,7 +14,7 @@ def maps(arguments: list[str]) -> int:
     from ibca_lightning.run.lightning_cli import build
 
     built = build(["fit", *rest], MapsCLI)
-    write_maps(built, options.output, options.views, options.precision)
+    write_maps(built, options.output, options.views, options.drawn, options.precision)
     return 0
 
 
@@ -30,6 +30,10 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--views", type=int, choices=(1, 4, 8), default=8,
         help="Of a training picture: itself, with flips and the half turn, or all flips and quarter turns (default).",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drawn", type=int, choices=(0, 1, 2, 4, 8, 16), default=0,
+        help="Further views of a training picture, with noise drawn on it, for data.drawn_noise (default 0).",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=("32", "bf16"), default="32",

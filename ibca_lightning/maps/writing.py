@@ -1,6 +1,7 @@
 """Builds model and data as `ibca fit` does, and stores the maps of every picture.
 
-Shapes: B pictures, V views, S picture side, C x H x W a stage's map, L labels, P bit planes.
+Shapes: B pictures, V views, D views with noise drawn on them, S picture side, C x H x W a stage's map, L labels, P bit
+planes.
 """
 
 import os
@@ -24,13 +25,15 @@ from ibca_lightning.data.pictures.masks import pack
 from ibca_lightning.data.pictures.views import turned
 from ibca_lightning.datasets.frozen_maps import FrozenMaps
 from ibca_lightning.datasets.layouts.map_files import MapsRecord, SplitRecord, SplitWriter, start_record
+from ibca_lightning.marks.noise import draw_noise
+from ibca_lightning.marks.painter import random_numbers
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.run.lightning_cli import IBCACLI, require_data
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.output import write_err
 
-_PASSING = ("batch_size", "num_workers", "augment")  # options of the data that no map depends on
+_PASSING = ("batch_size", "num_workers", "augment", "drawn_noise")  # options of the data that no map depends on
 
 
 class MapsCLI(IBCACLI):
@@ -50,13 +53,14 @@ class MapsCLI(IBCACLI):
         """Leave everything to `write_maps`."""
 
 
-def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
+def write_maps(built: MapsCLI, folder: str, views: int, drawn: int, precision: str) -> None:
     """Store the maps of train, val and every test set; rows that are there already are left as they are.
 
     Args:
         built: Model, data and device.
         folder: Where to.
         views: V of training and validation pictures; tests have one.
+        drawn: D of them, which a fold may train on alike; tests have none.
         precision: `32` or `bf16`, of the backbone.
 
     Raises:
@@ -72,7 +76,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
     if data.pair and views > 4:
         raise InputError("--views 4 or 1 of two pictures side by side", views, "quarter turns would mix them")
     data.find_bit_depth()
-    data.augment = "none"  # what a picture may turn into at random is stored as its views
+    data.augment, data.drawn_noise = "none", 0.0  # what a picture may turn into at random is stored as its views
     sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
     tests = data.test_sets()
     sets |= {f"test.{name}": tests[name] for name in data.test_names}
@@ -97,7 +101,10 @@ def write_maps(built: MapsCLI, folder: str, views: int, precision: str) -> None:
         test_names=data.test_names,
         stages=mapper.shapes(data.image_size),
         precision=precision,
-        splits={name: _size(dataset, 1 if name.startswith("test.") else views) for name, dataset in sets.items()},
+        splits={
+            name: _size(dataset, *((1, 0) if name.startswith("test.") else (views, drawn)))
+            for name, dataset in sets.items()
+        },
         data=source,
     )
     start_record(folder, record)
@@ -134,9 +141,11 @@ class _Mapper:
         return [list(x.shape[1:]) for x in self._stages(black)]
 
     def arrays(self, batch: Mapping[str, Any], size: SplitRecord) -> dict[str, NDArray[Any]]:
-        """Return what is stored of a batch: stages (B, V, C, H, W), labels (B, L), masks (B, P, S, S)."""
-        images = batch["image"]
-        of_views = [self._stages(turned(images, view, self._pair)) for view in range(size.views)]
+        """Return what is stored of a batch: stages (B, V + D, C, H, W), labels (B, L), masks (B, P, S, S)."""
+        seen = [(batch["image"], view) for view in range(size.views)]
+        noise = [_with_noise(batch, number) for number in range(size.drawn)]
+        seen += [(images, number % size.views) for number, (images, _) in enumerate(noise)]
+        of_views = [self._stages(turned(images, view, self._pair)) for images, view in seen]
         arrays: dict[str, NDArray[Any]] = {}
         for at, stage in enumerate(zip(*of_views, strict=True)):
             maps = torch.stack(stage, dim=1).half()
@@ -148,12 +157,23 @@ class _Mapper:
         arrays["label"] = batch["label"].numpy()
         for name in size.masks:
             arrays[name] = np.stack([np.stack(pack(mask)) for mask in batch[name].numpy()])
+        if noise:
+            masks = [turned(mask, number % size.views, self._pair) for number, (_, mask) in enumerate(noise)]
+            arrays["drawn"] = np.stack([np.stack(pack(each)) for each in torch.stack(masks, dim=1).numpy()])
         return arrays
 
     @torch.inference_mode()
     def _stages(self, images: Tensor) -> list[Tensor]:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             return [x.float().cpu() for x in self._model.stages(images.to(self._device))]
+
+
+def _with_noise(batch: Mapping[str, Any], number: int) -> tuple[Tensor, Tensor]:
+    """Draw on pictures what belongs to their names and a number; return them and where that is, bool (B, S, S)."""
+    pictures = zip(batch["image"].permute(0, 2, 3, 1).numpy(), batch["id"], strict=True)
+    drawn = [draw_noise(pixels, random_numbers(number, "noise", name)) for pixels, name in pictures]
+    images, masks = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
+    return images.permute(0, 3, 1, 2).contiguous(), masks
 
 
 def _rows(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -164,9 +184,9 @@ def _rows(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _size(dataset: Any, views: int) -> SplitRecord:
+def _size(dataset: Any, views: int, drawn: int) -> SplitRecord:
     masks = {name: len(value) for name, value in dataset[0].items() if name == "mask" or name.endswith("_mask")}
-    return SplitRecord(rows=len(dataset), views=views, masks=masks)
+    return SplitRecord(rows=len(dataset), views=views, masks=masks, drawn=drawn)
 
 
 def _plain(value: Any) -> Any:
@@ -182,4 +202,4 @@ def _require_space(folder: str, record: MapsRecord, done: Mapping[str, int]) -> 
     free = shutil.disk_usage(folder).free
     if wanted > free:
         expected = f"{wanted / 1e9:.1f} GB free at --output {folder}"
-        raise InputError(expected, f"{free / 1e9:.1f} GB", "give another --output, or fewer --views")
+        raise InputError(expected, f"{free / 1e9:.1f} GB", "give another --output, or fewer --views or --drawn")

@@ -2,9 +2,11 @@
 
 A folder holds `maps.json`, which says what the maps are of, and for each split (`train`, `val`, `test.<name>`)
 
-* `<split>.stage<i>.npy`, (N, V, C, H, W) float16: of N pictures V views of one stage, see `views`;
+* `<split>.stage<i>.npy`, (N, V + D, C, H, W) float16: of N pictures V views of one stage, see `views`, and D of the
+  picture with noise drawn on it: view V + d is view d % V;
 * `<split>.label.npy`, (N, L) int8;
 * `<split>.<mask>.npy`, (N, P, S, S) uint8 bit planes (see `masks.pack`) of view 0, where there are masks;
+* `<split>.drawn.npy`, likewise, where D is not 0: mask d says what view V + d is drawn on, turned as that view is;
 * `<split>.rows.jsonl`, a line a picture: id, group, subgroups. A batch's lines are written after its arrays, so the
   number of whole lines is the number of rows done.
 """
@@ -32,11 +34,12 @@ _RECORD = "maps.json"
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """The size of one split: N rows, V views, and for each kind of mask how many there are of a picture."""
+    """The size of one split: N rows, V views, for each kind of mask how many there are of a picture, D drawn views."""
 
     rows: int
     views: int
     masks: dict[str, int]
+    drawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,11 @@ class MapsRecord:
         """Return shape and type of every array of a split."""
         size = self.splits[split]
         shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-            f"stage{at}": ((size.rows, size.views, *stage), np.float16) for at, stage in enumerate(self.stages)
+            f"stage{at}": ((size.rows, size.views + size.drawn, *stage), np.float16)
+            for at, stage in enumerate(self.stages)
         }
         shapes["label"] = ((size.rows, len(self.class_names)), np.int8)
-        for name, count in size.masks.items():
+        for name, count in (size.masks | ({"drawn": size.drawn} if size.drawn else {})).items():
             shapes[name] = ((size.rows, -(-count // 8), self.image_size, self.image_size), np.uint8)
         return shapes
 
@@ -130,7 +134,8 @@ def _record(content: dict[str, Any]) -> MapsRecord:
 
 def _is_split(split: Any) -> bool:
     return (
-        isinstance(split, dict) and sorted(split) == ["masks", "rows", "views"] and isinstance(split["masks"], dict)
+        isinstance(split, dict) and sorted({"drawn": 0} | split) == ["drawn", "masks", "rows", "views"]
+        and isinstance(split["masks"], dict) and (split.get("drawn", 0) == 0 or _is_size(split["drawn"]))
         and all(map(_is_size, (split["rows"], split["views"], *split["masks"].values())))
     )  # fmt: skip
 
@@ -208,6 +213,7 @@ class MapSplit:
         table: The N rows.
         views: V.
         masks: For each kind of mask its number.
+        drawn: D.
 
     Raises:
         InputError: If the split is not complete.
@@ -235,7 +241,7 @@ class MapSplit:
             groups=encode([row["group"] for row in rows]),
             subgroups={name: encode([row["subgroup"][name] for row in rows]) for name in rows[0]["subgroup"]},
         )
-        self.views, self.masks, self._stages = size.views, size.masks, len(record.stages)
+        self.views, self.masks, self.drawn, self._stages = size.views, size.masks, size.drawn, len(record.stages)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory maps behind: pickled, they would be copied whole."""
