@@ -248,7 +248,8 @@ class MapDataset(Dataset[dict[str, Any]]):
             noise = unpack(list(split.planes(row, "drawn")), split.drawn)
             item["drawn_mask"] = noise[view - split.views, None] if view >= split.views else torch.zeros_like(noise[:1])
         for name, count in split.masks.items() if self.masks else ():
-            item[name] = turned(unpack(list(split.planes(row, name)), count), view % split.views).contiguous()
+            masks = unpack(list(split.planes(row, name)), count)
+            item[name] = turned(masks, view % split.views, split.pair).contiguous()
         return item
 
     def _view(self, split: MapSplit) -> int:

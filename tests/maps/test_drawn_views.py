@@ -1,6 +1,7 @@
 """`ibca maps --drawn`: views with noise drawn on them, and training on them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,26 @@ def test_training_draws_from_them_and_masks_follow(augment: str, stored: tuple[P
     batch = next(iter(module.train_dataloader()))
     assert batch["drawn_mask"].shape == (5, 1, 64, 64)
     assert not any("drawn_mask" in item for name in ("val", "test") for item in items(module._set(name)))
-    fold = ready(stored[1], drawn_noise=1.0, train_fraction=1.0)
-    assert all(item["drawn_mask"].any() for item in items(fold._set("train")))
+    for fold in range(2):
+        assert all(
+            x["drawn_mask"].any() for x in items(ready(stored[1], fold=fold, folds=2, drawn_noise=1.0)._set("train"))
+        )
+
+
+def test_masks_of_two_pictures_side_by_side_are_turned_each_by_itself(
+    stored: tuple[Path, Path], tmp_path: Path
+) -> None:
+    maps = shutil.copytree(stored[1], tmp_path / "maps")
+    record = json.loads((maps / "maps.json").read_text())
+    (maps / "maps.json").write_text(json.dumps(record | {"preprocessing": record["preprocessing"] | {"pair": "yes"}}))
+    training, plain = (ready(maps, augment=way, train_masks=True)._set("train") for way in ("default", "none"))
+    split, differ = training.splits[0], 0  # type: ignore[attr-defined]
+    for item, still in zip(items(training), items(plain), strict=True):
+        row = int(item["index"])
+        (view,) = (v for v in range(4) if np.array_equal(split.maps(row, v)[0], item["features"][0].numpy()))
+        assert torch.equal(item["mask"], turned(still["mask"], view, pair=True))
+        differ += not torch.equal(item["mask"], turned(still["mask"], view))
+    assert differ
 
 
 def test_without_the_option_training_draws_what_it_drew(stored: tuple[Path, Path]) -> None:

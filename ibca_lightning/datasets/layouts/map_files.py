@@ -214,6 +214,7 @@ class MapSplit:
         views: V.
         masks: For each kind of mask its number.
         drawn: D.
+        pair: Whether each picture is two, side by side, each turned by itself.
 
     Raises:
         InputError: If the split is not complete.
@@ -242,6 +243,7 @@ class MapSplit:
             subgroups={name: encode([row["subgroup"][name] for row in rows]) for name in rows[0]["subgroup"]},
         )
         self.views, self.masks, self.drawn, self._stages = size.views, size.masks, size.drawn, len(record.stages)
+        self.pair = "pair" in record.preprocessing
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory maps behind: pickled, they would be copied whole."""
