@@ -94,9 +94,8 @@ def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Answer] | None 
     texts = {name: _Texts(name, sheet.column(name)) for name in sheet.header if name}
     found = {each.name: each for each in _pictures(sheet, texts, index)}
     free = [name for name in texts if name not in found and name not in forced]
-    asked = {role: next((n for n in forced if forced[n] == role), None) for role in ("group", "split")}
-    group = asked["group"] or _group([texts[name] for name in free])
-    split = asked["split"] or next((n for n in free if n != group and _is_split(texts[n])), None)
+    group = next((name for name in forced if forced[name] == "group"), None) or _group([texts[name] for name in free])
+    split = next((name for name in free if name != group and _is_split(texts[name])), None)
     if split is not None and group is not None and (cut := _cut(texts[split], texts[group])):
         doubt = f"it puts {cut} values of '{group}' into several splits: the table is split anew by '{group}'"
         found[split] = Column(split, "left out", texts[split].shown(), doubt)
@@ -107,6 +106,8 @@ def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Answer] | None 
     for name, each in texts.items():
         if name not in found:
             found[name] = _forced(each, forced[name]) if name in forced else _plain(each)
+            if found[name].role == "group":  # a second one
+                found[name] = Column(name, "left out", f"one column groups, and '{group}' was named first")
     if not any(each.role == "label" for each in found.values()):
         found |= {name: _last_resort(texts[name]) for name, each in found.items() if each.doubt == _WORDS}
     return _negations(sheet, _apart([found[name] for name in texts]))
@@ -203,7 +204,7 @@ def _cut(split: _Texts, group: _Texts) -> int:
 
 def _forced(texts: _Texts, answer: Answer) -> Column:
     """What the user says that it is."""
-    if answer in ("picture", "group", "split", "subgroup", "left out"):
+    if answer in ("group", "subgroup", "left out"):
         return Column(texts.name, answer, texts.shown())
     if isinstance(answer, tuple):
         form = form_of(texts.name, texts.all, "ordered", answer)

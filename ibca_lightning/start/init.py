@@ -19,6 +19,7 @@ from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.search.gpus import cores
 from ibca_lightning.start.columns import Answer, Column, look
 from ibca_lightning.start.experiment_yaml import TEST_FRACTION, data_options, written
+from ibca_lightning.start.label_form import form_of
 from ibca_lightning.start.recipe import Recipe, choose, has_gpu, has_weights, short_side
 from ibca_lightning.start.tables_beside import tables_beside
 from ibca_lightning.system.errors import InputError
@@ -35,7 +36,6 @@ _ANSWERS: dict[str, tuple[Answer, str]] = {
     "unknown": ("unknown", "findings, and a blank is unknown, not absent"),
     "group": ("group", "patients: no value in two splits"),
     "subgroup": ("subgroup", "sex, site, device, ...: figures for each value"),
-    "split": ("split", "train, val or test"),
 }
 _MEASURED = 50  # pictures whose headers tell the size
 _GROUPS = 10  # groups below which splits by group are coarse
@@ -75,8 +75,9 @@ def init(arguments: list[str]) -> int:
     write_out(_shown(columns))
     told: list[str] = []
     if not options.yes and _on_terminal():
-        told = [f"'{column.name}': {column.doubt}" for column in columns]
-        before, columns = columns, look(sheet, index, _asked(columns))
+        unsure = [column for column in columns if column.doubt and column.role != "picture"]
+        told = [f"'{column.name}': {column.doubt}" for column in unsure]
+        before, columns = columns, look(sheet, index, _asked(sheet, unsure))
         if changed := [column for column in columns if column not in before]:
             write_out(_shown(changed))
     if not any(column.role == "label" for column in columns):
@@ -106,7 +107,7 @@ def init(arguments: list[str]) -> int:
     write_out("".join(f"unsure: {doubt}\n" for doubt in (*unasked, *others)))
     write_out("".join(f"{split}: {file}, found beside {options.table}\n" for split, file in beside.items()))
     classes = [name for column in columns if column.form for name in column.form.positives]
-    write_out(f"{len(classes)} classes: {', '.join(classes)}\n" + _chosen(recipe))
+    write_out(f"{len(classes)} class{'es' * (len(classes) > 1)}: {', '.join(classes)}\n" + _chosen(recipe))
     write_out(f"wrote {output}; next: ibca check --config {output}\n")
     return 0
 
@@ -115,10 +116,9 @@ def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _asked(columns: Sequence[Column]) -> dict[str, Answer]:
+def _asked(sheet: Sheet, unsure: Sequence[Column]) -> dict[str, Answer]:
     """Ask for each column that is unsure what it is, and return what it is instead."""
     answers: dict[str, Answer] = {}
-    unsure = [column for column in columns if column.doubt and column.role != "picture"]
     write_out("".join(f"  {word:<9} {what}\n" for word, (_, what) in _ANSWERS.items() if unsure))
     for column in unsure:
         write_out(f"'{column.name}': {column.doubt}\n")
@@ -126,12 +126,25 @@ def _asked(columns: Sequence[Column]) -> dict[str, Answer]:
             answer = _typed(f"  taken for {column.role}; Enter keeps it, or {', '.join(_ANSWERS)}: ").lower()
             if answer in ("", *_ANSWERS):
                 break
-        if answer == "ordered" and column.form and not all(name[-1:].isdecimal() for name in column.form.positives):
-            grades = _typed("  its grades from the lowest, with commas between: ").split(",")
-            answers[column.name] = tuple(grade.strip() for grade in grades)
+        if answer == "ordered":
+            answers[column.name] = _grades(column.name, sheet.column(column.name))
         elif answer:
             answers[column.name] = _ANSWERS[answer][0]
     return answers
+
+
+def _grades(name: str, texts: Sequence[str]) -> Answer:
+    """Ask for the order of grades that are no numbers, until it fits the column."""
+    form = form_of(name, texts, "ordered")
+    if form is None or form.listed is None or form.listed.ordered:
+        return "ordered"
+    known = ", ".join([*(grade.removeprefix(f"{name} ") for grade in form.positives), *form.rare])
+    while typed := _typed(f"  {known}: put them in order, from the lowest; Enter makes each a class: "):
+        grades = tuple(grade.strip() for grade in typed.split(","))
+        form = form_of(name, texts, "ordered", grades)
+        if form is not None and form.listed is not None and form.listed.ordered:
+            return grades
+    return "each"
 
 
 def _typed(question: str) -> str:

@@ -39,7 +39,7 @@ def has_gpu() -> bool:
 
 def has_weights(backbone: str) -> bool:
     """Whether some weights of a backbone have been fetched to this machine."""
-    return any(Path(HF_HUB_CACHE).glob(f"models--*--{backbone}*"))
+    return any(Path(HF_HUB_CACHE).glob(f"models--*--{backbone}.*"))
 
 
 def short_side(paths: Iterable[str]) -> int | None:
@@ -76,9 +76,9 @@ def choose(training: int, side: int | None, rarest: float, gpu: bool, cores: int
         "backbone": "there is a GPU here" if gpu else "small, as there is no GPU here; resnet50 where there is one",
         "feature_stride": f"maps of {size // stride[0]} x {size // stride[0]} cells",
         "image_size": f"pictures are {shown}; at most {most} {'with' if gpu else 'without'} a GPU",
-        "batch_size": "ten steps an epoch or more",
+        "batch_size": f"{max(training // batch, 1)} steps an epoch",
         "balanced_sampling": f"the rarest class is in {rarest:.1%} of the pictures",
-        "max_epochs": f"about {training} pictures to train on, {_SEEN[gpu]} seen in all",
+        "max_epochs": f"about {training} pictures to train on, {training * epochs} seen in all",
     }
     return Recipe(
         "resnet50" if gpu else "mobilenetv2_100", stride, size, batch, min(cores, 8), rarest < 0.05, epochs, reasons

@@ -10,7 +10,7 @@ def _words(*lines: str) -> frozenset[str]:
 # A word of a cell, in lower case.
 ABSENT = _words(
     "absent|none|no|normal|healthy|negative|neg|nothing|nil|unremarkable|no finding|no findings|no lesion|no disease",
-    "no abnormality|without finding|not present|0|-|kein|keine|keiner|nein|ohne befund|o.b.|unauffällig|gesund",
+    "no abnormality|without finding|not present|0|0.0|-|kein|keine|keiner|nein|ohne befund|o.b.|unauffällig|gesund",
     "aucun|aucune|non|sain|ninguno|ninguna|sano|nessuno|assente|正常|无",
 )
 UNSURE = _words(

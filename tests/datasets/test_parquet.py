@@ -43,7 +43,7 @@ def test_init_and_the_data_module_take_one(tmp_path: Path) -> None:
     raw_sets.pictures(tmp_path / "p", names)
     table = saved(tmp_path / "t.parquet", file=names, polyp=[at % 2 for at in range(60)], patient=[*range(30)] * 2)
     output = tmp_path / "e.yaml"
-    assert "1 classes: polyp" in done(
+    assert "1 class: polyp" in done(
         "init", "--table", table, "--images", tmp_path / "p", "--output", output, "--yes"
     ).out  # fmt: skip
     data = CSVDataModule(str(tmp_path), "t.parquet", image_column="file", image_dir="p", label_columns=["polyp"])

@@ -242,9 +242,50 @@ def test_grades_in_words_are_asked_for_their_order(tmp_path: Path, monkeypatch: 
     data = experiment_data(["--config", str(tmp_path / "e.yaml")])
     found = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
     assert [found[f"{at}.png"].tolist() for at in range(4)] == [[0, 0, 0], [1, 1, 1], [1, 0, 0], [1, 1, 0]]
-    answered(monkeypatch, "ordered", "mild, worse")  # no such grades: each is a class
+    left = answered(monkeypatch, "ordered", "mild, worse", "")  # no such grades: asked again; then each is a class
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "f.yaml")
+    assert not left
     assert "3 classes: DR severity mild, DR severity moderate, DR severity severe" in result.out
+
+
+@pytest.mark.parametrize("column", ["DR grade", "kind"])
+def test_grades_that_end_in_a_number_are_words_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, f"G{at % 3}" if at else "G7"] for at, n in enumerate(names)]  # G7 is rare
+    table = raw_sets.table(tmp_path / "t.csv", ["file", column], rows)
+    left = answered(monkeypatch, "ordered", "G0, G1, G2", "G0, G1, G2, G7")
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
+    assert not left, "a grade was forgotten: asked again"
+    assert f"{column} G0+, {column} G1+, {column} G2+, {column} G7+" in result.out
+
+
+def test_grades_of_a_table_with_blanks_have_decimals_and_their_zero_is_absent(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, f"{at % 4}.0" if at else ""] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "DR grade"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "3 classes: DR grade 1.0, DR grade 2.0, DR grade 3.0" in result.out
+    listed = yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]["label_list"]
+    assert (listed["absent"], listed["unknown"]) == (["0.0"], [""])
+
+
+def test_on_a_terminal_nothing_that_was_not_asked_stays_unsaid_and_one_column_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names[:-2])
+    rows = [[n, "abcdef"[at % 6], "uvwxyz"[at // 10], at % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "ward", "floor", "polyp"], rows)
+    left = answered(monkeypatch, "split", "group", "group")  # a split is known by its values alone
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
+    assert not left
+    assert "unsure: 'file': 2 pictures are not in the folder, such as '58.png'" in result.out
+    assert taken(result)["floor"].startswith("one column groups, and 'ward'")
+    assert yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]["exclude_columns"] == ["floor"]
 
 
 def test_tables_of_further_splits_lie_beside(tmp_path: Path) -> None:
@@ -279,6 +320,9 @@ def test_weights_that_are_not_here_are_said(tmp_path: Path, monkeypatch: pytest.
         ) is not bool(at)
         for name in ("mobilenetv2_100.ra_in1k", "resnet50.a1_in1k"):
             (tmp_path / "cache" / f"models--timm--{name}").mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(recipe, "HF_HUB_CACHE", str(tmp_path / "other"))
+    (tmp_path / "other" / "models--timm--resnet50d.ra2_in1k").mkdir(parents=True)
+    assert not recipe.has_weights("resnet50")
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -289,6 +333,9 @@ def test_the_rules_of_training(gpu: bool) -> None:
     large = choose(50_000, 2000, 0.3, gpu, 64)
     assert (large.image_size, large.max_epochs, large.num_workers) == ((384, 10, 8) if gpu else (224, 5, 8))
     assert choose(5000, None, 0.3, gpu, 4).image_size == (512 if gpu else 224)
+    few = choose(33, 40, 0.3, gpu, 2)
+    assert few.reasons["batch_size"] == "8 steps an epoch", few.batch_size
+    assert few.reasons["max_epochs"] == f"about 33 pictures to train on, {33 * few.max_epochs} seen in all"
 
 
 def test_tables_of_published_sets_are_read_as_meant(tmp_path: Path) -> None:
