@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ibca_lightning import __version__
-from ibca_lightning.run.command_line.at_once import refuse_at_once
 from ibca_lightning.run.command_line.help_screen import help_of
 from ibca_lightning.run.command_line.home import options_at_home
 from ibca_lightning.run.command_line.light_imports import light_imports
@@ -141,6 +140,8 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.use.predict import predict_pictures
 
         return predict_pictures(arguments[1:])
+    from ibca_lightning.run.command_line.at_once import refuse_at_once
+
     refuse_at_once(command, arguments[1:])
     with light_imports():
         from ibca_lightning.run.lightning_cli import run_lightning

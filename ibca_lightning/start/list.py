@@ -44,11 +44,11 @@ def list_names(arguments: list[str]) -> int:
     if options.kind == "backbones":
         write_out("".join(f"{name}\n" for name in _backbones(options.pattern)))
         return 0
-    width = shutil.get_terminal_size().columns - 20
+    width = shutil.get_terminal_size().columns - 21
     for kind in [options.kind] if options.kind else _USES:
         title = "" if options.kind else f"{kind} ({_USES[kind]})\n"
         named = _classes(_KEYS[kind]) if kind in _KEYS else {name: _header(path) for name, path in recipes().items()}
-        rows = [f"  {name:<17} {textwrap.shorten(what, width, placeholder=' ...')}\n" for name, what in named.items()]
+        rows = [f"  {name:<18} {textwrap.shorten(what, width, placeholder=' ...')}\n" for name, what in named.items()]
         write_out(title + "".join(rows))
     return 0
 

@@ -226,7 +226,7 @@ def test_the_closing_table_leads_with_map_and_shows_the_own_thresholds_beside_on
         "test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/best.ckpt", "--run_dir", "here"
     )
     figures = json.loads(Path("here/test_metrics.json").read_text())
-    (line,) = (line for line in result.out.splitlines() if "CF1" in line)
+    (line,) = (line for line in result.out.splitlines() if line.split()[:1] == ["CF1"])
     shown = [f"{figures[kind]['CF1']:.4f}" for kind in ("tuned", "metrics")]
     assert [cell for cell in line.split() if cell[0].isdigit()][:1] == shown[:1]
     assert line.split()[-1] == shown[1]
