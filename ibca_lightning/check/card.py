@@ -51,7 +51,8 @@ def class_rows(result: Mapping[str, Any]) -> list[list[str]]:
 
 def group_line(result: Mapping[str, Any]) -> str:
     """What is to be said of groups that are no patients; blank where they are."""
-    if all(of["rows"] == of["groups"] for of in result["splits"].values()):
+    leaks = any(each["kind"] == "group leak" for each in result["findings"])  # a group of several splits
+    if not leaks and all(of["rows"] == of["groups"] for of in result["splits"].values()):
         return "no two pictures are of one group (patient)"
     column = result["group_column"]
     if column is None or of_patients(column):

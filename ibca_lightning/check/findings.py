@@ -185,7 +185,8 @@ def _classes(
 
 
 def _no_patients(contents: Mapping[str, Contents]) -> Iterator[Finding]:
-    if all(len(np.unique(split.groups)) == len(split) for split in contents.values()):
+    groups = np.concatenate([split.groups for split in contents.values()])
+    if len(np.unique(groups)) == len(groups):
         what = "every picture is taken for a patient of its own: if some show one, test figures are too good"
         fix = "name a column of patients in data.group_column, or set it to none if that is so"
         yield Finding("warning", "no patients", what, fix)

@@ -1,6 +1,6 @@
 """The page of `ibca report` (`report/page.html.j2`): what it shows beside the files, as plain data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -143,7 +143,7 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
             (each for each in findings if each.positives), key=lambda each: -each.missed / each.positives
         ),
         "groups": groups,
-        "widest": _widest(own.figures, groups),
+        "widest": _widest(own.figures, findings, groups),
         "unknown": any(values.get("unknown") for values in per_class.values()),
         "ranking": [name for name in known if name not in (*_COUNTS, *_DECIDED) and not _of_attention(name)],
         "attention": [name for name in known if _of_attention(name)],
@@ -166,15 +166,21 @@ def _groups_with(own: TestSet) -> dict[str, int]:
     return {name: len(np.unique(groups[own.labels[:, at] == 1])) for at, name in enumerate(own.tested.class_names)}
 
 
-def _widest(figures: Mapping[str, Any], groups: Mapping[str, int]) -> dict[str, Any] | None:
-    """The class whose AUROC is known least, beside the mean of all; None where there are no such intervals."""
+def _widest(
+    figures: Mapping[str, Any], findings: Iterable[Finding], groups: Mapping[str, int]
+) -> dict[str, Any] | None:
+    """The class whose AUROC is known less than the mean of all, and the least; None where there is none such."""
     known = {name: ends for name, own in figures.get("per_class_intervals", {}).items() if (ends := own.get("AUROC"))}
     mean = figures.get("intervals", {}).get("AUROC")
     if mean is None or len(known) < 2:
         return None
     name = max(known, key=lambda name: known[name][1] - known[name][0])
-    positives = figures["per_class"][name]["positives"]
-    return {"name": name, "positives": positives, "groups": groups.get(name), "ends": known[name], "mean": mean}
+    if known[name][1] - known[name][0] <= mean[1] - mean[0]:
+        return None
+    own = next(each for each in findings if each.name == name)
+    count, kind = min((own.positives, "positives"), (own.negatives, "negatives"))
+    counted = groups.get(name) if kind == "positives" else None
+    return {"name": name, "count": count, "kind": kind, "groups": counted, "ends": known[name], "mean": mean}
 
 
 def _of_attention(name: str) -> bool:

@@ -20,8 +20,8 @@ _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_A
 _WANTED = ("positives", "AP", "F1", "precision", "recall")  # of a class, where a screen is narrow
 _PAIRS = 10  # of exclusive classes that are named
 _LEGEND = (
-    "CP, CR, CF1: precision, recall, F1 as means over classes; OP, OR, OF1: over all decisions; ECE: error of the "
-    "probabilities"
+    "CP, CR: precision and recall, means over classes, and CF1: F1 of these two; OP, OR, OF1: over all decisions; "
+    "ECE: error of the probabilities"
 )
 
 
@@ -67,7 +67,7 @@ def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoint
         own |= {"thresholds": points.record(evaluation.class_names)}
         tuned, half = _beside(own, "CF1", bounds=False)
         console.print(f"Last validation: {_mean_precision(own)}")
-        console.print(f"At thresholds chosen on it: F1 over classes (CF1) {tuned}, {half} at 0.5")
+        console.print(f"At thresholds chosen on it: F1 of the class means (CF1) {tuned}, {half} at 0.5")
         write_out(terminal_table(_class_rows(own), "metrics.csv", wanted=_WANTED))
     for checkpoint in checkpoints:
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:

@@ -167,6 +167,15 @@ def test_check_says_that_there_are_no_patients_and_no_normal_pictures(planted: T
     assert "no normal" not in found(checked(*LABELS)[1], "warning")
 
 
+def test_a_patient_of_two_splits_is_no_picture_without_a_patient(planted: Tree) -> None:  # noqa: F811
+    for split in ("train", "val", "test"):  # each has a patient once
+        table(planted, split, lambda data: [row.update(patient=f"p{at}") for at, row in enumerate(data)])
+    result, report = checked(*LABELS, "--data.group_overlap", "warn")
+    assert "group leak" in found(report, "warning")
+    assert "no patients" not in found(report, "warning")
+    assert "of one group" not in result.out
+
+
 def test_the_help_of_check_ends_with_examples() -> None:
     assert "\nexamples:\n  ibca check ward7.yaml   " in done("check", "--help").out
     assert "runs/EXPERIMENT/check" in " ".join(done("check", "--help").out.split())

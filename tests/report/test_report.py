@@ -19,6 +19,7 @@ import ibca_lightning
 from ibca_lightning.data.pictures.drawing import Panel, heat_maps
 from ibca_lightning.report import run as run_folder
 from ibca_lightning.report.charts import ranking_charts
+from ibca_lightning.report.page import Finding, _widest
 from ibca_lightning.report.pictures import View, choose, draw
 from ibca_lightning.report.run import read_run
 from ibca_lightning.report.svg_chart import Line, chart, ticks
@@ -161,6 +162,16 @@ def test_the_page_begins_with_what_was_missed_and_explains_wide_intervals(folder
     assert page.row("Classes: ranking and calibration", widest)["groups"] == str(groups)
     positives = (labels[:, NAMES.index(widest)] == 1).sum()
     assert f"{widest} has {positives} positives of {groups} groups" in page.text
+    assert f"{len(labels)} test pictures, at the model's own thresholds" in page.text
+
+
+def test_an_interval_is_wide_by_few_negatives_too_and_nothing_is_said_where_that_of_the_mean_is_no_narrower() -> None:
+    counts = [Finding("EX", 0, 30, 0, 10), Finding("HE", 0, 10, 0, 30)]
+    figures = {"per_class_intervals": {"EX": {"AUROC": [0.2, 0.9]}, "HE": {"AUROC": [0.4, 0.8]}}}
+    said = _widest(figures | {"intervals": {"AUROC": [0.5, 0.6]}}, counts, {"EX": 15, "HE": 5})
+    assert said is not None
+    assert (said["name"], said["count"], said["kind"], said["groups"]) == ("EX", 10, "negatives", None)
+    assert _widest(figures | {"intervals": {"AUROC": [0.1, 0.9]}}, counts, {}) is None
 
 
 def test_bands_of_a_subgroup_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -323,6 +334,7 @@ def test_each_of_several_test_sets_has_its_part(tmp_path: Path) -> None:
     assert [re.sub("<.*?>", "", h) for h in re.findall(r"<h2.*?</h2>", page.html)] == [
         "Test set: same", "Test set: reversed", "Notes",
     ]  # fmt: skip
+    assert "40 test pictures of same, at the model's own thresholds" in page.text
     one, other = (re.findall(r"<h4>.*?</p>", part) for part in page.html.split("Worst pictures")[1:])
     assert 4 < len(one) <= 8, "four at each end, as far as so many are right"
     assert one != other

@@ -72,7 +72,7 @@ def test_closing_tables_and_the_card(capsys):
     split = {"rows": 9, "groups": 9, "cardinality": 1.0, "without_positive": 2, "unknown": 0.1, "pictures": pictures,
              "positives": counts, "negatives": counts}  # fmt: skip
     print_card({"data": "Table", "experiment": "x", "classes": NAMES, "cooccurrence": np.eye(3, dtype=int).tolist(),
-                "folder": None, "splits": dict.fromkeys(("train", "val", "test"), split)})  # fmt: skip
+                "folder": None, "findings": [], "splits": dict.fromkeys(("train", "val", "test"), split)})  # fmt: skip
     assert words_are_whole(capsys.readouterr().out, [*NAMES, "unreadable", "1234567", "(50.0%)", "train"])
 
 
@@ -96,7 +96,7 @@ def test_the_end_of_fit_and_test_lead_with_map_and_say_what_excludes_each_other(
     pairs = "a and b in 3, a and c in 1, b and c in 1"
     seemed = "test: predicted together, though no picture of training and test set is labelled so: "
     assert lines[-1] == f"{seemed}{pairs} of 60 pictures"
-    assert any(line.startswith("CP, CR, CF1: precision, recall, F1") for line in lines)
+    assert any(line.startswith("CP, CR: precision and recall, means over classes, and CF1") for line in lines)
     columns = [["a", "b"], ["other"]]
     evaluation_table({"test": evaluate("test", stored, facts, names, points, exclusive=columns)}, None)
     *_, sure, left = capsys.readouterr().out.splitlines()
