@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from ibca_lightning.model.weights.normalisation import Normalisation, chosen, require_normalisation
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import require_not_packed
 
@@ -57,6 +58,7 @@ class Backbone(nn.Module):
         freeze: No gradient for any parameter, and evaluation mode for good (BatchNorm statistics stay, no dropout).
         image_size: S; models of fixed size (ViT, swin) are built for it.
         in_channels: Of the pictures; weights of another number are adapted as timm does (1: summed; else repeated).
+        normalisation: `auto`, `imagenet`, `clip`, `half`, or `{"mean": [...], "std": [...]}` a channel: see `weights`.
 
     Attributes:
         channels: C of the map.
@@ -80,9 +82,11 @@ class Backbone(nn.Module):
         freeze: bool = False,
         image_size: int = 384,
         in_channels: int = 3,
+        normalisation: Normalisation = "auto",
     ) -> None:
         super().__init__()
         _check_name(name)
+        require_normalisation(normalisation, in_channels)
         fetch = pretrained and checkpoint_path is None
         own = {} if in_channels == 3 else {"in_chans": in_channels}
         model, poolless = (_create_pretrained if fetch else _create)(name, image_size, **own)
@@ -90,7 +94,7 @@ class Backbone(nn.Module):
             _load(model, name, checkpoint_path, in_channels)
         self.model = model
         self.in_channels = in_channels
-        self.mean, self.std = (_of_channels(model.pretrained_cfg[key], in_channels) for key in ("mean", "std"))
+        self.mean, self.std = chosen(normalisation, model.pretrained_cfg, in_channels, checkpoint_path)
         self.default_image_size = int(model.pretrained_cfg["input_size"][-1])
         self.frozen = freeze
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
@@ -220,13 +224,6 @@ class Backbone(nn.Module):
             return function(black, **options)
         finally:
             self.model.train()
-
-
-def _of_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Mean or std of RGB for other channels, in keeping with what timm makes of the weights."""
-    if channels == 1:
-        return (sum(values) / len(values),)
-    return tuple(values[at % len(values)] for at in range(channels))
 
 
 def _reached(output: Tensor) -> set[Tensor]:
