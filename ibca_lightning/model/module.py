@@ -30,7 +30,6 @@ from ibca_lightning.metrics.thresholds import ThresholdRule, choose_points
 from ibca_lightning.model import divergence
 from ibca_lightning.model.averaging import AveragedWeights
 from ibca_lightning.model.backbone import Backbone
-from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.model.checkpoint import (
     ModelSpec,
     fitting_head,
@@ -46,6 +45,7 @@ from ibca_lightning.model.gathered import Gathered, logged_figures, training_lab
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
+from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from ibca_lightning.terms import Setting, Step, Term, Terms
