@@ -15,7 +15,7 @@ from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.network import load_network
 from ibca_lightning.model.weights.normalisation import SETS
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.use.deployable import program_of
+from ibca_lightning.use.deployable import Deployed
 from tests.training import Pictures, loader, module, save, trainer
 
 OWN = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
@@ -71,7 +71,7 @@ def test_a_checkpoint_holds_it_and_prediction_export_and_a_new_start_follow(tmp_
         assert of(told.backbone) == SETS["half"]
     predictor = ibca_lightning.load(path, "cpu")
     torch.testing.assert_close(predictor.forward(images)[0], expected.sigmoid())
-    torch.testing.assert_close(program_of(predictor).module()(images)[0], expected.sigmoid())
+    torch.testing.assert_close(Deployed(predictor)(images)[0], expected.sigmoid())
 
 
 def test_a_run_that_goes_on_keeps_that_of_its_checkpoint_and_says_so(
