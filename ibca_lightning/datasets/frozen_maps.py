@@ -122,8 +122,10 @@ class FrozenMaps(MultiLabelDataModule):
         name = str(self.record.data.get("class_path", "an unknown data module")).rpartition(".")[2]
         return f"the pictures of {name} as stored maps of the frozen backbone, in precision {self.record.precision}"
 
-    def require_backbone(self, name: str, feature_stride: int | list[int], fingerprint: str) -> None:
-        """Refuse a model whose backbone is not the one that made the maps.
+    def require_backbone(
+        self, name: str, feature_stride: int | list[int], fingerprint: str, normalisation: tuple[list[float], ...]
+    ) -> None:
+        """Refuse a model whose backbone, or (mean, std) of pictures, is not the one that made the maps.
 
         Raises:
             InputError: Names the first thing that differs.
@@ -133,6 +135,7 @@ class FrozenMaps(MultiLabelDataModule):
             ("backbone", record.backbone, name, "set --model.backbone"),
             ("feature_stride", record.feature_stride, feature_stride, "set --model.feature_stride"),
             ("backbone weights", record.fingerprint, fingerprint, "give the same --model.checkpoint_path or init_from"),
+            ("mean and std of pictures", (record.mean, record.std), normalisation, "set --model.normalisation"),
         ):
             if theirs != ours:
                 raise InputError(f"the {what} {theirs} of the maps in {self.root}", ours, f"{fix}, or write maps of it")

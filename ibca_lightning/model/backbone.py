@@ -16,33 +16,19 @@ What the chosen map does not use is dropped, and what timm cannot drop is frozen
 """
 
 import hashlib
-import pickle
-import re
-import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import safetensors.torch
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from ibca_lightning.model.weights.files import first_line, load
+from ibca_lightning.model.weights.normalisation import Normalisation, chosen, require_normalisation
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import require_not_packed
-
-_CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")  # timm's names for what comes after the pool
-
-_WRAPPERS = (
-    "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module", "net", "network", "teacher",
-)  # fmt: skip
-"""Keys below which training programs put the weights: PyTorch's tutorials, timm, DINO and others."""
-_ALONE = "use a file of the weights alone, torch.save(MODEL.state_dict(), FILE)"
 
 
 class Backbone(nn.Module):
@@ -51,12 +37,13 @@ class Backbone(nn.Module):
     Args:
         name: Any timm name, with or without a tag (`resnet50`, `resnet50.a1_in1k`).
         pretrained: Fetch timm's weights for that name.
-        checkpoint_path: Local `.safetensors`, `.pth` or `.ckpt` file in the keys of timm (or of a layout timm
-            converts); wins over `pretrained`, nothing is fetched then. Its classifier is ignored.
+        checkpoint_path: Local `.safetensors`, `.pth` or `.ckpt` file in the keys of timm or of a layout that `weights`
+            converts; wins over `pretrained`, nothing is fetched then. Its classifier is ignored.
         feature_stride: Pixels of the image a cell, or several: see the head of this file.
         freeze: No gradient for any parameter, and evaluation mode for good (BatchNorm statistics stay, no dropout).
         image_size: S; models of fixed size (ViT, swin) are built for it.
         in_channels: Of the pictures; weights of another number are adapted as timm does (1: summed; else repeated).
+        normalisation: `auto`, `imagenet`, `clip`, `half`, or `{"mean": [...], "std": [...]}` a channel: see `weights`.
 
     Attributes:
         channels: C of the map.
@@ -80,17 +67,18 @@ class Backbone(nn.Module):
         freeze: bool = False,
         image_size: int = 384,
         in_channels: int = 3,
+        normalisation: Normalisation = "auto",
     ) -> None:
         super().__init__()
         _check_name(name)
+        require_normalisation(normalisation, in_channels)
         fetch = pretrained and checkpoint_path is None
         own = {} if in_channels == 3 else {"in_chans": in_channels}
         model, poolless = (_create_pretrained if fetch else _create)(name, image_size, **own)
-        if checkpoint_path is not None:
-            _load(model, name, checkpoint_path, in_channels)
+        published = load(model, name, checkpoint_path, in_channels) if checkpoint_path is not None else None
         self.model = model
         self.in_channels = in_channels
-        self.mean, self.std = (_of_channels(model.pretrained_cfg[key], in_channels) for key in ("mean", "std"))
+        self.mean, self.std = chosen(normalisation, model.pretrained_cfg, in_channels, checkpoint_path, published)
         self.default_image_size = int(model.pretrained_cfg["input_size"][-1])
         self.frozen = freeze
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
@@ -199,7 +187,7 @@ class Backbone(nn.Module):
         if not isinstance(output, Tensor) or output.ndim != 4:
             raise InputError(
                 f"backbone {name} to give a feature map (B, C, H, W) for {image_size} x {image_size} pixels",
-                _first_line(output) if isinstance(output, Exception) else tuple(getattr(output, "shape", ())),
+                first_line(output) if isinstance(output, Exception) else tuple(getattr(output, "shape", ())),
                 f"try its own size, `--data.image_size {self.default_image_size}`, or another `--model.backbone`",
             )
         if 2 * output.shape[2] < image_size // stride:
@@ -220,13 +208,6 @@ class Backbone(nn.Module):
             return function(black, **options)
         finally:
             self.model.train()
-
-
-def _of_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Mean or std of RGB for other channels, in keeping with what timm makes of the weights."""
-    if channels == 1:
-        return (sum(values) / len(values),)
-    return tuple(values[at % len(values)] for at in range(channels))
 
 
 def _reached(output: Tensor) -> set[Tensor]:
@@ -274,7 +255,7 @@ def _create(name: str, image_size: int, **more: Any) -> tuple[Any, bool]:
             break
     wanted = f"backbone {name} to be built for {image_size} x {image_size} pixels"
     fix = "choose another `--data.image_size` or `--model.backbone`"
-    raise InputError(wanted, _first_line(refusal), fix) from refusal
+    raise InputError(wanted, first_line(refusal), fix) from refusal
 
 
 def _create_pretrained(name: str, image_size: int, **own: Any) -> tuple[Any, bool]:
@@ -291,7 +272,7 @@ def _create_pretrained(name: str, image_size: int, **own: Any) -> tuple[Any, boo
 
 def _unfetched(name: str, error: BaseException) -> InputError:
     fix = "use `--model.pretrained false`, or a local file: `--model.checkpoint_path FILE`"
-    return InputError(f"the pretrained weights of {name} from the network or the local cache", _first_line(error), fix)
+    return InputError(f"the pretrained weights of {name} from the network or the local cache", first_line(error), fix)
 
 
 def _source(name: str) -> dict[str, Any]:
@@ -318,80 +299,3 @@ def _source(name: str) -> dict[str, Any]:
                 return {"pretrained_cfg_overlay": {"file": cached}}
         raise
     return {}
-
-
-def _load(model: Any, name: str, path: str, in_channels: int) -> None:
-    """Fill the whole model from a local file; nothing but a classifier may be missing or too much."""
-    state = _read(path)
-    expected = model.state_dict().keys()
-    if not expected & state.keys():  # wrapped by DDP, torch.compile, a training module or a pair of encoders
-        first = f".{next(iter(expected))}"
-        prefix = min((key.removesuffix(first) for key in state if key.endswith(first)), key=len, default="")
-        wrapper = rf"{re.escape(prefix)}\." if prefix else r"(?:module\.|_orig_mod\.|backbone\.|model\.)+"
-        state = {
-            key[found.end() :]: value for key, value in state.items() if (found := re.match(wrapper, key))
-        } or state
-    # timm's own conversion for this family: older layouts, position embeddings of another image size.
-    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    wanted = f"the weights of {name} in {path}"
-    advice = "use a file of this backbone, with the keys of timm"
-    named = model.pretrained_cfg.get("classifier") or ()
-    classifiers = tuple(f"{part}." for part in (*_CLASSIFIERS, *((named,) if isinstance(named, str) else named)))
-    try:
-        state = convert(state, model) if convert else state
-        layers: Any = model.pretrained_cfg.get("first_conv") or ()
-        for layer in (layers,) if isinstance(layers, str) else layers:
-            key = f"{layer}.weight"
-            if in_channels != 3 and key in state and state[key].shape[1] == 3:
-                state[key] = adapt_input_conv(in_channels, state[key])
-        missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
-        extra = [key for key in state if key not in expected and not key.startswith(classifiers)]
-        wrong = [f"{word} {_few(keys)}" for word, keys in (("no", missing), ("unexpected", extra)) if keys]
-        if not wrong:
-            model.load_state_dict(state, strict=False)
-    except Exception as error:  # a converter meets a foreign file; a shape does not fit
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        wrong = [lines[1] if len(lines) > 1 else f"{type(error).__name__}: {' '.join(lines)}"]
-    if wrong:
-        raise InputError(wanted, " and ".join(wrong), advice)
-
-
-def _read(path: str) -> dict[str, Tensor]:
-    """The tensors of a weights file, read without unpickling objects."""
-    if not Path(path).is_file():
-        raise InputError(f"checkpoint_path to be a file of weights, {path}", "no such file", "correct the path")
-    try:
-        require_not_packed(path)
-        with torch.serialization.safe_globals([Namespace]):  # the options of timm's train.py: it only holds values
-            content: Any = (
-                safetensors.torch.load_file(path)
-                if Path(path).suffix == ".safetensors"
-                else torch.load(path, map_location="cpu", weights_only=True)
-            )
-    except Exception as error:  # each format has its own errors for a damaged file
-        # torch's advice would be to unpickle whatever the file holds
-        held = re.search(r"GLOBAL ([\w.]+)", str(error))
-        other = f"an object {held[1]}" if held else "something else"
-        got = other if isinstance(error, pickle.UnpicklingError) else _first_line(error)
-        raise InputError(f"plain tensors (.safetensors, or .pth of torch.save) in {path}", got, _ALONE) from error
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    if not tensors:
-        held_keys = f" among {_few([str(key) for key in content], 9)}" if isinstance(content, dict) and content else ""
-        raise InputError(f"tensors by name in {path}", f"a {type(content).__name__} without any{held_keys}", _ALONE)
-    return tensors
-
-
-def _few(keys: Sequence[str], shown: int = 3) -> str:
-    rest = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-    return ", ".join(keys[:shown]) + rest
-
-
-def _first_line(error: BaseException | None) -> str:
-    """An error of torch or timm as one short line: what it says before the first line break."""
-    text = str(error).strip().splitlines()
-    if text and "allocate memory" in text[0]:
-        return "one that takes more memory than there is"
-    return text[0][:200] if text else type(error).__name__

@@ -316,13 +316,16 @@ def require_fitting_weights(
             raise InputError(f"{path} with a weight {name} of shape {ours}", theirs, fix)
 
 
-def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) -> None:
+def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) -> ModelSpec:
     """Start `module` from another checkpoint whose labels may differ.
 
     Backbone and label-free parameters are copied. Parameters with a label axis take the rows of classes that both
     have, by name; the others keep their fresh values. The label axis of a parameter is the one that grows by one row
     when the head is built with one label more, so it is found for any head. Labels come first along it: what lies
     behind them, such as background components, is label-free and copied.
+
+    Returns:
+        What the other checkpoint says of its model.
 
     Raises:
         InputError: When backbone, stride or head differ, or a weight does not fit.
@@ -369,6 +372,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     )  # fmt: skip
     if fresh:
         log.warning("not taken over, several rows a label: %s", ", ".join(fresh))
+    return source
 
 
 def _growth(spec: dict[str, Any], channels: int, num_labels: int) -> dict[str, list[int]]:

@@ -45,6 +45,7 @@ from ibca_lightning.model.gathered import Gathered, logged_figures, training_lab
 from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
+from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from ibca_lightning.terms import Setting, Step, Term, Terms
@@ -108,6 +109,9 @@ class MultiLabelModule(Network, pl.LightningModule):
             `preprocessing`, which are data.in_channels.
         compile_backend: Of `torch.compile`. `inductor` is fast and needs a C++ compiler; it draws other random numbers
             than eager does, so that a head which draws or drops takes other, equally good steps.
+        normalisation: Mean and standard deviation of the pictures: `imagenet`, `clip`, `half` (0.5), or
+            `{mean: [...], std: [...]}` on the scale of 0 to 1. `auto` takes those of `init_from`, else of the published
+            set that `checkpoint_path` is known to be, else timm's of the backbone.
 
     Raises:
         InputError: When a value is out of its range, or a file does not fit.
@@ -148,6 +152,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         compile: bool = False,  # noqa: A002 - torch's name
         compile_backend: str = "inductor",
         in_channels: int | None = None,
+        normalisation: Normalisation = "auto",
     ) -> None:
         require_class_names(class_names, num_labels)
         require_options(
@@ -163,6 +168,7 @@ class MultiLabelModule(Network, pl.LightningModule):
             freeze=freeze_backbone,
             image_size=image_size,
             in_channels=int(read_as.get("in_channels", 3)),
+            normalisation=normalisation,
         )
         super().__init__(num_labels, of_images, head, normalise_features, channels_last)
         self.class_names = [str(name) for name in class_names]
@@ -186,7 +192,9 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._epoch_sums = EpochSums()
         self._ids: list[str] = []  # of the pictures since the last step
         if init_from is not None:
-            initialise_from(self, read_checkpoint(init_from), init_from)
+            source = initialise_from(self, read_checkpoint(init_from), init_from)
+            if normalisation == "auto":
+                self.set_normalisation(source.mean, source.std)
         if compile:
             self.compile_parts(compile_backend)
 
@@ -297,7 +305,7 @@ class MultiLabelModule(Network, pl.LightningModule):
     def _check_maps_of(self, name: str, feature_stride: int | list[int], backbone: Backbone) -> None:
         require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
         if require is not None:
-            require(name, feature_stride, backbone.fingerprint())
+            require(name, feature_stride, backbone.fingerprint(), (list(backbone.mean), list(backbone.std)))
 
     on_test_start = on_predict_start = _check_own_maps
 
@@ -523,7 +531,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         checkpoint[_TERMS_KEY] = self.terms.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model; take over its calibration and thresholds.
+        """Refuse a checkpoint of another model; take over its normalisation, calibration and thresholds.
 
         Pictures may be read in another way on purpose; that is said.
         """
@@ -532,6 +540,9 @@ class MultiLabelModule(Network, pl.LightningModule):
         require_fitting_weights(checkpoint, self)
         if spec.preprocessing != self.preprocessing:
             log.warning("the model was trained with %s, the data have %s", spec.preprocessing, self.preprocessing)
+        if (spec.mean, spec.std) != (self.spec.mean, self.spec.std):
+            log.warning("pictures are normalised as the checkpoint's were, mean %s, std %s", spec.mean, spec.std)
+            self.set_normalisation(spec.mean, spec.std)
         self.points = spec.points
         training = checkpoint.get(_TRAINING_KEY)
         if training is not None and self._fitting:

@@ -90,6 +90,7 @@ class Network(nn.Module):
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalise with these means and standard deviations per channel, on a scale of [0, 1]."""
+        self.backbone.mean, self.backbone.std = tuple(mean), tuple(std)  # what `ibca maps` and a checkpoint record
         self._mean.copy_(torch.tensor(mean).view(1, -1, 1, 1) * 255)
         self._std.copy_(torch.tensor(std).view(1, -1, 1, 1) * 255)
 

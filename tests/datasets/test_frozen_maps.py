@@ -189,10 +189,14 @@ def test_the_files_are_never_written_to(maps: Path) -> None:
 
 def test_another_backbone_is_refused(maps: Path) -> None:
     module, model = ready(maps), backbone_of()
-    own = (model.backbone_name, model.feature_stride, model.backbone.fingerprint())
+    scale = (list(model.backbone.mean), list(model.backbone.std))
+    own = (model.backbone_name, model.feature_stride, model.backbone.fingerprint(), scale)
     module.require_backbone(*own)
-    for at, other, message in ((0, "resnet18", "backbone test_resnet"), (1, 32, "feature_stride"), (2, "0", "weights")):
-        with pytest.raises(InputError, match=rf"the {message if at != 2 else 'backbone weights'}.* of the maps in"):
+    for at, other, message in (
+        (0, "resnet18", "backbone test_resnet"), (1, 32, "feature_stride"), (2, "0", "backbone weights"),
+        (3, ([0.5] * 3, [0.2] * 3), "mean and std of pictures"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=rf"the {message}.* of the maps in"):
             module.require_backbone(*(other if at == place else value for place, value in enumerate(own)))
 
 

@@ -169,6 +169,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "image size 0": (("--data.image_size", "0"), ("data.image_size", "got 0")),
     "unknown augmentation": (("--data.augment", "strong"), ("data.augment", "strong", "'none', 'default'")),
     "stride that is not there": (("--model.feature_stride", "[7]"), ("7",)),
+    "unknown normalisation": (("--model.normalisation", "caffe"), ("model.normalisation", "caffe", "imagenet")),
     "missing weights": (("--model.checkpoint_path", "no.pth"), ("checkpoint_path", "no.pth")),
     "junk weights": (("--model.checkpoint_path", "e.yaml"), ("e.yaml",)),
     "missing start": (("--model.init_from", "no.ckpt"), ("no.ckpt",)),

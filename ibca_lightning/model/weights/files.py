@@ -1,0 +1,148 @@
+"""A file of weights, read without running what it holds, into a timm model: all of it, or a reason why not."""
+
+import logging
+import pickle
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor
+
+from ibca_lightning.model.weights.layouts import LAYOUTS, State
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import require_not_packed
+
+_CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")  # timm's names for what comes after the pool
+
+_WRAPPERS = (
+    "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module", "net", "network", "teacher",
+    "student",
+)  # fmt: skip
+"""Keys below which training programs put the weights: PyTorch's tutorials, timm, DINO and others."""
+_ALONE = "use a file of the weights alone, torch.save(MODEL.state_dict(), FILE)"
+log = logging.getLogger(__name__)
+
+
+def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
+    """Fill the whole model from a local file; nothing but a classifier may be missing or too much.
+
+    Args:
+        model: Of timm.
+        name: Of the model, for errors.
+        path: Of the file.
+        in_channels: Of the pictures.
+
+    Returns:
+        Whose normalisation the weights were trained with, a key of `normalisation.SETS`, if their keys say so.
+
+    Raises:
+        InputError: Names the keys that do not fit, and the layout that they are nearest to.
+    """
+    state = read(path)
+    expected = model.state_dict()
+    shares = [each.found(state) / len(each.marks) for each in LAYOUTS]
+    share = max(shares)
+    nearest = LAYOUTS[shares.index(share)]
+    layout = nearest if share == 1 else None
+    said = []
+    if layout is not None:
+        dropped = {key: found[0] for key in state if (found := re.search(layout.drops, key))}
+        state = layout.convert({key: value for key, value in state.items() if key not in dropped})
+        parts = list(dict.fromkeys(part.strip(".") for part in dropped.values()))
+        said = [f"read {path} as {layout.title}", *([f"left out {_few(parts)}"] if parts else [])]
+    state = without_prefix(state, expected)
+    if "fc_norm.weight" in state.keys() - expected.keys() and "norm.weight" in expected.keys() - state.keys():
+        state = {re.sub(r"^fc_norm\.", "norm.", key): value for key, value in state.items()}
+        said.append("its norm of the pooled tokens taken for that of each token, as of other such backbones")
+    # timm's own conversion for this family: older layouts, position embeddings of another image size.
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    named = model.pretrained_cfg.get("classifier") or ()
+    classifiers = tuple(f"{part}." for part in (*_CLASSIFIERS, *((named,) if isinstance(named, str) else named)))
+    try:
+        before = {key: tuple(value.shape) for key, value in state.items()}
+        state = convert(state, model) if convert else state
+        layers: Any = model.pretrained_cfg.get("first_conv") or ()
+        for resized, what in (("pos_embed", "position embeddings"), ("patch_embed.proj.weight", "patch embedding")):
+            if resized in before and resized in state and before[resized] != tuple(state[resized].shape):
+                said.append(f"{what} interpolated from {before[resized]} to {tuple(state[resized].shape)}")
+        for layer in (layers,) if isinstance(layers, str) else layers:
+            key = f"{layer}.weight"
+            if in_channels != 3 and key in state and state[key].shape[1] == 3:
+                state[key] = adapt_input_conv(in_channels, state[key])
+        missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+        extra = [key for key in state if key not in expected and not key.startswith(classifiers)]
+        wrong = [f"{word} {_few(keys)}" for word, keys in (("no", missing), ("unexpected", extra)) if keys]
+        if not wrong:
+            model.load_state_dict(state, strict=False)
+    except Exception as error:  # a converter meets a foreign file; a shape does not fit
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        wrong = [lines[1] if len(lines) > 1 else f"{type(error).__name__}: {' '.join(lines)}"]
+    if wrong:
+        near = f"its keys are nearest to {nearest.title}" if share else "its keys are of no other known layout"
+        advice = f"use a file of this backbone, in the keys of timm or a layout of model/README.md ({near})"
+        raise InputError(f"the weights of {name} in {path}", " and ".join(wrong), advice)
+    if said:
+        log.info("%s", "; ".join(said))
+    return layout.published if layout else None
+
+
+def without_prefix(state: State, expected: Collection[str]) -> State:
+    """Take off what stands before all keys: DDP, torch.compile, a training module, one of a pair of encoders."""
+    if any(key in state for key in expected):
+        return state
+    first = f".{next(iter(expected))}"
+    found = [key.removesuffix(first) for key in state if key.endswith(first)]
+    prefix = min(found, key=lambda before: (before.startswith("student"), len(before)), default="")
+    wrapper = rf"{re.escape(prefix)}\." if prefix else r"(?:module\.|_orig_mod\.|backbone\.|model\.)+"
+    return {key[at.end() :]: value for key, value in state.items() if (at := re.match(wrapper, key))} or state
+
+
+def read(path: str) -> State:
+    """The tensors of a weights file, read without unpickling objects.
+
+    Raises:
+        InputError: The file is missing, damaged, holds objects or no tensors.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"checkpoint_path to be a file of weights, {path}", "no such file", "correct the path")
+    try:
+        require_not_packed(path)
+        with torch.serialization.safe_globals([Namespace]):  # the options of timm's train.py: it only holds values
+            content: Any = (
+                safetensors.torch.load_file(path)
+                if Path(path).suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
+    except Exception as error:  # each format has its own errors for a damaged file
+        # torch's advice would be to unpickle whatever the file holds
+        held = re.search(r"GLOBAL ([\w.]+)", str(error))
+        other = f"an object {held[1]}" if held else "something else"
+        got = other if isinstance(error, pickle.UnpicklingError) else first_line(error)
+        raise InputError(f"plain tensors (.safetensors, or .pth of torch.save) in {path}", got, _ALONE) from error
+    for key in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict) and content[key]:
+            content = content[key]
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    if not tensors:
+        held_keys = f" among {_few([str(key) for key in content], 9)}" if isinstance(content, dict) and content else ""
+        raise InputError(f"tensors by name in {path}", f"a {type(content).__name__} without any{held_keys}", _ALONE)
+    return tensors
+
+
+def _few(keys: Sequence[str], shown: int = 3) -> str:
+    rest = f" and {len(keys) - shown} more" if len(keys) > shown else ""
+    return ", ".join(keys[:shown]) + rest
+
+
+def first_line(error: BaseException | None) -> str:
+    """An error of torch or timm as one short line: what it says before the first line break."""
+    text = str(error).strip().splitlines()
+    if text and "allocate memory" in text[0]:
+        return "one that takes more memory than there is"
+    return text[0][:200] if text else type(error).__name__
