@@ -70,7 +70,9 @@ def suspects(arguments: list[str]) -> int:
     write_out(terminal_table([list(_HEADER), *(list(map(str, row)) for row in rows[: options.shown])], title))
     if wrong:
         write_out(_precision([bool(made[place]) for place in listed], int(made.sum())))
-    if not options.no_images:
+    if options.no_images:
+        html.unlink(missing_ok=True)  # of an earlier call, with patients' pictures
+    else:
         pictures = options.images or picture_folders(read_settings(first_training(runs[0])))[0]
         thumbs = list(_thumbs(pictures, rows[: options.shown])) if pictures else []
         missing = min(len(rows), options.shown) - len(thumbs)

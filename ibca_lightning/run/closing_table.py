@@ -31,7 +31,9 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
     shown = list(evaluations.values())
     for own in shown:
         console.print(plain(f"{own.name}: {_mean_precision(own.figures)}; {own.figures['samples']} pictures"))
-    console.print("Figures at the model's own thresholds (chosen on the validation set), and at 0.5")
+    fixed = {own["threshold"] for own in shown[0].figures["thresholds"].values()} == {0.5}
+    whose = "fixed" if fixed else "chosen on the validation set"
+    console.print(f"Figures at the model's own thresholds ({whose}), and at 0.5")
     names = [n for n in (*_HEADLINE, *_LOCALISATION) if any(n in e.figures["metrics"] for e in shown)]
     columns = [c for e in shown for c in (e.name, f"{e.name}, at 0.5")]
     columns = ["own thresholds [95 %]", "at 0.5"] if len(shown) == 1 else columns
@@ -67,7 +69,8 @@ def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoint
         own |= {"thresholds": points.record(evaluation.class_names)}
         tuned, half = _beside(own, "CF1", bounds=False)
         console.print(f"Last validation: {_mean_precision(own)}")
-        console.print(f"At thresholds chosen on it: F1 of the class means (CF1) {tuned}, {half} at 0.5")
+        where = "At the fixed thresholds" if set(points.thresholds) == {0.5} else "At thresholds chosen on it"
+        console.print(f"{where}: F1 of the class means (CF1) {tuned}, {half} at 0.5")
         write_out(terminal_table(_class_rows(own), "metrics.csv", wanted=_WANTED))
     for checkpoint in checkpoints:
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:

@@ -160,7 +160,7 @@ def _of_all(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
     group = next((column.name for column in columns if column.role == "group"), None)
     pictures = [column.name for column in columns if column.role == "picture"]
     if len(pictures) == 1 and (blank := sum(map(is_blank, sheet.column(pictures[0])))):
-        doubts.append(f"{blank} rows name no picture in '{pictures[0]}': they are left out")
+        doubts.append(f"rows without a name in '{pictures[0]}', left out: {blank}")
     if group is None and len(pictures) == 1:
         doubts.append(
             "no column says which pictures are of one patient: name it in group_column, or write group_column: none"

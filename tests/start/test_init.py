@@ -378,6 +378,6 @@ def test_rows_without_a_picture_are_said_and_left_out(tmp_path: Path) -> None:
     )
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
     assert "unsure: 'file': 2 pictures are not in the folder, such as '58.png'" in result.out
-    assert "unsure: 1 rows name no picture in 'file'" in result.out
+    assert "unsure: rows without a name in 'file', left out: 1" in result.out
     with pytest.warns(DataWarning, match="3 of 61 rows"):
         assert sum(sizes(experiment_data(["--config", str(tmp_path / "e.yaml")])).values()) == 58
