@@ -8,6 +8,7 @@ import numpy as np
 from ibca_lightning.check.content import Contents
 from ibca_lightning.check.findings import copies
 from ibca_lightning.check.folder import FolderCount
+from ibca_lightning.check.origin import origin_associations
 from ibca_lightning.data.tables.doubts import Association, associations
 from ibca_lightning.data.tables.table import Table
 
@@ -76,9 +77,9 @@ def cooccurrence(contents: Mapping[str, Contents]) -> list[list[int]]:
 
 
 def found_associations(contents: Mapping[str, Contents], class_names: Sequence[str]) -> list[Association]:
-    """How well subgroup columns tell the labels, where the rows come from tables."""
+    """How well subgroup columns, and size and name of a training picture, tell the labels; of rows of tables."""
     tables = {name: split.source for name, split in contents.items() if isinstance(split.source, Table)}
-    return associations(tables, class_names)
+    return [*associations(tables, class_names), *origin_associations(contents, class_names)]
 
 
 def folder_summary(folder: FolderCount | None) -> dict[str, Any] | None:

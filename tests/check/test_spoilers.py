@@ -13,6 +13,7 @@ import pytest
 
 from ibca_lightning.check.content import read_contents
 from ibca_lightning.check.near_copies import near_copies
+from ibca_lightning.check.origin import NAME, SIZE, form_of_name, origin_associations
 from ibca_lightning.data.tables.doubts import table_doubts
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.csv_table import CSVDataModule
@@ -118,10 +119,50 @@ def test_fit_and_check_tell_of_a_site_that_predicts_a_class(planted: Tree, monke
     assert not any("'sex' alone" in text for text in found(report, "warning")["shortcut"])
     assert {(each["column"], each["label"]) for each in report["associations"]} >= {("site", "A"), ("sex", "C")}
     page = parsed("out/check.html").text
-    assert "What a subgroup alone tells of a class" in page
+    assert "What a subgroup or the origin of a picture alone tells of a class" in page
     assert "1.00 (b 100%, a 0%)" in page
-    checked()
-    assert "What a subgroup alone tells" not in parsed("out/check.html").text
+
+
+def by_size(root: Tree) -> None:
+    """Pictures of one class are of another machine."""
+    for row in rows(root / "train.csv"):
+        file = str(root / "images" / row["image"])
+        if row["A"] in ("1", "1.0"):
+            cv2.imwrite(file, cv2.resize(cv2.imread(file), (52, 52)))
+
+
+def test_check_tells_of_a_size_or_a_name_that_predicts_a_class(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr("ibca_lightning.data.tables.doubts.FEW", 2)
+    monkeypatch.setattr("ibca_lightning.data.tables.doubts._CHANCE", 0.01)
+    assert not any("picture size" in text for text in found(checked(*LABELS)[1], "warning").get("shortcut", []))
+    by_size(planted)
+    _, report = checked(*LABELS)
+    (told,) = [text for text in found(report, "warning")["shortcut"] if "picture size" in text]
+    assert told.startswith("'picture size' alone predicts 'A' in train (AUROC 1.00): 100% of ")
+    assert "with '52 x 52'" in told
+    assert {each["split"] for each in report["associations"] if each["column"] == "picture size"} == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("NAF_0040.jpg", "NAF_#"),
+        ("a/b12/EDD2020_ACB0002.png", "EDD#_ACB#"),
+        ("7", "#"),
+        ("scan.final.tif", "scan.final"),
+    ],
+)
+def test_the_form_of_a_name_is_its_text_without_numbers(name: str, form: str) -> None:
+    assert form_of_name(name) == form
+
+
+def test_names_that_are_not_to_be_seen_are_not_told(planted: Tree) -> None:  # noqa: F811
+    data = module(planted)
+    contents = read_contents(data, 0)
+    columns = {each.column for each in origin_associations(contents, data.class_names)}
+    assert columns <= {SIZE, NAME}
+    hidden = {split: replace(own, rename=lambda name: "hash") for split, own in contents.items()}
+    assert NAME not in {each.column for each in origin_associations(hidden, data.class_names)}
 
 
 def test_fit_and_check_tell_of_a_site_that_stands_in_one_split(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -53,7 +53,7 @@ def table_doubts(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
     return [
         *_few(tables, class_names),
         *_negations(tables, class_names),
-        *_shortcuts(tables, class_names),
+        *shortcuts(tables, class_names),
         *_uneven(tables),
     ]
 
@@ -146,7 +146,8 @@ def _negation(name: str, other: str, rows: int) -> Doubt:
     return Doubt("negation", f"class '{name}' is the negation of {other} in train{but}", fix)
 
 
-def _shortcuts(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
+def shortcuts(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
+    """Say which subgroup columns tell a label too well, and more so than by chance."""
     every = associations(tables, class_names)
     for split, column in dict.fromkeys((each.split, each.column) for each in every):
         own = [
