@@ -284,6 +284,10 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     rows = f"{next(iter(form.positives.values()))} of {total} rows" + f" ({texts.shown()})" * bool(form.values)
     if form.kind != "list" and texts.blank and not form.blank_is_absent:
         rows += f"; {len(texts.all) - texts.filled} blank: unknown"
+    meaning = {text: form.values.get(text, form.values.get(text.casefold())) for text in texts.counts}
+    unsure = {text: count for text, count in texts.counts.items() if meaning[text] == -1}
+    if unsure:
+        rows += f"; {', '.join(unsure)} ({sum(unsure.values())} rows): unknown"
     names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
         texts.blank > 0 and _spared(form)
     )

@@ -49,6 +49,7 @@ def test_a_word_for_each_finding(tmp_path: Path) -> None:
     ]  # fmt: skip
     options = written["data"]["init_args"]
     assert options["label_values"] == {"unsure": -1}
+    assert re.search(r"unsure \(\d+ rows\): unknown", " ".join(result.out.split()))
     assert options["subgroup_columns"] == ["sex", "age", "location"]
     assert options["subgroup_bands"] == {"age": [40, 60]}
     assert {"case_num", "exam date", "breslow", "notes"} == set(options["exclude_columns"])
