@@ -144,6 +144,7 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
         ),
         "groups": groups,
         "widest": _widest(own.figures, findings, groups),
+        "chances": by_chance(own.figures),
         "unknown": any(values.get("unknown") for values in per_class.values()),
         "ranking": [name for name in known if name not in (*_COUNTS, *_DECIDED) and not _of_attention(name)],
         "attention": [name for name in known if _of_attention(name)],
@@ -164,6 +165,12 @@ def _groups_with(own: TestSet) -> dict[str, int]:
     if len(np.unique(groups)) == len(groups):
         return {}
     return {name: len(np.unique(groups[own.labels[:, at] == 1])) for at, name in enumerate(own.tested.class_names)}
+
+
+def by_chance(figures: Mapping[str, Any]) -> tuple[list[str], int]:
+    """The classes whose interval of AUROC holds 0.5, which is a model that knows nothing, and how many have one."""
+    known = {name: ends for name, own in figures.get("per_class_intervals", {}).items() if (ends := own.get("AUROC"))}
+    return [name for name, (low, high) in known.items() if low <= 0.5 <= high], len(known)
 
 
 def _widest(

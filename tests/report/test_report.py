@@ -19,7 +19,7 @@ import ibca_lightning
 from ibca_lightning.data.pictures.drawing import Panel, heat_maps
 from ibca_lightning.report import run as run_folder
 from ibca_lightning.report.charts import ranking_charts
-from ibca_lightning.report.page import Finding, _widest
+from ibca_lightning.report.page import Finding, _widest, by_chance
 from ibca_lightning.report.pictures import View, choose, draw
 from ibca_lightning.report.run import read_run
 from ibca_lightning.report.svg_chart import Line, chart, ticks
@@ -157,12 +157,22 @@ def test_the_page_begins_with_what_was_missed_and_explains_wide_intervals(folder
     assert shares == sorted(shares, reverse=True)
     figures = json.loads((folder / "run/test_metrics.json").read_text())
     known = {name: own["AUROC"] for name, own in figures["per_class_intervals"].items() if own.get("AUROC")}
+    chance = [name for name, (low, high) in known.items() if low <= 0.5 <= high]
+    told = f"No better than chance for {len(chance)} of {len(known)} classes"
+    assert (told in page.text) == bool(chance)
     widest = max(known, key=lambda name: known[name][1] - known[name][0])
     groups = len({row // 2 for row in np.flatnonzero(labels[:, NAMES.index(widest)] == 1)})
     assert page.row("Classes: ranking and calibration", widest)["groups"] == str(groups)
     positives = (labels[:, NAMES.index(widest)] == 1).sum()
     assert f"{widest} has {positives} positives of {groups} groups" in page.text
     assert f"{len(labels)} test pictures, at the model's own thresholds" in page.text
+
+
+def test_a_class_is_no_better_than_chance_where_its_interval_holds_one_half() -> None:
+    ends = {"a": [0.3, 0.6], "b": [0.51, 0.9], "c": [0.1, 0.4], "d": None}
+    figures = {"per_class_intervals": {name: {"AUROC": own} for name, own in ends.items()}}
+    assert by_chance(figures) == (["a"], 3)
+    assert by_chance({}) == ([], 0)
 
 
 def test_an_interval_is_wide_by_few_negatives_too_and_nothing_is_said_where_that_of_the_mean_is_no_narrower() -> None:
