@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.use.app import NOTE
 from ibca_lightning.use.model_options import add_device, named, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.use.app.answers import Model
 
-NOTE = "Research software, not a medical device."
 _HOST = "127.0.0.1"  # this machine alone; there is no option for another one
 _NEEDED = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
