@@ -28,8 +28,8 @@ from ibca_lightning.data.pictures.drawing import IN_WORDS
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.pages.html_page import package_text, render
-from ibca_lightning.use.app.answers import Model, Upload, answer, as_csv, opinions
 from ibca_lightning.use.app import NOTE
+from ibca_lightning.use.app.answers import Model, Upload, answer, as_csv, opinions
 
 MOST_FILES, MOST_BYTES = 64, 2**28  # of one request; the batch page sends a folder in several
 _HOSTS = ["127.0.0.1", "localhost"]
