@@ -99,7 +99,9 @@ def check(arguments: list[str]) -> int:
     shown = page(result, {}) if options.no_images else page(result, contents, near, findings)
     write_whole(card, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
     write_whole(html, lambda file: file.write_text(shown, encoding="utf-8"))
-    write_out(f"wrote {card} and {html}\n" + f"next: ibca fit {shlex.join(experiment)}\n" * (not errors))
+    off_line = "  (off line, weights that were never fetched: --model.checkpoint_path FILE)"
+    following = f"next: ibca fit {shlex.join(experiment)}{off_line}\n" * (not errors)
+    write_out(f"wrote {card} and {html}\n{following}")
     if stopped:
         raise stopped
     if errors:
