@@ -42,6 +42,7 @@ def form_of_name(name: str) -> str:
     """A file's name without folder and ending, each number as `#`.
 
     Examples:
+        >>> from ibca_lightning.check.origin import form_of_name
         >>> form_of_name("images/NAF_0040.jpg")
         'NAF_#'
     """
