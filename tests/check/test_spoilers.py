@@ -156,13 +156,19 @@ def test_the_form_of_a_name_is_its_text_without_numbers(name: str, form: str) ->
     assert form_of_name(name) == form
 
 
-def test_names_that_are_not_to_be_seen_are_not_told(planted: Tree) -> None:  # noqa: F811
+def test_names_that_are_not_to_be_seen_are_not_told(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr("ibca_lightning.data.tables.doubts.FEW", 2)
     data = module(planted)
-    contents = read_contents(data, 0)
-    columns = {each.column for each in origin_associations(contents, data.class_names)}
-    assert columns <= {SIZE, NAME}
-    hidden = {split: replace(own, rename=lambda name: "hash") for split, own in contents.items()}
-    assert NAME not in {each.column for each in origin_associations(hidden, data.class_names)}
+    train = read_contents(data, 0)["train"]
+    names = encode([f"{'ab'[int(label == 1)]}{row}.png" for row, label in enumerate(train.labels[:, 0].tolist())])
+    shown, hidden = replace(train, ids=names), replace(train, ids=names, rename=lambda name: "hash")
+    (told,) = [
+        each
+        for each in origin_associations({"train": shown}, data.class_names)
+        if (each.column, each.label) == (NAME, "A")
+    ]
+    assert (told.auroc, told.values) == (1, ("b#", "a#"))
+    assert {each.column for each in origin_associations({"train": hidden}, data.class_names)} <= {SIZE}
 
 
 def test_fit_and_check_tell_of_a_site_that_stands_in_one_split(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
