@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -31,7 +31,7 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
     shown = list(evaluations.values())
     for own in shown:
         console.print(plain(f"{own.name}: {_mean_precision(own.figures)}; {own.figures['samples']} pictures"))
-    fixed = {own["threshold"] for own in shown[0].figures["thresholds"].values()} == {0.5}
+    fixed = _fixed(own["threshold"] for own in shown[0].figures["thresholds"].values())
     whose = "fixed" if fixed else "chosen on the validation set"
     console.print(f"Figures at the model's own thresholds ({whose}), and at 0.5")
     names = [n for n in (*_HEADLINE, *_LOCALISATION) if any(n in e.figures["metrics"] for e in shown)]
@@ -57,6 +57,11 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
         console.print(f"wrote {os.path.join(run_dir, 'test_metrics.json')}")
 
 
+def _fixed(thresholds: Iterable[float]) -> bool:
+    """Whether nothing was chosen: the rule `fixed` has 0.5 for every class."""
+    return set(thresholds) == {0.5}
+
+
 def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoints: Sequence[Any], run_dir: str) -> None:
     """Print the last validation at the thresholds that were chosen on it, the best one's score and how to test it."""
     console = Console(highlight=False, markup=False)
@@ -69,7 +74,7 @@ def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoint
         own |= {"thresholds": points.record(evaluation.class_names)}
         tuned, half = _beside(own, "CF1", bounds=False)
         console.print(f"Last validation: {_mean_precision(own)}")
-        where = "At the fixed thresholds" if set(points.thresholds) == {0.5} else "At thresholds chosen on it"
+        where = "At the fixed thresholds" if _fixed(points.thresholds) else "At thresholds chosen on it"
         console.print(f"{where}: F1 of the class means (CF1) {tuned}, {half} at 0.5")
         write_out(terminal_table(_class_rows(own), "metrics.csv", wanted=_WANTED))
     for checkpoint in checkpoints:

@@ -65,8 +65,11 @@ def test_closing_tables_and_the_card(capsys):
     out = capsys.readouterr().out
     assert words_are_whole(out, [*NAMES, *words])
     assert all(out.count(name) == 2 for name in NAMES), "in the table, and where a threshold rests on few"
+    assert "Figures at the model's own thresholds (fixed), and at 0.5" in out
     fit_table(result, OperatingPoints([0.5] * 3), [], "run")
-    assert words_are_whole(capsys.readouterr().out, NAMES)
+    out = capsys.readouterr().out
+    assert words_are_whole(out, NAMES)
+    assert "At the fixed thresholds: F1" in out
     counts = dict.fromkeys(NAMES, 1234567)
     pictures = {"readable": 0, "unreadable": 3, "copies": 0}
     split = {"rows": 9, "groups": 9, "cardinality": 1.0, "without_positive": 2, "unknown": 0.1, "pictures": pictures,
@@ -91,6 +94,7 @@ def test_the_end_of_fit_and_test_lead_with_map_and_say_what_excludes_each_other(
     lines = capsys.readouterr().out.splitlines()
     low, high = result.figures["intervals"]["mAP"]
     assert lines[0] == f"test: mAP 1.0000 [{low:.3f}, {high:.3f}], 0.3333 by chance, over 3 classes; 60 pictures"
+    assert "Figures at the model's own thresholds (chosen on the validation set), and at 0.5" in lines
     (line,) = (line.split() for line in lines if line.startswith("CF1"))
     assert [line[1], line[-1]] == [f"{result.figures['tuned']['CF1']:.4f}", "0.0000"]
     pairs = "a and b in 3, a and c in 1, b and c in 1"
@@ -107,6 +111,7 @@ def test_the_end_of_fit_and_test_lead_with_map_and_say_what_excludes_each_other(
     fit_table(fitted, points, [], "run")
     first, second, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("Last validation: mAP 1.0000 [0.")
+    assert second.startswith("At thresholds chosen on it: F1")
     assert second.endswith(f" (CF1) {result.figures['tuned']['CF1']:.4f}, 0.0000 at 0.5")
     (line,) = (line.split() for line in rest if line.startswith("c "))
     assert (line[4], line[-1]) == ("0.2000", "0.0000")
