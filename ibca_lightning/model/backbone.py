@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ibca_lightning.model.weights import architectures  # noqa: F401 - timm knows them from here on
 from ibca_lightning.model.weights.files import first_line, load
 from ibca_lightning.model.weights.normalisation import Normalisation, chosen, require_normalisation
 from ibca_lightning.system.errors import InputError
