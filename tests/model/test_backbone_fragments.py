@@ -10,7 +10,6 @@ import yaml
 
 from ibca_lightning.heads import IBCAHead
 from ibca_lightning.model.backbone import Backbone, _check_name
-from ibca_lightning.model.network import Network
 from ibca_lightning.model.weights.normalisation import SETS
 from ibca_lightning.run.command_line.shipped import fragments, recipes
 from tests.command_line import done, experiment, written
@@ -78,10 +77,10 @@ def test_each_is_merged_behind_an_experiment_and_built_with_ibca(name: str, tree
         backbone = Backbone(
             model["backbone"], pretrained=False, feature_stride=model["feature_stride"], image_size=size,
             normalisation=model["normalisation"],
-        )  # fmt: skip
-        network = Network(3, backbone, IBCAHead).eval()
-        stages = network.backbone.stages(torch.zeros(1, 3, size, size))
-        output = network.classify(stages)
+        ).eval()  # fmt: skip
+        stages = backbone.stages(torch.zeros(1, 3, size, size))
+    head = IBCAHead(backbone.channels, 3).eval()
+    output = head(backbone.combine([torch.zeros(stage.shape) for stage in stages]))
     strides = model["feature_stride"] if isinstance(model["feature_stride"], list) else [model["feature_stride"]]
     assert [tuple(stage.shape[-2:]) for stage in stages] == [(size // stride, size // stride) for stride in strides]
     assert output.logits.shape == (1, 3)
