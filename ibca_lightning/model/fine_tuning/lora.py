@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -67,9 +66,11 @@ def merged(state: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in state.items():
         part = _PART.fullmatch(key)
-        factors = [state.get(f"{part[1]}.parametrizations.weight.0.{name}") for name in ("up", "down")] if part else []
-        if part is None or not all(isinstance(factor, torch.Tensor) for factor in (value, *factors)):
+        names = [f"{part[1]}.parametrizations.weight.{name}" for name in ("original", "0.up", "0.down")] if part else []
+        tensors = [tensor for name in names if isinstance(tensor := state.get(name), Tensor)]
+        if part is None or len(tensors) < len(names):
             result[key] = value
         elif part[2] == "original":
-            result[f"{part[1]}.weight"] = value + factors[0] @ factors[1]
+            weight, up, down = tensors
+            result[f"{part[1]}.weight"] = weight + up @ down
     return result

@@ -6,7 +6,7 @@ So they are built, sized, listed and recorded in a checkpoint as any other model
 from typing import Any
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import SwiGLUPacked  # type: ignore[attr-defined]
+from timm.layers import SwiGLUPacked
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model  # type: ignore[attr-defined]
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import nn
@@ -30,7 +30,7 @@ def vit_large_patch16_reg4_chexfound(pretrained: bool = False, **options: Any) -
     From its repository's training configuration (`vitl16_ibot333_highres512.yaml`). DINOv2 makes the hidden layer two
     thirds as wide, a multiple of 8: 2736; timm counts both halves.
     """
-    own = {
+    own: dict[str, Any] = {
         "patch_size": 16, "embed_dim": 1024, "depth": 24, "num_heads": 16, "init_values": 1e-5, "reg_tokens": 4,
         "no_embed_class": True, "mlp_layer": SwiGLUPacked, "mlp_ratio": 2 * 2736 / 1024, "act_layer": nn.SiLU,
     }  # fmt: skip
