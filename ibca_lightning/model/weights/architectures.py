@@ -6,8 +6,8 @@ So they are built, sized, listed and recorded in a checkpoint as any other model
 from typing import Any
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import SwiGLUPacked
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model  # type: ignore[attr-defined]
+from timm.layers import SwiGLUPacked  # type: ignore[attr-defined]
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import nn
 
