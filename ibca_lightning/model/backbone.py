@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ibca_lightning.model.weights import architectures  # noqa: F401 - timm knows them from here on
 from ibca_lightning.model.weights.files import first_line, load
 from ibca_lightning.model.weights.normalisation import Normalisation, chosen, require_normalisation
 from ibca_lightning.system.errors import InputError
@@ -40,7 +41,7 @@ class Backbone(nn.Module):
         checkpoint_path: Local `.safetensors`, `.pth` or `.ckpt` file in the keys of timm or of a layout that `weights`
             converts; wins over `pretrained`, nothing is fetched then. Its classifier is ignored.
         feature_stride: Pixels of the image a cell, or several: see the head of this file.
-        freeze: No gradient for any parameter, and evaluation mode for good (BatchNorm statistics stay, no dropout).
+        freeze: No gradient for any parameter, and evaluation mode (BatchNorm statistics stay, no dropout).
         image_size: S; models of fixed size (ViT, swin) are built for it.
         in_channels: Of the pictures; weights of another number are adapted as timm does (1: summed; else repeated).
         normalisation: `auto`, `imagenet`, `clip`, `half`, or `{"mean": [...], "std": [...]}` a channel: see `weights`.
@@ -80,14 +81,13 @@ class Backbone(nn.Module):
         self.in_channels = in_channels
         self.mean, self.std = chosen(normalisation, model.pretrained_cfg, in_channels, checkpoint_path, published)
         self.default_image_size = int(model.pretrained_cfg["input_size"][-1])
-        self.frozen = freeze
+        self.frozen = False
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
         self._final_norm = False  # of a token model, which gives its final map as a stage
         stride = self._choose(name, feature_stride, image_size, poolless)
         self.channels = self._probe(name, image_size, stride)
         if freeze:
-            self.requires_grad_(False)
-        self.train(self.training)
+            self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map a batch of images (B, in_channels, S, S), normalised with `mean` and `std`, to (B, C, H, W)."""
@@ -127,6 +127,19 @@ class Backbone(nn.Module):
                 digest.update(f"{name} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def freeze(self) -> None:
+        """No gradient for any parameter, and evaluation mode, until `thaw`."""
+        self._learning = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        self.frozen = True
+        self.requires_grad_(False)
+        self.train(False)
+
+    def thaw(self) -> None:
+        """Let learn again what learnt before `freeze`; the mode is the caller's to set."""
+        self.frozen = False
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in self._learning)
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set training mode; a frozen backbone stays in evaluation mode."""

@@ -18,6 +18,7 @@ from ibca_lightning import __version__
 from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints, is_rule
+from ibca_lightning.model.fine_tuning.lora import merged
 from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
@@ -148,7 +149,7 @@ def _all(values: object, kind: type | tuple[type, ...]) -> bool:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint, tensors on the CPU, without running any code that it may hold.
+    """Load a checkpoint, tensors on the CPU, without running any code that it may hold; LoRA's weights merged.
 
     Raises:
         InputError: When the file is missing, unreadable, or no IBCA checkpoint.
@@ -172,6 +173,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if (name := next((name for name, weight in weights.items() if _spoilt(name, weight)), None)) is not None:
         fix = "use a checkpoint from before the training diverged, or the file as it was written"
         raise InputError(f"{path} with finite weights", f"NaN or infinity in {name}", fix)
+    checkpoint["state_dict"] = merged(weights)
     return checkpoint
 
 

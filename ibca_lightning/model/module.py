@@ -41,8 +41,16 @@ from ibca_lightning.model.checkpoint import (
 )
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
+from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
+from ibca_lightning.model.fine_tuning.lora import adapt, merged
+from ibca_lightning.model.fine_tuning.unfreezing import Unfreezing
 from ibca_lightning.model.gathered import Gathered, logged_figures, training_labels
-from ibca_lightning.model.module_options import require_class_names, require_options, with_channels
+from ibca_lightning.model.module_options import (
+    require_class_names,
+    require_fine_tuning,
+    require_options,
+    with_channels,
+)
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
 from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
 from ibca_lightning.model.weights.normalisation import Normalisation
@@ -79,6 +87,11 @@ class MultiLabelModule(Network, pl.LightningModule):
         checkpoint_path: A local file of backbone weights (.safetensors or .pth); wins over `pretrained`.
         feature_stride: 32, 16 or 8, or a list such as [16, 32] whose maps are resized to the finest and concatenated.
         freeze_backbone: Keep the backbone as it is, BatchNorm statistics too.
+        unfreeze_at_epoch: Keep it so until this epoch, counted from 0, and train it from there on; its rate is then
+            where the schedule is.
+        lora_rank: Of the backbone its linear layers alone learn, each a sum of this rank (LoRA), such as 8.
+        layer_decay: In (0, 1); each layer of the backbone has this multiple of the rate of the layer above it, the last
+            of them of `backbone_lr_scale`.
         normalise_features: Bring every channel of the feature map to mean 0 and deviation 1 (BatchNorm without
             parameters) before the head. Meant for frozen backbones, whose channels differ in scale and cannot adapt.
         head: Called with (channels, num_labels); in YAML a class path and its options.
@@ -153,12 +166,18 @@ class MultiLabelModule(Network, pl.LightningModule):
         compile_backend: str = "inductor",
         in_channels: int | None = None,
         normalisation: Normalisation = "auto",
+        unfreeze_at_epoch: int | None = None,
+        layer_decay: float | None = None,
+        lora_rank: int | None = None,
     ) -> None:
         require_class_names(class_names, num_labels)
         require_options(
             head, optimizer, learning_rate, warmup_fraction, backbone_lr_scale, ema_decay, early_stopping_patience,
             thresholds, calibration,
         )  # fmt: skip
+        require_fine_tuning(
+            freeze_backbone, layer_decay=layer_decay, unfreeze_at_epoch=unfreeze_at_epoch, lora_rank=lora_rank
+        )
         read_as = with_channels(preprocessing, in_channels)
         of_images = Backbone(
             backbone,
@@ -195,6 +214,12 @@ class MultiLabelModule(Network, pl.LightningModule):
             source = initialise_from(self, read_checkpoint(init_from), init_from)
             if normalisation == "auto":
                 self.set_normalisation(source.mean, source.std)
+        self.lora_rank = lora_rank
+        if lora_rank is not None:
+            adapt(self.backbone, backbone, lora_rank)
+        named = {} if layer_decay is None else layer_scales(self.backbone.model, backbone, layer_decay)
+        self._scales = {f"model.{name}": scale for name, scale in named.items()}
+        self.unfreezing = Unfreezing(self.backbone, unfreeze_at_epoch)
         if compile:
             self.compile_parts(compile_backend)
 
@@ -209,6 +234,7 @@ class MultiLabelModule(Network, pl.LightningModule):
             if stage in stages and part.needs_labels and labels is not None:
                 part.see_labels(torch.from_numpy(labels()).to(self.device))
         if stage == "fit":
+            self.unfreezing.begin(self.trainer)
             self.terms.begin(self._setting())
             if isinstance(self.head, PairHead) and "pair" not in self.preprocessing:
                 what = "the head `pair` takes the halves of each picture for two pictures side by side"
@@ -240,9 +266,10 @@ class MultiLabelModule(Network, pl.LightningModule):
     def _stages(self, batch: Batch) -> list[Tensor]:
         if "features" not in batch:
             return self.stages(batch["image"])
-        if not self.backbone.frozen:
+        if not self.backbone.frozen or self.unfreezing.at is not None:
             raise InputError(
-                "model.freeze_backbone true, as the data are stored maps that no gradient passes", "false",
+                "model.freeze_backbone true, as the data are stored maps that no gradient passes",
+                "false" if self.unfreezing.at is None else f"unfreeze_at_epoch {self.unfreezing.at}",
                 "freeze it, or train on pictures",
             )  # fmt: skip
         return self.stored(batch["features"])
@@ -285,6 +312,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         """Stop on a gradient that is not finite, before it can spoil the weights; float16's own scaling skips it."""
         ids, self._ids = self._ids, []
         self.terms.average_gradients()
+        self.unfreezing.average_gradients()
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return
         name = divergence.first_non_finite_gradient(self.named_parameters())
@@ -322,9 +350,11 @@ class MultiLabelModule(Network, pl.LightningModule):
         """
         self.trainer.fit_loop._load_combined_loader_states()
         self.trainer.fit_loop._restarting = False
+        self.unfreezing.when_due(self.current_epoch, self.training)
 
     def on_train_epoch_start(self) -> None:
         """Begin the means of an epoch; one that is taken up in its middle does not come here."""
+        self.unfreezing.when_due(self.current_epoch, self.training)
         self._epoch_sums.clear()
         self.terms.begin_epoch(self._progress)
 
@@ -352,7 +382,10 @@ class MultiLabelModule(Network, pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over parameter groups (no decay on vectors), the backbone's rate scaled, warm-up + cosine."""
         self.terms.to(self.device)
-        optimizer = self._optimizer(parameter_groups(self.backbone, self.head, self.loss, *self.terms.modules()))
+        others = (self.head, self.loss, *self.terms.modules())
+        with self.unfreezing.everything_that_learns():
+            groups = parameter_groups(self.backbone, *others, scales=self._scales)
+        optimizer = self._optimizer(groups)
         set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
         if self._scheduler is not None:
             return [optimizer], [by_epoch(self._scheduler(optimizer), score=MONITOR, loss="val/loss")]
@@ -537,6 +570,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         """
         spec = ModelSpec.from_checkpoint(checkpoint)
         require_same_model(spec, self.spec)
+        if self.lora_rank is None:
+            checkpoint["state_dict"] = merged(checkpoint["state_dict"])
         require_fitting_weights(checkpoint, self)
         if spec.preprocessing != self.preprocessing:
             log.warning("the model was trained with %s, the data have %s", spec.preprocessing, self.preprocessing)

@@ -50,6 +50,25 @@ def require_options(
     _require(calibration in known, "model.calibration none, temperature or platt", calibration, "choose one")
 
 
+def require_fine_tuning(frozen: bool, **options: float | None) -> None:
+    """Refuse options of a backbone that learns which are out of their range, or have no effect on a frozen one.
+
+    Args:
+        frozen: Whether the backbone is.
+        **options: `layer_decay`, `unfreeze_at_epoch`, `lora_rank`; None is not given.
+    """
+    for name, value in options.items():
+        fix = f"leave model.{name} out, or give --model.freeze_backbone false"
+        _require(value is None or not frozen, f"a backbone that learns for model.{name} {value}", "a frozen one", fix)
+    decay, epoch, rank = (options.get(name) for name in ("layer_decay", "unfreeze_at_epoch", "lora_rank"))
+    _require(decay is None or 0 < decay < 1, "model.layer_decay in (0, 1)", decay, "try 0.75, or null")
+    _require(
+        epoch is None or epoch >= 1, "model.unfreeze_at_epoch of at least 1", epoch,
+        "or null: the backbone learns from the first epoch on",
+    )  # fmt: skip
+    _require(rank is None or rank >= 1, "model.lora_rank of at least 1", rank, "try 8, or null")
+
+
 def _require(condition: bool, expected: str, got: object, fix: str) -> None:
     if not condition:
         raise InputError(expected, got, fix)

@@ -1,6 +1,7 @@
 """Parameter groups and the default learning rate schedule."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -8,8 +9,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 
-def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, Any]]:
-    """Split trainable parameters by part and by weight decay.
+def parameter_groups(
+    backbone: nn.Module, *others: nn.Module, scales: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Split trainable parameters by part, by layer where `scales` tells them apart, and by weight decay.
 
     Vectors and scalars (biases, norms) are not decayed: pulling them to zero is no regularisation. The number of axes
     alone decides, so that scales kept as tables are decayed like any weight: those of IBCA's mixture (component, width)
@@ -18,22 +21,28 @@ def parameter_groups(backbone: nn.Module, *others: nn.Module) -> list[dict[str, 
     Args:
         backbone: Its groups are marked `part="backbone"`.
         others: Head and loss; marked `part="head"`.
+        scales: Of parameters of the backbone, by name: the multiple of the backbone's rate that they learn at.
 
     Returns:
-        Non-empty groups with the keys `params`, `part` and, for undecayed ones, `weight_decay: 0`.
+        Non-empty groups with the keys `params`, `part`, for undecayed ones `weight_decay: 0`, and `scale` if it is not
+        1; the lowest scale first.
     """
     groups: list[dict[str, Any]] = []
     for part, modules in (("backbone", (backbone,)), ("head", others)):
-        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-        groups.append({"params": [p for p in parameters if p.ndim > 1], "part": part})
-        groups.append({"params": [p for p in parameters if p.ndim <= 1], "part": part, "weight_decay": 0.0})
+        own = scales if scales is not None and part == "backbone" else {}
+        named = [named for module in modules for named in module.named_parameters() if named[1].requires_grad]
+        for scale in sorted({own.get(name, 1.0) for name, _ in named}):
+            parameters = [p for name, p in named if own.get(name, 1.0) == scale]
+            marks = {"part": part} | ({} if scale == 1 else {"scale": scale})
+            groups.append({"params": [p for p in parameters if p.ndim > 1], **marks})
+            groups.append({"params": [p for p in parameters if p.ndim <= 1], **marks, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
 
 
 def set_rates(optimizer: Optimizer, rate: float | None, backbone_scale: float) -> None:
     """Give every group of `parameter_groups` its learning rate; a rate of None keeps the optimiser's own."""
     for group in optimizer.param_groups:
-        group["lr"] = rate or group["lr"]
+        group["lr"] = (rate or group["lr"]) * group.get("scale", 1.0)
         if group.get("part") == "backbone":
             group["lr"] *= backbone_scale
 

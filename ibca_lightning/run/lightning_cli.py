@@ -263,7 +263,8 @@ class IBCACLI(LightningCLI):
         """Add the loggers, checkpoints and callbacks that every run has."""
         config = self.config_init[self.subcommand]
         trainer = config.trainer
-        before = run_folder.create_run_dir(self.run_dir)
+        unasked = self.subcommand == "fit" and not self._goes_on and not config.run_dir
+        self.run_dir, before = run_folder.create_run_dir(self.run_dir, own=unasked)
         if self.subcommand == "fit":
             self._claimed = run_folder.claim(self.run_dir)
             if not self._goes_on:

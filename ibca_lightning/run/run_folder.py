@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import chain, count
 from pathlib import Path
@@ -40,8 +41,12 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
         run = run_of(ckpt_path)
         return os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
     by_time = os.path.join("runs", experiment_name(config), time.strftime("%Y-%m-%d_%H-%M-%S"))
-    # Two runs may start in one second, and a clock may be put back.
-    return next(name for name in chain([by_time], (f"{by_time}-{n}" for n in count(2))) if not os.path.exists(name))
+    return next(name for name in _alike(by_time) if not os.path.exists(name))
+
+
+def _alike(name: str) -> Iterator[str]:
+    """A name, then others made of it: two runs may start in one second, and a clock may be put back."""
+    return chain([name], (f"{name}-{n}" for n in count(2)))
 
 
 def run_of(ckpt_path: str) -> Path:
@@ -78,16 +83,30 @@ def process_rank() -> int:
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
-def create_run_dir(run_dir: str) -> set[str] | None:
-    """Make the folder, on rank 0; return the names that it already holds, None where it is new."""
+def create_run_dir(run_dir: str, own: bool = False) -> tuple[str, set[str] | None]:
+    """Make the folder, on rank 0.
+
+    Args:
+        run_dir: As `choose_run_dir` chose it.
+        own: Whether nobody asked for that name: a folder that another run has made since is then left to it, and this
+            run gets one of a name alike.
+
+    Returns:
+        The folder, and the names that it already held; None where it is new.
+    """
     before = set(os.listdir(run_dir)) if Path(run_dir).is_dir() else None
-    if process_rank() == 0:
+    if process_rank() != 0:
+        return run_dir, before
+    for name in _alike(run_dir):
         try:
-            Path(run_dir).mkdir(parents=True, exist_ok=True)
+            Path(name).mkdir(parents=True, exist_ok=not own)
         except OSError as error:
+            if own and isinstance(error, FileExistsError):
+                continue
             fix = "give another --run_dir"
             raise InputError(f"a folder to write at --run_dir {run_dir}", error.strerror, fix) from error
-    return before
+        return name, None if own else before
+    raise AssertionError("the names never end")
 
 
 @rank_zero_only

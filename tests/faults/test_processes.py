@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ibca_lightning.data.pictures import reading
-from ibca_lightning.run.run_folder import choose_run_dir, claim
+from ibca_lightning.run.run_folder import choose_run_dir, claim, create_run_dir
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from tests.command_line import contents, done, experiment, ibca, near, rows, written
@@ -144,6 +144,17 @@ def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path) -> None
     process.kill()
     process.join()
     claim(str(tmp_path), 5).close()
+
+
+def test_runs_that_start_in_one_second_have_a_folder_each(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda _: "2020-01-01_00-00-00")
+    chosen = [choose_run_dir(None, None, {"config": ["scm.yaml"]}) for _ in range(3)]  # before one of them is made
+    first = "runs/scm/2020-01-01_00-00-00"
+    assert chosen == [first] * 3
+    made = [create_run_dir(name, own=True) for name in chosen]
+    assert made == [(first, None), (f"{first}-2", None), (f"{first}-3", None)]
+    assert create_run_dir(first) == (first, set()), "a folder that was asked for is taken as it is"
+    assert sorted(path.name for path in Path("runs/scm").iterdir()) == [Path(name).name for name, _ in made]
 
 
 def test_a_clock_that_goes_back_overwrites_no_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import timm
 import torch
 from torch import Tensor
 
+from ibca_lightning.model.weights import architectures  # noqa: F401 - names for timm
 from ibca_lightning.model.weights.files import load
 from ibca_lightning.system.errors import InputError
 
@@ -27,10 +28,13 @@ def net(kind: str, seed: int, side: int = SIDE, **options: Any) -> Any:
     torch.manual_seed(seed)
     if kind == "resnet":
         return timm.create_model("resnet18", num_classes=0, **options).eval()
-    name = {"vit": "vit_tiny_patch16_224", "ls": "vit_small_patch14_dinov2", "reg": "vit_small_patch14_reg4_dinov2"}[
-        kind
-    ]
+    name = {
+        "vit": "vit_tiny_patch16_224", "ls": "vit_small_patch14_dinov2", "reg": "vit_small_patch14_reg4_dinov2",
+        "glu": "vit_large_patch16_reg4_chexfound",
+    }[kind]  # fmt: skip
     small = {"embed_dim": 32, "num_heads": 2, "depth": 2, "img_size": side, "patch_size": 14}
+    if kind == "glu":
+        small["mlp_ratio"] = 5.5
     made = timm.create_model(name, num_classes=0, global_pool="", **(small | options)).eval()
     with torch.no_grad():
         for value in made.parameters():
@@ -87,6 +91,11 @@ def chunked(state: State) -> State:
     return {re.sub(r"^blocks\.(\d+)", r"blocks.0.\1", key): value for key, value in state.items()}
 
 
+def swiglu(state: State) -> State:
+    """DINOv2's names of its SwiGLU."""
+    return {key.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): value for key, value in state.items()}
+
+
 def teacher(state: State) -> object:
     heads = junk("dino_head.mlp.0.weight", "ibot_head.last_layer.weight")
     student = below("backbone.", {key: torch.zeros_like(value) for key, value in state.items()})
@@ -108,7 +117,8 @@ LAYOUTS: dict[str, tuple[str, Write, str | None]] = {  # the net, its layout, wh
     ),
     "DINOv2": ("ls", lambda own: own | junk("mask_token"), "imagenet"),
     "RETFound (DINOv2)": ("ls", teacher, "imagenet"),
-    "CheXFound": ("reg", lambda own: teacher(chunked(apart(own))), "imagenet"),
+    "CheXFound": ("glu", lambda own: teacher(chunked(swiglu(apart(own)))), "imagenet"),
+    "DINOv2 with registers": ("reg", lambda own: teacher(chunked(apart(own))), "imagenet"),
     "both nets of DINOv2 in one": (
         "ls",
         lambda own: {
@@ -174,6 +184,17 @@ def test_what_is_left_out_or_interpolated_is_said(
         load(net(kind, 1, side=84), kind, str(tmp_path / "w.pth"))
     assert said in caplog.messages[-1]
     assert "position embeddings interpolated from (1, 17, 32) to (1, 37, 32)" in caplog.messages[-1]
+
+
+def test_the_network_of_chexfound_has_the_shapes_that_its_configuration_gives() -> None:
+    with torch.device("meta"):
+        made = timm.create_model("vit_large_patch16_reg4_chexfound", img_size=512, num_classes=0)
+    shapes = {name: tuple(value.shape) for name, value in made.state_dict().items()}
+    assert shapes["blocks.23.mlp.fc1.weight"] == (5472, 1024)  # w12: two layers of (4096 * 2 / 3, to 8s) rows
+    assert shapes["blocks.23.mlp.fc2.weight"] == (1024, 2736)
+    assert shapes["pos_embed"] == (1, 1024, 1024)
+    assert shapes["reg_token"] == (1, 4, 1024)
+    assert shapes["patch_embed.proj.weight"] == (1024, 3, 16, 16)
 
 
 def test_what_does_not_fit_is_named_with_the_nearest_layout(tmp_path: Path) -> None:

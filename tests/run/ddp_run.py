@@ -20,9 +20,18 @@ class Unused(Callback):
         assert not unused, unused
 
 
+def unfrozen(folder: Path, processes: int, options: dict[str, Any]) -> None:
+    """Fit a backbone that DDP does not see, as it is frozen when DDP begins."""
+    model = module(backbone="test_vit", unfreeze_at_epoch=1)
+    run = trainer(max_epochs=3, callbacks=[Unused()], **options)
+    run.fit(model, loader(Pictures(16), 16 // processes), loader(Pictures(8, seed=1), 4))
+    torch.save(model.state_dict(), folder / f"unfrozen{run.global_rank}.pt")
+
+
 def main(folder: Path, processes: int) -> None:
     """Fit GAP and IBCA, then test and predict on 13 pictures, which 2 processes cannot share evenly."""
     options = {"devices": processes, "strategy": "ddp" if processes > 1 else "auto"}
+    unfrozen(folder, processes, options)
     for name, head in (("gap", GAPHead), ("ibca", IBCAHead)):
         # One batch an epoch: it holds the same pictures however a sampler shares and orders them.
         train, test = Pictures(16), Pictures(13, seed=1, known=False, masks=True)

@@ -54,6 +54,17 @@ def test_two_processes_of_eight_take_the_steps_of_one_of_sixteen(runs):
 
 
 @pytest.mark.slow
+def test_a_backbone_that_learns_later_takes_the_same_steps_in_every_process(runs):
+    one, two, other = (
+        torch.load(folder / f"unfrozen{rank}.pt", weights_only=True)
+        for folder, rank in ((runs[0], 0), (runs[1], 0), (runs[1], 1))
+    )
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], atol=1e-6), name
+        assert torch.equal(two[name], other[name]), name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "where"), [(1, "line 3"), (None, "header only")])
 def test_wrong_input_of_the_second_process_or_of_both_gets_one_line_and_exit_2(row, where, tmp_path):
     write(tmp_path / "data")

@@ -20,6 +20,7 @@ from ibca_lightning.data.sampling import EpochSampler
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
+from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.system.errors import InputError
 from tests.command_line import REPOSITORY, contents, done, experiment, ibca, of_two_processes, rows, written
 
@@ -141,6 +142,7 @@ HARD = {
 OTHER = {
     "model.scheduler": {"class_path": "torch.optim.lr_scheduler.ReduceLROnPlateau",
                         "init_args": {"mode": "min", "patience": 0, "threshold": 10.0}},
+    "model.unfreeze_at_epoch": 1, "model.layer_decay": 0.75,
     "data.batch_size": 2, "data.num_workers": 2, "trainer.accumulate_grad_batches": 2,
     "trainer.val_check_interval": 3,
 }  # fmt: skip
@@ -156,7 +158,9 @@ def configured(tree: Path, path: Path, options: dict[str, Any]) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [HARD, OTHER], ids=["ema balanced ibca fold", "plateau accumulated workers"])
+@pytest.mark.parametrize(
+    "options", [HARD, OTHER], ids=["ema balanced ibca fold", "plateau accumulated workers unfrozen"]
+)
 def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
     options: dict[str, Any], tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch, half_written: Any
 ) -> None:
@@ -280,6 +284,7 @@ def own_run(run: Path, tmp_path: Path) -> Path:
         ("--model.optimizer", "torch.optim.SGD", "the optimiser's state"),
         ("--model.backbone_lr_scale", "0.1", "the learning rates"),
         ("--model.freeze_backbone", "true", "the optimiser's state"),
+        ("--model.layer_decay", "0.5", "the learning rates"),
         ("--seed_everything", "3", "the seed"),
         ("--model.head", "CSRAHead", "head"),
     ],
@@ -293,6 +298,14 @@ def test_a_setting_that_the_checkpoint_would_override_is_refused(
     assert (result.code, len(result.errors)) == (2, 1), result.err
     assert named in result.errors[0]
     assert contents(own_run) == before
+
+
+def test_an_option_that_is_newer_than_the_run_is_no_change(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("model: {init_args: {backbone: resnet50}}\n")
+    now = "model: {init_args: {backbone: resnet50, layer_decay: null, unfreeze_at_epoch: null}}\n"
+    assert changed_settings(str(tmp_path), now) is None
+    with pytest.raises(InputError, match=r"model.layer_decay unset as in .*, got 0.5"):
+        changed_settings(str(tmp_path), now.replace("layer_decay: null", "layer_decay: 0.5"))
 
 
 def test_a_setting_that_applies_from_here_on_is_said(own_run: Path, here: Path) -> None:

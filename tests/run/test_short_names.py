@@ -91,6 +91,11 @@ def test_a_recipe_is_found_by_name_and_a_file_of_that_path_wins(here: Path, monk
         recipe_file("endos")
     with pytest.raises(InputError, match="spaces"):
         recipe_file("spaces")  # no recipe
+    assert recipe_file("backbones/convnext") == str(recipes()["endo"].parent / "backbones/convnext.yaml")
+    assert recipe_file("terms/nvum") == str(recipes()["endo"].parent / "terms/nvum.yaml")
+    for wrong in ("backbones/convnex", "convnext"):
+        with pytest.raises(InputError, match="did you mean backbones/convnext"):
+            recipe_file(wrong)
     (here / "endo").write_text("data: {}\n")
     assert recipe_file("endo") == "endo"
     # As a wheel has them.

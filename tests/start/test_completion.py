@@ -28,6 +28,7 @@ def test_bash_completes_commands_options_and_names() -> None:
     assert completed(script, "ibca", "predict", "--im") == ["--images", "--image_column", "--image_dir"]
     assert completed(script, "ibca", "fit", "derm") == ["derm7pt"]
     assert completed(script, "ibca", "fit", "--config", "derm") == ["derm7pt"]
+    assert completed(script, "ibca", "fit", "derm7pt", "--config", "backbones/rad") == ["backbones/rad_dino"]
     assert completed(script, "ibca", "fit", "derm7pt", "--model.head", "ml") == ["ml_decoder"]
     assert completed(script, "ibca", "sweep", "--heads", "gap", "csr") == ["csra"]
     assert completed(script, "ibca", "fit", "derm7pt", "--model.loss", "") == ["bce", "asl", "focal", "gce"]

@@ -14,8 +14,10 @@ _KEPT = {
     "model.optimizer": "the optimiser's state",
     "model.scheduler": "the scheduler's state",
     "model.backbone_lr_scale": "the learning rates",
+    "model.layer_decay": "the learning rates",
     "model.learning_rate": "the learning rates",
     "model.freeze_backbone": "the optimiser's state",
+    "model.lora_rank": "the weights",
     "seed_everything": "the seed of order and augmentation",
 }
 """What a checkpoint brings, whatever the configuration says."""
@@ -35,7 +37,8 @@ def changed_settings(run_dir: str, text: str) -> str | None:
     before, now = (dict(_flat(with_public_names(relative_paths(each)))) for each in (settings, load(text)))
     changed = []
     for key in dict.fromkeys([*before, *now]):
-        old, new = (str(values.get(key, "unset")) for values in (before, now))
+        # An option that is newer than the run is not in its file, and its default is mostly None.
+        old, new = ("unset" if values.get(key) is None else str(values[key]) for values in (before, now))
         if old == new or key.startswith(_NO_SETTING):
             continue
         for kept, what in _KEPT.items():

@@ -1,4 +1,7 @@
-"""Recipes by name: `--config endo` is `experiments/endo.yaml`, which comes with the package."""
+"""Recipes by name: `--config endo` is `experiments/endo.yaml`, which comes with the package.
+
+So are fragments, which are merged behind a recipe: `--config endo --config backbones/convnext`.
+"""
 
 import os
 from difflib import get_close_matches
@@ -8,6 +11,7 @@ from pathlib import Path
 from ibca_lightning.system.errors import InputError
 
 SPACES = "spaces.yaml"
+_FRAGMENTS = ("backbones", "terms")  # folders of experiments
 _PACKAGE = Path(__file__).parents[2]
 
 
@@ -23,22 +27,29 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(experiments().glob("*.yaml")) if path.name != SPACES}
 
 
+def fragments(folder: str) -> dict[str, Path]:
+    """The shipped fragments of one kind by name, without their folder."""
+    return {path.stem: path for path in sorted((experiments() / folder).glob("*.yaml"))}
+
+
 def recipe_file(given: str) -> str:
-    """The file that a `--config` names: a file, which wins, or a recipe's; what is neither stays as it is.
+    """The file that a `--config` names: a file, which wins, or a recipe's or a fragment's; else it stays as it is.
 
     Raises:
         InputError: It looks like a name, and there is no such recipe; or it is a folder.
     """
     if os.path.isdir(given) and given not in recipes():
         raise InputError(f"a YAML file at --config {given}", "a folder", _instead(given))
-    if not given or os.path.isfile(given) or Path(given).name != given or Path(given).suffix:
+    folder, _, name = given.rpartition("/")
+    if not name or os.path.isfile(given) or Path(given).suffix or folder not in ("", *_FRAGMENTS):
         return given
-    known = recipes()
+    known = recipes() | {f"{kind}/{own}": path for kind in _FRAGMENTS for own, path in fragments(kind).items()}
     if given in known:
         return str(known[given])
     near = [f"{given}.yaml"] if os.path.isfile(f"{given}.yaml") else get_close_matches(given, known, n=1)
     hint = "".join(f"did you mean {each}? " for each in near)
-    raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list recipes")
+    kinds = folder if folder == "backbones" else "recipes"
+    raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list {kinds}")
 
 
 def _instead(folder: str) -> str:
