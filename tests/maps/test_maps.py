@@ -240,3 +240,26 @@ def test_stored_maps_and_a_backbone_that_trains_do_not_go_together() -> None:
     model = module()
     with pytest.raises(InputError, match=r"model.freeze_backbone true, as the data are stored maps.*got false"):
         model._outputs(batch(model)[1])
+
+
+def test_probes_are_runs_that_compare_reads_and_the_same_whenever_they_are_made(
+    stored: tuple[Path, Path], tmp_path: Path
+) -> None:
+    maps, kinds = stored[1], ["knn", "logistic", "ridge"]
+    experiment = written(tmp_path / "maps.yaml", on_maps(configuration(maps.parent / "pictures"), maps))
+    said = done("probe", "--config", experiment, "--output", tmp_path / "one").out
+    assert sorted(line.split()[0] for line in said.splitlines() if line.split()[0] in kinds) == kinds
+    done("probe", experiment, "--output", tmp_path / "two", "--seed_everything", 3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    done("compare", tmp_path / "one", "--reference", "best", "--output", tmp_path / "table")
+    table = rows(tmp_path / "table/compare.csv")
+    assert [Path(row["run"]).name for row in table] == kinds
+    assert all(float(row["mAP_low"]) < float(row["mAP"]) < float(row["mAP_high"]) for row in table)
+    labels = [f"label:{name}" for name in json.loads((maps / "maps.json").read_text())["class_names"]]
+    found = rows(tmp_path / "one/ridge/test_predictions.csv")
+    stored_labels = np.load(maps / "test.test.label.npy")
+    assert [[int(row[label]) for label in labels] for row in found] == stored_labels.tolist()
+    (tmp_path / "two/run").mkdir()
+    written(tmp_path / "two/run/config.yaml", {"model": {}})
+    result = ibca("probe", "--config", experiment, "--output", tmp_path / "two")
+    assert (result.code, "for probes alone" in result.err) == (2, True)
