@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD
+from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD, figure_files, read_figures
 from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
@@ -89,6 +89,7 @@ def add_samples(
     """
     from ibca_lightning.metrics.multilabel import figures
     from ibca_lightning.metrics.resampling.resamples import resampled_figures
+    from ibca_lightning.metrics.thirds import named_thirds
     from ibca_lightning.run.tested_samples import read_tested
 
     left_out = "mAP\\" + ",".join(without)
@@ -108,8 +109,10 @@ def add_samples(
                 method.figures.setdefault(left_out, []).append(value)
             if reference is None:
                 continue
+            content = read_figures(figure_files(run)[method.test_set], "test")
             values = resampled_figures(
                 tested.probabilities, tested.labels, tested.groups, RESAMPLES, pairs=tested.pairs or None,
+                parts=named_thirds(content, tested.class_names),
                 class_figures=[CLASS_AP + name for name in tested.class_names] if per_class else None,
             )  # fmt: skip
             if part is not None:

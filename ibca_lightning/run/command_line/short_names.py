@@ -30,6 +30,7 @@ NAMES: dict[str, dict[str, str]] = {
         "asl": "ibca_lightning.losses.AsymmetricLoss",
         "focal": "ibca_lightning.losses.FocalLoss",
         "gce": "ibca_lightning.losses.GeneralisedCE",
+        "logit_adjusted": "ibca_lightning.losses.LogitAdjustedBCE",
     },
     "model.terms": {
         "cell_contrast": "ibca_lightning.terms.CellContrast",
