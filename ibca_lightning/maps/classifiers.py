@@ -117,7 +117,7 @@ def logistic(x_ND: Tensor, labels_NL: Tensor, others_MD: Tensor) -> Settings:
 
 def _known_alike(labels_NL: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The rows that are known of some classes, and these classes: of a data set without unknown labels, all of both."""
-    patterns, which = (labels_NL >= 0).unique(dim=1, return_inverse=True)
+    patterns, which = (labels_NL >= 0).unique(dim=1, return_inverse=True)  # type: ignore[no-untyped-call]
     for at, known in enumerate(patterns.T):
         if known.any():
             yield known.nonzero()[:, 0], (which == at).nonzero()[:, 0]

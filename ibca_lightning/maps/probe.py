@@ -34,15 +34,15 @@ def probe(arguments: list[str]) -> int:
         write_err(f"{said}\n")
     rows: list[list[str]] = []
     for own in probed(data):
-        folder = output / own.classifier
+        folder = output / own.name
         folder.mkdir(parents=True, exist_ok=True)
         kept = {key: settings[key] for key in ("data", "hash_names") if settings.get(key)}
-        write_text(folder / "config.yaml", yaml.safe_dump({"probe": own.classifier, **kept}, sort_keys=False))
+        write_text(folder / "config.yaml", yaml.safe_dump({"probe": own.name, **kept}, sort_keys=False))
         write_json(folder / "probe.json", {"setting": own.setting, "val_mAP": own.score})
         write_tests(folder, own.evaluations)
         rows = rows or [["probe", "chosen", "val mAP", *(f"{each.name} mAP [95 %]" for each in own.evaluations)]]
         cells = [_text(each.figures["metrics"]["mAP"], each.figures["intervals"]["mAP"]) for each in own.evaluations]
-        rows.append([own.classifier, own.setting, _text(own.score), *cells])
+        rows.append([own.name, own.setting, _text(own.score), *cells])
     write_out(terminal_table(rows, "test_metrics.json"))
     write_out(f"wrote {output}; beside heads: ibca compare {output} RUN ...\n")
     return 0

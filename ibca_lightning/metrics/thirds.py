@@ -44,8 +44,8 @@ def frequency_thirds(labels: NDArray[np.int8]) -> dict[str, list[int]]:
 
 def named_thirds(content: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, list[int]]:
     """The same as a `test_metrics.json` names them; what is no class there is passed over."""
-    given = {name: own for name, own in content.get("thirds", {}).items() if isinstance(own, list)}
-    found = {name: [i for i, each in enumerate(class_names) if each in own] for name, own in given.items()}
+    given = content.get("thirds", {}).items()
+    found = {name: [i for i, each in enumerate(class_names) if each in own] for name, own in given}
     return {name: own for name, own in found.items() if own}
 
 

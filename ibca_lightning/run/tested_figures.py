@@ -75,6 +75,8 @@ def _require_possible(value: Any, keys: Sequence[str] = ()) -> None:
         possible = _exclusive(value)
     elif deep:
         possible = isinstance(value, dict)
+    elif section == "thirds":
+        possible = isinstance(value, list) and all(isinstance(name, str) for name in value)
     else:
         possible = (_interval if section.endswith("intervals") else _leaf)(keys, value)
     if not possible or len(keys) > _DEEPEST:

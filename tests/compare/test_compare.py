@@ -467,10 +467,15 @@ def test_a_run_without_test_figures_is_said_and_left_out(sweep):
     assert result.out.count("fair-0") == 2, "one row a set"
 
 
-def test_the_cost_of_a_head_is_that_of_its_run(run):
+def test_the_cost_of_a_head_is_that_of_its_run_and_a_probe_has_none(run, tmp_path):
     checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     own = sum(w.numel() for name, w in checkpoint.items() if name.startswith("head.") and name != "head.progress")
-    row = cells(full(run, "--cost", "--figures", "mAP"), "run", "test")
+    probe = fake(tmp_path / "probe", 0, "A", 0.5)
+    (tmp_path / "probe/config.yaml").write_text("probe: knn\n")
+    text = full(probe, run, "--cost", "--figures", "mAP", to=tmp_path / "out")
+    assert cells(text, "probe", "test")["head parameters"] == "-"
+    assert "head parameters" in (tmp_path / "out/compare.html").read_text()
+    row = cells(text, "run", "test")
     assert row["head parameters"] == f"{own:,}"
     assert 0 < float(row["head ms/picture"]) < 100
 

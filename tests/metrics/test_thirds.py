@@ -46,7 +46,7 @@ def test_the_classes_of_each_third() -> None:
         "head": 334, "medium": 333, "tail": 333,
     }  # fmt: skip
     assert frequency_thirds(seen()[:, :5]) == {}, "a third of five is a class or two"
-    assert named_thirds({"thirds": {"tail": ["b", "gone"], "head": "b", "medium": []}}, ["a", "b"]) == {"tail": [1]}
+    assert named_thirds({"thirds": {"tail": ["b", "gone"], "medium": []}}, ["a", "b"]) == {"tail": [1]}
 
 
 def test_figures_and_intervals_are_those_of_these_classes_alone(tmp_path: Path) -> None:
@@ -63,7 +63,11 @@ def test_figures_and_intervals_are_those_of_these_classes_alone(tmp_path: Path) 
             assert drawn[name].value == pytest.approx(np.mean(known), abs=1e-6)
     write_evaluation(tmp_path, result)
     assert read_figures(tmp_path / "test_metrics.json", "test")["thirds"] == result.figures["thirds"]
-    for wrong in ({"metrics": {"mAP": 0.5, "mAP_tail": -0.1}}, {"metrics": {}, "thirds": 3}):
+    for wrong in (
+        {"metrics": {"mAP": 0.5, "mAP_tail": -0.1}},
+        {"metrics": {}, "thirds": 3},
+        {"metrics": {}, "thirds": {"head": 3}},
+    ):
         (tmp_path / "test_metrics.json").write_text(json.dumps(wrong))
         with pytest.raises(Exception, match="the figures of ibca test"):
             read_figures(tmp_path / "test_metrics.json", "test")

@@ -19,17 +19,20 @@ Shapes: B images, C channels, H x W positions, N = H*W, L labels, D numbers of a
 # ruff: noqa: N806 - shape suffixes
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.layers import positionwise
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import regular
+
+Use = Literal["weights", "queries"]
 
 
 class LPHead(Head):
@@ -60,12 +63,12 @@ class LPHead(Head):
 
     def __init__(
         self, channels: int, num_labels: int, class_embeddings: str | None = None,
-        use: Literal["weights", "queries"] = "weights", embedding_size: int = 512,
+        use: Use = "weights", embedding_size: int = 512,
     ) -> None:  # fmt: skip
         super().__init__(channels, num_labels)
         self.require(1, embedding_size=embedding_size)
-        if use not in ("weights", "queries"):
-            raise InputError("LPHead's use as weights or queries", use, "correct it")
+        if use not in get_args(Use):
+            raise InputError(f"LPHead's use as {' or '.join(get_args(Use))}", use, "correct it")
         given = torch.randn(num_labels, embedding_size)
         if class_embeddings is not None:
             given = torch.from_numpy(read_embeddings(class_embeddings, num_labels))
@@ -98,7 +101,7 @@ class LPHead(Head):
         return HeadOutput(logits, attention.reshape(grid), {}, contribution.reshape(grid))
 
 
-def read_embeddings(path: str, num_labels: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def read_embeddings(path: str, num_labels: int) -> NDArray[np.float32]:
     """Read a row of numbers for each class, (L, D).
 
     Raises:
@@ -106,14 +109,15 @@ def read_embeddings(path: str, num_labels: int) -> np.ndarray[tuple[int, int], n
     """
     file = Path(path).expanduser()
     try:
+        given: Any
         if file.suffix == ".csv":
-            found = np.loadtxt(regular(file), delimiter=",", ndmin=2)
+            given = np.loadtxt(regular(file), delimiter=",", ndmin=2)
         else:
-            found = np.load(regular(file), allow_pickle=False)
-            if not isinstance(found, np.ndarray):
-                (name,) = found.files
-                found = found[name]
-        found = np.asarray(found, dtype=np.float32)
+            given = np.load(regular(file), allow_pickle=False)
+            if not isinstance(given, np.ndarray):
+                (name,) = given.files
+                given = given[name]
+        found: NDArray[np.float32] = np.asarray(given, dtype=np.float32)
         if found.ndim != 2 or found.shape[0] != num_labels or not found.shape[1]:
             raise ValueError(f"an array {found.shape}")
         if not (np.isfinite(found).all() and np.abs(found).any(axis=1).all()):
