@@ -90,7 +90,7 @@ def add_samples(
     """
     from ibca_lightning.metrics.multilabel import figures
     from ibca_lightning.metrics.resampling.resamples import resampled_figures
-    from ibca_lightning.metrics.thirds import named_thirds
+    from ibca_lightning.metrics.resampling.thirds import named_thirds
     from ibca_lightning.run.tested_samples import read_tested
 
     left_out = "mAP\\" + ",".join(without)

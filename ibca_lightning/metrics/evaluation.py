@@ -16,8 +16,8 @@ from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import calibration_figures, figures
 from ibca_lightning.metrics.operating_point import number
 from ibca_lightning.metrics.resampling.subgroups import by_subgroup
+from ibca_lightning.metrics.resampling.thirds import MEANS, frequency_thirds, means_of_parts
 from ibca_lightning.metrics.store import SampleFacts, Stored
-from ibca_lightning.metrics.thirds import MEANS, frequency_thirds, means_of_parts
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ibca_lightning.metrics.resampling.spread import (
     overlap,
     student,
 )
-from ibca_lightning.metrics.thirds import MEANS, means_of_parts
+from ibca_lightning.metrics.resampling.thirds import MEANS, means_of_parts
 from ibca_lightning.system.errors import InputError
 
 # Which figure of a class the overall ones are the means of, or have the totals of.

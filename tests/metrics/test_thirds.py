@@ -11,8 +11,8 @@ from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import Evaluation, evaluate
 from ibca_lightning.metrics.intervals import bootstrap_intervals
 from ibca_lightning.metrics.resampling.resamples import resampled_figures
+from ibca_lightning.metrics.resampling.thirds import frequency_thirds, named_thirds
 from ibca_lightning.metrics.store import SampleFacts, Stored
-from ibca_lightning.metrics.thirds import frequency_thirds, named_thirds
 from ibca_lightning.run.result_files import write_evaluation
 from ibca_lightning.run.tested_figures import read_figures
 

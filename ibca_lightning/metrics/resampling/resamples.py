@@ -21,7 +21,7 @@ from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, o
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
 from ibca_lightning.metrics.resampling.ranked import Ranked
 from ibca_lightning.metrics.resampling.spread import effective
-from ibca_lightning.metrics.thirds import means_of_parts
+from ibca_lightning.metrics.resampling.thirds import means_of_parts
 from ibca_lightning.system.errors import InputError
 
 _CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache

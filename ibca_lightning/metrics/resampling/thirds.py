@@ -31,7 +31,7 @@ def frequency_thirds(labels: NDArray[np.int8]) -> dict[str, list[int]]:
 
     Examples:
         >>> import numpy as np
-        >>> from ibca_lightning.metrics.thirds import frequency_thirds
+        >>> from ibca_lightning.metrics.resampling.thirds import frequency_thirds
         >>> frequency_thirds(np.tri(6, dtype=np.int8))  # six classes with 6 to 1 positives
         {'head': [0, 1], 'medium': [2, 3], 'tail': [4, 5]}
     """
