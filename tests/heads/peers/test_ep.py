@@ -44,8 +44,12 @@ def test_queries_that_look_nowhere_in_particular_make_it_gap() -> None:
             torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("options", [{"queries": 5}, {"queries": 0}, {"queries": 33}, {"width": -1}])
+def test_as_many_queries_as_divide_the_channels() -> None:
+    taken = {channels: EPHead(channels, LABELS).queries.shape for channels in (8, 96, 416, 33)}
+    assert taken == {8: (8, 8), 96: (32, 96), 416: (32, 416), 33: (1, 33)}
+
+
+@pytest.mark.parametrize("options", [{"queries": 0}, {"width": -1}])
 def test_wrong_options_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(InputError, match=f"EPHead's {next(iter(options))}"):
         EPHead(CHANNELS, LABELS, **options)
-    assert EPHead(30, LABELS, width=64)(torch.rand(1, 30, 2, 2)).logits.shape == (1, LABELS)

@@ -16,6 +16,8 @@ Shapes: B images, C channels, H x W positions, N = H*W, L labels, Q queries, E =
 """
 # ruff: noqa: N806 - shape suffixes
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,6 @@ from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.layers import positionwise
 from ibca_lightning.heads.peers.pooling.class_maps import class_maps
 from ibca_lightning.heads.peers.projection import projection
-from ibca_lightning.system.errors import InputError
 
 
 class EPHead(Head):
@@ -32,7 +33,8 @@ class EPHead(Head):
     Args:
         channels: C of the feature map.
         num_labels: L.
-        queries: Q >= 1, a divisor of the channels; the paper's default is 32.
+        queries: The most queries, >= 1, 32 in the paper; as each has as many channels, Q is the greatest common divisor
+            of this and the channels.
         width: Channels after a projection (1x1 convolution, GELU) in front; 0 for none, as in the paper.
 
     Raises:
@@ -49,9 +51,8 @@ class EPHead(Head):
     def __init__(self, channels: int, num_labels: int, queries: int = 32, width: int = 0) -> None:
         super().__init__(channels, num_labels)
         self.project, channels = projection(channels, width, "EPHead")
-        if queries < 1 or channels % queries:
-            raise InputError(f"EPHead's queries to divide its {channels} channels", queries, "change it, or width: 256")
-        self.queries = nn.Parameter(0.02 * torch.randn(queries, channels))
+        self.require(1, queries=queries)
+        self.queries = nn.Parameter(0.02 * torch.randn(math.gcd(queries, channels), channels))
         self.value = nn.Linear(channels, channels, bias=False)
         self.classify = nn.Linear(channels, num_labels)
 
