@@ -8,7 +8,7 @@ DONE := $(VENV)/.installed
 # What tune and compare work on; override any of them, such as make compare EXPERIMENT=experiments/scm.yaml MAPS=
 EXPERIMENT ?= experiments/idrid_maps.yaml
 MAPS ?= data/idrid_maps
-HEADS ?= gap csra mil_attention att_vib c_gmvae cal caam ida query2label ml_decoder c_tran ts_former lff gcn ibca
+HEADS ?= gap csra mil_attention ep attentive_pool att_vib c_gmvae cal caam ida query2label ml_decoder c_tran ts_former glori lff gcn add_gcn ibca
 SEEDS ?= 0 1 2 3 4
 TRIALS ?= 12
 OUT ?= runs/compare/$(basename $(notdir $(EXPERIMENT)))

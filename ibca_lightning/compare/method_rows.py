@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD
+from ibca_lightning.run.run_settings import read_settings
+from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD, figure_files, read_figures
 from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
@@ -89,6 +90,7 @@ def add_samples(
     """
     from ibca_lightning.metrics.multilabel import figures
     from ibca_lightning.metrics.resampling.resamples import resampled_figures
+    from ibca_lightning.metrics.resampling.thirds import named_thirds
     from ibca_lightning.run.tested_samples import read_tested
 
     left_out = "mAP\\" + ",".join(without)
@@ -108,8 +110,10 @@ def add_samples(
                 method.figures.setdefault(left_out, []).append(value)
             if reference is None:
                 continue
+            content = read_figures(figure_files(run)[method.test_set], "test")
             values = resampled_figures(
                 tested.probabilities, tested.labels, tested.groups, RESAMPLES, pairs=tested.pairs or None,
+                parts=named_thirds(content, tested.class_names),
                 class_figures=[CLASS_AP + name for name in tested.class_names] if per_class else None,
             )  # fmt: skip
             if part is not None:
@@ -124,12 +128,12 @@ def add_samples(
 
 
 def add_costs(methods: Sequence[Method]) -> None:
-    """Add the parameters and the CPU time of the heads, once for equal runs on several test sets."""
+    """Add the parameters and the CPU time of the heads, once for equal runs on several test sets; a probe has none."""
     from ibca_lightning.compare.head_cost import head_costs
 
-    costs = head_costs(method.runs[0] for method in methods)
+    costs = head_costs(run for method in methods if "probe" not in read_settings(run := method.runs[0]))
     for method in methods:
-        method.cost = costs[method.runs[0]]
+        method.cost = costs.get(method.runs[0])
 
 
 def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared: Sequence[str]) -> list[list[str]]:
@@ -142,7 +146,8 @@ def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared:
     names = [n for n in known if shown is None or n in shown or n == DROP or n.startswith("mAP\\")]
     compared = [name for name in compared if any(name in method.differences for method in methods)]
     differences = [f"{name}{DIFFERENCE}" for name in compared]
-    rows = [[methods[0].test_set, "seeds", *names, *differences, *(COSTS if methods[0].cost else ())]]
+    costs = COSTS if any(method.cost for method in methods) else ()
+    rows = [[methods[0].test_set, "seeds", *names, *differences, *costs]]
     best = {name: _best(methods, name) for name in names}
     for method in methods:
         cells = [method.name, str(len(method.runs))]
@@ -151,8 +156,8 @@ def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared:
             text = "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
             cells.append(f"**{text}**" if mean is not None and mean == best[name] and len(methods) > 1 else text)
         cells += [_difference(method.differences.get(name)) for name in compared]
-        if method.cost:
-            cells += [f"{method.cost[0]:,}", f"{method.cost[1]:.3f}"]
+        if costs:
+            cells += [f"{method.cost[0]:,}", f"{method.cost[1]:.3f}"] if method.cost else ["-", "-"]
         rows.append(cells)
     return rows
 

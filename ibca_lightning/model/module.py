@@ -122,6 +122,8 @@ class MultiLabelModule(Network, pl.LightningModule):
             `preprocessing`, which are data.in_channels.
         compile_backend: Of `torch.compile`. `inductor` is fast and needs a C++ compiler; it draws other random numbers
             than eager does, so that a head which draws or drops takes other, equally good steps.
+        feature_blocks: Of a ViT, the last so many blocks side by side, and behind them their class tokens, the same at
+            every position; 0 is the final map alone.
         normalisation: Mean and standard deviation of the pictures: `imagenet`, `clip`, `half` (0.5), or
             `{mean: [...], std: [...]}` on the scale of 0 to 1. `auto` takes those of `init_from`, else of the published
             set that `checkpoint_path` is known to be, else timm's of the backbone.
@@ -169,6 +171,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         unfreeze_at_epoch: int | None = None,
         layer_decay: float | None = None,
         lora_rank: int | None = None,
+        feature_blocks: int = 0,
     ) -> None:
         require_class_names(class_names, num_labels)
         require_options(
@@ -188,12 +191,14 @@ class MultiLabelModule(Network, pl.LightningModule):
             image_size=image_size,
             in_channels=int(read_as.get("in_channels", 3)),
             normalisation=normalisation,
+            feature_blocks=feature_blocks,
         )
         super().__init__(num_labels, of_images, head, normalise_features, channels_last)
         self.class_names = [str(name) for name in class_names]
         self.preprocessing = read_as
         self.image_size = int(image_size)
         self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
+        self.feature_blocks = feature_blocks
         self.normalise_features = normalise_features
         self.loss: Loss = loss if loss is not None else MaskedBCE()
         self.terms = Terms(terms or [])
@@ -255,7 +260,8 @@ class MultiLabelModule(Network, pl.LightningModule):
     def _teacher(self, path: str) -> NetworkTeacher:
         """Open a checkpoint as a teacher, which must fit stored maps as the model must; its run says its pictures."""
         teacher = NetworkTeacher(path)
-        self._check_maps_of(teacher.spec.backbone, teacher.spec.feature_stride, teacher.network.backbone)
+        spec = teacher.spec
+        self._check_maps_of(spec.backbone, spec.feature_stride, spec.feature_blocks, teacher.network.backbone)
         teacher.trained_on = trained_on(Path(path).expanduser().resolve().parent.parent / "splits.csv")
         return teacher
 
@@ -328,12 +334,12 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def _check_own_maps(self) -> None:
         """Show stored maps the backbone, which may be another one; not in `setup`: a checkpoint comes after it."""
-        self._check_maps_of(self.backbone_name, self.feature_stride, self.backbone)
+        self._check_maps_of(self.backbone_name, self.feature_stride, self.feature_blocks, self.backbone)
 
-    def _check_maps_of(self, name: str, feature_stride: int | list[int], backbone: Backbone) -> None:
+    def _check_maps_of(self, name: str, feature_stride: int | list[int], blocks: int, backbone: Backbone) -> None:
         require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
         if require is not None:
-            require(name, feature_stride, backbone.fingerprint(), (list(backbone.mean), list(backbone.std)))
+            require(name, feature_stride, backbone.fingerprint(), (list(backbone.mean), list(backbone.std)), blocks)
 
     on_test_start = on_predict_start = _check_own_maps
 
@@ -512,6 +518,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         return ModelSpec(
             backbone=self.backbone_name,
             feature_stride=self.feature_stride,
+            feature_blocks=self.feature_blocks,
             normalise_features=self.normalise_features,
             image_size=self.image_size,
             mean=list(self.backbone.mean),

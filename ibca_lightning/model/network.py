@@ -197,7 +197,7 @@ def require_fitting_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: 
 def _backbone(spec: ModelSpec) -> Backbone:
     return Backbone(
         spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size,
-        in_channels=spec.in_channels,
+        in_channels=spec.in_channels, feature_blocks=spec.feature_blocks,
     )  # fmt: skip
 
 
