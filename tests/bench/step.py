@@ -70,6 +70,7 @@ class Clock(Callback):
 def fitted(options: argparse.Namespace, root: str, head: str) -> Result:
     """What `ibca fit` does."""
     from ibca_lightning.cli import main as ibca
+    from tests.bench import step  # as the command line imports it, which this file run by itself is not
 
     config = Path(root) / f"{head}.yaml"
     data = {"root": root, "image_dir": "images", "image_size": options.size, "batch_size": options.batch,
@@ -84,7 +85,7 @@ def fitted(options: argparse.Namespace, root: str, head: str) -> Result:
     code = ibca(["fit", "--config", str(config), *run])
     if code:
         raise SystemExit(code)
-    return result(options, Clock.seconds)
+    return result(options, step.Clock.seconds)
 
 
 def bare(options: argparse.Namespace, root: str, head: str) -> Result:
