@@ -50,7 +50,7 @@ def evidence_against_background(density_BNM: Tensor, background_log_weight_K: Te
         background_log_weight_K: log pi_k.
     """
     background = len(background_log_weight_K)
-    classes_BNL, background_BNK = density_BNM.split([density_BNM.shape[-1] - background, background], -1)
+    classes_BNL, background_BNK = torch.split(density_BNM, [density_BNM.shape[-1] - background, background], -1)
     return classes_BNL - log_sum_exp(background_BNK + background_log_weight_K)
 
 
@@ -147,8 +147,8 @@ class GaussianMixture(nn.Module):
         """Log p(z_n|m), without its weight: (B, N, D) to (B, N, M)."""
         density = gaussian_log_density(z_BND, gaussians)
         if self.class_components > 1:
-            looks, background = density.split([density.shape[-1] - self.background, self.background], -1)
-            looks = looks.unflatten(-1, (self.num_labels, self.class_components))
+            looks, background = torch.split(density, [density.shape[-1] - self.background, self.background], -1)
+            looks = looks.reshape(*looks.shape[:2], self.num_labels, self.class_components)
             density = torch.cat([log_sum_exp(looks).squeeze(-1) - math.log(self.class_components), background], -1)
         return density
 

@@ -171,8 +171,8 @@ class IBCAHead(Head):
             # One product reads the positions for all: scores, evidence, encoder.
             read = [score_ALC.flatten(0, 1), evidence_ALC.flatten(0, 1)]
             read += [] if self.encoder is None else self.encoder.weights()
-            of_each = F.linear(x_BNC, torch.cat(read)).split([weight.shape[0] for weight in read], -1)
-            score_BNAL, evidence_BNAL = (part.unflatten(-1, score_ALC.shape[:2]) for part in of_each[:2])
+            of_each = torch.split(F.linear(x_BNC, torch.cat(read)), [weight.shape[0] for weight in read], -1)
+            score_BNAL, evidence_BNAL = (part.reshape(*x_BNC.shape[:2], *score_ALC.shape[:2]) for part in of_each[:2])
             if self.encoder is not None and self.mixture is not None:
                 mean_BND, log_std_BND = self.encoder(*of_each[2:])
                 gaussians = self.mixture.gaussians()
@@ -205,4 +205,4 @@ class IBCAHead(Head):
 
 def _maps(values_BNL: Tensor, features: Tensor) -> Tensor:
     """One map (H, W) a class: (B, L, H, W)."""
-    return values_BNL.transpose(1, 2).unflatten(-1, features.shape[-2:])
+    return values_BNL.transpose(1, 2).reshape(-1, values_BNL.shape[2], *features.shape[-2:])

@@ -48,7 +48,8 @@ def of_length(x: Tensor, length: float = 1.0) -> Tensor:
     By a root mean square, which a GPU computes in one kernel, and its gradient in another.
     """
     # Far below any feature, and no smaller: the gradient of a vector of zeros has this to the power of -3/2.
-    return F.rms_norm(x, x.shape[-1:], eps=1e-20) * (length * x.shape[-1] ** -0.5)
+    even: Tensor = F.rms_norm(x, x.shape[-1:], eps=1e-20)
+    return even * (length * x.shape[-1] ** -0.5)
 
 
 def positionwise(weight_KC: Tensor, x_BCN: Tensor) -> Tensor:

@@ -96,8 +96,8 @@ class Watch:
         self._broken = broken if self._broken is None else torch.maximum(self._broken, broken)
         copied, event = finite.to("cpu", non_blocking=True), None
         if finite.is_cuda:
-            event = torch.cuda.Event()
-            event.record()  # type: ignore[no-untyped-call]
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
         self._pending.append((copied, event, fault))
         self._new += 1
 
@@ -116,7 +116,7 @@ class Watch:
         while len(self._pending) > left:
             finite, event, fault = self._pending.popleft()
             if event is not None:
-                event.synchronize()  # type: ignore[no-untyped-call]
+                event.synchronize()
             if not finite:
                 self._pending.clear()
                 raise fault()
