@@ -10,7 +10,7 @@ __all__ = ["bootstrap_intervals", "figures"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import them only for who asks for a figure: a trained model predicts without."""
+    """Import torchmetrics only for who asks for a figure: a trained model predicts without it."""
     if name == "figures":
         from ibca_lightning.metrics.multilabel import figures
 
