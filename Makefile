@@ -78,3 +78,5 @@ bench: $(DONE)  ## speed on this machine: pictures a second, share of the head, 
 
 bench-gpu: $(DONE)  ## the same on a GPU: heads in bf16 and compiled, pictures a second with each, memory, one real training
 	$(BIN)/python -m tests.bench.gpu $(OPTIONS)
+	$(BIN)/python -m tests.bench.step --device cuda --workers 8
+	$(BIN)/python -m tests.bench.step --device cuda --workers 8 --backbone mobilenetv2_100 --batch 32 --labels 4

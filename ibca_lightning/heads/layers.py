@@ -42,6 +42,16 @@ class MapBatchNorm(nn.BatchNorm2d):
         return super().forward(input)
 
 
+def of_length(x: Tensor, length: float = 1.0) -> Tensor:
+    """Bring x along the last axis to a length; zeros stay zeros.
+
+    By a root mean square, which a GPU computes in one kernel, and its gradient in another.
+    """
+    # Far below any feature, and no smaller: the gradient of a vector of zeros has this to the power of -3/2.
+    even: Tensor = F.rms_norm(x, x.shape[-1:], eps=1e-20)
+    return even * (length * x.shape[-1] ** -0.5)
+
+
 def positionwise(weight_KC: Tensor, x_BCN: Tensor) -> Tensor:
     """w_k . x_n at each position of each picture, (B, K, N).
 

@@ -20,7 +20,7 @@ from ibca_lightning.model.checkpoint import (
     require_fitting_weights,
     require_named_backbone,
 )
-from ibca_lightning.model.compilation import require_backend
+from ibca_lightning.model.compilation import Compiled, require_backend
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.terms import Teacher
 
@@ -77,11 +77,14 @@ class Network(nn.Module):
             ) from error  # fmt: skip
         self.set_normalisation(spec.mean, spec.std)
 
-    def compile_parts(self, backend: str) -> None:
-        """`torch.compile` backbone and head, each by itself; the weights keep their names."""
+    def compile_parts(self, parts: Compiled, backend: str) -> None:
+        """`torch.compile` the head, or backbone and head, each by itself; the weights keep their names."""
+        if parts in (False, "none"):
+            return
         require_backend(backend)
         self.head.compile(backend=backend)
-        self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
+        if parts in (True, "all"):
+            self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is not compiled, as torch has it for every module: it would run the original's layers."""
