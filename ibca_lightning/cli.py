@@ -144,8 +144,9 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.use.predict import predict_pictures
 
         return predict_pictures(arguments[1:])
-    from ibca_lightning.run.command_line.at_once import refuse_at_once
+    from ibca_lightning.run.command_line.at_once import gone_on, refuse_at_once
 
+    arguments = [command, *gone_on(command, arguments[1:])]
     refuse_at_once(command, arguments[1:])
     with light_imports():
         from ibca_lightning.run.lightning_cli import run_lightning

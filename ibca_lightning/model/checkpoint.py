@@ -20,6 +20,7 @@ from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints, is_rule
 from ibca_lightning.model.fine_tuning.lora import merged
 from ibca_lightning.model.public_names import public_name, with_public_names
+from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
@@ -272,7 +273,7 @@ def import_trusted(modules: Iterable[str]) -> None:
 def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path, channels: int, num_labels: int) -> Head:
     """Build the head of a checkpoint; the package's own only if the weights fit, seen before memory is taken for it."""
     if _all_own(spec.head):
-        with torch.device("meta"):
+        with shapes_only():
             require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), f"{path}", "head.")
     return build_head(spec.head, channels, num_labels)
 
@@ -386,7 +387,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
 
 def _growth(spec: dict[str, Any], channels: int, num_labels: int) -> dict[str, list[int]]:
     """By how much each axis of each of the head's weights grows with one label more."""
-    with torch.device("meta"):
+    with shapes_only():
         one, other = (build_head(spec, channels, n).state_dict() for n in (num_labels, num_labels + 1))
     return {
         f"head.{name}": [b - a for a, b in zip(tensor.shape, other[name].shape, strict=True)]
