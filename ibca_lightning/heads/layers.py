@@ -7,6 +7,8 @@ Shapes: B images, C channels, N = H x W positions, K outputs.
 """
 # ruff: noqa: A002, N803 - `input` is the base's name; shape suffixes
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,7 +51,7 @@ def of_length(x: Tensor, length: float = 1.0) -> Tensor:
     """
     # Far below any feature, and no smaller: the gradient of a vector of zeros has this to the power of -3/2.
     even: Tensor = F.rms_norm(x, x.shape[-1:], eps=1e-20)
-    return even * (length * x.shape[-1] ** -0.5)
+    return even * (length / math.sqrt(x.shape[-1]))
 
 
 def positionwise(weight_KC: Tensor, x_BCN: Tensor) -> Tensor:
