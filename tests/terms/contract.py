@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "LabelCorrection": {"start": 0.0},
     "Distillation": {"teachers": ["a.ckpt", "b.ckpt"], "attention": 0.5},
     "DomainAlignment": {"site_column": "site"},
+    "MeanTeaching": {"relations": 0.5},
 }
 WEIGHTLESS = ("LabelCorrection",)  # what corrects labels alone
 
@@ -104,8 +105,13 @@ def step(student: Student, labels: Tensor, index: Tensor, masks: bool = True) ->
         "drawn_mask": drawn,
         "id": [f"{int(row)}.png" for row in index],
     }
-    x = features(index)
-    return Step(batch, labels[index], student(x), x, student, lambda again: student(features(again["index"])))
+    return seen(student, batch | {"features": [features(index)]})
+
+
+def seen(student: Student, batch: Any) -> Step:
+    """What the module gives of a batch."""
+    x = batch["features"][0]
+    return Step(batch, batch["label"], student(x), x, student, lambda other: seen(student, other))
 
 
 class Trained(Data, MultiLabelDataModule):

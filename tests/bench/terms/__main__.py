@@ -3,7 +3,10 @@
 import sys
 from importlib import import_module
 
-TABLES = {"sites": "sites", "looks": "sites", "masks": "masks", "noise": "noise", "suspects": "noise"}
+TABLES = {
+    "sites": "sites", "looks": "sites", "masks": "masks", "noise": "noise", "suspects": "noise",
+    "teachers": "teachers", "few": "teachers", "rare": "teachers",
+}  # fmt: skip
 
 if __name__ == "__main__":
     table = sys.argv[1] if sys.argv[1:] else ""

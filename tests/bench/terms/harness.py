@@ -189,6 +189,11 @@ def fit(
     steps = epochs * max(len(data) // BATCH, 1)
     schedule = warmup_cosine(optimizer, steps, round(0.05 * steps))
     weights = torch.from_numpy(class_balanced_weights(labels.numpy())) if balanced else None
+
+    def again(other: Batch) -> Step:
+        features = student.features(other)
+        return Step(other, other["label"], student.head(features), features, student, again)
+
     student.train()
     for step in range(steps):
         progress = step / max(steps - 1, 1)
@@ -203,7 +208,7 @@ def fit(
         features = carrier.features(batch, before)
         output = student.head(features, seen)
         parts = [loss(output.logits, seen), *output.losses.values()]
-        parts += carrier.losses(Step(batch, seen, output, features, student, student, before)).values()
+        parts += carrier.losses(Step(batch, seen, output, features, student, again, before)).values()
         optimizer.zero_grad()
         torch.stack([part.float() for part in parts]).sum().backward()
         optimizer.step()
