@@ -102,7 +102,7 @@ class Maps:
             torch.randint(self.views.shape[1], (len(rows),)) if any_view else torch.zeros(len(rows), dtype=torch.long)
         )
         cells = torch.stack([turned(self.cells[i], int(v)) for i, v in zip(rows.tolist(), view, strict=True)])
-        return {"index": rows, "features": self.views[rows, view], "label": self.labels[rows], "mask": cells,
+        return {"index": rows, "features": [self.views[rows, view]], "label": self.labels[rows], "mask": cells,
                 "id": [self.table.name(i) for i in rows.tolist()]}  # fmt: skip
 
 
@@ -135,7 +135,7 @@ class Student(nn.Module):
 
     def features(self, batch: Batch) -> Tensor:
         """The map that the head reads."""
-        features: Tensor = self.norm(batch["features"])
+        features: Tensor = self.norm(batch["features"][0])
         return features
 
     def forward(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
