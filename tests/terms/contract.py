@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Distillation": {"teachers": ["a.ckpt", "b.ckpt"], "attention": 0.5},
     "DomainAlignment": {"site_column": "site"},
     "MeanTeaching": {"relations": 0.5},
+    "MetricLearning": {"clusters": 3},
 }
 WEIGHTLESS = ("LabelCorrection",)  # what corrects labels alone
 
@@ -99,6 +100,7 @@ def step(student: Student, labels: Tensor, index: Tensor, masks: bool = True) ->
         mask[:, label, row, column] = masks & (labels[index, label] == 1)
     drawn = mask.any(1, keepdim=True)
     batch = {
+        "image": (100 + 100 * wave(len(index), 3, SIDE, SIDE)).to(torch.uint8),
         "index": index,
         "label": labels[index],
         "mask": mask,

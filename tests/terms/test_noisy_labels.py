@@ -9,9 +9,9 @@ from ibca_lightning.heads import HeadOutput
 from ibca_lightning.losses import GeneralisedCE, masked_bce
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.terms import NVUM, EarlyLearning, LabelCorrection, Setting, Step
-from ibca_lightning.terms.early_learning import agreement
-from ibca_lightning.terms.label_correction import corrected
 from ibca_lightning.terms.mean_teacher import MeanTeacher
+from ibca_lightning.terms.wrong_labels.early_learning import agreement
+from ibca_lightning.terms.wrong_labels.label_correction import corrected
 from tests.terms.contract import Student, given, setting, step, wave
 
 

@@ -41,6 +41,7 @@ NAMES: dict[str, dict[str, str]] = {
         "mean_teaching": "ibca_lightning.terms.MeanTeaching",
         "metric_learning": "ibca_lightning.terms.MetricLearning",
         "noise_intervention": "ibca_lightning.terms.NoiseIntervention",
+        "reconstruction": "ibca_lightning.terms.Reconstruction",
         "nvum": "ibca_lightning.terms.NVUM",
     },
     "data": {
