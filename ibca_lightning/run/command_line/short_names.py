@@ -41,8 +41,8 @@ NAMES: dict[str, dict[str, str]] = {
         "mean_teaching": "ibca_lightning.terms.MeanTeaching",
         "metric_learning": "ibca_lightning.terms.MetricLearning",
         "noise_intervention": "ibca_lightning.terms.NoiseIntervention",
-        "reconstruction": "ibca_lightning.terms.Reconstruction",
         "nvum": "ibca_lightning.terms.NVUM",
+        "reconstruction": "ibca_lightning.terms.Reconstruction",
     },
     "data": {
         "chest_mnist": "ibca_lightning.data.ChestMNIST",
