@@ -125,17 +125,19 @@ def load(root: str, split: str) -> Maps:
 
 
 class Student(nn.Module):
-    """A head behind the normalisation of the channels."""
+    """A head behind the normalisation of the channels; with `learnt`, behind so many channels of a learnt layer, which
+    stand for a backbone that learns."""
 
-    def __init__(self, channels: int, num_labels: int, make: Make) -> None:
+    def __init__(self, channels: int, num_labels: int, make: Make, learnt: int = 0) -> None:
         super().__init__()
         self.norm = MapBatchNorm(channels, affine=False)
-        self.head = make(channels, num_labels)
-        self.channels = channels
+        self.channels = learnt or channels
+        self.backbone = nn.Sequential(nn.Conv2d(channels, learnt, 1), nn.GELU()) if learnt else nn.Identity()
+        self.head = make(self.channels, num_labels)
 
     def features(self, batch: Batch) -> Tensor:
         """The map that the head reads."""
-        features: Tensor = self.norm(batch["features"][0])
+        features: Tensor = self.backbone(self.norm(batch["features"][0]))
         return features
 
     def forward(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
@@ -158,10 +160,10 @@ class Taught(Teacher):
         return output
 
 
-def student_of(data: Maps, make: Make, seed: int) -> Student:
+def student_of(data: Maps, make: Make, seed: int, learnt: int = 0) -> Student:
     """An untrained one."""
     torch.manual_seed(seed)
-    return Student(data.views.shape[2], len(data.class_names), make)
+    return Student(data.views.shape[2], len(data.class_names), make, learnt)
 
 
 def fit(
@@ -183,8 +185,7 @@ def fit(
     carrier.begin(Setting(data.class_names, labels, data.ids, None, {}, load_teacher, student.channels))
     if loss.needs_labels:
         loss.see_labels(labels)
-    backbone = getattr(student, "backbone", nn.Identity())
-    groups = parameter_groups(backbone, student.head, loss, *carrier.modules())
+    groups = parameter_groups(student.backbone, student.head, loss, *carrier.modules())
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=DECAY)
     steps = epochs * max(len(data) // BATCH, 1)
     schedule = warmup_cosine(optimizer, steps, round(0.05 * steps))

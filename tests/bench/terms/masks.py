@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ibca_lightning import heads
-from ibca_lightning.terms import MaskGuidance, Term
+from ibca_lightning.terms import CellContrast, MaskGuidance, Term
 from ibca_lightning.terms.mask_guidance import drawn
 from tests.bench.terms.harness import Tested, fit, load, measured, prepare, student_of, table
 
@@ -22,8 +22,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("table")
     parser.add_argument("--maps", required=True)
     parser.add_argument("--heads", nargs="+", default=["CSRAHead", "IBCAHead"])
-    parser.add_argument("--levels", nargs="+", default=["none", "5", "10%", "all"], help="Masks: 5 is 5 a class.")
+    parser.add_argument("--levels", nargs="+", default=["none", "5", "10%", "all"], help="Masks: 5 a class; all+cells.")
     parser.add_argument("--weight", type=float, default=0.3)
+    parser.add_argument("--learnt", type=int, default=0, help="Channels of a learnt layer in front of the head.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=15)
     given = parser.parse_args(arguments)
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         for level in given.levels:
             for seed in given.seeds:
                 began = time.process_time()
-                student = student_of(train, getattr(heads, name), seed)
+                student = student_of(train, getattr(heads, name), seed, given.learnt)
                 fit(train, student, _terms(train, level, given.weight, seed), seed=seed, epochs=given.epochs)
                 for test, maps in sets.items():
                     found[test].setdefault(_named(train, level), {})[seed] = measured(student, maps)
@@ -65,11 +66,14 @@ def _per_class(train: Any, level: str) -> int | None:
 def _terms(train: Any, level: str, weight: float, seed: int) -> list[Term]:
     if level == "none":
         return []
+    if level == "all+cells":
+        return [MaskGuidance(weight), CellContrast()]
     return [MaskGuidance(weight, per_class=None if level == "all" else _per_class(train, level), seed=seed)]
 
 
 def _named(train: Any, level: str) -> str:
-    if level in ("none", "all"):
-        return f"masks of {'none' if level == 'none' else f'all {len(train)}'}"
+    named = {"none": "masks of none", "all": f"masks of all {len(train)}", "all+cells": "all, and cell contrast"}
+    if level in named:
+        return named[level]
     number = _per_class(train, level)
     return f"{number} a class ({int(drawn(train.labels, None, number, 0).sum())} pictures)"

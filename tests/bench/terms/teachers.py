@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--head", default="CSRAHead")
     parser.add_argument("--teacher", default="IBCAHead")
     parser.add_argument("--rare", nargs="+", default=["HGD", "cancer"], help="Names of classes.")
+    parser.add_argument("--learnt", type=int, default=0, help="Channels of a learnt layer in front of the head.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=15)
     given = parser.parse_args(arguments)
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
 def _fitter(train: Maps, seed: int, given: argparse.Namespace) -> Callable[..., nn.Module]:
     make = getattr(heads, given.head)
     return lambda *terms, **options: fit(
-        train, student_of(train, make, seed), terms, seed=seed, **{"epochs": given.epochs} | options
+        train, student_of(train, make, seed, given.learnt), terms, seed=seed, **{"epochs": given.epochs} | options
     )
 
 
@@ -103,6 +104,7 @@ def _rare(train: Maps, seed: int, given: argparse.Namespace) -> Rows:
     fitted = _fitter(train, seed, given)
     yield "plain", fitted()
     yield "balanced", fitted(balanced=True)
+    yield "metric learning, 8 clusters", fitted(MetricLearning(clusters=8))
     first = fitted(MetricLearning())
     yield "stage 1, metric learning", first
     options = {"seed": seed + 100, "balanced": True, "epochs": max(given.epochs // 3, 1), "rate": 1e-3}
