@@ -68,9 +68,8 @@ class MeanTeaching(Term):
         if setting.labels is None or setting.channels is None:
             raise InputError("the labels of the training split for MeanTeaching's relations", "none", "set them to 0")
         torch.manual_seed(0)
-        self.embed = nn.ModuleList(
-            nn.Linear(setting.channels, _WIDTH) for _ in range(2)
-        )  # the student's, the teacher's
+        layers = [nn.Linear(setting.channels, _WIDTH) for _ in range(2)]  # for what the student, the teacher sees
+        self.embed = nn.ModuleList(layers)
         memory = F.normalize(torch.rand(2, len(setting.labels), _WIDTH) * 2 - 1, dim=-1)
         self.register_buffer("given", setting.labels, persistent=False)
         self.register_buffer("memory", memory)
