@@ -75,7 +75,7 @@ def without_terms(method: str) -> tuple[str, bool]:
         config = json.loads(method)
     except ValueError:  # the name of a run that says nothing of itself
         return method, False
-    found = {}
+    found: dict[str, Any] = {}
     for part, names in (("model", ("terms",)), ("data", ("train_masks", "drawn_noise"))):
         given = config[part].get("init_args") if isinstance(config.get(part), dict) else None
         found |= {name: given.pop(name, None) for name in names} if isinstance(given, dict) else {}

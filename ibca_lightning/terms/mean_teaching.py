@@ -111,7 +111,7 @@ class MeanTeaching(Term):
             remember(self.memory[at], index, own, _moved)
         members = self.given == 1
         centres = [class_centres(own, members) for own in self.memory]
-        keeping = relation_keeping(seen[0], seen[1].detach(), *centres, members.any(0))
+        keeping = relation_keeping(seen[0], seen[1].detach(), centres[0], centres[1], members.any(0))
         return contrast, masked_mean(keeping, torch.ones_like(keeping, dtype=torch.bool))
 
     def _draw(self, device: torch.device) -> Tensor:

@@ -91,12 +91,11 @@ class Reconstruction(Term):
 
 def shuffled(image: Tensor, order: Tensor) -> Tensor:
     """Return pictures (B, C, S, S) whose tile i is their tile order_i; pixels beyond the 3 x 3 tiles stay."""
-    rows, columns = (length // _GRID for length in image.shape[-2:])
-    whole = image[..., : _GRID * rows, : _GRID * columns]
-    tiles = whole.unflatten(-1, (_GRID, columns)).unflatten(-3, (_GRID, rows))  # (B, C, 3, rows, 3, columns)
-    tiles = tiles.movedim(-4, 1).movedim(-2, 2).flatten(1, 2)
-    moved = tiles[torch.arange(len(image), device=image.device)[:, None], order]
-    moved = moved.unflatten(1, (_GRID, _GRID)).movedim(2, -2).movedim(1, -4).flatten(-2).flatten(-3, -2)
+    (pictures, channels), (rows, columns) = image.shape[:2], (length // _GRID for length in image.shape[-2:])
+    whole = image[..., : _GRID * rows, : _GRID * columns].reshape(pictures, channels, _GRID, rows, _GRID, columns)
+    tiles = whole.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    moved = tiles[torch.arange(pictures, device=image.device)[:, None], order]
+    moved = moved.view(pictures, _GRID, _GRID, channels, rows, columns).permute(0, 3, 1, 4, 2, 5)
     result = image.clone()
-    result[..., : _GRID * rows, : _GRID * columns] = moved
+    result[..., : _GRID * rows, : _GRID * columns] = moved.reshape(pictures, channels, _GRID * rows, _GRID * columns)
     return result
