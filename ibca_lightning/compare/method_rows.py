@@ -19,6 +19,7 @@ from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
 DROP = "mAP_drop"
+NO_TERMS = "no_terms"
 DIFFERENCE, COSTS = ": difference [95 %]", ("head parameters", "head ms/picture")  # columns
 _LESS_IS_BETTER = ("spurious_energy", "noise_energy", "other_energy", "deletion", "ECE", "class_ECE", DROP)
 
@@ -36,6 +37,7 @@ class Method:
     """One method on one test set: a run, a seed where it is known, and a value of each figure, for each training.
 
     `differences` are by figure, to the reference in that figure; `cost` the head's parameters and CPU milliseconds.
+    `plain` is its configuration without training terms, and `terms` whether it has any.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Method:
     figures: dict[str, list[float | None]]
     differences: dict[str, Difference] = field(default_factory=dict)
     cost: tuple[int, float] | None = None
+    plain: str = ""
+    terms: bool = False
 
     def mean(self, figure: str) -> float | None:
         """Over the seeds in which the figure is defined; None where there is none."""
@@ -78,7 +82,8 @@ def add_samples(
     Args:
         methods: All on one test set; changed in place.
         reference: Name of a method, None for no differences, or `best`: in each figure the other one that is best in
-            its mean over seeds, the lowest where less is better.
+            its mean over seeds, the lowest where less is better. `no_terms`: for each method with training terms the
+            same one without.
         without: Classes to leave out of a further mAP.
         per_class: Whether the differences are also of the AP of each class.
 
@@ -225,8 +230,11 @@ def method_name(runs: Sequence[Path], seeds: Sequence[int | None]) -> str:
 
 def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
     names = [method.name for method in methods]
-    if reference != "best" and reference not in names:
-        raise InputError(f"--reference best or one of {', '.join(names)}", reference, "correct it")
+    if reference not in ("best", NO_TERMS, *names):
+        raise InputError(f"--reference best, {NO_TERMS} or one of {', '.join(names)}", reference, "correct it")
+    if reference == NO_TERMS and not any(_may_be_reference(one, two, reference) for one in methods for two in methods):
+        fix = "give runs that differ in model.terms alone, such as two of ibca sweep --variants"
+        raise InputError(f"a method with training terms and the same without, for --reference {NO_TERMS}", "none", fix)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError("methods whose run folders have names of their own", f"{twice} twice", "rename a run folder")
@@ -249,9 +257,15 @@ def _add_differences(
 
 
 def _reference(method: Method, methods: Sequence[Method], reference: str, figure: str) -> Method | None:
-    others = [other for other in methods if other is not method and reference in ("best", other.name)]
+    others = [other for other in methods if _may_be_reference(method, other, reference)]
     best = _best(others, figure)
     return next((other for other in others if best is not None and other.mean(figure) == best), None)
+
+
+def _may_be_reference(method: Method, other: Method, reference: str) -> bool:
+    if reference == NO_TERMS:
+        return method.terms and not other.terms and method.plain == other.plain
+    return other is not method and reference in ("best", other.name)
 
 
 def _best(methods: Sequence[Method], name: str) -> float | None:

@@ -271,6 +271,11 @@ class MultiLabelModule(Network, pl.LightningModule):
         """Classify a batch of pictures, or of the maps that `stages` would return for them."""
         return self.classify(self._stages(batch), labels)
 
+    def _again(self, batch: Batch) -> Step:
+        """What terms see of another batch."""
+        features = self.features(self._stages(batch))
+        return Step(batch, batch["label"], self.head(features), features, self, self._again)
+
     def _stages(self, batch: Batch) -> list[Tensor]:
         if "features" not in batch:
             return self.stages(batch["image"])
@@ -297,7 +302,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         output: HeadOutput = self.head(features, labels)
         parts = {"classification": self.loss(output.logits, labels)}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
-        parts |= self.terms.losses(Step(batch, labels, output, features, self, self._outputs, before))
+        parts |= self.terms.losses(Step(batch, labels, output, features, self, self._again, before))
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         place, found = self._place, {name: part.detach() for name, part in parts.items()}
         kind = self.device.type

@@ -82,7 +82,7 @@ class Step(NamedTuple):
         output: Of the head.
         features: (B, C, H, W), the map that the head read.
         student: The network that learns.
-        again: The student on another batch: `HeadOutput` without losses.
+        again: The student on another batch, such as another view of this one: a step without losses of the head.
         before: (B, C, H, W), the map before terms changed it; None: as `features`.
     """
 
@@ -91,7 +91,7 @@ class Step(NamedTuple):
     output: HeadOutput
     features: Tensor
     student: nn.Module
-    again: Callable[[Batch], HeadOutput]
+    again: Callable[[Batch], "Step"]
     before: Tensor | None = None
 
     @property

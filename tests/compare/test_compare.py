@@ -17,7 +17,7 @@ from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.resampling.paired import paired_intervals
 from ibca_lightning.metrics.resampling.resamples import resampled_figures
 from ibca_lightning.run.result_files import write_evaluation
-from tests.command_line import done, ibca
+from tests.command_line import done, ibca, refused
 from tests.metrics.test_thirds import evaluated, seen
 
 
@@ -393,6 +393,19 @@ def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
     assert cells(out, "good", "two")["mAP: difference [95 %]"].endswith("to fair")
 
 
+def test_runs_with_a_term_are_paired_with_the_same_without(sweep, tmp_path):
+    refused("compare", sweep[0], "--reference", "no_terms", names=("a method with training terms", "none"))
+    for run in sweep[0].glob("*-?"):
+        seed, same = run.name[-1], "seed_everything: {}\nmodel: {{init_args: {{head: {}, terms: {}}}}}\n{}"
+        masks = "data: {init_args: {train_masks: true}}\n" if run.name.startswith("good") else "data: {init_args: {}}\n"
+        given = {"good": ("csra", "[mask_guidance]"), "fair": ("csra", "null"), "poor": ("gap", "null")}[run.name[:-2]]
+        (run / "config.yaml").write_text(same.format(seed, *given, masks))
+    out = full(sweep[0], "--reference", "no_terms", to=tmp_path / "out")
+    column = "mAP: difference [95 %]"
+    assert cells(out, "good", "two")[column].endswith("to fair"), "not the best other one, but its own pair"
+    assert [cells(out, name, "two")[column] for name in ("fair", "poor")] == ["-", "-"]
+
+
 def test_one_seed_is_said_not_to_be_in_the_interval(sweep):
     for path in sweep[0].glob("*-1/test_*"):
         path.unlink()
@@ -439,7 +452,7 @@ def replaced(folder, old, new):
 @pytest.mark.parametrize(
     ("options", "change", "said"),
     [
-        (["--reference", "goood"], None, "--reference best or one of fair, good, poor, got goood"),
+        (["--reference", "goood"], None, "--reference best, no_terms or one of fair, good, poor, got goood"),
         (["--without", "D"], None, "a class of the runs (A, B, C), got D"),
         (["--without", "A", "B", "C"], None, "--without some of the classes"),
         (["--cost"], None, "a checkpoint file at"),

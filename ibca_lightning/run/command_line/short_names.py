@@ -44,9 +44,11 @@ NAMES: dict[str, dict[str, str]] = {
         "early_learning": "ibca_lightning.terms.EarlyLearning",
         "label_correction": "ibca_lightning.terms.LabelCorrection",
         "mask_guidance": "ibca_lightning.terms.MaskGuidance",
+        "mean_teaching": "ibca_lightning.terms.MeanTeaching",
         "metric_learning": "ibca_lightning.terms.MetricLearning",
         "noise_intervention": "ibca_lightning.terms.NoiseIntervention",
         "nvum": "ibca_lightning.terms.NVUM",
+        "reconstruction": "ibca_lightning.terms.Reconstruction",
     },
     "data": {
         "chest_mnist": "ibca_lightning.data.ChestMNIST",
