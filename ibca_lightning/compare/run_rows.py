@@ -76,7 +76,7 @@ def without_terms(method: str) -> tuple[str, bool]:
     except ValueError:  # the name of a run that says nothing of itself
         return method, False
     found: dict[str, Any] = {}
-    for part, names in (("model", ("terms",)), ("data", ("train_masks", "drawn_noise"))):
+    for part, names in (("model", ("terms",)), ("data", ("train_masks", "mask_dir", "missing_masks", "drawn_noise"))):
         given = config[part].get("init_args") if isinstance(config.get(part), dict) else None
         found |= {name: given.pop(name, None) for name in names} if isinstance(given, dict) else {}
     return json.dumps(config, sort_keys=True), bool(found.get("terms"))

@@ -56,6 +56,7 @@ class MeanTeacher(nn.Module):
         for name, weight in student.named_parameters():
             if name in self._weights:
                 weight.data, self._weights[name] = self._weights[name].to(weight.device), weight.data
+        torch.clear_autocast_cache()  # it may hold the weights of before in half precision
 
     def get_extra_state(self) -> dict[str, Any]:
         """The average, for the checkpoint."""

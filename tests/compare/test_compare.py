@@ -397,7 +397,8 @@ def test_runs_with_a_term_are_paired_with_the_same_without(sweep, tmp_path):
     refused("compare", sweep[0], "--reference", "no_terms", names=("a method with training terms", "none"))
     for run in sweep[0].glob("*-?"):
         seed, same = run.name[-1], "seed_everything: {}\nmodel: {{init_args: {{head: {}, terms: {}}}}}\n{}"
-        masks = "data: {init_args: {train_masks: true}}\n" if run.name.startswith("good") else "data: {init_args: {}}\n"
+        masks = "train_masks: true, mask_dir: masks, missing_masks: empty" if run.name.startswith("good") else ""
+        masks = f"data: {{init_args: {{{masks}}}}}\n"
         given = {"good": ("csra", "[mask_guidance]"), "fair": ("csra", "null"), "poor": ("gap", "null")}[run.name[:-2]]
         (run / "config.yaml").write_text(same.format(seed, *given, masks))
     out = full(sweep[0], "--reference", "no_terms", to=tmp_path / "out")

@@ -159,3 +159,20 @@ def test_the_mean_teacher_is_the_average_and_leaves_no_trace_in_the_step():
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(InputError):
         wrong()
+
+
+def test_the_mean_teacher_is_no_student_in_half_precision():
+    student, teacher, table = Student(3), MeanTeacher(0.5), given(3)
+    teacher.update(student)
+    with torch.no_grad():
+        for p in student.parameters():
+            p.add_(1)
+    with torch.autocast("cpu", torch.bfloat16):  # whose cache holds weights as they were when first read
+        current = step(student, table, torch.arange(4))
+        own = student(current.features).logits
+        said = teacher(current).output.logits
+        again = student(current.features).logits
+    wanted = Student(3)(current.features).logits
+    torch.testing.assert_close(said.float(), wanted, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(again, own)
+    assert (own - said).abs().max() > 0.5

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("table", choices=["sites", "looks"])
     parser.add_argument("--maps", required=True)
     parser.add_argument("--checkpoint_path", help="Weights of the backbone of the maps.")
-    parser.add_argument("--heads", nargs="+", default=["CSRAHead"])
+    parser.add_argument("--heads", nargs="+", help="Default CSRAHead; for looks IBCAHead.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--site_column", default="site")
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     variants: dict[str, Any] = {}
-    for name in given.heads:
+    for name in given.heads or ["IBCAHead" if given.table == "looks" else "CSRAHead"]:
         head = getattr(heads, name)
         if given.table == "looks":
             for looks in (1, 2, 4):

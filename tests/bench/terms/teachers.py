@@ -50,7 +50,8 @@ def main(arguments: Sequence[str]) -> None:
             began = time.process_time()
             for name, student in variants(seed):
                 own = measured(student, test, masks=given.table == "teachers")
-                own["rare"] = _mean([own[each] for each in given.rare])
+                if given.table == "rare":
+                    own["rare"] = _mean([own[each] for each in given.rare])
                 found.setdefault(name, {})[seed] = own
                 print(f"{title} {name} {seed}: {own['mAP'].value:.3f}, {time.process_time() - began:.0f} s", flush=True)
         more = {"rare": ["rare"], "teachers": ["pixel_AP"]}.get(given.table, [])
