@@ -8,7 +8,7 @@ DONE := $(VENV)/.installed
 # What tune and compare work on; override any of them, such as make compare EXPERIMENT=experiments/scm.yaml MAPS=
 EXPERIMENT ?= experiments/idrid_maps.yaml
 MAPS ?= data/idrid_maps
-HEADS ?= gap csra mil_attention att_vib c_gmvae cal caam ida query2label ml_decoder c_tran ts_former lff gcn ibca
+HEADS ?= gap csra mil_attention ep attentive_pool att_vib c_gmvae cal caam ida query2label ml_decoder c_tran ts_former glori lff gcn add_gcn ibca
 SEEDS ?= 0 1 2 3 4
 TRIALS ?= 12
 OUT ?= runs/compare/$(basename $(notdir $(EXPERIMENT)))
@@ -78,3 +78,5 @@ bench: $(DONE)  ## speed on this machine: pictures a second, share of the head, 
 
 bench-gpu: $(DONE)  ## the same on a GPU: heads in bf16 and compiled, pictures a second with each, memory, one real training
 	$(BIN)/python -m tests.bench.gpu $(OPTIONS)
+	$(BIN)/python -m tests.bench.step --device cuda --workers 8
+	$(BIN)/python -m tests.bench.step --device cuda --workers 8 --backbone mobilenetv2_100 --batch 32 --labels 4

@@ -59,6 +59,8 @@ commands:
                        ibca export --ckpt_path RUN/checkpoints/best.ckpt --output model.onnx
   maps      maps of a frozen backbone, stored once for many heads and seeds:
                        ibca maps --config idrid_tiles --output DIR
+  probe     k-NN, ridge and logistic regression on stored maps: the baseline of a minute:
+                       ibca probe --config idrid_maps --data.root DIR
   completion
             a script by which bash or zsh completes commands, options and names:
                        eval "$(ibca completion bash)"
@@ -84,9 +86,11 @@ _OWN = {
     "report": "ibca_lightning.report.command",
     "export": "ibca_lightning.use.export",
     "maps": "ibca_lightning.maps.command",
+    "probe": "ibca_lightning.maps.probe",
 }
 COMMANDS = (*_LIGHTNING, *_OWN, "list", "completion")
-_CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "faithfulness")  # `ibca fit endo` is `--config endo`
+# `ibca fit endo` is `--config endo`.
+_CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "probe", "faithfulness")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,8 +144,9 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.use.predict import predict_pictures
 
         return predict_pictures(arguments[1:])
-    from ibca_lightning.run.command_line.at_once import refuse_at_once
+    from ibca_lightning.run.command_line.at_once import gone_on, refuse_at_once
 
+    arguments = [command, *gone_on(command, arguments[1:])]
     refuse_at_once(command, arguments[1:])
     with light_imports():
         from ibca_lightning.run.lightning_cli import run_lightning

@@ -156,6 +156,62 @@ class MaskedBCE(Loss):
         return masked_bce(logits, labels, self.pos_weight)
 
 
+class LogitAdjustedBCE(Loss):
+    """Binary cross-entropy of z + strength log(pi / (1 - pi)), with pi the share of positives of a class in training.
+
+    What is predicted is z, as if every class were there as often as not: rare classes are found, and probabilities are
+    too high by the odds that were taken out; `model.calibration: platt` puts them back. Menon et al., "Long-tail
+    learning via logit adjustment", ICLR 2021, arXiv 2007.07314, who have one softmax; ours is for each label by itself.
+    There the adjustment is one number a class: a bias could learn to undo it, so the order of pictures within a class,
+    and with it AP, changes only by where training begins.
+
+    pi = (P + 1) / (P + N + 2) of the known labels, so that a class without a positive has one, too.
+
+    Args:
+        strength: >= 0; 0 is the masked BCE, 1 takes the prior out.
+
+    Raises:
+        InputError: The strength is negative.
+
+    Examples:
+        >>> import torch
+        >>> from ibca_lightning.losses import LogitAdjustedBCE
+        >>> loss = LogitAdjustedBCE()
+        >>> loss.see_labels(torch.tensor([[1], [0], [0], [0]]))  # the training split: pi = 1/3, odds of 1/2
+        >>> loss(torch.zeros(1, 1), torch.tensor([[1]]))  # log(1 + 2)
+        tensor(1.0986)
+    """
+
+    log_odds: Tensor | None
+
+    def __init__(self, strength: float = 1.0) -> None:
+        super().__init__()
+        if strength < 0:
+            raise InputError("LogitAdjustedBCE's strength >= 0", strength, "0 turns it off")
+        self.strength = strength
+        self.register_buffer("log_odds", None, persistent=False)  # as `pos_weight` of the BCE
+
+    @property
+    def needs_labels(self) -> bool:
+        """Yes: they make the prior."""
+        return True
+
+    def see_labels(self, labels: Tensor) -> None:
+        """Count positives and negatives of each class of the labels (N, L) of the training split."""
+        positives, negatives = ((labels == value).sum(0).double() for value in (1, 0))
+        self.log_odds = ((positives + 1) / (negatives + 1)).log().float()
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, L) with labels (B, L) in {0, 1, -1}; returns a scalar.
+
+        Raises:
+            InputError: No labels were seen, or the shapes do not agree.
+        """
+        if self.log_odds is None:
+            raise InputError("the training labels for LogitAdjustedBCE's prior", "none", "call see_labels(labels)")
+        return masked_bce(logits.float() + self.strength * self.log_odds, labels)
+
+
 class GeneralisedCE(Loss):
     """Generalised cross-entropy: (1 - p_t^q) / q, with p_t the probability given to the true value.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.command_line import REPOSITORY
 
 PACKAGE = REPOSITORY / "ibca_lightning"
-ASIDE = {"datasets", "heads/peers"}  # one file each for what is many by nature
+ASIDE = {"datasets"}  # one file each for what is many by nature
 
 
 def lines(files: list[Path]) -> int:
@@ -19,6 +19,13 @@ def test_few_rooms_and_none_of_them_too_large() -> None:
     whole = lines(list(PACKAGE.rglob("*.py")))
     shares = {room.name: lines(list(room.rglob("*.py"))) / whole for room in rooms}
     assert {name: share for name, share in shares.items() if share > 0.2} == {}
+
+
+def test_the_page_of_the_house_leads_to_every_room() -> None:
+    page = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    rooms = [path for path in PACKAGE.iterdir() if path.is_dir() and list(path.glob("*.py"))]
+    assert [room.name for room in rooms if f"({room.name}/README.md)" not in page] == []
+    assert [room.name for room in rooms if not (room / "README.md").is_file()] == []
 
 
 def test_no_folder_is_a_heap() -> None:

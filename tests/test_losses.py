@@ -8,6 +8,7 @@ from ibca_lightning.losses import (
     AsymmetricLoss,
     FocalLoss,
     GeneralisedCE,
+    LogitAdjustedBCE,
     Loss,
     MaskedBCE,
     masked_bce,
@@ -25,6 +26,8 @@ LOSSES = [
     GeneralisedCE(),
 ]
 LABELS = torch.tensor([[1, 0, -1], [0, -1, 1]])
+LOSSES.append(LogitAdjustedBCE())
+LOSSES[-1].see_labels(LABELS.repeat(5, 1))
 
 
 def logit(p: float) -> float:
@@ -45,6 +48,39 @@ def test_pos_weight_by_hand() -> None:
     logits = torch.tensor([[logit(0.8), logit(0.25), 3.0]])
     loss = masked_bce(logits, torch.tensor([[1, 0, -1]]), torch.tensor([3.0, 7.0, 9.0]))
     assert loss.item() == pytest.approx((-3 * math.log(0.8) - math.log(0.75)) / 2, abs=1e-6)
+
+
+def test_logit_adjustment_by_hand() -> None:
+    # priors (1 + 1) / (1 + 5 + 2) = 1/4 and, of 3 known labels, (2 + 1) / (2 + 1 + 2) = 3/5: odds of 1/3 and 3/2
+    seen = torch.tensor([[1, 1], [0, 1], [0, 0], [0, -1], [0, -1], [0, -1]])
+    logits, labels = torch.tensor([[logit(0.8), logit(0.25)]]), torch.tensor([[1, 0]])
+    for strength in (1.0, 0.5, 0.0):
+        loss = LogitAdjustedBCE(strength)
+        with pytest.raises(InputError, match="the training labels for LogitAdjustedBCE's prior"):
+            loss(logits, labels)
+        loss.see_labels(seen)
+        odds = 4 * (1 / 3) ** strength, 1 / 3 * 1.5**strength
+        expected = -math.log(odds[0] / (1 + odds[0])) + math.log(1 + odds[1])
+        assert loss(logits, labels).item() == pytest.approx(expected / 2, abs=1e-6)
+        assert loss.state_dict() == {}, "made of the data again"
+    with pytest.raises(InputError, match="strength >= 0"):
+        LogitAdjustedBCE(-0.1)
+
+
+def test_where_the_adjusted_loss_is_least_the_prediction_has_no_prior() -> None:
+    labels = (torch.arange(100) < 10).long()[:, None]  # and the pictures say nothing
+    loss, value = LogitAdjustedBCE(), torch.zeros(1, requires_grad=True)
+    loss.see_labels(labels)
+    optimiser = torch.optim.LBFGS([value], max_iter=50)
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        cost = loss(value.expand(100, 1), labels)
+        cost.backward()
+        return cost.item()
+
+    optimiser.step(closure)
+    assert value.sigmoid().item() == pytest.approx(0.5, abs=0.03), "and not 0.1"
 
 
 def test_asymmetric_by_hand() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ibca_lightning.datasets.csv_table import CSVDataModule
-from ibca_lightning.datasets.picture_folder import only_pictures
+from ibca_lightning.datasets.layouts.picture_files import only_pictures
 
 
 @dataclass(frozen=True)

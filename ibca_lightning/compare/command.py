@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ibca_lightning.compare import method_rows as methods
-from ibca_lightning.compare.run_rows import Row, by_method, read_run, table, table_rows
+from ibca_lightning.compare.run_rows import Row, by_method, read_run, table, table_rows, without_terms
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.terminal_table import terminal_table
@@ -106,10 +106,12 @@ def _runs_below(folder: Path) -> list[Path]:
 def _methods(rows: list[Row], options: Namespace) -> list[tuple[list[methods.Method], str]]:
     """The methods of each test set, with what is to be said of their differences."""
     by_set: dict[str, list[methods.Method]] = {}
-    for (_, test_set), group in by_method(rows).items():
+    for (configuration, test_set), group in by_method(rows).items():
         runs, seeds = [row.run for row in group], [row.seed for row in group]
         figures = {name: [row.figures.get(name) for row in group] for row in group for name in row.figures}
-        method = methods.Method(methods.method_name(runs, seeds), test_set, runs, seeds, figures)
+        plain, terms = without_terms(configuration)
+        name = methods.method_name(runs, seeds)
+        method = methods.Method(name, test_set, runs, seeds, figures, plain=plain, terms=terms)
         by_set.setdefault(test_set, []).append(method)
     every = [method for own in by_set.values() for method in own]
     if options.cost:
@@ -137,9 +139,10 @@ def _parse(arguments: list[str]) -> Namespace:
     )  # fmt: skip
     parser.add_argument("--output", help="Folder for compare.html, compare.md, compare.csv and methods.csv.")
     parser.add_argument(
-        "--reference", metavar="NAME|best",
-        help="Differences of every method to this one, or figure by figure to the best other one, with intervals of a "
-        "paired bootstrap that draws groups (such as patients) and training seeds with replacement.",
+        "--reference", metavar="NAME|best|no_terms",
+        help="Differences of every method to this one, figure by figure to the best other one, or of each with "
+        "model.terms to the same without (no_terms), with intervals of a paired bootstrap that draws groups (such as "
+        "patients) and training seeds with replacement.",
     )  # fmt: skip
     parser.add_argument(
         "--differences", nargs="+", default=["mAP"], help="Figures whose differences are printed (default mAP)."

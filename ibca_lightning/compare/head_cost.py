@@ -36,7 +36,7 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
             path = first_training(run) / "checkpoints" / "best.ckpt"
             checkpoint = read_checkpoint(path)
             spec = ModelSpec.from_checkpoint(checkpoint, path)
-            key = f"{spec.backbone} {spec.feature_stride} {spec.image_size}"
+            key = f"{spec.backbone} {spec.feature_stride} {spec.feature_blocks} {spec.image_size}"
             if key not in shapes:
                 shapes[key] = _shape(recorded_backbone(spec, checkpoint, path).eval(), spec.image_size)
             shape = shapes[key]

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD
+from ibca_lightning.run.run_settings import read_settings
+from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD, figure_files, read_figures
 from ibca_lightning.system.errors import InputError
 
 RESAMPLES = 1000
 DROP = "mAP_drop"
+NO_TERMS = "no_terms"
 DIFFERENCE, COSTS = ": difference [95 %]", ("head parameters", "head ms/picture")  # columns
 _LESS_IS_BETTER = ("spurious_energy", "noise_energy", "other_energy", "deletion", "ECE", "class_ECE", DROP)
 
@@ -35,6 +37,7 @@ class Method:
     """One method on one test set: a run, a seed where it is known, and a value of each figure, for each training.
 
     `differences` are by figure, to the reference in that figure; `cost` the head's parameters and CPU milliseconds.
+    `plain` is its configuration without training terms, and `terms` whether it has any.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Method:
     figures: dict[str, list[float | None]]
     differences: dict[str, Difference] = field(default_factory=dict)
     cost: tuple[int, float] | None = None
+    plain: str = ""
+    terms: bool = False
 
     def mean(self, figure: str) -> float | None:
         """Over the seeds in which the figure is defined; None where there is none."""
@@ -77,7 +82,8 @@ def add_samples(
     Args:
         methods: All on one test set; changed in place.
         reference: Name of a method, None for no differences, or `best`: in each figure the other one that is best in
-            its mean over seeds, the lowest where less is better.
+            its mean over seeds, the lowest where less is better. `no_terms`: for each method with training terms the
+            same one without.
         without: Classes to leave out of a further mAP.
         per_class: Whether the differences are also of the AP of each class.
 
@@ -89,6 +95,7 @@ def add_samples(
     """
     from ibca_lightning.metrics.multilabel import figures
     from ibca_lightning.metrics.resampling.resamples import resampled_figures
+    from ibca_lightning.metrics.resampling.thirds import named_thirds
     from ibca_lightning.run.tested_samples import read_tested
 
     left_out = "mAP\\" + ",".join(without)
@@ -108,8 +115,10 @@ def add_samples(
                 method.figures.setdefault(left_out, []).append(value)
             if reference is None:
                 continue
+            content = read_figures(figure_files(run)[method.test_set], "test")
             values = resampled_figures(
                 tested.probabilities, tested.labels, tested.groups, RESAMPLES, pairs=tested.pairs or None,
+                parts=named_thirds(content, tested.class_names),
                 class_figures=[CLASS_AP + name for name in tested.class_names] if per_class else None,
             )  # fmt: skip
             if part is not None:
@@ -124,12 +133,12 @@ def add_samples(
 
 
 def add_costs(methods: Sequence[Method]) -> None:
-    """Add the parameters and the CPU time of the heads, once for equal runs on several test sets."""
+    """Add the parameters and the CPU time of the heads, once for equal runs on several test sets; a probe has none."""
     from ibca_lightning.compare.head_cost import head_costs
 
-    costs = head_costs(method.runs[0] for method in methods)
+    costs = head_costs(run for method in methods if "probe" not in read_settings(run := method.runs[0]))
     for method in methods:
-        method.cost = costs[method.runs[0]]
+        method.cost = costs.get(method.runs[0])
 
 
 def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared: Sequence[str]) -> list[list[str]]:
@@ -142,7 +151,8 @@ def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared:
     names = [n for n in known if shown is None or n in shown or n == DROP or n.startswith("mAP\\")]
     compared = [name for name in compared if any(name in method.differences for method in methods)]
     differences = [f"{name}{DIFFERENCE}" for name in compared]
-    rows = [[methods[0].test_set, "seeds", *names, *differences, *(COSTS if methods[0].cost else ())]]
+    costs = COSTS if any(method.cost for method in methods) else ()
+    rows = [[methods[0].test_set, "seeds", *names, *differences, *costs]]
     best = {name: _best(methods, name) for name in names}
     for method in methods:
         cells = [method.name, str(len(method.runs))]
@@ -151,8 +161,8 @@ def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared:
             text = "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
             cells.append(f"**{text}**" if mean is not None and mean == best[name] and len(methods) > 1 else text)
         cells += [_difference(method.differences.get(name)) for name in compared]
-        if method.cost:
-            cells += [f"{method.cost[0]:,}", f"{method.cost[1]:.3f}"]
+        if costs:
+            cells += [f"{method.cost[0]:,}", f"{method.cost[1]:.3f}"] if method.cost else ["-", "-"]
         rows.append(cells)
     return rows
 
@@ -220,8 +230,11 @@ def method_name(runs: Sequence[Path], seeds: Sequence[int | None]) -> str:
 
 def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
     names = [method.name for method in methods]
-    if reference != "best" and reference not in names:
-        raise InputError(f"--reference best or one of {', '.join(names)}", reference, "correct it")
+    if reference not in ("best", NO_TERMS, *names):
+        raise InputError(f"--reference best, {NO_TERMS} or one of {', '.join(names)}", reference, "correct it")
+    if reference == NO_TERMS and not any(_may_be_reference(one, two, reference) for one in methods for two in methods):
+        fix = "give runs that differ in model.terms alone, such as two of ibca sweep --variants"
+        raise InputError(f"a method with training terms and the same without, for --reference {NO_TERMS}", "none", fix)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError("methods whose run folders have names of their own", f"{twice} twice", "rename a run folder")
@@ -244,9 +257,15 @@ def _add_differences(
 
 
 def _reference(method: Method, methods: Sequence[Method], reference: str, figure: str) -> Method | None:
-    others = [other for other in methods if other is not method and reference in ("best", other.name)]
+    others = [other for other in methods if _may_be_reference(method, other, reference)]
     best = _best(others, figure)
     return next((other for other in others if best is not None and other.mean(figure) == best), None)
+
+
+def _may_be_reference(method: Method, other: Method, reference: str) -> bool:
+    if reference == NO_TERMS:
+        return method.terms and not other.terms and method.plain == other.plain
+    return other is not method and reference in ("best", other.name)
 
 
 def _best(methods: Sequence[Method], name: str) -> float | None:

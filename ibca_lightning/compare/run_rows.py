@@ -65,6 +65,23 @@ def _folds(content: Mapping[str, Any], file: Path) -> dict[str, tuple[float, flo
     return found
 
 
+def without_terms(method: str) -> tuple[str, bool]:
+    """What a run's configuration says but for its training terms and what the data give for them; whether it has any.
+
+    Args:
+        method: As `Row` has it.
+    """
+    try:
+        config = json.loads(method)
+    except ValueError:  # the name of a run that says nothing of itself
+        return method, False
+    found: dict[str, Any] = {}
+    for part, names in (("model", ("terms",)), ("data", ("train_masks", "mask_dir", "missing_masks", "drawn_noise"))):
+        given = config[part].get("init_args") if isinstance(config.get(part), dict) else None
+        found |= {name: given.pop(name, None) for name in names} if isinstance(given, dict) else {}
+    return json.dumps(config, sort_keys=True), bool(found.get("terms"))
+
+
 def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str]]:
     """A table for people: each run with its intervals, and behind the seeds of one method their mean and deviation.
 

@@ -5,8 +5,8 @@ Our own on purpose: that of torch wraps an error of a worker in a traceback, and
 
 import logging
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -124,10 +124,18 @@ class Guard(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         """Return the item, the error, or another row's item with the errors."""
-        if isinstance(index, Draw):
-            with _random_numbers(index.seed):
-                return self._item(int(index))
-        return self._item(index)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return those of a batch; the run's random numbers are put aside once for all of them."""
+        drawn = any(isinstance(index, Draw) for index in indices)
+        items = []
+        with isolate_rng(include_cuda=False) if drawn and get_worker_info() is None else nullcontext():
+            for index in indices:
+                if isinstance(index, Draw):
+                    _seed(index.seed)
+                items.append(self._item(int(index)))
+        return items
 
     def _item(self, index: int) -> Any:
         errors: list[PictureError] = []
@@ -157,19 +165,8 @@ def _bare(error: _E) -> _E:
     return error.with_traceback(None)
 
 
-@contextmanager
-def _random_numbers(seed: int) -> Iterator[None]:
-    """Draw from this seed, whatever generator is drawn from; that of the run is left alone in the main process."""
-    if get_worker_info() is None:
-        with isolate_rng(include_cuda=False):
-            _seed(seed)
-            yield
-    else:
-        _seed(seed)
-        yield
-
-
 def _seed(seed: int) -> None:
+    """Draw from this seed, whatever generator is drawn from."""
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - what a data set of the user's own may draw from
     random.seed(seed)

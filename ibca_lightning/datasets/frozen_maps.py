@@ -123,7 +123,12 @@ class FrozenMaps(MultiLabelDataModule):
         return f"the pictures of {name} as stored maps of the frozen backbone, in precision {self.record.precision}"
 
     def require_backbone(
-        self, name: str, feature_stride: int | list[int], fingerprint: str, normalisation: tuple[list[float], ...]
+        self,
+        name: str,
+        feature_stride: int | list[int],
+        fingerprint: str,
+        normalisation: tuple[list[float], ...],
+        feature_blocks: int = 0,
     ) -> None:
         """Refuse a model whose backbone, or (mean, std) of pictures, is not the one that made the maps.
 
@@ -134,6 +139,7 @@ class FrozenMaps(MultiLabelDataModule):
         for what, theirs, ours, fix in (
             ("backbone", record.backbone, name, "set --model.backbone"),
             ("feature_stride", record.feature_stride, feature_stride, "set --model.feature_stride"),
+            ("feature_blocks", record.feature_blocks, feature_blocks, "set --model.feature_blocks"),
             ("backbone weights", record.fingerprint, fingerprint, "give the same --model.checkpoint_path or init_from"),
             ("mean and std of pictures", (record.mean, record.std), normalisation, "set --model.normalisation"),
         ):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.heads.layers import positionwise
+from ibca_lightning.heads.layers import of_length, positionwise
 
 
 def unit_class_evidence(x_BCN: Tensor, weight_LC: Tensor) -> Tensor:
@@ -33,10 +33,9 @@ class ClassEvidence(nn.Module):
         self.scale = nn.Parameter(torch.ones(num_heads, num_labels))
         nn.init.normal_(self.weight, std=channels**-0.5)
 
-    def forward(self, x_BCN: Tensor) -> Tensor:
-        """Features (B, C, N) to evidence (B, A, L, N)."""
-        evidence = unit_class_evidence(x_BCN, self.weight.float().flatten(0, 1))
-        return evidence.reshape(x_BCN.shape[0], *self.weight.shape[:2], -1) * self.scale.float().unsqueeze(-1)
+    def forward(self) -> Tensor:
+        """s_al w_al / ||w_al||, (A, L, C) in float32: what a position is multiplied by."""
+        return of_length(self.weight.float()) * self.scale.float().unsqueeze(-1)
 
 
 class ClassQueries(nn.Module):
@@ -51,7 +50,6 @@ class ClassQueries(nn.Module):
         self.query = nn.Parameter(torch.empty(num_heads, num_labels, channels))
         nn.init.normal_(self.query, std=0.02)
 
-    def forward(self, x_BCN: Tensor) -> Tensor:
-        """Features (B, C, N) to scores (B, A, L, N)."""
-        score = positionwise(self.query.float().flatten(0, 1), x_BCN)
-        return score.reshape(x_BCN.shape[0], *self.query.shape[:2], -1)
+    def forward(self) -> Tensor:
+        """q_al, (A, L, C) in float32."""
+        return self.query.float()

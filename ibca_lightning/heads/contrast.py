@@ -1,64 +1,53 @@
 """The contrastive enhancement: what a class attends to resembles the class elsewhere, and not what surrounds it.
 
-Shapes: B images, C channels, N = H x W positions, L labels.
+Shapes: B images, C channels, N = H x W positions, L labels, M maps that are pooled.
 """
 # ruff: noqa: N803, N806 - shape suffixes
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ibca_lightning.heads.layers import of_length
 from ibca_lightning.losses import masked_mean
 from ibca_lightning.system.processes import total
 
 
-def spurious_attention(attention_BLN: Tensor, reference_BLN: Tensor, smoothing: float = 1e-3) -> Tensor:
-    """The part of the attention that the reference does not back: A_spurious ∝ A (1 - S / max S).
+def compared_maps(
+    evidence_BNL: Tensor, attention_BNL: Tensor, labels_BL: Tensor, intervention: bool, smoothing: float = 1e-3
+) -> Tensor:
+    """The maps under which what an anchor is compared with is pooled; no gradient flows into them.
 
-    For the intervention do(A = A_spurious): what would a class see, had it looked at everything but its cause?
+    Their sums differ: what is pooled under a map is compared by its direction. With S = softmax_n of the evidence they
+    are, behind each other:
 
-    Args:
-        attention_BLN: A, maps that sum to 1.
-        reference_BLN: S, maps that sum to 1; no gradient flows into it.
-        smoothing: Mass of a uniform map that is added, so that a flat S, where nothing is left, gives a uniform map and
-            not 0/0.
-
-    Returns:
-        (B, L, N), maps that sum to 1.
-    """
-    reference = reference_BLN.detach()
-    kept = attention_BLN * (1 - reference / reference.amax(-1, keepdim=True))
-    kept = kept + smoothing / kept.shape[-1]
-    return kept / kept.sum(-1, keepdim=True)
-
-
-def background_attention(reference_BLN: Tensor, labels_BL: Tensor, smoothing: float = 1e-3) -> Tensor:
-    """Where no class that may be present looks: ∝ 1 - max_l S_l / max S, uniform in a picture without such a class.
+    - L references S / max S: where the evidence of a class lies.
+    - L times A_spurious ∝ A (1 - S / max S), for the intervention do(A = A_spurious): what would a class see, had it
+      looked at everything but its cause?
+    - The background 1 - max_l S_l / max S over the classes that may be present: uniform in a picture without one.
 
     Args:
-        reference_BLN: S, maps that sum to 1.
+        evidence_BNL: The evidence.
+        attention_BNL: A, maps that sum to 1.
         labels_BL: (B, L) in {0, 1, -1}; unknown counts as present.
-        smoothing: Added at every position, against 0/0, to values in [0, 1].
+        intervention: Whether A_spurious is among them.
+        smoothing: Mass of a uniform map that is added to A_spurious, and the value that is added to the background at
+            every position: what is left of a flat S is a uniform map, and not 0/0.
 
     Returns:
-        (B, N), maps that sum to 1.
+        (B, N, 2 L + 1), or L + 1 without the intervention; non-negative.
     """
-    relative = reference_BLN / reference_BLN.amax(-1, keepdim=True)
-    left = 1 - torch.where((labels_BL != 0)[:, :, None], relative, 0.0).amax(1)
-    left = left + smoothing
-    return left / left.sum(-1, keepdim=True)
+    evidence_BNL, attention_BNL = evidence_BNL.detach(), attention_BNL.detach()
+    reference = (evidence_BNL - evidence_BNL.amax(1, keepdim=True)).exp()
+    left = 1 - reference
+    background = (1 + smoothing) - (reference * (labels_BL != 0)[:, None]).amax(-1, keepdim=True)
+    spurious = [attention_BNL * left + smoothing / left.shape[1]] if intervention else []
+    return torch.cat([reference, *spurious, background], -1)
 
 
 def contrastive_loss(
-    anchor_BLC: Tensor,
-    reference_BLC: Tensor,
-    spurious_BLC: Tensor | None,
-    background_BC: Tensor,
-    labels_BL: Tensor,
-    weight_BL: Tensor,
-    temperature: float = 0.2,
+    anchor_BLC: Tensor, pooled_BMC: Tensor, labels_BL: Tensor, weight_BL: Tensor, temperature: float = 0.2
 ) -> Tensor:
     """InfoNCE over class prototypes of the batch, and of the other processes' batches.
 
@@ -69,9 +58,7 @@ def contrastive_loss(
 
     Args:
         anchor_BLC: Features pooled under A.
-        reference_BLC: Features pooled under S.
-        spurious_BLC: Features pooled under A_spurious; None leaves the intervention out.
-        background_BC: Features pooled under the background's map.
+        pooled_BMC: Features pooled under the maps of `compared_maps`.
         labels_BL: (B, L) in {0, 1, -1}; only positive labels form pairs.
         weight_BL: (B, L) in [0, 1], what the loss of each pair is multiplied by; it gets no gradient.
         temperature: Of the cosine similarities, > 0.
@@ -81,19 +68,21 @@ def contrastive_loss(
         number, whatever they weigh); 0 with a gradient of zeros where there is none.
     """
     present_BL = labels_BL == 1
-    anchor = F.normalize(anchor_BLC, dim=-1)
-    reference = F.normalize(reference_BLC.detach(), dim=-1) * present_BL[:, :, None]
-    background = F.normalize(background_BC.detach(), dim=-1)
+    labels = present_BL.shape[1]
+    unit_BMC = of_length(pooled_BMC.detach())
+    reference_BLC = unit_BMC[:, :labels] * present_BL[:, :, None]
+    total_LC, count_L = total(reference_BLC.sum(0)), total(present_BL.sum(0))
 
-    total_LC, count_L = total(reference.sum(0)), total(present_BL.sum(0))
-    positive_BL1 = (anchor * F.normalize(total_LC - reference, dim=-1)).sum(-1, keepdim=True)
-    prototypes_BLL = anchor @ F.normalize(total_LC, dim=-1).T
-    own = torch.eye(count_L.shape[0], dtype=torch.bool, device=count_L.device)
-    prototypes_BLL = prototypes_BLL.masked_fill(own | (count_L == 0), -math.inf)
-    similarities = [positive_BL1, prototypes_BLL, anchor @ background[:, :, None]]
-    if spurious_BLC is not None:
-        similarities.append((anchor * F.normalize(spurious_BLC.detach(), dim=-1)).sum(-1, keepdim=True))
+    anchor_BLC = of_length(anchor_BLC, 1 / temperature)
+    others_BLC = of_length(total_LC - reference_BLC)
+    spurious = [unit_BMC[:, labels:-1]] if unit_BMC.shape[1] > labels + 1 else []
+    own_BLPC = torch.stack([others_BLC, *spurious], 2)  # each is met by the anchor of its class and picture alone
+    own_BLP = (anchor_BLC.unsqueeze(2) @ own_BLPC.transpose(2, 3)).squeeze(2)
+    prototypes_BLL = anchor_BLC @ of_length(total_LC).T
+    itself = torch.eye(labels, dtype=torch.bool, device=count_L.device)
+    prototypes_BLL = prototypes_BLL.masked_fill(itself | (count_L == 0), -math.inf)
+    background_BL1 = anchor_BLC @ unit_BMC[:, -1:].transpose(1, 2)
 
-    similarity = torch.cat(similarities, dim=-1) / temperature
-    loss_BL = (similarity.logsumexp(-1) - similarity[..., 0]) * weight_BL.detach()
+    similarity = torch.cat([own_BLP, prototypes_BLL, background_BL1], dim=-1)
+    loss_BL = -similarity.log_softmax(-1)[..., 0] * weight_BL.detach()
     return masked_mean(loss_BL, present_BL & (count_L > 1))

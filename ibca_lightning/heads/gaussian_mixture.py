@@ -2,16 +2,15 @@
 
 Shapes: B images, C channels, D latent size, N = H x W positions, L labels, K background components, M = L + K.
 The classes come first along M. Everything here is meant to run in float32: the quadratic form is expanded, because
-(B, L, N, D) differences would not fit into memory, and an expanded form cancels badly in half precision.
+(B, N, L, D) differences would not fit into memory, and an expanded form cancels badly in half precision.
 """
 # ruff: noqa: N803, N806 - shape suffixes
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ibca_lightning.heads.layers import positionwise
 
 LOG_STD_BOUND = 3.0  # standard deviations between 0.05 and 20
 
@@ -21,48 +20,57 @@ def soft_clamp(x: Tensor, bound: float = LOG_STD_BOUND) -> Tensor:
     return bound * torch.tanh(x / bound)
 
 
-def gaussian_log_density(z_BDN: Tensor, mean_MD: Tensor, log_std_MD: Tensor) -> Tensor:
-    """Log density of M diagonal Gaussians at every position (B, M, N), by one matrix product.
-
-    log N(z; m, s²) = -½ sum_d [z²/s² - 2 z m/s² + m²/s² + 2 log s + log 2π]; no (B, M, N, D) tensor is formed.
-    """
+def gaussian_terms(mean_MD: Tensor, log_std_MD: Tensor) -> tuple[Tensor, Tensor]:
+    """What `gaussian_log_density` wants of M diagonal Gaussians: (M, 2 D) and (M,)."""
     precision = (-2 * log_std_MD).exp()
-    terms = torch.cat([precision, -2 * mean_MD * precision], dim=1)  # (M, 2D)
-    powers = torch.cat([z_BDN.square(), z_BDN], dim=1)  # (B, 2D, N)
-    constant_M = (mean_MD.square() * precision + 2 * log_std_MD).sum(1) + mean_MD.shape[1] * math.log(2 * math.pi)
-    return -0.5 * (positionwise(terms, powers) + constant_M[:, None])
+    slope = mean_MD * precision
+    constant_M = torch.addcmul(log_std_MD, mean_MD, slope, value=0.5).sum(1) + mean_MD.shape[1] * _HALF_LOG_2PI
+    return torch.cat([-0.5 * precision, slope], 1), -constant_M
 
 
-def evidence_against_background(joint_BMN: Tensor, num_labels: int) -> Tensor:
-    """Compare each class with the background: e_ln = log pi_l N(z_n; l) - log sum_k pi_k N(z_n; k), (B, L, N).
+def gaussian_log_density(z_BND: Tensor, gaussians: tuple[Tensor, Tensor]) -> Tensor:
+    """Log density of M diagonal Gaussians, of `gaussian_terms`, at every position (B, N, M), by one matrix product.
+
+    log N(z; m, s²) = sum_d [-z²/2s² + z m/s² - m²/2s² - log s - ½ log 2π]; no (B, N, M, D) tensor is formed.
+    """
+    return F.linear(torch.cat([z_BND.square(), z_BND], -1), *gaussians)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """Over the last axis, kept, where one value at least is finite: half the kernels of torch's, which allows none."""
+    largest = x.detach().amax(-1, keepdim=True)
+    return (x - largest).exp().sum(-1, keepdim=True).log() + largest
+
+
+def evidence_against_background(density_BNM: Tensor, background_log_weight_K: Tensor) -> Tensor:
+    """Compare each class with the background: e_ln = log N(z_n; l) - log sum_k pi_k N(z_n; k), (B, N, L).
 
     Args:
-        joint_BMN: log pi_m + log N(z_n; m_m, s_m²), the classes first.
-        num_labels: L.
+        density_BNM: log N(z_n; m_m, s_m²), the classes first.
+        background_log_weight_K: log pi_k.
     """
-    return joint_BMN[:, :num_labels] - joint_BMN[:, num_labels:].logsumexp(1, keepdim=True)
+    background = len(background_log_weight_K)
+    classes_BNL, background_BNK = torch.split(density_BNM, [density_BNM.shape[-1] - background, background], -1)
+    return classes_BNL - log_sum_exp(background_BNK + background_log_weight_K)
 
 
-def restricted_log_prior(joint_BMN: Tensor, log_weight_M: Tensor, labels_BL: Tensor) -> Tensor:
+def restricted_log_prior(density_BNM: Tensor, log_weight_M: Tensor, labels_BL: Tensor) -> Tensor:
     """Log density of the mixture that a picture's labels allow: its classes that are not 0, and the background.
 
     The weights are normalised over the components allowed. A picture without any positive label is all background.
 
     Args:
-        joint_BMN: log pi_m + log N(z_n; m_m, s_m²), the classes first.
+        density_BNM: log N(z_n; m_m, s_m²), the classes first.
         log_weight_M: log pi_m, up to a constant.
         labels_BL: (B, L) in {0, 1, -1}; an unknown class stays in the mixture.
 
     Returns:
         log p(z_n|y) (B, N).
     """
-    classes_BL = labels_BL != 0
-    background_BK = torch.ones_like(classes_BL[:, :1]).expand(-1, joint_BMN.shape[1] - classes_BL.shape[1])
-    allowed_BM = torch.cat([classes_BL, background_BK], dim=1)
-    # -inf is safe: at least the background stays in every log-sum-exp.
-    joint = joint_BMN.masked_fill(~allowed_BM[:, :, None], -math.inf).logsumexp(1)
-    total = log_weight_M.expand_as(allowed_BM).masked_fill(~allowed_BM, -math.inf).logsumexp(1)
-    return joint - total[:, None]
+    left_out_BM = F.pad(labels_BL == 0, (0, len(log_weight_M) - labels_BL.shape[1]))
+    # -inf is safe: at least the background stays in every sum.
+    weight_BM = log_weight_M.expand(left_out_BM.shape).masked_fill(left_out_BM, -math.inf).log_softmax(-1)
+    return log_sum_exp(density_BNM + weight_BM[:, None]).squeeze(-1)
 
 
 class GaussianEncoder(nn.Module):
@@ -76,10 +84,15 @@ class GaussianEncoder(nn.Module):
             nn.init.normal_(self.log_std.weight, std=0.01)
             nn.init.constant_(self.log_std.bias, -1.0)
 
-    def forward(self, x_BCN: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Encode (B, C, N) into means and log standard deviations (B, D, N); the latter None if not variational."""
-        mean = _linear(self.mean, x_BCN)
-        return mean, None if self.log_std is None else soft_clamp(_linear(self.log_std, x_BCN))
+    def weights(self) -> list[Tensor]:
+        """Of its linear maps, (D, C) each in float32: for one product with what else reads the positions."""
+        return [layer.weight.float() for layer in (self.mean, self.log_std) if layer is not None]
+
+    def forward(self, mean_BND: Tensor, log_std_BND: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Of the products with `weights`, means and log standard deviations; the latter None if not variational."""
+        if self.log_std is not None and log_std_BND is not None:
+            log_std_BND = soft_clamp(log_std_BND + self.log_std.bias.float())
+        return mean_BND + self.mean.bias.float(), log_std_BND
 
 
 class GaussianMixture(nn.Module):
@@ -110,7 +123,7 @@ class GaussianMixture(nn.Module):
         class_weights: bool = True,
     ) -> None:
         super().__init__()
-        self.num_labels, self.class_components = num_labels, class_components
+        self.num_labels, self.background, self.class_components = num_labels, background, class_components
         gaussians = num_labels * class_components + background
         self.mean = nn.Parameter(torch.empty(gaussians, latent))
         self.raw_log_std = nn.Parameter(torch.zeros(gaussians, latent))
@@ -126,28 +139,28 @@ class GaussianMixture(nn.Module):
         """Log pi (M,), up to a constant that cancels wherever it is used."""
         return torch.cat([self.class_log_weight, self.background_log_weight]).float()
 
-    def joint(self, z_BDN: Tensor) -> Tensor:
-        """Log pi_m + log p(z_n|m): (B, D, N) to (B, M, N)."""
-        density = gaussian_log_density(z_BDN, self.mean.float(), soft_clamp(self.raw_log_std.float()))
+    def gaussians(self) -> tuple[Tensor, Tensor]:
+        """What `forward` wants of the components, for as many calls as a step takes."""
+        return gaussian_terms(self.mean.float(), soft_clamp(self.raw_log_std.float()))
+
+    def forward(self, z_BND: Tensor, gaussians: tuple[Tensor, Tensor]) -> Tensor:
+        """Log p(z_n|m), without its weight: (B, N, D) to (B, N, M)."""
+        density = gaussian_log_density(z_BND, gaussians)
         if self.class_components > 1:
-            of_classes = self.num_labels * self.class_components
-            looks = density[:, :of_classes].reshape(len(density), self.num_labels, self.class_components, -1)
-            classes = looks.logsumexp(2) - math.log(self.class_components)
-            density = torch.cat([classes, density[:, of_classes:]], dim=1)
-        return density + self.log_weight[:, None]
+            looks, background = torch.split(density, [density.shape[-1] - self.background, self.background], -1)
+            looks = looks.reshape(*looks.shape[:2], self.num_labels, self.class_components)
+            density = torch.cat([log_sum_exp(looks).squeeze(-1) - math.log(self.class_components), background], -1)
+        return density
 
 
-def bottleneck_loss(log_std_BDN: Tensor, log_prior_BN: Tensor) -> Tensor:
+def bottleneck_loss(log_std_BND: Tensor, log_prior_BN: Tensor) -> Tensor:
     """KL(q(z|x) || p(z|y)), mean over pictures and positions; E_q[log q] in closed form, log p at one sample: unbiased.
 
     Args:
-        log_std_BDN: Log standard deviations of q.
+        log_std_BND: Log standard deviations of q.
         log_prior_BN: log p(z_n|y) at a sample of q.
     """
-    negative_entropy_BN = -(log_std_BDN + 0.5 * (1 + math.log(2 * math.pi))).sum(1)
-    return (negative_entropy_BN - log_prior_BN).mean()
+    return -(log_std_BND.sum(-1) + log_prior_BN).mean() - log_std_BND.shape[-1] * (0.5 + _HALF_LOG_2PI)
 
 
-def _linear(layer: nn.Linear, x_BCN: Tensor) -> Tensor:
-    """Apply a linear layer along the channels of (B, C, N), in float32 whatever the layer's own precision."""
-    return positionwise(layer.weight.float(), x_BCN) + layer.bias.float().unsqueeze(-1)
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

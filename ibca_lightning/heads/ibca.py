@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ibca_lightning.heads.attended_feature import AttendedFeatureClassifier
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.class_evidence import ClassEvidence, ClassQueries
-from ibca_lightning.heads.contrast import background_attention, contrastive_loss, spurious_attention
+from ibca_lightning.heads.contrast import compared_maps, contrastive_loss
 from ibca_lightning.heads.gaussian_mixture import (
     GaussianEncoder,
     GaussianMixture,
@@ -44,8 +44,9 @@ class IBCAHead(Head):
     2. "Gaussian mixture multi-label spatial attention", learnt by a variational information bottleneck:
        q(z_n|x_n) = N(mu(x_n), sigma²(x_n)); loss `bottleneck` = beta mean_n KL(q(z_n|x_n) || p(z_n|y)), where p(z|y)
        keeps the background and the classes whose label is not 0;
-       e_ln = log pi_l N(mu_n; m_l, s_l²) - log sum_k pi_k N(mu_n; m_k, s_k²). The loss takes a sample of z and the
-       attention its mean: drawn from the sample, attention found the cause less often.
+       e_ln = log N(mu_n; m_l, s_l²) - log sum_k pi_k N(mu_n; m_k, s_k²), in which log pi_l, the same at every position,
+       would change nothing. The loss takes a sample of z and the attention its mean: drawn from the sample, attention
+       found the cause less often.
     3. "gradually ... aligning multi-head attention with the Gaussian-mixture spatial attention": e inside the
        softmax of A, with t rising from 0 to 1 over the first `gradual` part of training.
     4. "contrastive enhancement-based causal intervention": S_l = softmax_n mean_a c_aln is where the evidence itself
@@ -164,46 +165,44 @@ class IBCAHead(Head):
         projected = F.gelu(self.project(features))
         x_BCN = (projected + F.gelu(self.refine(projected))).flatten(2)
         with torch.autocast(x_BCN.device.type, enabled=False):
-            x_BCN = x_BCN.float()
-            evidence_BALN = self.evidence(x_BCN)
-            score_BALN = self.queries(x_BCN) + self.evidence_attention * evidence_BALN
+            x_BNC = x_BCN.float().transpose(1, 2).contiguous()  # as it is, where the map is channels-last
+            evidence_ALC, schedule = self.evidence(), self.schedule
+            score_ALC = torch.add(self.queries(), evidence_ALC, alpha=self.evidence_attention)
+            # One product reads the positions for all: scores, evidence, encoder.
+            read = [score_ALC.flatten(0, 1), evidence_ALC.flatten(0, 1)]
+            read += [] if self.encoder is None else self.encoder.weights()
+            of_each = torch.split(F.linear(x_BNC, torch.cat(read)), [weight.shape[0] for weight in read], -1)
+            score_BNAL, evidence_BNAL = (part.reshape(*x_BNC.shape[:2], *score_ALC.shape[:2]) for part in of_each[:2])
             if self.encoder is not None and self.mixture is not None:
-                mean_BDN, log_std_BDN = self.encoder(x_BCN)
-                score_BLN = evidence_against_background(self.mixture.joint(mean_BDN), self.num_labels)
-                score_BALN = score_BALN + (self.alignment * self.schedule * score_BLN).unsqueeze(1)
-            attention_BALN = score_BALN.softmax(-1)
-            attention_BLN = attention_BALN.mean(1)
-            contribution_BLN = (attention_BALN * evidence_BALN).mean(1)
-            logits = contribution_BLN.sum(-1) + self.bias.float()
+                mean_BND, log_std_BND = self.encoder(*of_each[2:])
+                gaussians = self.mixture.gaussians()
+                density_BNM = self.mixture(mean_BND, gaussians)
+                score_BNL = evidence_against_background(density_BNM, self.mixture.background_log_weight.float())
+                score_BNAL = score_BNAL + (self.alignment * schedule * score_BNL).unsqueeze(2)
+            # Sums, not means: the gradient of a mean is written out for every kind.
+            kinds, attention_BNAL = score_ALC.shape[0], score_BNAL.softmax(1)
+            attention_BNL = attention_BNAL.sum(2) / kinds
+            contribution_BNAL = attention_BNAL * evidence_BNAL
+            logits = torch.add(self.bias.float(), contribution_BNAL.sum((1, 2)), alpha=1 / kinds)
             if self.attended is not None:
-                logits = logits + self.attended(attention_BLN @ x_BCN.transpose(1, 2))
+                logits = logits + self.attended(attention_BNL.transpose(1, 2) @ x_BNC)
             losses: dict[str, Tensor] = {}
-            if learning is not None and self.mixture is not None and log_std_BDN is not None:
-                z_BDN = mean_BDN + log_std_BDN.exp() * torch.randn_like(mean_BDN)
-                prior_BN = restricted_log_prior(self.mixture.joint(z_BDN), self.mixture.log_weight, learning)
-                losses["bottleneck"] = self.bottleneck_weight * bottleneck_loss(log_std_BDN, prior_BN)
+            if learning is not None and self.mixture is not None and log_std_BND is not None:
+                noise_BDN = torch.randn_like(mean_BND.transpose(1, 2), memory_format=torch.contiguous_format)
+                z_BND = torch.addcmul(mean_BND, log_std_BND.exp(), noise_BDN.transpose(1, 2))
+                prior_BN = restricted_log_prior(self.mixture(z_BND, gaussians), self.mixture.log_weight, learning)
+                losses["bottleneck"] = self.bottleneck_weight * bottleneck_loss(log_std_BND, prior_BN)
             if learning is not None and self.contrast_weight > 0:
-                loss = _contrast(x_BCN, evidence_BALN.mean(1), attention_BLN, logits, learning, self.intervention)
-                losses["contrast"] = self.contrast_weight * self.schedule * loss
-        shape = (-1, self.num_labels, *features.shape[-2:])
+                # What is pooled is only read: the gradient flows through the attention alone.
+                maps_BNM = compared_maps(evidence_BNAL.mean(2), attention_BNL, learning, self.intervention)
+                anchor_BLC, pooled_BMC = (maps.transpose(1, 2) @ x_BNC.detach() for maps in (attention_BNL, maps_BNM))
+                loss = contrastive_loss(anchor_BLC, pooled_BMC, learning, logits.sigmoid())
+                losses["contrast"] = self.contrast_weight * schedule * loss
         # With g the logit is no sum over positions; the attention is then the whole of what can be shown.
-        contribution = contribution_BLN.reshape(shape) if self.attended is None else None
-        return HeadOutput(logits, attention_BLN.reshape(shape), losses, contribution)
+        contribution = _maps(contribution_BNAL.mean(2), features) if self.attended is None else None
+        return HeadOutput(logits, _maps(attention_BNL, features), losses, contribution)
 
 
-def _contrast(
-    x_BCN: Tensor, evidence_BLN: Tensor, attention_BLN: Tensor, logits_BL: Tensor, labels_BL: Tensor, intervention: bool
-) -> Tensor:
-    """The contrastive intervention. What is pooled is only read: the gradient flows through the attention alone."""
-    x_BNC = x_BCN.detach().transpose(1, 2)
-    reference_BLN = evidence_BLN.detach().softmax(-1)
-    spurious_BLN = spurious_attention(attention_BLN.detach(), reference_BLN) if intervention else None
-    background_BN = background_attention(reference_BLN, labels_BL)
-    return contrastive_loss(
-        attention_BLN @ x_BNC,
-        reference_BLN @ x_BNC,
-        None if spurious_BLN is None else spurious_BLN @ x_BNC,
-        (background_BN.unsqueeze(1) @ x_BNC).squeeze(1),
-        labels_BL,
-        logits_BL.sigmoid(),
-    )
+def _maps(values_BNL: Tensor, features: Tensor) -> Tensor:
+    """One map (H, W) a class: (B, L, H, W)."""
+    return values_BNL.transpose(1, 2).reshape(-1, values_BNL.shape[2], *features.shape[-2:])

@@ -7,6 +7,8 @@ Shapes: B images, C channels, N = H x W positions, K outputs.
 """
 # ruff: noqa: A002, N803 - `input` is the base's name; shape suffixes
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +42,16 @@ class MapBatchNorm(nn.BatchNorm2d):
         if self.training and input.shape[0] * input.shape[2] * input.shape[3] == 1:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(input)
+
+
+def of_length(x: Tensor, length: float = 1.0) -> Tensor:
+    """Bring x along the last axis to a length; zeros stay zeros.
+
+    By a root mean square, which a GPU computes in one kernel, and its gradient in another.
+    """
+    # Far below any feature, and no smaller: the gradient of a vector of zeros has this to the power of -3/2.
+    even: Tensor = F.rms_norm(x, x.shape[-1:], eps=1e-20)
+    return even * (length / math.sqrt(x.shape[-1]))
 
 
 def positionwise(weight_KC: Tensor, x_BCN: Tensor) -> Tensor:

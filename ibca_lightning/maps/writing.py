@@ -92,6 +92,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, drawn: int, precision: s
     record = MapsRecord(
         backbone=model.backbone_name,
         feature_stride=model.feature_stride,
+        feature_blocks=model.feature_blocks,
         fingerprint=model.backbone.fingerprint(),
         mean=list(model.backbone.mean),
         std=list(model.backbone.std),

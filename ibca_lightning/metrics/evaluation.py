@@ -14,7 +14,9 @@ from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.intervals import bootstrap_intervals, every_interval
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import calibration_figures, figures
+from ibca_lightning.metrics.operating_point import number
 from ibca_lightning.metrics.resampling.subgroups import by_subgroup
+from ibca_lightning.metrics.resampling.thirds import MEANS, frequency_thirds, means_of_parts
 from ibca_lightning.metrics.store import SampleFacts, Stored
 
 
@@ -63,13 +65,14 @@ def evaluate(
         points: The calibration that makes probabilities of the logits, and the thresholds of the figures under `tuned`;
             with None the probabilities are the plain sigmoid, and `tuned` is empty.
         intervals: Whether to add bootstrap intervals over groups.
-        seen: (M, L), the labels of the training set, which tell with those of this set what excludes what.
+        seen: (M, L), the labels of the training set, which tell with those of this set what excludes what, and which
+            classes are frequent.
         exclusive: Groups of names of classes of which a picture has one at most.
 
     Returns:
         Figures in the shape of `test_metrics.json`, with what they were computed from.
     """
-    ids, groups, columns = facts.of(stored.index)
+    ids, groups, subgroups = facts.of(stored.index)
     calibration, thresholds = (points.calibration, points.thresholds) if points is not None else (None, None)
     probabilities, labels = calibrated(stored.logits, calibration), stored.labels
     raw = None if calibration is None else stored.logits.sigmoid()
@@ -81,8 +84,15 @@ def evaluate(
         decided = probabilities.double().numpy() > np.array(thresholds)
         result["exclusive"] = exclusive_together(decided, labels.numpy(), class_names, seen, exclusive)
     result["intervals"] = {}
+    thirds = {} if seen is None else frequency_thirds(seen)
+    if thirds:
+        result["thirds"] = {name: [class_names[at] for at in own] for name, own in thirds.items()}
+        columns = {of: np.array([[own[of] for own in result["per_class"].values()]], float) for of in MEANS.values()}
+        result["metrics"] |= {name: number(own[0]) for name, own in means_of_parts(columns, thirds).items()}
     if intervals:
-        result |= every_interval(probabilities, labels, class_names, groups, thresholds, pairs=stored.pairs or None)
+        result |= every_interval(
+            probabilities, labels, class_names, groups, thresholds, pairs=stored.pairs or None, parts=thirds
+        )
         if raw is not None:
             drawn = bootstrap_intervals(raw, labels, groups)
             result["calibration"]["intervals"] = {
@@ -93,7 +103,7 @@ def evaluate(
         result["metrics"].update(localisation["metrics"])
         for class_name, values in localisation["per_class"].items():
             result["per_class"][class_name].update(values)
-    if columns:
+    if subgroups:
         drawn_from = groups if intervals else None
-        result["subgroups"] = by_subgroup(probabilities, labels, class_names, columns, thresholds, drawn_from)
+        result["subgroups"] = by_subgroup(probabilities, labels, class_names, subgroups, thresholds, drawn_from)
     return Evaluation(name, result, ids, probabilities, labels, list(class_names), groups, stored.pairs)

@@ -1,6 +1,6 @@
 """Intervals of the figures, by resampling groups: `resamples` draws, `spread` makes intervals of the draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ibca_lightning.metrics.resampling.spread import (
     overlap,
     student,
 )
+from ibca_lightning.metrics.resampling.thirds import MEANS, means_of_parts
 from ibca_lightning.system.errors import InputError
 
 # Which figure of a class the overall ones are the means of, or have the totals of.
@@ -92,6 +93,7 @@ def every_interval(
     seed: int = 0,
     level: float = 0.95,
     pairs: Mapping[str, Tensor] | None = None,
+    parts: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Compute an interval of every figure: overall, at the stored thresholds, and of each class.
 
@@ -105,6 +107,7 @@ def every_interval(
         seed: Of the draws.
         level: In (0, 1).
         pairs: Each (B, L).
+        parts: Indices of classes by name: `intervals` then has those of `thirds.means_of_parts`, too.
 
     Returns:
         `intervals` as from `bootstrap_intervals`; `per_class_intervals`, by class name, of each figure of `per_class`
@@ -123,7 +126,8 @@ def every_interval(
     overall |= errors | pair_figures
     classes |= class_errors | class_pair_figures
     result: dict[str, dict[str, Any]] = {
-        "intervals": {name: listed(overall[name]) for name in value.overall},
+        "intervals": {name: listed(overall[name]) for name in value.overall}
+        | {name: listed(ends) for name, ends in _part_intervals(sample.counts(), value, drawn, parts or {}, level)},
         "per_class_intervals": _by_class(classes, value.classes, class_names),
         "tuned_intervals": {}, "tuned_per_class_intervals": {},
     }  # fmt: skip
@@ -213,6 +217,19 @@ class _Fractions:
         if name == "CP":
             return float(share)
         return float(harmonic_mean(precision + share, recall) - harmonic_mean(precision, recall))
+
+
+def _part_intervals(
+    counts: Counts, value: Drawn, drawn: Drawn, parts: Mapping[str, Sequence[int]], level: float
+) -> Iterator[tuple[str, Floats]]:
+    """Intervals of `means_of_parts`, (2,): those that the figures have where there are no other classes."""
+    values, draws = (means_of_parts(own.classes, parts) for own in (value, drawn))
+    for name, columns in parts.items():
+        of_part = _Fractions(Counts(*(own[:, columns] for own in counts)), level)
+        own, own_draws = ({figure: found[f"{figure}_{name}"] for figure in MEANS} for found in (values, draws))
+        classes = {of: value.classes[of][:, columns] for of in MEANS.values()}
+        ends = of_part.overall(own, own_draws, classes)
+        yield from ((f"{figure}_{name}", ends[figure]) for figure in MEANS)
 
 
 def _errors(sample: Sample, value: Drawn, drawn: Drawn, level: float) -> tuple[dict[str, Floats], dict[str, Floats]]:

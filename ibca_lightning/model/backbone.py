@@ -12,10 +12,14 @@ Which map, by `feature_stride` (the rule is the same for every head and every fa
   1x1 convolution (mobilenetv2_100 at [32]: 320 channels). The strides of a list must exist; its maps are resized
   (bilinear) to the finest and concatenated, finest first.
 
+* `feature_blocks` n takes the last n blocks of a ViT side by side, each through the final norm, and where the model has
+  class tokens those of the same blocks behind them, as one more map, of one cell: resized, it is the same everywhere.
+
 What the chosen map does not use is dropped, and what timm cannot drop is frozen: DDP meets no unused parameter.
 """
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -45,6 +49,7 @@ class Backbone(nn.Module):
         image_size: S; models of fixed size (ViT, swin) are built for it.
         in_channels: Of the pictures; weights of another number are adapted as timm does (1: summed; else repeated).
         normalisation: `auto`, `imagenet`, `clip`, `half`, or `{"mean": [...], "std": [...]}` a channel: see `weights`.
+        feature_blocks: Blocks of a ViT, the last ones, and their class tokens; 0 for its final map alone.
 
     Attributes:
         channels: C of the map.
@@ -69,6 +74,7 @@ class Backbone(nn.Module):
         image_size: int = 384,
         in_channels: int = 3,
         normalisation: Normalisation = "auto",
+        feature_blocks: int = 0,
     ) -> None:
         super().__init__()
         _check_name(name)
@@ -84,6 +90,7 @@ class Backbone(nn.Module):
         self.frozen = False
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
         self._final_norm = False  # of a token model, which gives its final map as a stage
+        self._blocks = feature_blocks
         stride = self._choose(name, feature_stride, image_size, poolless)
         self.channels = self._probe(name, image_size, stride)
         if freeze:
@@ -97,8 +104,11 @@ class Backbone(nn.Module):
         """Map a batch of images, each chosen stage at its own resolution: what can be stored and combined later.
 
         Returns:
-            One (B, C_i, H_i, W_i) for each stride, finest first; the C_i sum to C.
+            One (B, C_i, H_i, W_i) for each stride, finest first; the C_i sum to C. With `feature_blocks` one of all
+            blocks, and the class tokens (B, C_1, 1, 1).
         """
+        if self._blocks:
+            return self._last_blocks(images)
         if self._indices is None:
             features: Tensor = self.model(images)
             return [features.permute(0, 3, 1, 2) if self._channels_last else features]
@@ -109,6 +119,20 @@ class Backbone(nn.Module):
             # Some ViTs norm after the pool instead of before it; an Identity in all others.
             return [self.model.fc_norm(maps[0].permute(0, 2, 3, 1)).permute(0, 3, 1, 2)]
         return maps
+
+    def _last_blocks(self, images: Tensor) -> list[Tensor]:
+        tokens = getattr(self.model, "cls_token", None) is not None
+        blocks = self.model.forward_intermediates(
+            images, indices=self._blocks, norm=True, output_fmt="NCHW", intermediates_only=True,
+            return_prefix_tokens=tokens,
+        )  # fmt: skip
+        if not tokens:
+            return [torch.cat(blocks, dim=1)]
+        # Register tokens stand behind the class token.
+        return [
+            torch.cat([patches for patches, _ in blocks], dim=1),
+            torch.cat([prefix[:, 0] for _, prefix in blocks], dim=1)[..., None, None],
+        ]
 
     @staticmethod
     def combine(stages: Sequence[Tensor]) -> Tensor:
@@ -161,6 +185,14 @@ class Backbone(nn.Module):
             wanted = sorted(set(asked))
         if not wanted or not set(wanted) <= set(strides):
             raise InputError(f"feature_stride to be {known}, or a list of them", asked, "choose among these")
+        if self._blocks:
+            reads = inspect.signature(self.model.forward_intermediates).parameters
+            depth = len(self.model.feature_info) if {"norm", "return_prefix_tokens"} <= set(reads) else 0
+            if not 0 < self._blocks <= depth:
+                expected = f"feature_blocks from 0 to {depth}, the blocks of {name}" if depth else "feature_blocks 0"
+                fix = "correct it" if depth else f"{name} is none of timm's ViTs that give them"
+                raise InputError(expected, self._blocks, fix)
+            return wanted[0]
         if wanted == [strides[-1]] and (isinstance(asked, int) or len(strides) == 1):
             final = self._final(image_size, wanted[0]) if poolless else "other"
             if final == "map":

@@ -20,6 +20,7 @@ from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints, is_rule
 from ibca_lightning.model.fine_tuning.lora import merged
 from ibca_lightning.model.public_names import public_name, with_public_names
+from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
@@ -27,6 +28,8 @@ _MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage
 _LARGEST_OPTION, _DEEPEST_OPTION = 2**14, 8  # of heads: layers are built one by one
 _LEAST_STD = 1e-3  # of a channel; 1/255 where pictures are not scaled to [0, 1]
+# What two models must have alike for the weights of one to fit the other.
+_ALIKE = ("backbone", "in_channels", "feature_stride", "feature_blocks", "normalise_features", "head")
 _PLAIN = (str, int, float, bool, type(None))
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class ModelSpec:
     # Positives of each class in the validation data that the thresholds rest on; empty where the checkpoint is older
     # than this record, or no thresholds were chosen.
     threshold_positives: list[int] = field(default_factory=list)
+    feature_blocks: int = 0  # of a ViT, whose class tokens are then part of the map
     version: str = __version__  # of the package that wrote it
     format: int = FORMAT  # of this record
 
@@ -68,7 +72,10 @@ class ModelSpec:
     def module_options(self) -> dict[str, Any]:
         """The options of a `MultiLabelModule` that build this model again, without fetching weights."""
         require_named_backbone(self)
-        same = ("class_names", "backbone", "feature_stride", "normalise_features", "image_size", "preprocessing")
+        same = (
+            "class_names", "backbone", "feature_stride", "feature_blocks", "normalise_features", "image_size",
+            "preprocessing",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in same} | {
             "num_labels": len(self.class_names),
             "pretrained": False,
@@ -102,6 +109,7 @@ class ModelSpec:
         sound = {
             "backbone": isinstance(self.backbone, str),
             "feature_stride": _all(strides, int),
+            "feature_blocks": type(self.feature_blocks) is int and 0 <= self.feature_blocks <= _LARGEST_SIDE,
             "image_size": type(self.image_size) is int and 0 < self.image_size <= _LARGEST_SIDE,
             "mean": _all_within(self.mean, 0, 1) and 0 < len(means) <= _MOST_CHANNELS and len(stds) in (0, len(means)),
             "std": _all_within(self.std, _LEAST_STD, 1) and len(stds) == len(means),
@@ -265,7 +273,7 @@ def import_trusted(modules: Iterable[str]) -> None:
 def fitting_head(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path, channels: int, num_labels: int) -> Head:
     """Build the head of a checkpoint; the package's own only if the weights fit, seen before memory is taken for it."""
     if _all_own(spec.head):
-        with torch.device("meta"):
+        with shapes_only():
             require_fitting_weights(checkpoint, build_head(spec.head, channels, num_labels), f"{path}", "head.")
     return build_head(spec.head, channels, num_labels)
 
@@ -281,7 +289,7 @@ def require_named_backbone(spec: ModelSpec) -> None:
 
 def require_same_model(saved: ModelSpec, current: ModelSpec) -> None:
     """Refuse to load one model's weights into another."""
-    for name in ("class_names", "backbone", "in_channels", "feature_stride", "normalise_features", "head"):
+    for name in ("class_names", *_ALIKE):
         theirs, ours = getattr(saved, name), getattr(current, name)
         if theirs != ours:
             fix = "use the config.yaml of the checkpoint's run, or --model.init_from to start from its weights"
@@ -334,7 +342,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
     """
     source, target = ModelSpec.from_checkpoint(checkpoint, path), module.spec
     assert isinstance(target, ModelSpec)
-    for name in ("backbone", "in_channels", "feature_stride", "normalise_features", "head"):
+    for name in _ALIKE:
         if getattr(source, name) != getattr(target, name):
             raise InputError(
                 f"--model.init_from {path} with {name} {getattr(target, name)}", getattr(source, name),
@@ -379,7 +387,7 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
 
 def _growth(spec: dict[str, Any], channels: int, num_labels: int) -> dict[str, list[int]]:
     """By how much each axis of each of the head's weights grows with one label more."""
-    with torch.device("meta"):
+    with shapes_only():
         one, other = (build_head(spec, channels, n).state_dict() for n in (num_labels, num_labels + 1))
     return {
         f"head.{name}": [b - a for a, b in zip(tensor.shape, other[name].shape, strict=True)]

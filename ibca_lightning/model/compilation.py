@@ -4,10 +4,14 @@ import os
 import shlex
 import shutil
 import sys
+from typing import Literal
 
 import torch
 
 from ibca_lightning.system.errors import InputError
+
+Compiled = bool | Literal["none", "head", "all"]
+"""What is compiled; a bool as older configurations have it."""
 
 
 def require_backend(backend: str) -> None:
@@ -20,5 +24,5 @@ def require_backend(backend: str) -> None:
     if backend == "inductor" and shutil.which(shlex.split(compiler)[0]) is None:
         raise InputError(
             "a C++ compiler for model.compile", f"no {compiler}",
-            "install g++ or name one in CXX, or give --model.compile false (or --model.compile_backend aot_eager)",
+            "install g++ or name one in CXX, or give --model.compile none (or --model.compile_backend aot_eager)",
         )  # fmt: skip

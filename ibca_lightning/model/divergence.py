@@ -1,11 +1,13 @@
 """Where training stopped being finite: which layer, weight or gradient, for one line to a person."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ibca_lightning.system.errors import NonFiniteError
 
@@ -47,13 +49,14 @@ def first_non_finite_layer(module: nn.Module, forward: Callable[[], object]) -> 
     return found[0] if found else "in no layer when run again, so in the loss, or by chance"
 
 
-def first_non_finite_gradient(parameters: Iterable[tuple[str, nn.Parameter]]) -> str | None:
-    """Name the first parameter whose gradient is not finite; None where all are, which costs one norm over all."""
-    gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
-    if torch.nn.utils.get_total_norm([gradient for _, gradient in gradients]).isfinite():
-        return None
-    # The norm of large gradients may overflow where each of them is finite.
-    return next((name for name, gradient in gradients if not gradient.isfinite().all()), None)
+def gradient_peaks(parameters: Iterable[tuple[str, nn.Parameter]]) -> tuple[list[str], Tensor]:
+    """The names of parameters with a gradient, and the largest magnitude in each, (P,): NaN where there is one.
+
+    No norm: that of large gradients overflows where each of them is finite.
+    """
+    gradients = {name: p.grad for name, p in parameters if p.grad is not None}
+    peaks = torch._foreach_norm(list(gradients.values()), math.inf) if gradients else [torch.zeros(())]
+    return list(gradients), torch.stack([*peaks])
 
 
 def first_non_finite_weight(state: Mapping[str, Tensor], parameters: Collection[str]) -> str | None:
@@ -65,12 +68,65 @@ def first_non_finite_weight(state: Mapping[str, Tensor], parameters: Collection[
     return next((name for name, value in looked_at if not value.isfinite().all()), None)
 
 
-def diverged(what: str, trainer: pl.Trainer, ids: Collection[str] = ()) -> NonFiniteError:
-    """Say where a run stopped being finite: what was expected and came, and at which of the pictures `ids`."""
+class Watch:
+    """Finds out whether steps were finite, without a wait for a device that still computes them.
+
+    What a GPU has found is copied behind its work and read once the next step is queued: by then it is there, and the
+    device has work. Meanwhile the optimiser takes no step: torch's fused ones read `found_inf`, as for a GradScaler, so
+    that the weights are those of the step that failed. Where they cannot, and on a CPU, each step is read at once.
+    """
+
+    def __init__(self) -> None:
+        self.at_once = True
+        self._broken: Tensor | None = None
+        self._pending: deque[tuple[Tensor, torch.cuda.Event | None, Callable[[], NonFiniteError]]] = deque()
+        self._new = 0
+
+    def take(self, finite: Tensor, fault: Callable[[], NonFiniteError]) -> None:
+        """Look at one value, a bool on its device; `fault` is asked for if it is false.
+
+        Raises:
+            NonFiniteError: At once where that costs no wait.
+        """
+        if self.at_once:
+            if not finite:
+                raise fault()
+            return
+        broken = (~finite).float()
+        self._broken = broken if self._broken is None else torch.maximum(self._broken, broken)
+        copied, event = finite.to("cpu", non_blocking=True), None
+        if finite.is_cuda:
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+        self._pending.append((copied, event, fault))
+        self._new += 1
+
+    def stop(self, optimizer: Optimizer) -> None:
+        """Let the optimiser take no step from the first value on that was not finite."""
+        if self._broken is not None:
+            optimizer.found_inf = self._broken  # type: ignore[attr-defined]
+
+    def look(self, older: bool = False) -> None:
+        """Read what was taken, or only what is `older` than the last look.
+
+        Raises:
+            NonFiniteError: Of the first that was not finite.
+        """
+        left, self._new = (self._new if older else 0), 0
+        while len(self._pending) > left:
+            finite, event, fault = self._pending.popleft()
+            if event is not None:
+                event.synchronize()
+            if not finite:
+                self._pending.clear()
+                raise fault()
+
+
+def diverged(what: str, place: tuple[int, int], ids: Collection[str] = ()) -> NonFiniteError:
+    """Say where a run stopped being finite: what was expected and came, at which epoch, step and pictures `ids`."""
     pictures = f" (pictures {listed(ids)})" if ids else ""
     return NonFiniteError(
-        f"{what} at epoch {trainer.current_epoch}, step {trainer.global_step}{pictures}; lower the learning rate, or "
-        "use full precision"
+        f"{what} at epoch {place[0]}, step {place[1]}{pictures}; lower the learning rate, or use full precision"
     )
 
 

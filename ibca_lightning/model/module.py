@@ -39,6 +39,7 @@ from ibca_lightning.model.checkpoint import (
     require_fitting_weights,
     require_same_model,
 )
+from ibca_lightning.model.compilation import Compiled
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
@@ -52,9 +53,9 @@ from ibca_lightning.model.module_options import (
     with_channels,
 )
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
-from ibca_lightning.model.optimisation import by_epoch, parameter_groups, set_rates, warmup_cosine
+from ibca_lightning.model.optimisation import by_epoch, fuse, is_fused, parameter_groups, set_rates, warmup_cosine
 from ibca_lightning.model.weights.normalisation import Normalisation
-from ibca_lightning.system.errors import DataWarning, InputError
+from ibca_lightning.system.errors import DataWarning, InputError, NonFiniteError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from ibca_lightning.terms import Setting, Step, Term, Terms
 
@@ -116,12 +117,15 @@ class MultiLabelModule(Network, pl.LightningModule):
             which the thresholds and every figure belong. While fitting, the figures are of the plain sigmoid.
         channels_last: Keep the backbone's weights and maps in NHWC order, which convolutions run faster in on most
             devices, above all in bf16.
-        compile: `torch.compile` backbone and head, each by itself; the first steps then take minutes. Weights keep
+        compile: What `torch.compile` works on: `none`, the `head`, whose many small operations become few, or `all`,
+            the backbone too; true is `all`, false `none`. The first steps then take minutes. Weights keep
             their names, so a checkpoint of a compiled model is one like any other.
         in_channels: Channels of the pictures, to which pretrained weights are adapted as timm does; None takes those of
             `preprocessing`, which are data.in_channels.
         compile_backend: Of `torch.compile`. `inductor` is fast and needs a C++ compiler; it draws other random numbers
             than eager does, so that a head which draws or drops takes other, equally good steps.
+        feature_blocks: Of a ViT, the last so many blocks side by side, and behind them their class tokens, the same at
+            every position; 0 is the final map alone.
         normalisation: Mean and standard deviation of the pictures: `imagenet`, `clip`, `half` (0.5), or
             `{mean: [...], std: [...]}` on the scale of 0 to 1. `auto` takes those of `init_from`, else of the published
             set that `checkpoint_path` is known to be, else timm's of the backbone.
@@ -162,13 +166,14 @@ class MultiLabelModule(Network, pl.LightningModule):
         thresholds: ThresholdRule = "f1",
         calibration: Calibration = "none",
         channels_last: bool = True,
-        compile: bool = False,  # noqa: A002 - torch's name
+        compile: Compiled = "none",  # noqa: A002 - torch's name
         compile_backend: str = "inductor",
         in_channels: int | None = None,
         normalisation: Normalisation = "auto",
         unfreeze_at_epoch: int | None = None,
         layer_decay: float | None = None,
         lora_rank: int | None = None,
+        feature_blocks: int = 0,
     ) -> None:
         require_class_names(class_names, num_labels)
         require_options(
@@ -188,12 +193,14 @@ class MultiLabelModule(Network, pl.LightningModule):
             image_size=image_size,
             in_channels=int(read_as.get("in_channels", 3)),
             normalisation=normalisation,
+            feature_blocks=feature_blocks,
         )
         super().__init__(num_labels, of_images, head, normalise_features, channels_last)
         self.class_names = [str(name) for name in class_names]
         self.preprocessing = read_as
         self.image_size = int(image_size)
         self.feature_stride = feature_stride if isinstance(feature_stride, int) else list(feature_stride)
+        self.feature_blocks = feature_blocks
         self.normalise_features = normalise_features
         self.loss: Loss = loss if loss is not None else MaskedBCE()
         self.terms = Terms(terms or [])
@@ -210,6 +217,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._seed: int | None = None
         self._epoch_sums = EpochSums()
         self._ids: list[str] = []  # of the pictures since the last step
+        self._watch = divergence.Watch()
         if init_from is not None:
             source = initialise_from(self, read_checkpoint(init_from), init_from)
             if normalisation == "auto":
@@ -220,8 +228,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         named = {} if layer_decay is None else layer_scales(self.backbone.model, backbone, layer_decay)
         self._scales = {f"model.{name}": scale for name, scale in named.items()}
         self.unfreezing = Unfreezing(self.backbone, unfreeze_at_epoch)
-        if compile:
-            self.compile_parts(compile_backend)
+        self.compile_parts(compile, compile_backend)
 
     def setup(self, stage: str) -> None:
         """Show the labels of the training split to loss (in validation too), head and terms, where they want them."""
@@ -255,13 +262,19 @@ class MultiLabelModule(Network, pl.LightningModule):
     def _teacher(self, path: str) -> NetworkTeacher:
         """Open a checkpoint as a teacher, which must fit stored maps as the model must; its run says its pictures."""
         teacher = NetworkTeacher(path)
-        self._check_maps_of(teacher.spec.backbone, teacher.spec.feature_stride, teacher.network.backbone)
+        spec = teacher.spec
+        self._check_maps_of(spec.backbone, spec.feature_stride, spec.feature_blocks, teacher.network.backbone)
         teacher.trained_on = trained_on(Path(path).expanduser().resolve().parent.parent / "splits.csv")
         return teacher
 
     def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:
         """Classify a batch of pictures, or of the maps that `stages` would return for them."""
         return self.classify(self._stages(batch), labels)
+
+    def _again(self, batch: Batch) -> Step:
+        """What terms see of another batch."""
+        features = self.features(self._stages(batch))
+        return Step(batch, batch["label"], self.head(features), features, self, self._again)
 
     def _stages(self, batch: Batch) -> list[Tensor]:
         if "features" not in batch:
@@ -289,12 +302,20 @@ class MultiLabelModule(Network, pl.LightningModule):
         output: HeadOutput = self.head(features, labels)
         parts = {"classification": self.loss(output.logits, labels)}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
-        parts |= self.terms.losses(Step(batch, labels, output, features, self, self._outputs, before))
+        parts |= self.terms.losses(Step(batch, labels, output, features, self, self._again, before))
         loss = torch.stack([part.float() for part in parts.values()]).sum()
-        if not torch.isfinite(loss):
-            values = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
-            where = divergence.first_non_finite_layer(self, lambda: self._outputs(batch, labels))
-            raise divergence.diverged(f"a finite training loss, got {values} {where},", self.trainer, batch["id"])
+        place, found = self._place, {name: part.detach() for name, part in parts.items()}
+        kind = self.device.type
+        cast = torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
+
+        def fault() -> NonFiniteError:
+            values = ", ".join(f"{name} {part.item():g}" for name, part in found.items())
+            self.head.set_progress(progress)
+            with cast:  # it may be asked for behind the step
+                where = divergence.first_non_finite_layer(self, lambda: self._outputs(batch, labels))
+            return divergence.diverged(f"a finite training loss, got {values} {where},", place, batch["id"])
+
+        self._watch.take(torch.isfinite(loss.detach()), fault)
         self._log_loss("train/loss", loss, len(labels), on_step=True)
         for name, part in parts.items():
             self._log_loss(f"train/{name}", part, len(labels))
@@ -315,9 +336,14 @@ class MultiLabelModule(Network, pl.LightningModule):
         self.unfreezing.average_gradients()
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return
-        name = divergence.first_non_finite_gradient(self.named_parameters())
-        if name is not None:
-            raise divergence.diverged(f"finite gradients, got NaN or infinity in that of {name}", self.trainer, ids)
+        place, (names, peaks) = self._place, divergence.gradient_peaks(self.named_parameters())
+
+        def fault() -> NonFiniteError:
+            name = names[peaks.isfinite().tolist().index(False)]
+            return divergence.diverged(f"finite gradients, got NaN or infinity in that of {name}", place, ids)
+
+        self._watch.take(peaks.isfinite().all(), fault)
+        self._watch.stop(optimizer)
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
@@ -328,26 +354,30 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def _check_own_maps(self) -> None:
         """Show stored maps the backbone, which may be another one; not in `setup`: a checkpoint comes after it."""
-        self._check_maps_of(self.backbone_name, self.feature_stride, self.backbone)
+        self._check_maps_of(self.backbone_name, self.feature_stride, self.feature_blocks, self.backbone)
 
-    def _check_maps_of(self, name: str, feature_stride: int | list[int], backbone: Backbone) -> None:
+    def _check_maps_of(self, name: str, feature_stride: int | list[int], blocks: int, backbone: Backbone) -> None:
         require = getattr(getattr(self.trainer, "datamodule", None), "require_backbone", None)
         if require is not None:
-            require(name, feature_stride, backbone.fingerprint(), (list(backbone.mean), list(backbone.std)))
+            require(name, feature_stride, backbone.fingerprint(), (list(backbone.mean), list(backbone.std)), blocks)
 
     on_test_start = on_predict_start = _check_own_maps
 
     def on_validation_start(self) -> None:
-        """Check stored maps, if nobody has."""
+        """Check stored maps, if nobody has; before a validation, that training is finite."""
+        self._watch.look()
         if not self._fitting:
             self._check_own_maps()
 
     def on_train_start(self) -> None:
-        """Go on at the place of the epoch where a checkpoint was saved.
+        """See how steps are watched, and go on at the place of the epoch where a checkpoint was saved.
 
         Lightning does so when it makes the loader, which `configure_optimizers` has asked the length of before the
         checkpoint's loops were restored. And at the end of such an epoch it would leave a plateau scheduler as it is.
         """
+        self._watch = divergence.Watch()
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
+        self._watch.at_once = self.device.type == "cpu" or not (scaled or all(map(is_fused, self.trainer.optimizers)))
         self.trainer.fit_loop._load_combined_loader_states()
         self.trainer.fit_loop._restarting = False
         self.unfreezing.when_due(self.current_epoch, self.training)
@@ -361,13 +391,26 @@ class MultiLabelModule(Network, pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what a step draws by its place, so that a run that is taken up draws what it would have drawn."""
         place = (self._seed or 0, self.global_rank, self.current_epoch, batch_idx)
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+        if self.device.type == "cpu":  # torch's function has each kind of device in mind, which takes 0.4 ms
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Show the terms a step of the optimiser; gradients may be accumulated over several batches."""
+        self._watch.look(older=True)
         if self.global_step > self._stepped:
             self._stepped = self.global_step
             self.terms.after_step(self)
+
+    def on_train_epoch_end(self) -> None:
+        """Stop on what was not finite, before the epoch counts."""
+        self._watch.look()
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        return self.trainer.current_epoch, self.trainer.global_step
 
     @property
     def _progress(self) -> float:
@@ -387,6 +430,8 @@ class MultiLabelModule(Network, pl.LightningModule):
             groups = parameter_groups(self.backbone, *others, scales=self._scales)
         optimizer = self._optimizer(groups)
         set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # with one, Lightning could not clip
+            fuse(optimizer)
         if self._scheduler is not None:
             return [optimizer], [by_epoch(self._scheduler(optimizer), score=MONITOR, loss="val/loss")]
         total = self._total_steps
@@ -512,6 +557,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         return ModelSpec(
             backbone=self.backbone_name,
             feature_stride=self.feature_stride,
+            feature_blocks=self.feature_blocks,
             normalise_features=self.normalise_features,
             image_size=self.image_size,
             mean=list(self.backbone.mean),
@@ -554,11 +600,12 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that predict needs, as plain data; never save what has diverged, whether it was validated or not."""
+        self._watch.look()
         name = divergence.first_non_finite_weight(
             checkpoint["state_dict"], {name for name, _ in self.named_parameters()}
         )
         if name is not None:
-            raise divergence.diverged(f"finite weights, got NaN or infinity in {name}", self.trainer)
+            raise divergence.diverged(f"finite weights, got NaN or infinity in {name}", self._place)
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
         checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
         checkpoint[_TERMS_KEY] = self.terms.state()

@@ -1,11 +1,13 @@
 """The network: normalisation, backbone and head as a plain nn.Module, from uint8 pictures to logits and attention."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +22,8 @@ from ibca_lightning.model.checkpoint import (
     require_fitting_weights,
     require_named_backbone,
 )
-from ibca_lightning.model.compilation import require_backend
+from ibca_lightning.model.compilation import Compiled, require_backend
+from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.terms import Teacher
 
@@ -77,11 +80,14 @@ class Network(nn.Module):
             ) from error  # fmt: skip
         self.set_normalisation(spec.mean, spec.std)
 
-    def compile_parts(self, backend: str) -> None:
-        """`torch.compile` backbone and head, each by itself; the weights keep their names."""
+    def compile_parts(self, parts: Compiled, backend: str) -> None:
+        """`torch.compile` the head, or backbone and head, each by itself; the weights keep their names."""
+        if parts in (False, "none"):
+            return
         require_backend(backend)
         self.head.compile(backend=backend)
-        self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
+        if parts in (True, "all"):
+            self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is not compiled, as torch has it for every module: it would run the original's layers."""
@@ -181,23 +187,48 @@ def recorded_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | P
     """Build the backbone of a checkpoint, with fresh weights.
 
     Raises:
-        InputError: When the weights are not of such a one, which is seen before memory is taken for it.
+        InputError: When the weights are not of such a one, which is seen before much memory is taken for it.
     """
-    require_fitting_backbone(spec, checkpoint, path)
-    return _backbone(spec)
+    require_named_backbone(spec)
+    if not _as_small_as_its_weights(spec, checkpoint):
+        require_fitting_backbone(spec, checkpoint, path)
+    backbone = _backbone(spec)
+    require_fitting_weights(checkpoint, backbone, f"{path}", "backbone.")
+    return backbone
+
+
+def _as_small_as_its_weights(spec: ModelSpec, checkpoint: dict[str, Any]) -> bool:
+    """Whether the model of timm has the weights that are stored, and at most three times as many others.
+
+    Some stages may be cut off. Which, is seen when it is run, and to run it without memory torch imports its compiler:
+    half a start.
+    """
+    stored = {name: value.shape for name, value in checkpoint["state_dict"].items() if name.startswith("backbone.")}
+    more: dict[str, Any] = {} if spec.in_channels == 3 else {"in_chans": spec.in_channels}
+    sizes: list[dict[str, Any]] = [{}, {"img_size": spec.image_size}]
+    for size in sizes:  # convolutions, and then what has positions
+        try:
+            with shapes_only():
+                model = timm.create_model(spec.backbone, num_classes=0, **size, **more)
+        except (AssertionError, TypeError, OSError, RuntimeError, ValueError):  # as families refuse it
+            continue
+        own = {f"backbone.model.{name}": value.shape for name, value in model.state_dict().items()}
+        if all(own.get(name) == shape for name, shape in stored.items()):
+            return sum(map(math.prod, own.values())) <= 4 * sum(map(math.prod, stored.values()))
+    return False
 
 
 def require_fitting_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> None:
     """Refuse a record whose backbone has other weights: it may be a thousand times the file."""
     require_named_backbone(spec)
-    with torch.device("meta"):
+    with shapes_only():
         require_fitting_weights(checkpoint, _backbone(spec), f"{path}", "backbone.")
 
 
 def _backbone(spec: ModelSpec) -> Backbone:
     return Backbone(
         spec.backbone, pretrained=False, feature_stride=spec.feature_stride, image_size=spec.image_size,
-        in_channels=spec.in_channels,
+        in_channels=spec.in_channels, feature_blocks=spec.feature_blocks,
     )  # fmt: skip
 
 

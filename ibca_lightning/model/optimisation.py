@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 
@@ -45,6 +45,24 @@ def set_rates(optimizer: Optimizer, rate: float | None, backbone_scale: float) -
         group["lr"] = (rate or group["lr"]) * group.get("scale", 1.0)
         if group.get("part") == "backbone":
             group["lr"] *= backbone_scale
+
+
+def fuse(optimizer: Optimizer) -> None:
+    """Let torch's own optimisers take a step of all parameters in one kernel, unless they were told how.
+
+    A group that a checkpoint restores goes on as it was trained, fused or not.
+    """
+    groups = optimizer.param_groups
+    told = any(group.get(key) for group in groups for key in ("foreach", "capturable", "differentiable"))
+    fit = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+    if type(optimizer) in (Adam, AdamW) and fit and not told:
+        for group in groups:
+            group["fused"] = True if group["fused"] is None else group["fused"]
+
+
+def is_fused(optimizer: Optimizer) -> bool:
+    """Whether it is of one kernel, which skips a step where `found_inf` says so."""
+    return all(group.get("fused") for group in optimizer.param_groups)
 
 
 def by_epoch(scheduler: LRScheduler | ReduceLROnPlateau, score: str, loss: str) -> dict[str, Any]:

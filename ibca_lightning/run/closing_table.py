@@ -43,6 +43,11 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
         rows.append([name, *cells])
     write_out(terminal_table(rows, "test_metrics.*.json"))
     console.print(_LEGEND)
+    for own in shown:
+        if thirds := own.figures.get("thirds"):
+            means = (f"{name} {_text(own.figures['metrics'][f'mAP_{name}'])}" for name in thirds)
+            said = f"mAP of the classes that training has most often, less often and least often: {', '.join(means)}"
+            console.print(plain(f"{own.name}: {said}"))
     first = shown[0]
     console.print(f"Classes of {first.name}, at their thresholds")
     write_out(terminal_table(_class_rows(first.figures), "test_metrics.json", wanted=_WANTED))

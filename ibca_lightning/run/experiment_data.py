@@ -6,8 +6,10 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from ibca_lightning.run.callbacks.run_config import resolved_yaml
 from ibca_lightning.run.lightning_cli import IBCACLI, build, require_data
 from ibca_lightning.run.run_folder import experiment_name
+from ibca_lightning.system.yaml_text import load
 
 
 class _DataCLI(IBCACLI):
@@ -31,10 +33,16 @@ class _DataCLI(IBCACLI):
 
 def experiment_data(arguments: list[str]) -> Any:
     """Build the data module, not set up, of options of `ibca test` such as `--config FILE --data.root DIR`."""
-    return named_experiment_data(arguments)[0]
+    return experiment(arguments)[0]
 
 
 def named_experiment_data(arguments: list[str]) -> tuple[Any, str]:
     """Build the data module of an experiment, as `experiment_data` does; return it with the experiment's name."""
+    return experiment(arguments)[:2]
+
+
+def experiment(arguments: list[str]) -> tuple[Any, str, dict[str, Any]]:
+    """Build the data module as `experiment_data` does; return it with the experiment's name and its settings."""
     built = build(["test", *arguments], _DataCLI)
-    return built.datamodule, experiment_name(built.config["test"])
+    config = built.config["test"]
+    return built.datamodule, experiment_name(config), load(resolved_yaml(built._parser("test"), config))

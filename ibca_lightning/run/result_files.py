@@ -42,6 +42,15 @@ def write_evaluation(
         localisation.unlink(missing_ok=True)
 
 
+def write_tests(folder: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write what a test leaves of each set under its name, and of the first under the plain names; one has no other."""
+    for number, evaluation in enumerate(evaluations):
+        if number == 0:
+            write_evaluation(folder, evaluation)
+        if len(evaluations) > 1:
+            write_evaluation(folder, evaluation, f".{evaluation.name}")
+
+
 def write_predictions(
     path: Path,
     ids: Sequence[str],

@@ -12,7 +12,7 @@ from ibca_lightning.system.strangers import read_object, told
 _FIGURES = ("metrics", "tuned", "per_class", "tuned_per_class")
 # How deep in a section its values stand; above are mappings alone.
 _DEEP = {name + end: 2 if "class" in name else 1 for name in _FIGURES for end in ("", "_intervals")}
-_DEEP |= {"intervals": 1, "thresholds": 2, "folds": 2}
+_DEEP |= {"intervals": 1, "thresholds": 2, "folds": 2, "thirds": 1}
 _DEEP |= {f"{tuned}{name}": 1 for tuned in ("", "tuned_") for name in ("differences", "difference_intervals")}
 _DEEPEST = 10
 _COUNTS = ("positives", "negatives", "unknown", "samples", "defined_classes", "pairs", "pictures", "count", "bins")
@@ -20,6 +20,7 @@ _SHARES = (
     "mAP", "AP", "AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "precision", "recall", "F1", "specificity",
     "sensitivity", "sensitivity_at_95_specificity", "ECE", "class_ECE", "threshold", "frequency", "probability",
     "energy", "uniform", "pointing", "pointing_game", "pixel_AP", "deletion", "insertion",
+    *(f"{name}_{third}" for name in ("mAP", "AUROC") for third in ("head", "medium", "tail")),
 )  # fmt: skip
 CLASS_AP = "AP/"  # in front of the name of a class: its average precision
 OUT_OF_FOLD = "out_of_fold"  # the test set that the held-out parts of a cross-validation are together
@@ -74,6 +75,8 @@ def _require_possible(value: Any, keys: Sequence[str] = ()) -> None:
         possible = _exclusive(value)
     elif deep:
         possible = isinstance(value, dict)
+    elif section == "thirds":
+        possible = isinstance(value, list) and all(isinstance(name, str) for name in value)
     else:
         possible = (_interval if section.endswith("intervals") else _leaf)(keys, value)
     if not possible or len(keys) > _DEEPEST:

@@ -1,28 +1,24 @@
-"""The trials of one search, kept by Optuna in a file that several processes, on one machine or more, may share."""
+"""The trials of one search, kept by Optuna where several processes, on one machine or more, share them."""
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ibca_lightning import __version__
 from ibca_lightning.search.space import Space, draw, rounded
+from ibca_lightning.search.storage import Shared, reason
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.locks import sole_user
-from ibca_lightning.system.strangers import regular, told
+from ibca_lightning.system.strangers import told
 
-_NAME = "ibca tune"
 _DRAWN = 10  # trials that TPE leaves to chance, as Optuna does; they are those of a random search
 
 
@@ -41,9 +37,9 @@ class Search:
     """Asks for trials and is told how they ended.
 
     Args:
-        file: Of Optuna's journal; made if it is not there.
+        shared: Where the trials are.
         folder: What names the output folder of this process.
-        settings: Plain data that decide the results; a file made under others is not this search's.
+        settings: Plain data that decide the results; trials made under others are not this search's.
         space: Of the search.
         seed: Of the draws.
         sampler: `random` draws by seed and number (see `space.draw`); `tpe` does for the first ten trials, and then by
@@ -51,15 +47,15 @@ class Search:
         pruner: `none`, or `median`: a trial whose best epoch is below the others' median at that epoch is stopped.
 
     Raises:
-        InputError: The file is no such journal, cannot be written, or is that of another search.
+        InputError: What is shared is no such journal or database, cannot be written, or is that of another search.
     """
 
     def __init__(
-        self, file: Path, folder: str, settings: dict[str, Any], space: Space, seed: int, sampler: str, pruner: str
+        self, shared: Shared, folder: str, settings: dict[str, Any], space: Space, seed: int, sampler: str, pruner: str
     ) -> None:  # fmt: skip
         settings = {"version": __version__, **settings}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._file, self._folder, self._space, self._seed, self._sampler = file, folder, space, seed, sampler
+        self._shared, self._folder, self._space, self._seed, self._sampler = shared, folder, space, seed, sampler
         # Optuna takes texts for choices, and no lists.
         self._choices = {
             key: {json.dumps(value, default=str): value for value in rule["choice"]}
@@ -68,29 +64,30 @@ class Search:
         self._reporting: dict[int, optuna.Trial] = {}
         known: Any = None
         try:
-            if file.exists():
-                regular(file)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with sole_user(file, 60):
-                storage = JournalStorage(JournalFileBackend(str(file)))
-                if _NAME not in [study.study_name for study in storage.get_all_studies()]:
-                    storage.create_new_study([StudyDirection.MAXIMIZE], _NAME)
+            with shared.alone():
+                self._storage = storage = shared.open()
+                if shared.study not in [study.study_name for study in storage.get_all_studies()]:
+                    storage.create_new_study([StudyDirection.MAXIMIZE], shared.study)
                 judge = MedianPruner() if pruner == "median" else NopPruner()
-                self._study = optuna.load_study(study_name=_NAME, storage=storage, pruner=judge)
+                self._study = optuna.load_study(study_name=shared.study, storage=storage, pruner=judge)
                 if "settings" not in self._study.user_attrs:
                     self._study.set_user_attr("settings", settings)
                 known = self._study.user_attrs["settings"]
         except InputError:
             raise
         except Exception as error:  # Optuna raises a dozen kinds for a line that is none of its own
-            reason = told(error) if isinstance(error, OSError) else "a file that is none, or was changed"
-            raise InputError(f"a journal of ibca tune to write at {file}", reason, "give another --storage") from error
+            got = told(error) if isinstance(error, OSError) else "a file that is none, or was changed"
+            got = reason(error) if "://" in shared.place else got
+            raise InputError(
+                f"a journal of ibca tune to write at {shared.place}", got, "give another --storage"
+            ) from error
         if not isinstance(known, dict):
-            what = f"a journal of ibca tune with its settings at {file}"
+            what = f"a journal of ibca tune with its settings at {shared.place}"
             raise InputError(what, repr(known), "give another --output or --storage, or remove it")
         if changed := [name for name in settings if known.get(name) != settings[name]]:
             raise InputError(
-                f"{file} with trials of the same {', '.join(changed)}", f"others (by ibca {known.get('version')})",
+                f"{shared.place} with trials of the same {', '.join(changed)}",
+                f"others (by ibca {known.get('version')})",
                 "give another --output or --storage, or remove them",
             )  # fmt: skip
 
@@ -109,11 +106,14 @@ class Search:
         self._study.set_user_attr("defaults", dict(values))
 
     def ask(self, budget: int) -> Trial | None:
-        """The next trial; None where there are as many as the budget, which all processes share."""
-        with sole_user(self._file, 60):
+        """The next trial; None where there are as many as the budget, which all processes share.
+
+        At the end of the budget it is one whose process is gone, if there is such a one.
+        """
+        with self._shared.alone():
             number = len(self._begun())
             if number >= budget:
-                return None
+                return self._left(budget)
             if self._sampler == "random" or number < _DRAWN:
                 drawn = draw(self._space, self._seed, number)
                 texts = {key: json.dumps(v, default=str) if key in self._choices else v for key, v in drawn.items()}
@@ -123,9 +123,34 @@ class Search:
                 chance = random.Random(f"{self._seed}/{number}").getrandbits(31)
                 self._study.sampler = TPESampler(seed=chance, n_startup_trials=0)
             asked = self._study.ask(self._distributions() if number else {})
-            asked.set_user_attr("folder", self._folder)
+            self._keep(asked._trial_id)
         self._reporting[number] = asked
         return self.trials[number]
+
+    def keep_own(self) -> None:
+        """Keep the trials of this output folder that are not done, and whose process is gone, from the others."""
+        with self._shared.alone():
+            for trial in self._orphans():
+                if trial.user_attrs.get("folder") == self._folder:
+                    self._keep(trial._trial_id)
+
+    def _left(self, budget: int) -> Trial | None:
+        for trial in self._orphans():
+            if trial.number < budget:
+                self._keep(trial._trial_id)
+                return self.trials[trial.number]
+        return None
+
+    def _orphans(self) -> Iterator[FrozenTrial]:
+        """Trials that were begun by a process that is gone, and not ended."""
+        for trial in self._begun():
+            token = str(trial.user_attrs.get("process"))
+            if not trial.state.is_finished() and token != self._shared.token and not self._shared.lives(token):
+                yield trial
+
+    def _keep(self, trial_id: int) -> None:
+        for name, value in (("folder", self._folder), ("process", self._shared.token)):
+            self._storage.set_trial_user_attr(trial_id, name, value)
 
     def tell(self, number: int, score: float | None) -> None:
         """Say how a trial ended: its score, or None where it diverged or was stopped early."""

@@ -50,8 +50,9 @@ def tune(arguments: list[str]) -> int:
         help="median: after five whole trials, stop one whose best epoch so far is below their median at that epoch.",
     )  # fmt: skip
     parser.add_argument(
-        "--storage", help="File of Optuna's journal; machines that share it share the budget (default: in --output)."
-    )
+        "--storage", help="File of Optuna's journal, or postgresql://USER@HOST/DATABASE#SEARCH (the password in "
+        "PGPASSWORD or ~/.pgpass); machines that share it share the budget (default: a file in --output).",
+    )  # fmt: skip
     options, recipe = Recipe.parsed(parser, arguments)
     require_least(options, trials=1, folds=2)
     recipe = recipe.with_head(options.head) if options.head else recipe
@@ -64,10 +65,11 @@ def tune(arguments: list[str]) -> int:
     own = {name: getattr(options, name) for name in ("seed", "folds", "sampler", "pruner")}
     settings = plain({"space": space, **own, **recipe.settings()})
 
-    from ibca_lightning.search.study import Search  # Optuna, which nothing else needs
+    from ibca_lightning.search.storage import shared_by  # Optuna, which nothing else needs
+    from ibca_lightning.search.study import Search
 
-    file, folder = Path(options.storage or output / "trials.journal"), _named(output)
-    search = Search(file, folder, settings, space, options.seed, options.sampler, options.pruner)
+    shared = shared_by(options.storage or output / "trials.journal")
+    search = Search(shared, _named(output), settings, space, options.seed, options.sampler, options.pruner)
     numbers: dict[Path, int] = {}
 
     def jobs_of(number: int, values: Mapping[str, Any]) -> list[Job]:
@@ -81,14 +83,16 @@ def tune(arguments: list[str]) -> int:
             yield from jobs_of(trial.number, trial.values)
             _settle(search, output, options.folds)
 
-    begun = search.trials[: options.trials]
-    known = [job for trial in begun if trial.ours for job in jobs_of(trial.number, trial.values)]
-    total = (options.trials - sum(not trial.ours for trial in begun)) * (options.folds or 1)
-    failed = run_jobs(
-        known, options.places, said, more=more(), total=total,
-        stop=lambda job: search.behind(numbers[job.folder], epoch_scores(job.folder)),
-    )  # fmt: skip
-    _settle(search, output, options.folds)
+    with shared.living():
+        search.keep_own()
+        begun = search.trials[: options.trials]
+        known = [job for trial in begun if trial.ours for job in jobs_of(trial.number, trial.values)]
+        total = (options.trials - sum(not trial.ours for trial in begun)) * (options.folds or 1)
+        failed = run_jobs(
+            known, options.places, said, more=more(), total=total,
+            stop=lambda job: search.behind(numbers[job.folder], epoch_scores(job.folder)),
+        )  # fmt: skip
+        _settle(search, output, options.folds)
     return _close(search, output, options.trials, options.folds, list(space), bool(failed))
 
 

@@ -1,9 +1,8 @@
 """The record of a model in a checkpoint: plain data under one key, read without running code that the file may hold."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import require_not_packed
@@ -18,13 +17,30 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
     Raises:
         InputError: When the file is missing, or cannot be read.
     """
-    if not Path(path).is_file():
-        raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
+    require_archive(path)
+    import torch
+
     try:
         require_not_packed(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises a dozen kinds for junk, all of which mean the same to the user
         raise unreadable(path) from error
+
+
+def require_archive(path: str | Path) -> None:
+    """Refuse what is no file, or is no archive as `torch.save` writes it; nothing is imported for that.
+
+    Raises:
+        InputError: When it is such.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
+    try:
+        archive = zipfile.is_zipfile(path)
+    except OSError:
+        archive = False
+    if not archive:
+        raise unreadable(path)
 
 
 def unreadable(path: str | Path) -> InputError:

@@ -68,7 +68,9 @@ class Setting(NamedTuple):
             raise InputError(f"{term}'s site_column among data.subgroup_columns", f"{known} there", fix)
         names = self.subgroups[column]
         if len(sites := sorted(set(names))) < 2:
-            fix = f"name another column, or leave {'out the term' if term == 'DomainAlignment' else 'site_column out'}"
+            fix = "name another column, or leave site_column out"
+            if term == "DomainAlignment":
+                fix = "add unlabelled: true to data.sites, name another column, or leave the term out"
             raise InputError(f"two sites or more in the column {column}", f"{sites[0]} alone", fix)
         return torch.tensor([sites.index(name) for name in names])
 
@@ -82,7 +84,7 @@ class Step(NamedTuple):
         output: Of the head.
         features: (B, C, H, W), the map that the head read.
         student: The network that learns.
-        again: The student on another batch: `HeadOutput` without losses.
+        again: The student on another batch, such as another view of this one: a step without losses of the head.
         before: (B, C, H, W), the map before terms changed it; None: as `features`.
     """
 
@@ -91,7 +93,7 @@ class Step(NamedTuple):
     output: HeadOutput
     features: Tensor
     student: nn.Module
-    again: Callable[[Batch], HeadOutput]
+    again: Callable[[Batch], "Step"]
     before: Tensor | None = None
 
     @property
@@ -125,7 +127,7 @@ class Term(nn.Module):
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
-        if weight < 0:
+        if not weight >= 0:  # NaN, too
             raise InputError(f"{type(self).__name__}'s weight >= 0", weight, "0 turns it off")
         self.weight = weight
 

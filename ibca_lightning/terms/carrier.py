@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import torch
@@ -103,8 +104,8 @@ class Terms:
         found: dict[str, Tensor] = {}
         for term in self:
             for name, loss in term(step).items():
-                again = sum(other == PREFIX + name or other.startswith(f"{PREFIX}{name}_") for other in found)
-                found[f"{PREFIX}{name}" + (f"_{again + 1}" if again else "")] = loss
+                names = (f"{PREFIX}{name}" + (f"_{number}" if number > 1 else "") for number in count(1))
+                found[next(own for own in names if own not in found)] = loss
         return found
 
     def average_gradients(self) -> None:

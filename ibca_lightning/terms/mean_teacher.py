@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.heads import HeadOutput
-from ibca_lightning.terms.base import Step
+from ibca_lightning.terms.base import Batch, Step
 
 
 class MeanTeacher(nn.Module):
@@ -36,10 +35,10 @@ class MeanTeacher(nn.Module):
                 self._weights[name] = torch.lerp(weight.detach(), before, kept)
 
     @torch.no_grad()
-    def forward(self, step: Step) -> HeadOutput:
-        """Classify the batch of a step in evaluation mode."""
+    def forward(self, step: Step, batch: Batch | None = None) -> Step:
+        """See the batch of a step, or another one, in evaluation mode."""
         with self._lent(step.student):
-            return step.again(step.batch)
+            return step.again(step.batch if batch is None else batch)
 
     @contextmanager
     def _lent(self, student: nn.Module) -> Iterator[None]:
@@ -57,6 +56,7 @@ class MeanTeacher(nn.Module):
         for name, weight in student.named_parameters():
             if name in self._weights:
                 weight.data, self._weights[name] = self._weights[name].to(weight.device), weight.data
+        torch.clear_autocast_cache()  # it may hold the weights of before in half precision
 
     def get_extra_state(self) -> dict[str, Any]:
         """The average, for the checkpoint."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibca_lightning.run.command_line.light_imports import light_imports
+from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
 from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
@@ -26,15 +26,15 @@ _SHEET = 100  # pictures on one
 def explain(arguments: list[str]) -> int:
     """Write a PNG and an NPZ for each picture, and `failed.csv` where one cannot be read."""
     options = _parse(arguments)
-    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    with light_imports("wandb"):
+    pictures = listed(options)
+    # Behind the options and pictures: wrong ones, and --help, are answered without seconds of imports.
+    with light_imports("wandb"), late_compiler():
         import numpy as np
         from rich.progress import track
 
         from ibca_lightning.use import explanation
         from ibca_lightning.use.picture_list import require_writable
 
-    pictures = listed(options)
     files = pictures.files
     masks = _masks(files, options.mask_dir)
     models = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.launched import place
 from ibca_lightning.system.output import write_err
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -43,10 +44,15 @@ def add_trust(parser: ArgumentParser) -> None:
 
 def opened(path: str, device: str | None, trust: Sequence[str]) -> "Predictor":
     """Load a checkpoint; the imports take seconds, so wrong options are to be answered before."""
+    import torch
+
     from ibca_lightning.system.allocator import keep_freed_memory
     from ibca_lightning.use.predictor import load
 
     keep_freed_memory()
+    own, gpus = place(), torch.cuda.device_count()
+    if device is None and own.of > 1 and gpus:
+        device = f"cuda:{own.local % gpus}"  # srun may show each process its own one alone
     return load(path, device, trust)
 
 
@@ -66,9 +72,16 @@ def named(options: Namespace) -> list[str]:
 
 
 def listed(options: Namespace) -> "PictureList":
-    """The pictures that the options of `add_images` name."""
+    """The pictures that the options of `add_images` name; a `--ckpt_path` that cannot be one is refused before.
+
+    Nothing is imported for that which takes seconds.
+    """
+    from ibca_lightning.system.model_record import require_archive
     from ibca_lightning.use.picture_list import list_pictures
 
+    given = options.ckpt_path
+    for path in given if isinstance(given, list) else [given]:
+        require_archive(os.path.expanduser(path))
     return list_pictures(options.images, options.image_column, options.image_dir)
 
 

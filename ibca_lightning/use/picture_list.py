@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ibca_lightning.data.tables.sheet import read_sheet
-from ibca_lightning.datasets.picture_folder import only_pictures, pictures_below
+from ibca_lightning.datasets.layouts.picture_files import only_pictures, pictures_below
 from ibca_lightning.system.errors import InputError, PictureError
 
 

@@ -4,49 +4,59 @@ import hashlib
 import os
 import sys
 from argparse import Namespace
-from contextlib import closing
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ibca_lightning.run.command_line.light_imports import light_imports
+from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_err
 from ibca_lightning.use.model_options import add_device, add_images, listed, opened, say_passed_over
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
+    from torch.utils.data import DataLoader
+
+    from ibca_lightning.use.picture_batches import Batch
 
 
 def predict_pictures(arguments: list[str]) -> int:
     """Write `predictions.csv` for the pictures that `--images` names, or the rest of it.
 
-    Pictures that cannot be used are an InputError when all others are done.
+    Of several processes each does its share, and the last to end writes it. Pictures that cannot be used are an
+    InputError when all others are done.
     """
     options = _parse(arguments)
-    # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    with light_imports("wandb"):
-        from rich.progress import track
-
+    pictures = listed(options)
+    # Behind the options and pictures: wrong ones, and --help, are answered without seconds of imports.
+    with light_imports("wandb"), late_compiler():
         from ibca_lightning import __version__
         from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
         from ibca_lightning.use.ensemble import Ensemble
         from ibca_lightning.use.picture_batches import picture_batches
-        from ibca_lightning.use.prediction_files import PredictionFiles
+        from ibca_lightning.use.predictions.parts import PredictionParts
 
-    pictures = listed(options)
-    model = Ensemble({path: opened(path, options.device, options.trust) for path in options.ckpt_path}, options.tta)
+    models = {path: opened(path, options.device, options.trust) for path in options.ckpt_path}
+    model = Ensemble(models, options.tta, options.precision)
     record = {
         "version": __version__,
         "checkpoints": [_fingerprint(path) for path in options.ckpt_path],
         "images": [os.path.realpath(folder) for folder in pictures.folders],
         "views": options.tta,
         **({"excel_safe": True} if options.excel_safe else {}),
+        **({"precision": options.precision} if options.precision != "32" else {}),
     }
-    names, thresholds = model.class_names, model.thresholds
+    names, thresholds, own = model.class_names, model.thresholds, place()
     safe = excel_safe if options.excel_safe else str
     header = [safe(name) for name in prediction_columns(names, labelled=False)]
-    with closing(PredictionFiles(Path(options.output), record, header)) as files:
-        left = {name: path for name, path in pictures.files.items() if safe(name) not in files.done}
+    ids = [safe(name) for name in pictures.files]
+    parts = PredictionParts(Path(options.output), record, header, ids, own)
+    share = list(pictures.files.items())[own.share(len(ids))]
+    with parts.own() as files:
+        left = {name: path for name, path in share if safe(name) not in files.done}
         loader = picture_batches(left, model.transforms, options.batch_size, options.num_workers)
-        first = ""
-        for batch in track(loader, "predict", disable=not sys.stderr.isatty()):
+        for batch in _shown(loader, own.rank == 0):
             if batch.ids:
                 rows = model.probabilities(batch.images).tolist()
                 files.add([
@@ -54,19 +64,33 @@ def predict_pictures(arguments: list[str]) -> int:
                     for name, row in zip(batch.ids, rows, strict=True)
                 ])  # fmt: skip
             files.fail([(safe(name), reason) for name, reason in batch.failed])
-            first = first or (batch.failed[0][1] if batch.failed else "")
-    before = len(pictures.files) - len(left)
-    write_err(
-        f"{len(left) - files.failures} pictures{f', {before} were there' if before else ''}; wrote {files.path}\n"
-    )
+    said = f"{len(left) - files.failures} pictures"
+    said += f", {len(share) - len(left)} were there" if len(left) < len(share) else ""
+    if own.of > 1:
+        write_err(f"process {own.rank + 1} of {own.of}: {said}\n")
+        whole = parts.together()
+        if whole is None:
+            return 0
+        files, said = whole, f"{len(whole.done)} pictures"
+    write_err(f"{said}; wrote {files.path}\n")
     if len(pictures.files) > files.failures:
         say_passed_over(pictures)
     if files.failures:
         raise InputError(
-            f"pictures that can be read, all {len(left)}", f"{files.failures} that cannot ({first})",
+            f"pictures that can be read, all {len(left if own.of == 1 else ids)}",
+            f"{files.failures} that cannot ({files.reason})",
             f"restore or remove what {files.failed_path} lists; the same command tries them again",
-        )  # fmt: skip
+        )
     return 0
+
+
+def _shown(batches: "DataLoader[Batch]", shown: bool) -> "Iterable[Batch]":
+    """The batches, with a bar on a terminal."""
+    if not (shown and sys.stderr.isatty()):
+        return batches
+    from rich.progress import track
+
+    return track(batches, "predict")
 
 
 def _fingerprint(path: str) -> str:
@@ -98,6 +122,7 @@ def _parse(arguments: list[str]) -> Namespace:
         "--excel_safe", action="store_true",
         help="An apostrophe before ids and columns that begin with =, +, - or @: a spreadsheet would run them.",
     )  # fmt: skip
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="Of the models (default 32).")
     parser.add_argument("--batch_size", type=int, default=16, help="Pictures a step (default 16).")
     parser.add_argument("--num_workers", type=int, default=0, help="Processes that read pictures (default 0).")
     add_device(parser)

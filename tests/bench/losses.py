@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ibca_lightning import heads
 from ibca_lightning.data import FrozenMaps
-from ibca_lightning.losses import FocalLoss, Loss, MaskedBCE
+from ibca_lightning.losses import FocalLoss, LogitAdjustedBCE, Loss, MaskedBCE
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.model.backbone import Backbone
 from tests.bench.pairs import BATCH, spread, train
@@ -20,6 +20,7 @@ from tests.bench.pairs import BATCH, spread, train
 LOSSES: Mapping[str, Callable[[], Loss]] = {
     "bce": MaskedBCE,
     "bce, pos_weight balanced": lambda: MaskedBCE("balanced"),
+    "logit adjusted": LogitAdjustedBCE,
     "focal": FocalLoss,
     "focal, smoothing 0.1": lambda: FocalLoss(smoothing=0.1),
     "focal, balance 0.99": lambda: FocalLoss(balance=0.99),

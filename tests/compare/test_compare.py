@@ -17,7 +17,8 @@ from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.resampling.paired import paired_intervals
 from ibca_lightning.metrics.resampling.resamples import resampled_figures
 from ibca_lightning.run.result_files import write_evaluation
-from tests.command_line import done, ibca
+from tests.command_line import done, ibca, refused
+from tests.metrics.test_thirds import evaluated, seen
 
 
 def full(*arguments, to=None):
@@ -392,6 +393,20 @@ def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
     assert cells(out, "good", "two")["mAP: difference [95 %]"].endswith("to fair")
 
 
+def test_runs_with_a_term_are_paired_with_the_same_without(sweep, tmp_path):
+    refused("compare", sweep[0], "--reference", "no_terms", names=("a method with training terms", "none"))
+    for run in sweep[0].glob("*-?"):
+        seed, same = run.name[-1], "seed_everything: {}\nmodel: {{init_args: {{head: {}, terms: {}}}}}\n{}"
+        masks = "train_masks: true, mask_dir: masks, missing_masks: empty" if run.name.startswith("good") else ""
+        masks = f"data: {{init_args: {{{masks}}}}}\n"
+        given = {"good": ("csra", "[mask_guidance]"), "fair": ("csra", "null"), "poor": ("gap", "null")}[run.name[:-2]]
+        (run / "config.yaml").write_text(same.format(seed, *given, masks))
+    out = full(sweep[0], "--reference", "no_terms", to=tmp_path / "out")
+    column = "mAP: difference [95 %]"
+    assert cells(out, "good", "two")[column].endswith("to fair"), "not the best other one, but its own pair"
+    assert [cells(out, name, "two")[column] for name in ("fair", "poor")] == ["-", "-"]
+
+
 def test_one_seed_is_said_not_to_be_in_the_interval(sweep):
     for path in sweep[0].glob("*-1/test_*"):
         path.unlink()
@@ -438,7 +453,7 @@ def replaced(folder, old, new):
 @pytest.mark.parametrize(
     ("options", "change", "said"),
     [
-        (["--reference", "goood"], None, "--reference best or one of fair, good, poor, got goood"),
+        (["--reference", "goood"], None, "--reference best, no_terms or one of fair, good, poor, got goood"),
         (["--without", "D"], None, "a class of the runs (A, B, C), got D"),
         (["--without", "A", "B", "C"], None, "--without some of the classes"),
         (["--cost"], None, "a checkpoint file at"),
@@ -466,10 +481,15 @@ def test_a_run_without_test_figures_is_said_and_left_out(sweep):
     assert result.out.count("fair-0") == 2, "one row a set"
 
 
-def test_the_cost_of_a_head_is_that_of_its_run(run):
+def test_the_cost_of_a_head_is_that_of_its_run_and_a_probe_has_none(run, tmp_path):
     checkpoint = torch.load(run / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     own = sum(w.numel() for name, w in checkpoint.items() if name.startswith("head.") and name != "head.progress")
-    row = cells(full(run, "--cost", "--figures", "mAP"), "run", "test")
+    probe = fake(tmp_path / "probe", 0, "A", 0.5)
+    (tmp_path / "probe/config.yaml").write_text("probe: knn\n")
+    text = full(probe, run, "--cost", "--figures", "mAP", to=tmp_path / "out")
+    assert cells(text, "probe", "test")["head parameters"] == "-"
+    assert "head parameters" in (tmp_path / "out/compare.html").read_text()
+    row = cells(text, "run", "test")
     assert row["head parameters"] == f"{own:,}"
     assert 0 < float(row["head ms/picture"]) < 100
 
@@ -490,3 +510,19 @@ def test_wrong_input_is_one_line_and_exit_2(tmp_path, capsys, content, options, 
     assert error.startswith("error: ")
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_differences_by_how_often_training_has_the_classes(tmp_path):
+    runs = []
+    for at, name in enumerate(("one", "two")):
+        runs.append(fake(tmp_path / name, 0, name, 0.5))
+        write_evaluation(tmp_path / name, evaluated(at, seen()))
+    text = full(*runs, "--reference", "best", "--differences", "mAP", "mAP_tail", to=tmp_path / "out")
+    header = text.splitlines()[0]
+    assert "| mAP_tail: difference [95 %] |" in header
+    assert "AUROC_medium" in header
+    (first, second) = csv.DictReader((tmp_path / "out/methods.csv").open())
+    expected = [evaluated(at, seen()).figures["metrics"]["mAP_tail"] for at in (0, 1)]
+    assert float(first["mAP_tail_difference"]) == pytest.approx(expected[0] - expected[1])
+    low, high = float(second["mAP_tail_low"]), float(second["mAP_tail_high"])
+    assert low < expected[1] - expected[0] < high

@@ -8,7 +8,7 @@ import torch
 
 from ibca_lightning.data import CSVDataModule, PictureFolder
 from ibca_lightning.data.loader import make_loader
-from ibca_lightning.datasets.picture_folder import pictures_below
+from ibca_lightning.datasets.layouts.picture_files import pictures_below
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.model_options import say_passed_over
 from ibca_lightning.use.picture_list import list_pictures

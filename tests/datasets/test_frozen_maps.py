@@ -190,11 +190,12 @@ def test_the_files_are_never_written_to(maps: Path) -> None:
 def test_another_backbone_is_refused(maps: Path) -> None:
     module, model = ready(maps), backbone_of()
     scale = (list(model.backbone.mean), list(model.backbone.std))
-    own = (model.backbone_name, model.feature_stride, model.backbone.fingerprint(), scale)
+    own = (model.backbone_name, model.feature_stride, model.backbone.fingerprint(), scale, 0)
     module.require_backbone(*own)
     for at, other, message in (
         (0, "resnet18", "backbone test_resnet"), (1, 32, "feature_stride"), (2, "0", "backbone weights"),
         (3, ([0.5] * 3, [0.2] * 3), "mean and std of pictures"),
+        (4, 2, "feature_blocks 0"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=rf"the {message}.* of the maps in"):
             module.require_backbone(*(other if at == place else value for place, value in enumerate(own)))

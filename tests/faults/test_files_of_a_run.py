@@ -28,7 +28,7 @@ from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.failures import exit_code
-from ibca_lightning.use.prediction_files import PredictionFiles
+from ibca_lightning.use.predictions.files import PredictionFiles
 from tests.command_line import contents, done, experiment, ibca, near, refused, rows, written
 
 # --- YAML ------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,11 @@ from ibca_lightning.heads.class_evidence import ClassEvidence, ClassQueries, uni
 BATCH, CHANNELS, LABELS, HEADS, POSITIONS = 2, 6, 3, 4, 5
 
 
+def seen(weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """What each position shows, (B, A, L, N)."""
+    return torch.einsum("alc,bcn->baln", weights, features)
+
+
 def x() -> torch.Tensor:
     return torch.randn(BATCH, CHANNELS, POSITIONS, generator=torch.Generator().manual_seed(0))
 
@@ -21,17 +26,17 @@ def test_evidence_by_hand() -> None:
     evidence.scale.data = torch.tensor([[2.0], [0.5]])
     # directions (0.6, 0.8) and (0, -1)
     expected = [[[2 * (0.6 + 1.6), 2 * (-0.6)]], [[0.5 * -2.0, 0.0]]]
-    found = evidence(torch.tensor([[[1.0, -1.0], [2.0, 0.0]]]))
+    found = seen(evidence(), torch.tensor([[[1.0, -1.0], [2.0, 0.0]]]))
     torch.testing.assert_close(found, torch.tensor([expected]))
 
 
 def test_length_of_a_weight_vector_does_not_matter_and_its_scale_does() -> None:
     evidence = ClassEvidence(CHANNELS, LABELS, HEADS)
-    before = evidence(x())
+    before = seen(evidence(), x())
     evidence.weight.data[1, 2] *= 7
-    torch.testing.assert_close(evidence(x()), before)
+    torch.testing.assert_close(seen(evidence(), x()), before)
     evidence.scale.data[1, 2] = 7
-    after = evidence(x())
+    after = seen(evidence(), x())
     torch.testing.assert_close(after[:, 1, 2], 7 * before[:, 1, 2])
     changed = torch.zeros(HEADS, LABELS, dtype=torch.bool)
     changed[1, 2] = True
@@ -42,7 +47,7 @@ def test_evidence_starts_at_unit_scale_in_directions_that_differ() -> None:
     torch.manual_seed(0)
     evidence = ClassEvidence(64, LABELS, HEADS)
     assert (evidence.scale == 1).all()
-    directions = evidence(torch.eye(64)[None]).flatten(1, 2)[0]  # one row a kind and class
+    directions = evidence().flatten(0, 1)  # one row a kind and class
     torch.testing.assert_close(directions.norm(dim=-1), torch.ones(HEADS * LABELS))
     similarity = directions @ directions.T - torch.eye(HEADS * LABELS)
     assert similarity.abs().max() < 0.5
@@ -50,18 +55,19 @@ def test_evidence_starts_at_unit_scale_in_directions_that_differ() -> None:
 
 def test_evidence_of_no_direction_is_none() -> None:
     assert unit_class_evidence(x(), torch.zeros(LABELS, CHANNELS)).abs().max() == 0
+    evidence = ClassEvidence(CHANNELS, LABELS, HEADS)
+    evidence.weight.data.zero_()
+    found = evidence()
+    found.sum().backward()
+    assert found.abs().max() == 0
+    assert evidence.weight.grad is not None
+    assert evidence.weight.grad.isfinite().all()
 
 
-def test_queries_by_a_loop() -> None:
+def test_queries_are_float32_whatever_they_are_stored_in() -> None:
     queries = ClassQueries(CHANNELS, LABELS, HEADS)
-    scores = queries(x())
-    assert scores.shape == (BATCH, HEADS, LABELS, POSITIONS)
-    for b in range(BATCH):
-        for a in range(HEADS):
-            for label in range(LABELS):
-                for n in range(POSITIONS):
-                    expected = sum((queries.query[a, label, c] * x()[b, c, n]).item() for c in range(CHANNELS))
-                    assert scores[b, a, label, n].item() == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(queries(), queries.query)
+    assert queries.half()().dtype == torch.float32
 
 
 def gelu(value: float) -> float:

@@ -91,6 +91,63 @@ def test_prediction_is_the_formula_of_the_docstring() -> None:
         torch.testing.assert_close(output.logits[b, c], logit, rtol=0, atol=1e-5)
 
 
+def step_by_step(head: IBCAHead, y: Tensor) -> dict[str, Tensor]:
+    """A training step as it was written before it was made of few kernels: one part after the other, means as means."""
+    x, evidence = projected(head), head.evidence
+    c = torch.einsum("alc,bcn->baln", F.normalize(evidence.weight, dim=-1), x) * evidence.scale[..., None]
+    score = torch.einsum("alc,bcn->baln", head.queries.query, x) + head.evidence_attention * c
+    mean, raw = (F.conv1d(x, of.weight[..., None], of.bias) for of in (head.encoder.mean, head.encoder.log_std))
+    log_std, scale = 3 * torch.tanh(raw / 3), (3 * torch.tanh(head.mixture.raw_log_std / 3)).exp()
+
+    def joint(z: Tensor) -> Tensor:
+        density = Independent(Normal(head.mixture.mean, scale), 1).log_prob(z.mT[:, :, None])
+        return (density + head.mixture.log_weight).mT
+
+    e = joint(mean)[:, :LABELS] - joint(mean)[:, LABELS:].logsumexp(1, keepdim=True)
+    score = score + head.alignment * head.schedule * e[:, None]
+    attention = score.softmax(-1).mean(1)
+    logits = (score.softmax(-1) * c).mean(1).sum(-1) + head.bias + head.attended(attention @ x.mT)
+    allowed = torch.cat([y != 0, y.new_ones(len(y), len(head.mixture.background_log_weight), dtype=torch.bool)], 1)
+    sample = joint(mean + log_std.exp() * torch.randn_like(mean)).masked_fill(~allowed[..., None], -torch.inf)
+    total_weight = head.mixture.log_weight.expand_as(allowed).masked_fill(~allowed, -torch.inf).logsumexp(1)
+    prior = sample.logsumexp(1) - total_weight[:, None]
+    bottleneck = -(Normal(0.0, log_std.exp()).entropy().sum(1) + prior).mean()
+    fixed, s, a = x.detach().mT, c.mean(1).softmax(-1).detach(), attention.detach()
+    relative = s / s.amax(-1, keepdim=True)
+    spurious = a * (1 - relative) + 1e-3 / a.shape[-1]
+    background = 1 - torch.where((y != 0)[..., None], relative, 0.0).amax(1, keepdim=True) + 1e-3
+    anchor, *rest = (F.normalize(m @ fixed, dim=-1) for m in (attention, s, spurious, background))
+    reference, present = rest[0] * (y == 1)[..., None], (y == 1).sum(0)
+    similar = anchor @ F.normalize(reference.sum(0), dim=-1).T
+    similar = similar.masked_fill(torch.eye(LABELS, dtype=torch.bool) | (present == 0), -torch.inf)
+    own = [F.normalize(reference.sum(0) - reference, dim=-1), rest[1], rest[2]]
+    similar = torch.cat([*((anchor * of).sum(-1, keepdim=True) for of in own), similar], -1) / 0.2
+    pairs = (similar.logsumexp(-1) - similar[..., 0]) * logits.sigmoid().detach()
+    contrast = pairs[(y == 1) & (present > 1)].mean()
+    losses = {"bottleneck": head.bottleneck_weight * bottleneck, "contrast": 0.2 * head.schedule * contrast}
+    return {"logits": logits, "attention": attention.view(BATCH, LABELS, HEIGHT, WIDTH), **losses}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_step_and_its_gradients_are_those_of_the_parts_one_by_one_and_draw_the_same(layout: Any) -> None:
+    steps = []
+    for fast in (True, False):
+        head = awake(build(0.2, gradual=0.5)).train()
+        torch.manual_seed(3)
+        if fast:
+            output = head(features().contiguous(memory_format=layout), labels())
+            found = {"logits": output.logits, "attention": output.attention, **output.losses}
+        else:
+            found = step_by_step(head, labels())
+        (masked_bce(found["logits"], labels()) + 10 * found["bottleneck"] + found["contrast"]).backward()
+        slopes = {name: parameter.grad for name, parameter in head.named_parameters()}
+        steps.append({**found, **slopes, "next": torch.rand(2)})
+    for name, expected in steps[1].items():
+        torch.testing.assert_close(
+            steps[0][name], expected, rtol=1e-4, atol=2e-6, msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
 def test_uniform_attention_leaves_pooled_evidence() -> None:
     """The mean over kinds of GAP on unit weights."""
     head = awake(build(evidence_attention=0.0, **EVIDENCE_ALONE)).eval()

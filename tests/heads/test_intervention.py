@@ -5,41 +5,49 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ibca_lightning.heads.contrast import background_attention, contrastive_loss, spurious_attention
+from ibca_lightning.heads.contrast import compared_maps, contrastive_loss
 
 
-def test_spurious_attention_by_hand() -> None:
-    attention = torch.tensor([[[0.5, 0.3, 0.2]]])
+def maps(evidence: torch.Tensor, attention: torch.Tensor, labels: list[list[int]], **options: float) -> torch.Tensor:
+    """The maps of `compared_maps`, (B, M, N), as they are without a scale: each sums to 1."""
+    found = compared_maps(evidence.mT, attention.mT, torch.tensor(labels), **{"intervention": True, **options}).mT
+    return found / found.sum(-1, keepdim=True)
+
+
+def test_maps_by_hand() -> None:
     reference = torch.tensor([[[0.8, 0.2, 0.0]]])
+    attention = torch.tensor([[[0.5, 0.3, 0.2]]])
+    found = maps(reference.log(), attention, [[1]], smoothing=0.0)[0]
+    torch.testing.assert_close(found[0], reference[0, 0])
     # 0.5 * 0, 0.3 * 0.75, 0.2 * 1
-    expected = torch.tensor([[[0.0, 0.225, 0.2]]]) / 0.425
-    torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.0), expected)
-    smoothed = torch.tensor([[[0.1, 0.325, 0.3]]]) / 0.725  # a uniform map of mass 0.3 more
-    torch.testing.assert_close(spurious_attention(attention, reference, smoothing=0.3), smoothed)
-    little = torch.tensor([[[0.001, 0.676, 0.601]]]) / 1.278  # without a word, a thousandth of a map: times 3 above
-    torch.testing.assert_close(spurious_attention(attention, reference), little)
+    torch.testing.assert_close(found[1], torch.tensor([0.0, 0.225, 0.2]) / 0.425)
+    torch.testing.assert_close(found[2], torch.tensor([0.0, 0.75, 1.0]) / 1.75)
+    found = maps(reference.log(), attention, [[1]], smoothing=0.3)[0]  # a uniform map of mass 0.3 more, or 0.3 each
+    torch.testing.assert_close(found[1], torch.tensor([0.1, 0.325, 0.3]) / 0.725)
+    torch.testing.assert_close(found[2], torch.tensor([0.3, 1.05, 1.3]) / 2.65)
+    found = maps(reference.log(), attention, [[1]])[0]  # without a word, a thousandth
+    torch.testing.assert_close(found[1], torch.tensor([0.001, 0.676, 0.601]) / 1.278)
+    torch.testing.assert_close(found[2], torch.tensor([0.001, 0.751, 1.001]) / 1.753)
+    assert maps(reference.log(), attention, [[1]], intervention=False).shape == (1, 2, 3)
 
 
-def test_spurious_attention_of_a_flat_or_certain_reference_is_uniform() -> None:
+def test_what_is_left_of_a_flat_or_certain_reference_is_uniform() -> None:
     uniform = torch.full((1, 1, 4), 0.25)
     certain = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
-    for attention, reference in ((uniform, uniform), (certain, certain)):
-        torch.testing.assert_close(spurious_attention(attention, reference), uniform)
+    for attention in (uniform, certain):
+        torch.testing.assert_close(maps(attention.log(), attention, [[1]])[:, 1:2], uniform)
 
 
-def test_background_attention_by_hand() -> None:
+def test_the_background_is_where_no_class_that_may_be_present_looks() -> None:
     reference = torch.tensor([[[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]])
-    by_labels = {(1, 0): [0.0, 0.5, 0.5], (1, -1): [0.0, 1.0, 0.0], (0, 0): [1 / 3] * 3}
-    for labels, expected in by_labels.items():
-        got = background_attention(reference, torch.tensor([labels]), smoothing=0.0)
-        torch.testing.assert_close(got, torch.tensor([expected]))
-    labels = torch.tensor([[1, -1]])  # 0, 0.5, 0 and the smoothing
-    for got, smoothing in (
-        (background_attention(reference, labels, smoothing=0.5), 0.5),
-        (background_attention(reference, labels), 1e-3),
-    ):
-        expected = torch.tensor([[smoothing, 0.5 + smoothing, smoothing]]) / (0.5 + 3 * smoothing)
-        torch.testing.assert_close(got, expected)
+    for labels, expected in {(1, 0): [0.0, 0.5, 0.5], (1, -1): [0.0, 1.0, 0.0], (0, 0): [1 / 3] * 3}.items():
+        found = maps(reference.log(), reference, [list(labels)], smoothing=0.0)
+        torch.testing.assert_close(found[0, -1], torch.tensor(expected))
+
+
+def test_the_maps_are_only_read() -> None:
+    given = [torch.randn(1, 4, 2, requires_grad=True) for _ in range(2)]
+    assert not compared_maps(*given, torch.tensor([[1, 0]]), intervention=True).requires_grad
 
 
 @pytest.mark.parametrize("intervention", [True, False])
@@ -68,15 +76,16 @@ def test_contrast_is_that_of_a_naive_loop(intervention: bool) -> None:
             scores = torch.stack([unit(anchor[b, l]) @ unit(x) for x in candidates]) / temperature
             terms.append(-scores.log_softmax(0)[0] * weight[b, l])
     assert len(terms) == 5  # three of class 0, none of class 1 (alone), two of class 2, class 3 is nowhere
-    shown = spurious if intervention else None
-    got = contrastive_loss(anchor, reference, shown, background, labels, weight, temperature)
+    pooled = torch.cat([reference, *([spurious] if intervention else []), background[:, None]], 1)
+    got = contrastive_loss(anchor, pooled, labels, weight, temperature)
     torch.testing.assert_close(got, torch.stack(terms).mean())
 
 
 @pytest.mark.parametrize("labels", [[[0, 0], [0, 0]], [[1, 0], [0, 1]], [[1, -1], [-1, 1]], [[-1, -1], [-1, -1]]])
 def test_contrast_without_a_pair_is_zero_with_a_gradient(labels: list[list[int]]) -> None:
     anchor = torch.randn(2, 2, 3, requires_grad=True)
-    value = contrastive_loss(anchor, anchor, anchor, anchor[:, 0], torch.tensor(labels), torch.ones(2, 2))
+    pooled = torch.cat([anchor, anchor, anchor[:, :1]], 1)
+    value = contrastive_loss(anchor, pooled, torch.tensor(labels), torch.ones(2, 2))
     value.backward()
     assert value.item() == 0
     assert anchor.grad is not None
@@ -84,10 +93,8 @@ def test_contrast_without_a_pair_is_zero_with_a_gradient(labels: list[list[int]]
 
 
 def test_contrast_moves_only_the_anchors_that_have_a_pair() -> None:
-    tensors = [torch.randn(2, 2, 3, requires_grad=True) for _ in range(3)]
-    background, weight = torch.randn(2, 3, requires_grad=True), torch.rand(2, 2, requires_grad=True)
-    contrastive_loss(*tensors, background, torch.tensor([[1, 0], [1, -1]]), weight).backward()
-    anchor, *rest = tensors
+    anchor, pooled, weight = (torch.randn(2, number, 3, requires_grad=True) for number in (2, 5, 2))
+    contrastive_loss(anchor, pooled, torch.tensor([[1, 0], [1, -1]]), weight[..., 0].sigmoid()).backward()
     assert anchor.grad is not None
     assert (anchor.grad.abs().sum(-1) > 0).tolist() == [[True, False], [True, False]]
-    assert all(x.grad is None for x in (*rest, background, weight))
+    assert all(x.grad is None for x in (pooled, weight))

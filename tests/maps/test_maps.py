@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.datasets.layouts.map_files import SplitWriter
+from ibca_lightning.datasets.layouts.map_files import SplitWriter, read_record
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from tests import stored_maps
 from tests.command_line import contents, done, ibca, rows, written
+from tests.datasets import fake_idrid_tiles
 from tests.stored_maps import configuration, on_maps, store
 from tests.training import module
 
@@ -240,3 +241,47 @@ def test_stored_maps_and_a_backbone_that_trains_do_not_go_together() -> None:
     model = module()
     with pytest.raises(InputError, match=r"model.freeze_backbone true, as the data are stored maps.*got false"):
         model._outputs(batch(model)[1])
+
+
+def test_probes_are_runs_that_compare_reads_and_the_same_whenever_they_are_made(
+    stored: tuple[Path, Path], tmp_path: Path
+) -> None:
+    maps, kinds = stored[1], ["knn", "logistic", "ridge"]
+    experiment = written(tmp_path / "maps.yaml", on_maps(configuration(maps.parent / "pictures"), maps))
+    said = done("probe", "--config", experiment, "--output", tmp_path / "one").out
+    assert sorted(line.split()[0] for line in said.splitlines() if line.split()[0] in kinds) == kinds
+    done("probe", experiment, "--output", tmp_path / "two", "--seed_everything", 3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    done("compare", tmp_path / "one", "--reference", "best", "--output", tmp_path / "table")
+    table = rows(tmp_path / "table/compare.csv")
+    assert [Path(row["run"]).name for row in table] == kinds
+    assert all(float(row["mAP_low"]) < float(row["mAP"]) < float(row["mAP_high"]) for row in table)
+    labels = [f"label:{name}" for name in json.loads((maps / "maps.json").read_text())["class_names"]]
+    found = rows(tmp_path / "one/ridge/test_predictions.csv")
+    stored_labels = np.load(maps / "test.test.label.npy")
+    assert [[int(row[label]) for label in labels] for row in found] == stored_labels.tolist()
+    (tmp_path / "two/run").mkdir()
+    written(tmp_path / "two/run/config.yaml", {"model": {}})
+    result = ibca("probe", "--config", experiment, "--output", tmp_path / "two")
+    assert (result.code, "for probes alone" in result.err) == (2, True)
+
+
+def test_class_tokens_are_stored_as_a_map_of_one_cell_trained_on_and_probed(tmp_path: Path) -> None:
+    fake_idrid_tiles.write(tmp_path / "pictures", sources=2)
+    config = configuration(tmp_path / "pictures")
+    head = {"class_path": "glori", "init_args": {"class_token": True}}
+    own = {"backbone": "test_vit", "feature_stride": 16, "feature_blocks": 2, "head": head}
+    config["model"]["init_args"] |= own
+    config["trainer"]["max_epochs"] = 1
+    assert store(written(tmp_path / "p.yaml", config), tmp_path / "maps", "--views", 1).code == 0
+    record = read_record(str(tmp_path / "maps"))
+    assert (record.feature_blocks, record.stages) == (2, [[128, 4, 4], [128, 1, 1]])
+    experiment = written(tmp_path / "m.yaml", on_maps(config, tmp_path / "maps"))
+    done("fit", "--config", experiment, "--run_dir", tmp_path / "run")
+    done("probe", experiment, "--output", tmp_path / "probe")
+    names = sorted(path.name for path in (tmp_path / "probe").iterdir())
+    assert names == ["knn", "knn_token", "logistic", "logistic_token", "ridge", "ridge_token"]
+    ours, theirs = (rows(tmp_path / f"probe/{name}/test_predictions.csv") for name in ("ridge", "ridge_token"))
+    assert ours != theirs
+    result = ibca("fit", "--config", experiment, "--model.feature_blocks", 1, "--run_dir", tmp_path / "other")
+    assert (result.code, "feature_blocks 2 of the maps" in result.err) == (2, True), result.err

@@ -11,9 +11,10 @@ from torch import nn
 from ibca_lightning.heads import GAPHead
 from ibca_lightning.losses import Loss
 from ibca_lightning.model.checkpoint import read_checkpoint
-from ibca_lightning.model.divergence import first_non_finite_gradient, first_non_finite_layer, listed
+from ibca_lightning.model.divergence import first_non_finite_layer, gradient_peaks, listed
+from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.system.errors import NonFiniteError
-from tests.training import Pictures, best, last, loader, module, trainer
+from tests.training import Pictures, best, last, loader, module, sgd, trainer
 
 
 class AtStep(Callback):
@@ -43,11 +44,22 @@ def poison(name):
     return act
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_the_layer_whose_weight_is_not_finite_is_named_and_the_pictures_of_the_step(compiled):
+def adamw(groups):
+    return torch.optim.AdamW(groups, lr=1e-3)
+
+
+class Later(Callback):
+    """Has steps read as on a GPU, when the next one is queued."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        pl_module._watch.at_once = False
+
+
+@pytest.mark.parametrize(("compiled", "later"), [("none", []), ("all", []), ("none", [Later()])])
+def test_the_layer_whose_weight_is_not_finite_is_named_and_the_pictures_of_the_step(compiled, later):
     name = "backbone.model.layer2.0.conv2"
-    model = module(compile=compiled, compile_backend="eager")
-    said = stops(model, AtStep(5, poison(f"{name}.weight")))
+    model = module(compile=compiled, compile_backend="eager", optimizer=adamw if later else sgd())
+    said = stops(model, *later, AtStep(5, poison(f"{name}.weight")))
     assert f"first in layer {name}, whose weight is not finite, at epoch 1, step 5" in said
     assert "(pictures p2/4.png, p2/5.png, p3/6.png, p3/7.png)" in said
     assert "got classification nan" in said
@@ -120,12 +132,11 @@ class BadSlope(GAPHead):
         return output._replace(logits=output.logits + 0 * NoSlope.apply(self.linear.weight).sum())
 
 
-@pytest.mark.parametrize("clip", [None, 1.0])
-def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step_and_before_any_checkpoint(clip, tmp_path):
-    pictures, model = Pictures(16), module(head=BadSlope, ema_decay=0.5)
-    said = stops(
-        model, best(tmp_path), last(tmp_path), pictures=pictures, accumulate_grad_batches=2, gradient_clip_val=clip
-    )
+@pytest.mark.parametrize(("clip", "later"), [(None, []), (1.0, []), (1.0, [Later()])])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step_and_before_any_checkpoint(clip, later, tmp_path):
+    pictures, model = Pictures(16), module(head=BadSlope, ema_decay=0.5, optimizer=adamw if later else sgd())
+    saved = (best(tmp_path), last(tmp_path))
+    said = stops(model, *later, *saved, pictures=pictures, accumulate_grad_batches=2, gradient_clip_val=clip)
     assert "got NaN or infinity in that of head.linear.weight at epoch 1, step 2" in said
     assert "pictures p0/0.png" in said
     assert "p3/7.png)" in said  # both accumulated batches, and none of an earlier step
@@ -151,9 +162,11 @@ def test_large_gradients_whose_norm_overflows_are_finite():
     layer = nn.Linear(2, 2)
     for p in layer.parameters():
         p.grad = torch.full_like(p, 3e38)
-    assert first_non_finite_gradient(layer.named_parameters()) is None
+    assert gradient_peaks(layer.named_parameters())[1].isfinite().all()
     layer.bias.grad[1] = math.nan
-    assert first_non_finite_gradient(layer.named_parameters()) == "bias"
+    names, peaks = gradient_peaks(layer.named_parameters())
+    assert (names, peaks.isfinite().tolist()) == (["weight", "bias"], [True, False])
+    assert gradient_peaks([])[1].isfinite().all()
 
 
 def test_gradients_that_overflow_in_float16_are_left_to_its_scaler():
@@ -164,6 +177,20 @@ def test_gradients_that_overflow_in_float16_are_left_to_its_scaler():
     model._trainer = SimpleNamespace(precision_plugin=SimpleNamespace(), current_epoch=0, global_step=1)
     with pytest.raises(NonFiniteError, match=r"head\.linear\.bias"):
         model.on_before_optimizer_step(None)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_what_is_read_later_is_read_before_a_validation_and_at_the_end_of_an_epoch(validated, monkeypatch):
+    """The fault is in the last step of an epoch, and behind a validation the end of the epoch does not look."""
+    if validated:
+        monkeypatch.setattr(MultiLabelModule, "on_train_epoch_end", lambda self: None)
+    run = trainer(
+        max_epochs=3, check_val_every_n_epoch=1 if validated else 9,
+        callbacks=[Later(), AtStep(3, poison("head.linear.weight"))],
+    )  # fmt: skip
+    with pytest.raises(NonFiniteError, match="at epoch 0, step 3"):
+        run.fit(module(optimizer=adamw), loader(Pictures(16), 4), loader(Pictures(16)))
+    assert run.global_step == 4
 
 
 def test_a_message_names_as_many_pictures_as_a_line_takes():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ibca_lightning.model.optimisation import parameter_groups, set_rates, warmup_cosine
+from ibca_lightning.model.optimisation import fuse, is_fused, parameter_groups, set_rates, warmup_cosine
 
 
 def test_groups_hold_every_trainable_parameter_once_and_decay_no_vector():
@@ -50,3 +50,25 @@ def test_warmup_cosine_by_hand():
     assert rates[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
     assert rates[6] == pytest.approx(2.0 * 0.5 * (1 + math.cos(math.pi * 3 / 7)))
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
+
+
+def test_torchs_own_adam_takes_a_step_in_one_kernel_unless_it_was_told_how():
+    def steps(fused, **options):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(5, 3)
+        optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, **options)
+        if fused:
+            fuse(optimizer)
+        for _ in range(3):
+            optimizer.zero_grad()
+            layer(torch.ones(2, 5)).square().sum().backward()
+            optimizer.step()
+        return layer.weight, is_fused(optimizer)
+
+    (plain, no), (fast, yes), (told, never) = steps(False), steps(True), steps(True, foreach=True)
+    assert (no, yes, never) == (False, True, False)
+    torch.testing.assert_close(fast, plain)
+    torch.testing.assert_close(told, plain)
+    other = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    fuse(other)
+    assert not is_fused(other)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ibca_lightning.run.command_line.at_once import refuse_at_once
+from ibca_lightning.run.command_line.at_once import gone_on, refuse_at_once
 from ibca_lightning.system.errors import InputError
-from tests.command_line import refused
+from tests.command_line import done, experiment, ibca, refused, rows, written
 
 
 @pytest.fixture
@@ -47,6 +47,36 @@ def test_a_run_that_goes_on_and_a_process_of_a_run_are_left_to_the_parser(
     refuse_at_once("fit", [*given, "--config", "goes_on.yaml"])
     monkeypatch.setenv("LOCAL_RANK", "1")
     refuse_at_once("fit", given)
+
+
+@pytest.mark.usefixtures("taken")
+def test_what_torchrun_starts_again_goes_on_by_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, last = ["--config=e.yaml", "--run_dir=old"], ["--ckpt_path", "old/checkpoints/last.ckpt"]
+    assert gone_on("fit", given) == given
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
+    assert gone_on("fit", given) == given, "a run that is there is not gone on with unasked"
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    assert gone_on("fit", given) == [*given, *last]
+    assert gone_on("fit", [*given, "--ckpt_path", "other.ckpt"])[-2:] == last, "which it had started from"
+    assert gone_on("test", given) == given
+    assert gone_on("fit", ["--config=e.yaml"]) == ["--config=e.yaml"]
+    refuse_at_once("fit", gone_on("fit", given))
+    (here / "old/checkpoints/last.ckpt").unlink()
+    for name in ("config.yaml", "metrics.csv", "notes.txt"):
+        (here / "old" / name).touch()
+    assert gone_on("fit", given) == given
+    refuse_at_once("fit", given)
+    assert [path.name for path in (here / "old").iterdir()] == ["notes.txt"], "killed before its first checkpoint"
+
+
+def test_a_fit_that_torchrun_starts_again_is_one_run(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("fit", "--config", written(here / "e.yaml", experiment(tree)), "--run_dir", "run")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    done(*command)
+    done(*command, "--trainer.max_epochs", 2)
+    assert len([row for row in rows(here / "run/metrics.csv") if row["val/mAP"]]) == 2
+    monkeypatch.delenv("TORCHELASTIC_MAX_RESTARTS")
+    assert ibca(*command).code == 2
 
 
 def test_a_folder_where_a_yaml_was_meant(here: Path) -> None:

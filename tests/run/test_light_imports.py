@@ -1,11 +1,14 @@
 """What is imported lightly is imported whole, and leaves nothing changed."""
 
 import gc
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from ibca_lightning.run.command_line.light_imports import light_imports
+from tests.command_line import REPOSITORY
 
 
 def test_a_package_is_away_meanwhile_only_and_garbage_is_collected_again() -> None:
@@ -31,3 +34,37 @@ def test_no_help_of_a_command_loads_torch() -> None:
         "    assert not {'torch', 'lightning'} & set(sys.modules), command\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def test_a_picture_is_predicted_without_training_and_compiler(run: Path, tree: Path, tmp_path: Path) -> None:
+    picture = next((tree / "images").rglob("*.png"))
+    code = (
+        "import sys\nfrom ibca_lightning.cli import main\n"
+        f"main(['predict', '--ckpt_path', {str(run / 'checkpoints/best.ckpt')!r}, '--images', {str(picture)!r},"
+        f" '--output', {str(tmp_path / 'out')!r}])\n"
+        "print({'lightning', 'torchmetrics', 'wandb', 'albumentations', 'torch._dynamo', 'sympy'} & set(sys.modules))\n"
+        "import torch\nprint(torch.compile(torch.nn.Linear(2, 2), backend='eager')(torch.ones(1, 2)).shape)\n"
+        "from torch._dynamo.utils import is_compile_supported\nown = sys.modules['torchvision.ops.roi_align']\n"
+        "print(own.is_compile_supported('cpu') == is_compile_supported('cpu'))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert result.stdout.splitlines() == ["set()", "torch.Size([1, 2])", "True"], result.stderr
+
+
+def test_wrong_pictures_and_checkpoints_are_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "junk.ckpt").write_bytes(b"junk")
+    (tmp_path / "a.png").write_bytes(b"x")
+    code = (
+        "import sys\nfrom ibca_lightning.cli import main\n"
+        "for command in 'predict', 'explain':\n"
+        "    for given in (['none.ckpt', '--images', 'a.png'], ['junk.ckpt', '--images', 'a.png']):\n"
+        "        assert main([command, '--ckpt_path', *given, '--output', 'out']) == 2\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("a checkpoint file at none.ckpt") == 2
+    assert result.stderr.count("junk.ckpt to be a checkpoint of tensors and plain data") == 2

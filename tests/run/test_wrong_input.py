@@ -373,6 +373,7 @@ GIVEN: dict[str, dict[str, str]] = {
     "report": {"": "run", "--output": "new.html"},
     "check": {"--config": "e.yaml", "--output": "new"},
     "maps": {"--config": "e.yaml", "--output": "new"},
+    "probe": {"--config": "e.yaml", "--output": "new"},
     "tune": {"--config": "e.yaml", "--space": "space.yaml", "--trials": "1", "--output": "new"},
     "sweep": {"--config": "e.yaml", "--heads": "gap", "--seeds": "0", "--output": "new"},
 }
@@ -392,6 +393,7 @@ WRONG: list[tuple[str, dict[str, str], tuple[str, ...]]] = [
     *((command, {"--images": "empty"}, ("empty", "none")) for command in ON_PICTURES),
     *((command, {option: "Nope"}, ("Nope",)) for command, option in NAMED),
     ("sweep", {"--heads": "nope"}, ("nope",)),
+    ("probe", {}, ("stored maps", "CSVDataModule", "ibca maps")),
     *((command, {"--output": "e.yaml/new" + Path(own["--output"]).suffix}, ("e.yaml/new",))
       for command, own in GIVEN.items()),
     *((command, {option: value}, (option, value)) for command, option, value in RANGES),

@@ -7,6 +7,8 @@ import os
 import random
 import subprocess
 import sys
+import time
+import uuid
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -91,11 +93,14 @@ class Fit:
     def __init__(self) -> None:
         self.ran: list[str] = []
         self.broken: dict[str, str] = {}
+        self.killed = ""  # the output folder of a search that does not live to see a run's end
 
     def __call__(self, arguments: list[str]) -> int:
         given = dict(a.removeprefix("--").split("=", 1) for a in arguments if "=" in a)
         run, config = Path(given["run_dir"]), {"model": {"init_args": {"optimizer": {"init_args": {"lr": 0.003}}}}}
         self.ran.append("/".join(run.parts[-2:] if "data.fold" in given else run.parts[-1:]))
+        if run.parent.name == self.killed:
+            raise KeyboardInterrupt
         files = [arguments[i + 1] for i, a in enumerate(arguments) if a == "--config"]
         values = yaml.safe_load(Path(files[-1]).read_text())
         lr = values["model"]["optimizer"]["lr"] if "values" in files[-1] else 0.003
@@ -261,30 +266,97 @@ def test_a_trial_behind_the_median_is_stopped_and_is_neither_failure_nor_best(
     assert "--pruner none with --folds" in refused.errors[0]
 
 
-def test_two_machines_share_a_budget_by_the_storage(search: Namespace, tmp_path: Path) -> None:
+@pytest.fixture(params=["file", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "file":
+        return str(tmp_path / "shared/journal")
+    address = os.environ.get("IBCA_POSTGRESQL")  # such as postgresql://USER@HOST/DATABASE
+    if address is None:
+        pytest.skip("IBCA_POSTGRESQL names no database")
+    return f"{address}#{uuid.uuid4().hex}"
+
+
+def test_a_trial_of_a_process_that_is_gone_is_taken_over_once(
+    fit: Fit, search: Namespace, tmp_path: Path, storage: str
+) -> None:
+    gone, other = ((*search.options[:-1], tmp_path / name) for name in ("gone", "other"))
+    more = ("--trials", 3, "--storage", storage)
+    fit.killed = "gone"
+    assert ibca("tune", *gone, *more).code == 130
+    fit.killed = ""
+    done("tune", *other, *more)
+    assert fit.ran == ["trial-000", "trial-001", "trial-002", "trial-000"]
+    done("tune", *gone, *more)
+    assert len(fit.ran) == 4, "what it had begun is no longer its own"
+    tables = [[row["score"] for row in rows(tmp_path / name / "trials.csv")] for name in ("gone", "other")]
+    assert tables[0] == tables[1]
+    assert "" not in tables[0]
+    fit.killed = "other"
+    assert ibca("tune", *other, *more[2:], "--trials", 4).code == 130
+    fit.killed = ""
+    done("tune", *other, *more[2:], "--trials", 4)
+    assert fit.ran[4:] == ["trial-003"] * 2, "its own, which it goes on with"
+    assert not list(tmp_path.rglob("*.users"))
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgresql://me:secret@host/trials", "PGPASSWORD"),
+        ("postgresql://me@host/trials?password=secret", "PGPASSWORD"),
+        ("postgresql://me@host", "USER@HOST/DATABASE"),
+        ("mysql://me@host/trials", "USER@HOST/DATABASE"),
+        ("://", "an address that is none"),
+        ("postgresql://me@host/trials#a", "ibca-lightning[postgresql]"),
+    ],
+)
+def test_a_database_is_named_without_a_password(
+    search: Namespace, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    result = ibca("tune", *search.options, "--trials", 1, "--storage", address)
+    assert (result.code, len(result.errors)) == (2, 1)
+    assert said in result.errors[0]
+    assert "secret" not in result.out + result.err
+
+
+def test_two_machines_share_a_budget_by_the_storage_and_take_over_what_a_killed_one_had(
+    search: Namespace, tmp_path: Path, storage: str
+) -> None:
     code = (
         "import sys\nfrom ibca_lightning.cli import main\nfrom ibca_lightning.search import jobs\n"
         "from tests import light_worker\njobs._work = light_worker.fit\nsys.exit(main(sys.argv[1:]))\n"
     )
     options = [str(option) for option in search.options[:-1]]
     command = [sys.executable, "-c", code, "tune", *options]
-    more = ["--trials", "8", "--processes", "1", "--storage", str(tmp_path / "shared/journal")]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "STEADY": "1"}
-    processes = [
-        subprocess.Popen([*command, str(tmp_path / name), *more], env=environment, stderr=subprocess.PIPE, text=True)
-        for name in ("a", "b")
-    ]
+    more = ["--trials", "8", "--processes", "1", "--storage", storage]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "STEADY": "1"}
+
+    def start(name: str) -> "subprocess.Popen[str]":
+        given = [*command, str(tmp_path / name), *more]
+        return subprocess.Popen(given, env=environment, stderr=subprocess.PIPE, text=True)
+
+    third = start("c")
+    processes = [start("a"), start("b")]
+    while third.poll() is None and not list((tmp_path / "c").glob("trial-*/metrics.csv")):
+        time.sleep(0.01)
+    third.kill()  # with one begun, if the others have left it any
+    third.communicate()
     told = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told
-    ran = [path.name for name in ("a", "b") for path in (tmp_path / name).glob("trial-*")]
-    assert sorted(ran) == [f"trial-00{n}" for n in range(8)], "each once"
     for name in ("a", "b"):  # once more, whoever was first: both have the same table
         again = subprocess.run([*command, str(tmp_path / name), *more], env=environment, capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
         table = rows(tmp_path / name / "trials.csv")
         assert [float(row["score"]) for row in table] == pytest.approx([0.9 - n / 1000 for n in range(8)])
         assert "trial 0 of 8" in again.stdout
-    other = [*command, str(tmp_path / "c"), *more, "--seed", "1"]
+    ran = {name: {path.name for path in (tmp_path / name).glob("trial-*")} for name in "abc"}
+    assert ran["a"] | ran["b"] | ran["c"] == {f"trial-00{n}" for n in range(8)}
+    assert not ran["a"] & ran["b"], "each once"
+    ended = {name for name in ran["c"] if json.loads((tmp_path / "c" / name / "job.json").read_text())["seconds"]}
+    assert len(ended & (ran["a"] | ran["b"])) <= 1, "but what was killed between its end and the word of it"
+    other = [*command, str(tmp_path / "d"), *more, "--seed", "1"]
     refused = subprocess.run(other, env=environment, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "with trials of the same seed" in refused.stderr

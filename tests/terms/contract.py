@@ -26,6 +26,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "LabelCorrection": {"start": 0.0},
     "Distillation": {"teachers": ["a.ckpt", "b.ckpt"], "attention": 0.5},
     "DomainAlignment": {"site_column": "site"},
+    "MeanTeaching": {"relations": 0.5},
+    "MetricLearning": {"clusters": 3},
 }
 WEIGHTLESS = ("LabelCorrection",)  # what corrects labels alone
 
@@ -98,14 +100,20 @@ def step(student: Student, labels: Tensor, index: Tensor, masks: bool = True) ->
         mask[:, label, row, column] = masks & (labels[index, label] == 1)
     drawn = mask.any(1, keepdim=True)
     batch = {
+        "image": torch.stack([(100 + 99 * wave(3, SIDE, SIDE, a=1 + int(row))).to(torch.uint8) for row in index]),
         "index": index,
         "label": labels[index],
         "mask": mask,
         "drawn_mask": drawn,
         "id": [f"{int(row)}.png" for row in index],
     }
-    x = features(index)
-    return Step(batch, labels[index], student(x), x, student, lambda again: student(features(again["index"])))
+    return seen(student, batch | {"features": [features(index)]})
+
+
+def seen(student: Student, batch: Any) -> Step:
+    """What the module gives of a batch."""
+    x = batch["features"][0]
+    return Step(batch, batch["label"], student(x), x, student, lambda other: seen(student, other))
 
 
 class Trained(Data, MultiLabelDataModule):

@@ -71,6 +71,21 @@ def test_parameters_of_a_term_are_trained_and_kept():
     assert "scale" not in " ".join(model.state_dict())
 
 
+def test_no_loss_takes_the_name_of_another():
+    class Named(Term):
+        def __init__(self, **losses):
+            super().__init__()
+            self.losses = {name: torch.tensor(value) for name, value in losses.items()}
+
+        def forward(self, step):
+            return self.losses
+
+    losses = Terms([Named(x=1.0, x_2=2.0), Named(x=3.0), Named(x_attention=4.0, x=5.0)]).losses(None)
+    assert {name.removeprefix("terms/"): float(value) for name, value in losses.items()} == {
+        "x": 1, "x_2": 2, "x_3": 3, "x_attention": 4, "x_4": 5,
+    }  # fmt: skip
+
+
 def test_what_a_term_draws_leaves_no_trace_in_the_run():
     terms = Terms([Learnt()])
     before = torch.get_rng_state()
@@ -86,6 +101,8 @@ def test_what_a_term_needs_and_the_data_lack_is_one_line_before_the_first_step()
         trainer().fit(module(terms=[EarlyLearning()]), loader(plain), loader(plain))
     with pytest.raises(InputError, match=r"Turned's weight >= 0, got -1"):
         Turned(-1)
+    with pytest.raises(InputError, match=r"Turned's weight >= 0, got nan"):
+        Turned(float("nan"))
 
 
 def test_a_state_of_other_data_is_refused():

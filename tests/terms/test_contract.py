@@ -7,7 +7,7 @@ from ibca_lightning.terms import Terms
 from tests.terms.contract import ROWS, TERMS, Student, build, given, setting, step
 
 pytestmark = pytest.mark.parametrize("name", TERMS)
-UNLABELLED = ("Distillation", "NoiseIntervention")  # what needs no label
+UNLABELLED = ("Distillation", "MeanTeaching", "NoiseIntervention", "Reconstruction")  # what needs no label
 KINDS = ("mixed", "no positive", "all unknown")
 
 

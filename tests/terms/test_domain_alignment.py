@@ -82,7 +82,7 @@ def test_what_is_read_as_a_weight_has_no_gradient_and_the_map_has_one():
 
 def test_a_column_with_one_site_and_one_that_is_not_there_are_one_line():
     labels = torch.ones(2, 1)
-    for sites, said in (({"site": ["A", "A"]}, "two sites or more in the column site, got A alone"),
+    for sites, said in (({"site": ["A", "A"]}, "in the column site, got A alone; add unlabelled: true"),
                         ({"age": ["1", "2"]}, "DomainAlignment's site_column .*, got age there")):  # fmt: skip
         with pytest.raises(InputError, match=said):
             DomainAlignment("site").begin(Setting(["a"], labels, subgroups=sites))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ibca_lightning.heads import HeadOutput
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.terms import CellContrast, MetricLearning, Step
+from ibca_lightning.terms import CellContrast, MetricLearning, Setting, Step
 from ibca_lightning.terms.cell_contrast import contrast, spaced
 from ibca_lightning.terms.metric_learning import jaccard, supervised_contrast
 from tests.terms.contract import wave
@@ -65,6 +65,19 @@ def test_pairs_are_counted_by_what_they_share_of_what_is_known():
     assert float(supervised_contrast(rows, weights, 0.5)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_second_nearest_of_three_centroids_counts_three_times():
+    z = F.normalize(torch.tensor([[1.0, 0.1], [1.0, 0.3]]), dim=1)
+    term = MetricLearning(1.0, 0.5, clusters=3)
+    term.begin(Setting(["a"], channels=2))
+    term.centroids.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+    value = float(term(step(z[..., None, None], torch.tensor([[1], [1]])))["metric_learning"])
+    pair = (z[0] @ z[1] / 0.5).exp()
+    expected = -sum((pair / (pair + 3 * (row[1] / 0.5).exp())).log() for row in z) / 2  # the second nearest: (0, 1)
+    assert value == pytest.approx(float(expected), rel=1e-5)
+    moved = F.normalize(0.9 * torch.tensor([1.0, 0.0]) + 0.1 * z.mean(0), dim=0)
+    torch.testing.assert_close(term.centroids, torch.stack([moved, torch.tensor([0.0, 1]), torch.tensor([-1.0, 0])]))
+
+
 def test_cells_have_the_number_of_the_authors_code():
     inside, beside = (F.normalize(x, dim=1) for x in (wave(3, 4), wave(5, 4, a=1, b=2)))
     assert float(contrast(inside, beside, 0.1)) == pytest.approx(11.63987056740173, rel=1e-10)
@@ -102,7 +115,9 @@ def test_a_frozen_map_is_said_once(caplog):
     ]
 
 
-@pytest.mark.parametrize("wrong", [lambda: MetricLearning(temperature=0), lambda: CellContrast(cells=0)])
+@pytest.mark.parametrize(
+    "wrong", [lambda: MetricLearning(temperature=0), lambda: MetricLearning(clusters=1), lambda: CellContrast(cells=0)]
+)
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(InputError):
         wrong()

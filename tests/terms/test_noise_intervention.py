@@ -20,18 +20,23 @@ def test_noise_gives_way_to_the_mean_of_the_rest_and_to_the_noise_of_the_next_pi
     maps = cells([1, 2, 9, 3], [50, 4, 6, 8], [7, 7, 7, 7])
     noise = cells([0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0])
     wanted = cells([1, 2, 2, 3], [6, 4, 9, 8], [50, 7, 7, 7])  # roll: 0 has the noise of 2, 1 of 0, 2 of 1
-    assert torch.equal(swapped(maps, noise), wanted)
+    assert torch.equal(swapped(maps, noise, noise), wanted)
+    neighbours = cells([0, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0])  # taken out with it, and not lent
+    wanted = cells([1, 1, 1, 1], [7, 7, 9, 8], [50, 7, 7, 7])
+    assert torch.equal(swapped(maps, neighbours, noise), wanted)
 
 
 def test_a_picture_that_is_all_noise_is_emptied_and_one_without_is_left():
-    assert torch.equal(swapped(cells([5, 6], [1, 2]), cells([1, 1], [0, 0])), cells([0, 0], [5, 6]))
+    assert torch.equal(
+        swapped(cells([5, 6], [1, 2]), cells([1, 1], [0, 0]), cells([1, 1], [0, 0])), cells([0, 0], [5, 6])
+    )
     maps = torch.rand(3, 2, 4, 4)
-    assert torch.equal(swapped(maps, torch.zeros(3, 1, 4, 4)), maps)
+    assert torch.equal(swapped(maps, *torch.zeros(2, 3, 1, 4, 4)), maps)
 
 
 def test_no_gradient_reaches_the_picture_that_lends_its_noise():
     maps = cells([1, 2, 9], [3, 4, 6]).requires_grad_()
-    swapped(maps, cells([0, 0, 1], [0, 0, 0]))[1].sum().backward()
+    swapped(maps, *[cells([0, 0, 1], [0, 0, 0])] * 2)[1].sum().backward()
     assert torch.equal(maps.grad[0], torch.zeros(1, 1, 3)), "what is lent is only read"
     assert torch.equal(maps.grad[1], cells([1, 1, 0])[0]), "what is covered has no say"
 
@@ -54,6 +59,23 @@ def test_loss_of_a_detector_that_knows_nothing():
     drawn[..., 0, 0] = True
     loss = begun(weight=2.0)(step(torch.rand(1, 2, 2, 2), drawn))["noise"]
     assert loss.item() == pytest.approx(2 * (3 * 0.6931472 + 3 * 0.5) / 4)  # 3 log 2 of one cell, sigmoid(0) of three
+
+
+def test_thresholds_follow_the_cells_without_drawing():
+    term = begun(1, erased=0.5, lent=0.1)
+    torch.nn.init.ones_(term.detector.weight)
+    maps = torch.arange(121.0).view(1, 1, 11, 11)
+    drawn = torch.zeros(1, 1, 11, 11, dtype=torch.bool)
+    assert term.thresholds.tolist() == [float("inf")] * 2, "nothing is found before the first step"
+    term(step(maps, drawn))
+    deviation = maps.var(correction=0).sqrt()
+    torch.testing.assert_close(term.thresholds, torch.tensor([0.0, 48.0]) / deviation)  # 60 and 108, less the mean, 60
+    drawn[..., 5:, :] = True  # beside it, row 4 says nothing either: 44 cells are left, 0 to 43
+    term(step(maps, drawn))
+    wanted = 0.9 * torch.tensor([60.0, 108.0]) + 0.1 * torch.tensor([21.5, 38.7])
+    torch.testing.assert_close(term.thresholds, (wanted - 60) / deviation)
+    term(step(maps, torch.ones_like(drawn)))
+    torch.testing.assert_close(term.thresholds, (wanted - 60) / deviation)  # a batch that is all drawn says nothing
 
 
 def marked(pictures: int, generator: torch.Generator, drawn: bool, present: bool) -> tuple[Tensor, Tensor]:
@@ -82,7 +104,7 @@ def test_it_finds_a_kind_of_mark_that_was_never_drawn_and_takes_it_off_its_class
         optimizer.step()
     maps = torch.cat([marked(20, generator, False, present)[0] for present in (True, False)])
     with torch.no_grad():
-        found = term.scores(maps)[:, 0] > term.threshold
+        found = term.scores(maps)[:, 0] > term.thresholds[1]
     assert found[:20, 4, 4].float().mean() > 0.8
     assert found[20:].float().mean() < 0.1
     batch = {"drawn_mask": torch.zeros(40, 1, 5, 5, dtype=torch.bool)}
@@ -94,8 +116,21 @@ def test_it_finds_a_kind_of_mark_that_was_never_drawn_and_takes_it_off_its_class
     assert lent.mean() > own.mean() + 2, "the mark now stands on the pictures without the class"
 
 
+def test_what_is_sure_is_lent_with_what_is_likely_beside_it(monkeypatch):
+    term = begun(1, start=0.0)
+    term.thresholds.copy_(torch.tensor([2.0, 5.0]))
+    monkeypatch.setattr(term, "scores", lambda maps: maps)
+    maps = cells(
+        [1, 1, 1, 1, 1, 1, 1, 1], [0, 3, 6, 3, 1, 1, 3, 1]
+    )  # the lone 3 and the 1 beside the others stay at home
+    changed = term.features({}, maps)
+    assert changed[0].flatten().tolist() == [1, 3, 6, 3, 1, 1, 1, 1]
+    assert changed[1].flatten().tolist() == [0] * 8, "all cells are likely, or beside one"
+
+
 def test_what_is_changed_is_what_the_head_reads_and_the_share_is_kept():
-    term = begun(1, threshold=-1.0, start=0.0)  # all is noise: each picture becomes the next
+    term = begun(1, start=0.0)
+    term.thresholds.fill_(-1.0)  # all is noise: each picture becomes the next
     maps = torch.rand(40, 1, 2, 2)
     terms = Terms([term])
     assert torch.equal(terms.features({}, maps), maps.roll(1, 0))
@@ -105,10 +140,21 @@ def test_what_is_changed_is_what_the_head_reads_and_the_share_is_kept():
     assert 10 <= int(changed.sum()) <= 30
 
 
-@pytest.mark.parametrize("options", [{"share": 1.5}, {"start": 1.0}, {"share": -0.1}, {"weight": -1.0}])
-def test_a_value_out_of_range_is_named(options):
-    with pytest.raises(InputError, match=next(iter(options))):
-        NoiseIntervention(**options)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("share", 1.5),
+        ("share", -0.1),
+        ("start", 1.0),
+        ("weight", -1.0),
+        ("erased", 0.0),
+        ("erased", 1.1),
+        ("lent", 0.3),
+    ],
+)
+def test_a_value_out_of_range_is_named(name, value):
+    with pytest.raises(InputError, match=f"NoiseIntervention's {name}"):
+        NoiseIntervention(**{name: value})
 
 
 def test_data_without_drawn_noise_end_in_one_line():

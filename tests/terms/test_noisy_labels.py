@@ -9,9 +9,9 @@ from ibca_lightning.heads import HeadOutput
 from ibca_lightning.losses import GeneralisedCE, masked_bce
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.terms import NVUM, EarlyLearning, LabelCorrection, Setting, Step
-from ibca_lightning.terms.early_learning import agreement
-from ibca_lightning.terms.label_correction import corrected
 from ibca_lightning.terms.mean_teacher import MeanTeacher
+from ibca_lightning.terms.wrong_labels.early_learning import agreement
+from ibca_lightning.terms.wrong_labels.label_correction import corrected
 from tests.terms.contract import Student, given, setting, step, wave
 
 
@@ -142,7 +142,7 @@ def test_the_mean_teacher_is_the_average_and_leaves_no_trace_in_the_step():
         x = current.features.clone().requires_grad_()
         current = current._replace(output=student(x))  # the gradient of x needs the weights
         if ask:
-            said = teacher(current).logits
+            said = teacher(current).output.logits
             torch.testing.assert_close(said, expected(current.features).logits)
             assert not said.requires_grad
         (current.output.logits.square().sum() + current.output.attention.square().sum()).backward()
@@ -159,3 +159,20 @@ def test_the_mean_teacher_is_the_average_and_leaves_no_trace_in_the_step():
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(InputError):
         wrong()
+
+
+def test_the_mean_teacher_is_no_student_in_half_precision():
+    student, teacher, table = Student(3), MeanTeacher(0.5), given(3)
+    teacher.update(student)
+    with torch.no_grad():
+        for p in student.parameters():
+            p.add_(1)
+    with torch.autocast("cpu", torch.bfloat16):  # whose cache holds weights as they were when first read
+        current = step(student, table, torch.arange(4))
+        own = student(current.features).logits
+        said = teacher(current).output.logits
+        again = student(current.features).logits
+    wanted = Student(3)(current.features).logits
+    torch.testing.assert_close(said.float(), wanted, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(again, own)
+    assert (own - said).abs().max() > 0.5

@@ -57,6 +57,7 @@ class MapsRecord:
         stages: (C, H, W) of each stage, finest first.
         precision: `32` or `bf16`, of the backbone's arithmetic.
         data: Class and options of the data module.
+        feature_blocks: As the module was given it; the last stage is then of one cell where there are class tokens.
         version: Of the package that wrote them.
     """
 
@@ -73,6 +74,7 @@ class MapsRecord:
     precision: str
     splits: dict[str, SplitRecord]
     data: dict[str, Any] = field(default_factory=dict)
+    feature_blocks: int = 0
     version: str = __version__
     format: int = FORMAT
 
@@ -118,6 +120,7 @@ def _record(content: dict[str, Any]) -> MapsRecord:
         "splits": isinstance(splits, dict) and all(map(_is_split, splits.values())),
         "stages": _all(content["stages"], lambda stage: _all(stage, _is_size) and len(stage) == 3),
         "image_size": _is_size(content["image_size"]),
+        "feature_blocks": (blocks := content.get("feature_blocks", 0)) == 0 or _is_size(blocks),
         "feature_stride": _all(stride if isinstance(stride, list) else [stride], _is_size),
     }
     sound |= {name: _all(content[name], lambda value: type(value) in (int, float)) for name in ("mean", "std")}

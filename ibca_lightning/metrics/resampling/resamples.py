@@ -21,6 +21,7 @@ from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, o
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
 from ibca_lightning.metrics.resampling.ranked import Ranked
 from ibca_lightning.metrics.resampling.spread import effective
+from ibca_lightning.metrics.resampling.thirds import means_of_parts
 from ibca_lightning.system.errors import InputError
 
 _CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache
@@ -188,6 +189,7 @@ def resampled_figures(
     seed: int = 0,
     pairs: Mapping[str, Tensor] | None = None,
     class_figures: Sequence[str] | None = None,
+    parts: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Resampled]:
     """Compute every figure of `metrics` in each resample, for `paired_intervals`.
 
@@ -199,6 +201,7 @@ def resampled_figures(
         seed: Of the draws.
         pairs: Each (N, L).
         class_figures: L names under which the AP of each class is returned too; None leaves them out.
+        parts: Indices of classes by name, for what `thirds.means_of_parts` returns.
 
     Returns:
         By figure.
@@ -216,7 +219,8 @@ def resampled_figures(
     sample = Sample(probabilities, labels, groups, pairs)
     value, drawn = sample.itself(), sample.resampled(resamples, seed)
     number = float(effective(sample.by_group(np.ones(sample.samples, np.float32))))
-    found = {name: Resampled(float(own[0]), drawn.overall[name], number) for name, own in value.overall.items()}
+    values, draws = (own.overall | means_of_parts(own.classes, parts or {}) for own in (value, drawn))
+    found = {name: Resampled(float(own[0]), draws[name], number) for name, own in values.items()}
     for i, name in enumerate(class_figures or ()):
         found[name] = Resampled(float(value.classes["AP"][0, i]), drawn.classes["AP"][:, i], number)
     return found

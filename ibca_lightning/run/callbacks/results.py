@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.model.module import MultiLabelModule
-from ibca_lightning.run.result_files import write_evaluation, write_predictions
+from ibca_lightning.run.result_files import write_evaluation, write_predictions, write_tests
 
 
 class WriteResults(Callback):
@@ -31,12 +31,8 @@ class WriteResults(Callback):
         if not trainer.is_global_zero or not isinstance(pl_module, MultiLabelModule):
             return
         evaluations = [e for name, e in pl_module.evaluations.items() if name != "val"]
-        for number, evaluation in enumerate(evaluations):
-            if number == 0:
-                write_evaluation(self.run_dir, evaluation)
-            if len(evaluations) > 1:
-                write_evaluation(self.run_dir, evaluation, f".{evaluation.name}")
-
+        write_tests(self.run_dir, evaluations)
+        for evaluation in evaluations:
             _log_per_class(trainer, evaluation, "test" if len(evaluations) == 1 else f"test_{evaluation.name}")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -28,6 +29,7 @@ class StopSignals(Callback):
 
     def __init__(self) -> None:
         self._asked: int = 0
+        self._passed, self._every, self._last = 0, 1, 0.0  # places to stop at since all were asked, and the clock
         self._says = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -53,10 +55,7 @@ class StopSignals(Callback):
         saver = next((c for c in trainer.checkpoint_callbacks if isinstance(c, LastCheckpoint)), None)
         if saver is not None and not saver.can_save(trainer, batch_idx):
             return
-        asked = self._asked
-        if trainer.world_size > 1:
-            shared = torch.tensor(asked, device=trainer.strategy.root_device)
-            asked = int(trainer.strategy.reduce(shared, reduce_op="max"))
+        asked = self._asked if trainer.world_size == 1 else self._asked_anywhere(trainer)
         if not asked:
             return
         if saver is not None:
@@ -65,8 +64,25 @@ class StopSignals(Callback):
                 say(f"saved; to go on, give --ckpt_path {os.path.relpath(saver.best_model_path)}")
         _stop(asked)
 
+    def _asked_anywhere(self, trainer: pl.Trainer) -> int:
+        """What any process was asked; on GPUs about once a second, as each time all wait for all.
+
+        When they ask again is counted in places where they could stop, by the slowest, so that all do so at the same.
+        """
+        self._passed += 1
+        if self._passed < self._every:
+            return 0
+        now = time.monotonic()
+        took = (now - self._last) / self._passed
+        shared = torch.tensor([self._asked, took], device=trainer.strategy.root_device)
+        asked, slowest = trainer.strategy.reduce(shared, reduce_op="max").tolist()
+        if trainer.strategy.root_device.type != "cpu":
+            self._every = min(max(round(1 / slowest), 1), 2 * self._every)
+        self._passed, self._last = 0, now
+        return int(asked)
+
     def _take(self, handler: Any) -> None:
-        self._asked = 0
+        self._asked, self._passed, self._every, self._last = 0, 0, 1, time.monotonic()
         for number in _SIGNALS if threading.current_thread() is threading.main_thread() else ():
             if signal.getsignal(number) is not signal.SIG_IGN:  # as of a job in the background
                 signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ibca_lightning.run.command_line.config_files import check_config_files
@@ -9,6 +10,18 @@ from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.system.errors import InputError
 
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
+
+
+def restarts() -> bool:
+    """Whether `torchrun --max-restarts` runs this command, which starts it again, as it is, when a process dies."""
+    return os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") not in ("", "0")
+
+
+def gone_on(command: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments of a `fit` that is started again: with the `last.ckpt` of its `--run_dir`, where there is one."""
+    last = Path(_value(arguments, "--run_dir"), "checkpoints", "last.ckpt")
+    goes_on = command == "fit" and restarts() and _value(arguments, "--run_dir") and last.is_file()
+    return [*arguments, *(("--ckpt_path", str(last)) if goes_on else ())]
 
 
 def refuse_at_once(command: str, arguments: Sequence[str]) -> None:
@@ -27,9 +40,14 @@ def refuse_at_once(command: str, arguments: Sequence[str]) -> None:
 
 
 def refuse_taken(run_dir: str) -> None:
-    """Refuse a folder that holds a run."""
+    """Refuse a folder that holds a run; what a start left there that `restarts` is cleared away."""
     path = Path(run_dir)
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
+    if taken and restarts() and not any(path.glob("checkpoints/*.ckpt")):  # killed before its first checkpoint
+        for name in taken:
+            with suppress(OSError):
+                (path / name).rmdir() if name == "checkpoints" else (path / name).unlink()
+        taken = [name for name in taken if (path / name).exists()]
     if taken:
         last = next((f for name in ("last", "best") if (f := path / "checkpoints" / f"{name}.ckpt").exists()), None)
         fix = f"go on with --ckpt_path {last}" if last else "remove it: there is no checkpoint to go on from"

@@ -8,7 +8,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from torch.func import jacrev, vmap
 
 from ibca_lightning.heads import AttVIBHead
-from ibca_lightning.heads.peers.att_vib import standard_normal_kl
+from ibca_lightning.heads.peers.latent.att_vib import standard_normal_kl
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 

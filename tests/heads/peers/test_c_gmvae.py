@@ -8,7 +8,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from torch.func import jacrev, vmap
 
 from ibca_lightning.heads import CGMVAEHead
-from ibca_lightning.heads.peers.c_gmvae import label_contrast, positive_mixture_log_density
+from ibca_lightning.heads.peers.latent.c_gmvae import label_contrast, positive_mixture_log_density
 from ibca_lightning.losses import masked_bce
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import BATCH, CHANNELS, LABELS, features, labels

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ibca_lightning.heads import CTranHead
-from ibca_lightning.heads.peers.c_tran import draw_given
+from ibca_lightning.heads.peers.decoders.c_tran import draw_given
 from ibca_lightning.losses import masked_bce
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
@@ -37,7 +37,7 @@ def test_given_labels_and_unknown_ones_have_no_part_in_the_loss(monkeypatch: pyt
     torch.manual_seed(0)
     head = CTranHead(CHANNELS, LABELS, dropout=0.0).train()
     given = torch.tensor([[True, False, True, False, False]] * 4)
-    monkeypatch.setattr("ibca_lightning.heads.peers.c_tran.draw_given", lambda *_: given)
+    monkeypatch.setattr("ibca_lightning.heads.peers.decoders.c_tran.draw_given", lambda *_: given)
     head(features(), labels().clamp(min=0).masked_fill(torch.arange(5) == 3, -1)).losses["label_mask"].backward()
     used = head.classify.bias.grad
     assert used is not None

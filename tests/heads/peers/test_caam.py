@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ibca_lightning.heads import CaaMHead
-from ibca_lightning.heads.peers.caam import _standardised, environment_loss, spread, variance_penalty
+from ibca_lightning.heads.peers.causal.caam import _standardised, environment_loss, spread, variance_penalty
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ibca_lightning.heads import CALHead
-from ibca_lightning.heads.peers.cal import bilinear_pool, class_maps
+from ibca_lightning.heads.peers.causal.cal import bilinear_pool, class_maps
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels
 

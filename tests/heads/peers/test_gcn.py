@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ibca_lightning.heads import GCNHead
-from ibca_lightning.heads.peers.gcn import adjacency, label_graph
+from ibca_lightning.heads.peers.graphs.gcn import adjacency, label_graph
 from ibca_lightning.system.errors import InputError
 from tests.terms.contract import wave
 

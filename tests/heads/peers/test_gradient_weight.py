@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ibca_lightning.heads.peers.lff import weigh_gradient
+from ibca_lightning.heads.peers.causal.lff import weigh_gradient
 from ibca_lightning.losses import AsymmetricLoss, FocalLoss, Loss, MaskedBCE, masked_bce
 
 LABELS = torch.tensor([[1, 0, -1], [0, 1, 1]])

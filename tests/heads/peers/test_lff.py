@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ibca_lightning.heads import GAPHead, LfFHead
-from ibca_lightning.heads.peers.lff import ShareOfLargest, generalised_cross_entropy
+from ibca_lightning.heads.peers.causal.lff import ShareOfLargest, generalised_cross_entropy
 from ibca_lightning.losses import masked_bce, masked_mean
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features, labels

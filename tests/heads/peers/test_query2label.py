@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ibca_lightning.heads import Query2LabelHead
-from ibca_lightning.heads.peers.query2label import sine_positions
+from ibca_lightning.heads.peers.decoders.query2label import sine_positions
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import CHANNELS, LABELS, features
 from tests.heads.reference import seeded, shuffled

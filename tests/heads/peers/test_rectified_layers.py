@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch.func import jacrev, vmap
 
 from ibca_lightning.heads.layers import Float32Linear
-from ibca_lightning.heads.peers.rectified_layers import RectifiedLayers, class_activation, normalise_pull_back
+from ibca_lightning.heads.peers.latent.rectified_layers import RectifiedLayers, class_activation, normalise_pull_back
 
 B, L = 5, 3
 

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from ibca_lightning.heads.peers.transformer import LabelLinear, MixBlock, MultiHeadAttention, ReadBlock, projection
+from ibca_lightning.heads.peers.decoders.transformer import (
+    LabelLinear,
+    MixBlock,
+    MultiHeadAttention,
+    ReadBlock,
+    projection,
+)
 from ibca_lightning.system.errors import InputError
 
 WIDTH, NUM_HEADS, FFN = 12, 3, 20

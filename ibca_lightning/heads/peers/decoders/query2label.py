@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.peers.transformer import LabelLinear, MixBlock, ReadBlock, projection
+from ibca_lightning.heads.peers.decoders.transformer import LabelLinear, MixBlock, ReadBlock, projection
 from ibca_lightning.system.errors import InputError
 
 

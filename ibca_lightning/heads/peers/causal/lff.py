@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.peers.gap import GAPHead
+from ibca_lightning.heads.peers.pooling.gap import GAPHead
 from ibca_lightning.heads.peers.projection import projection
 from ibca_lightning.losses import masked_mean
 from ibca_lightning.system.errors import InputError

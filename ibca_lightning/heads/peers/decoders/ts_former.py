@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.peers.transformer import (
+from ibca_lightning.heads.peers.decoders.transformer import (
     LabelLinear,
     MultiHeadAttention,
     dropout_layer,

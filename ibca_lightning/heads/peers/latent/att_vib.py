@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.layers import Float32Linear
+from ibca_lightning.heads.peers.latent.rectified_layers import RectifiedLayers, class_activation
 from ibca_lightning.heads.peers.projection import projection
-from ibca_lightning.heads.peers.rectified_layers import RectifiedLayers, class_activation
 
 SHIFT = -5.0  # of both standard deviations before the softplus: the first ones are 0.007
 

@@ -7,8 +7,9 @@ says what the rows were made with: a run with other checkpoints, pictures or opt
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,23 +28,27 @@ class PredictionFiles:
         folder: Where they lie; made if it is not there.
         record: What the rows depend on, as plain data.
         header: Of `predictions.csv`.
+        patience: Seconds to wait for another process.
 
     Attributes:
         done: Ids that have a row.
+        failures: How many rows of `failed.csv` there are.
+        reason: Of the first of them.
 
     Raises:
         InputError: The folder holds predictions of another record, cannot be written, or another process is at it.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any], header: Sequence[str]) -> None:
+    def __init__(self, folder: Path, record: dict[str, Any], header: Sequence[str], patience: float = 0.0) -> None:
         self.path, self.failed_path, self.failures = folder / "predictions.csv", folder / "failed.csv", 0
         self.done: set[str] = set()
-        self._header = _lines([header])
+        self.reason = ""
+        self._record, self._columns, self._header = record, header, _lines([header])
         self._failed: BinaryIO | None = None
         with ExitStack() as stack:  # what is open is closed where the rest fails
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(sole_user(folder))
+                stack.enter_context(sole_user(folder, patience))
                 for path in (self.path, self.failed_path, folder / RECORD):
                     if path.exists():
                         regular(path)
@@ -69,6 +74,22 @@ class PredictionFiles:
         if rows and self._failed is not None:
             self._append(self._failed, _lines(rows))
             self.failures += len(rows)
+            self.reason = self.reason or rows[0][1]
+
+    def take(self, part: Path) -> list[tuple[str, str]]:
+        """Take over the rows of another such folder, of the same record, but those that are here; remove the folder.
+
+        Returns:
+            Those of its `failed.csv` that have no row here.
+        """
+        path = part / "failed.csv"
+        failed = list(_read(path.read_bytes()))[1:] if path.exists() else []
+        with closing(PredictionFiles(part, self._record, self._columns)) as other:
+            self.add(row for row in _read(other.path.read_bytes()[len(self._header) :]) if row[0] not in self.done)
+            self.done |= other.done
+        other.path.unlink()  # first: rows without their record would be refused, where this process is killed now
+        shutil.rmtree(part)
+        return [(name, reason) for name, reason in failed if name not in self.done]
 
     def close(self) -> None:
         """Close the files, and let others write into the folder."""
@@ -83,7 +104,7 @@ class PredictionFiles:
         with suppress(ValueError, FileNotFoundError):
             before = read_object(path)
         if before != record:
-            others = sorted(name for name in record if before.get(name) != record[name])
+            others = sorted(name for name in {*record, *before} if before.get(name) != record.get(name))
             raise InputError(
                 f"predictions of the same {', '.join(others) or 'version'} in {path.parent}", "those of another run",
                 "give another --output, or remove its files",
@@ -102,8 +123,7 @@ class PredictionFiles:
         if end and not data.startswith(self._header):
             raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
         try:
-            rows = csv.reader(io.StringIO(data[len(self._header) : end].decode(), newline=""))
-            self.done = {row[0] for row in rows if row}
+            self.done = {row[0] for row in _read(data[len(self._header) : end])}
         except (ValueError, csv.Error) as error:
             expected = f"rows of ibca predict in {self.path}"
             raise InputError(expected, told(error), "give another --output, or remove it") from error
@@ -113,6 +133,10 @@ class PredictionFiles:
     def _append(file: BinaryIO, data: bytes) -> None:
         file.write(data)
         file.flush()  # to the system, which outlives this process
+
+
+def _read(data: bytes) -> Iterator[list[str]]:
+    return filter(None, csv.reader(io.StringIO(data.decode(), newline="")))
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:

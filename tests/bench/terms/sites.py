@@ -1,7 +1,6 @@
-"""What terms bring a head on stored maps, by training seed: the tables of `experiments/README.md` on other sites.
+"""Other sites, and classes with several looks, by training seed.
 
     python -m tests.bench.terms sites --maps data/shifted_maps --site_column site --left_out B --checkpoint_path W
-    python -m tests.bench.terms rare --maps data/idrid_maps --checkpoint_path W
     python -m tests.bench.terms looks --maps data/idrid_maps --checkpoint_path W
 
 Trained as `ibca fit` trains, to the last epoch and without validation, so that no choice is made; mAP of the test set.
@@ -11,6 +10,7 @@ import argparse
 import logging
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from ibca_lightning.data import FrozenMaps
 from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.metrics import figures
 from ibca_lightning.model.module import MultiLabelModule
-from ibca_lightning.terms import DomainAlignment, MetricLearning, Term
+from ibca_lightning.terms import DomainAlignment, Term
 from tests.training import trainer
 
 
@@ -77,33 +77,28 @@ def _collated(items: list[dict[str, Any]]) -> dict[str, Any]:
     return {"features": [torch.stack(stage) for stage in stages], "label": torch.stack([i["label"] for i in items])}
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Train every variant with every seed, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["sites", "rare", "looks"])
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.terms", description=__doc__)
+    parser.add_argument("table", choices=["sites", "looks"])
     parser.add_argument("--maps", required=True)
     parser.add_argument("--checkpoint_path", help="Weights of the backbone of the maps.")
-    parser.add_argument("--heads", nargs="+", default=["CSRAHead"])
+    parser.add_argument("--heads", nargs="+", help="Default CSRAHead; for looks IBCAHead.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--site_column", default="site")
     parser.add_argument("--left_out", nargs="+", default=["B"])
     parser.add_argument("--weight", type=float, default=1.0)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     variants: dict[str, Any] = {}
-    for name in given.heads:
+    for name in given.heads or ["IBCAHead" if given.table == "looks" else "CSRAHead"]:
         head = getattr(heads, name)
         if given.table == "looks":
             for looks in (1, 2, 4):
                 several = partial(head, class_components=looks)
                 variants[f"{name} {looks}"] = partial(Merged, given.maps), several, list
-        elif given.table == "rare":
-            balanced = partial(FrozenMaps, given.maps, balanced_sampling=True)
-            variants[f"{name} plain"] = partial(FrozenMaps, given.maps), head, list
-            variants[f"{name} metric learning"] = partial(FrozenMaps, given.maps), head, lambda: [MetricLearning()]
-            variants[f"{name} balanced"] = balanced, head, list
         else:
             column, out = given.site_column, tuple(given.left_out)
             maps = partial(FrozenMaps, given.maps)
@@ -138,7 +133,3 @@ def _aligned(column: str, kind: Any, weight: float) -> list[Term]:
 def _spread(values: list[float], digits: int = 3) -> str:
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.layers import Float32Linear
-from ibca_lightning.heads.peers.rectified_layers import RectifiedLayers, class_activation, normalise_pull_back
+from ibca_lightning.heads.peers.latent.rectified_layers import RectifiedLayers, class_activation, normalise_pull_back
 from ibca_lightning.losses import masked_bce, masked_mean
 
 LOG_VARIANCE_BOUND = 10.0

@@ -83,7 +83,7 @@ class LabelCorrection(Term):
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Ask the teacher; nothing is added to the loss."""
-        said = self.teacher(step).logits.float().sigmoid()
+        said = self.teacher(step).output.logits.float().sigmoid()
         remember(self.seen, step.batch["index"], said, lambda _, p: p)
         return {}
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.peers.transformer import ReadBlock, dropout_layer, projection
+from ibca_lightning.heads.peers.decoders.transformer import ReadBlock, dropout_layer, projection
 
 
 class MLDecoderHead(Head):

@@ -1,0 +1,1 @@
+"""Heads in which a graph joins the labels."""

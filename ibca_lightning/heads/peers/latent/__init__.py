@@ -1,0 +1,1 @@
+"""Heads with a random latent, and its distance from a prior among the losses."""

@@ -1,0 +1,1 @@
+"""Heads that pool a map by attention, and classify what they pooled by a linear layer."""

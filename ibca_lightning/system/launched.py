@@ -1,0 +1,49 @@
+"""Which of the processes that `torchrun` or `srun` started this one is: both say it in the environment."""
+
+import os
+from typing import NamedTuple
+
+from ibca_lightning.system.errors import InputError
+
+# SLURM_NTASKS would be no sign: the batch script, which is one process, has it too.
+_TOLD = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"))
+
+
+class Place(NamedTuple):
+    """The place of a process among those that do one piece of work.
+
+    Attributes:
+        rank: From 0.
+        of: How many there are.
+        local: The rank among those of this machine.
+    """
+
+    rank: int = 0
+    of: int = 1
+    local: int = 0
+
+    def share(self, number: int) -> slice:
+        """Which of so many things this process does: as many as the others, but for one, and in a row.
+
+        Examples:
+            >>> from ibca_lightning.system.launched import Place
+            >>> [Place(rank, 3).share(10) for rank in range(3)]
+            [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
+        """
+        return slice(number * self.rank // self.of, number * (self.rank + 1) // self.of)
+
+
+def place() -> Place:
+    """The place of this process; where no launcher started it, it is the only one.
+
+    Raises:
+        InputError: The environment says what cannot be.
+    """
+    for names in _TOLD:
+        rank, of, local = (os.environ.get(name, "") for name in names)
+        if rank and of:
+            if not (rank.isdecimal() and of.isdecimal() and int(rank) < int(of)):
+                fix = "start the processes by torchrun or srun, or unset both"
+                raise InputError(f"{names[0]} from 0 to below {names[1]} in the environment", f"{rank}, {of}", fix)
+            return Place(int(rank), int(of), int(local) if local.isdecimal() else 0)
+    return Place()

@@ -1,0 +1,1 @@
+"""What training terms bring: the tables of `experiments/README.md`."""

@@ -1,0 +1,233 @@
+"""`ibca predict --images` by several processes: the rows of one, whoever is killed, and whenever."""
+
+import multiprocessing
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.launched import Place, place
+from ibca_lightning.use.predictions import parts
+from ibca_lightning.use.predictions.files import PredictionFiles
+from ibca_lightning.use.predictions.parts import PredictionParts
+from tests.command_line import Result, ibca, near, of_two_processes, rows
+
+# --- the place of a process -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variables of a launcher that may have started the tests."""
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_place_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place() == Place(0, 1, 0)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert place() == Place(0, 1, 0), "a batch script is one process, for however many tasks it has asked"
+    monkeypatch.setenv("SLURM_PROCID", "5")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    monkeypatch.setenv("SLURM_LOCALID", "1")
+    assert place() == Place(5, 8, 1)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert place() == Place(2, 3, 0), "torchrun, in a job of SLURM"
+    for wrong in ("3", "-1", "two"):
+        monkeypatch.setenv("RANK", wrong)
+        with pytest.raises(InputError, match="RANK from 0 to below WORLD_SIZE"):
+            place()
+
+
+def test_shares_are_all_and_none_is_in_two() -> None:
+    for number in (0, 1, 7, 100):
+        for of in (1, 2, 3, 8):
+            shares = [list(range(number))[Place(rank, of).share(number)] for rank in range(of)]
+            assert [at for share in shares for at in share] == list(range(number))
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+# --- files, without a model ------------------------------------------------------------------------------------------
+
+IDS = [f"{at:04}, \"a\"\nb.png" for at in range(600)]  # fmt: skip
+HEADER, RECORD = ["id", "A"], {"version": "1"}
+
+
+def parts_of(folder: Path, rank: int, of: int) -> PredictionParts:
+    return PredictionParts(folder, RECORD, HEADER, IDS, Place(rank, of))
+
+
+def work(folder: Path, rank: int, of: int, until: int | None = None) -> PredictionFiles | None:
+    """What `ibca predict` does, with a number for a probability; killed before so many rows."""
+    parts = parts_of(folder, rank, of)
+    with parts.own() as files:
+        left = [name for name in IDS[Place(rank, of).share(len(IDS))] if name not in files.done]
+        for at, name in enumerate(left):
+            if at == until:
+                raise KeyboardInterrupt
+            if name[3] == "7":
+                files.fail([(name, "unreadable")])
+            else:
+                files.add([[name, str(IDS.index(name))]])
+    return files if of == 1 else parts.together()
+
+
+def one_by_one(folder: Path, of: int, until: dict[int, int] | None = None) -> list[PredictionFiles | None]:
+    found = []
+    for rank in range(of):
+        try:
+            found.append(work(folder, rank, of, (until or {}).get(rank)))
+        except KeyboardInterrupt:
+            found.append(None)
+    return found
+
+
+def require_all(folder: Path, in_order: bool = True) -> None:
+    found = [(row["id"], row["A"]) for row in rows(folder / "predictions.csv")]
+    expected = [(name, str(at)) for at, name in enumerate(IDS) if name[3] != "7"]
+    assert (found if in_order else sorted(found)) == expected
+    failed = [row["id"] for row in rows(folder / "failed.csv")]
+    assert (failed if in_order else sorted(failed)) == [name for name in IDS if name[3] == "7"]
+    assert sorted(path.name for path in folder.iterdir()) == ["failed.csv", "predict.json", "predictions.csv"]
+
+
+def test_the_last_process_puts_the_rows_of_one_together(tmp_path: Path) -> None:
+    one = work(tmp_path / "one", 0, 1)
+    *others, last = one_by_one(tmp_path / "three", 3)
+    assert others == [None, None]
+    assert one is not None
+    assert last is not None
+    assert (last.failures, last.reason, len(last.done)) == (60, "unreadable", 540)
+    require_all(tmp_path / "three")
+    for name in ("predictions.csv", "failed.csv"):
+        assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    again = one_by_one(tmp_path / "three", 3)[-1]
+    assert again is not None
+    assert again.failures == 60, "what failed is tried again"
+    require_all(tmp_path / "three")
+
+
+@pytest.mark.parametrize("then", [3, 2, 1, 5])
+def test_killed_anywhere_the_same_command_goes_on_with_as_many_processes_or_others(tmp_path: Path, then: int) -> None:
+    assert one_by_one(tmp_path, 3, {0: 50, 2: 120}) == [None] * 3
+    half = next((tmp_path / "parts").glob("*/00002/predictions.csv"))
+    half.write_bytes(half.read_bytes()[:-3])  # of a row
+    assert len(rows(tmp_path / "predictions.csv")) == 0
+    one_by_one(tmp_path, then)
+    require_all(tmp_path, in_order=then == 3)
+
+
+def test_killed_while_parts_are_put_together_no_row_is_lost_or_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, taken = PredictionFiles.take, []
+
+    def killed(files: PredictionFiles, part: Path) -> Any:
+        taken.append(part)
+        if len(taken) == 2:
+            with closing(PredictionFiles(part, RECORD, HEADER)) as other:
+                files.add([[row["id"], row["A"]] for row in rows(other.path)][:5])
+            raise KeyboardInterrupt
+        return take(files, part)
+
+    monkeypatch.setattr(PredictionFiles, "take", killed)
+    assert one_by_one(tmp_path, 3) == [None] * 3
+    monkeypatch.setattr(PredictionFiles, "take", take)
+    assert 180 < len(rows(tmp_path / "predictions.csv")) < 200
+    one_by_one(tmp_path, 3)
+    require_all(tmp_path)
+
+
+def test_parts_of_another_run_are_not_mixed_in_and_held_ones_not_taken(tmp_path: Path) -> None:
+    one_by_one(tmp_path, 2, {0: 5, 1: 5})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    other = PredictionParts(tmp_path, {"version": "2"}, HEADER, IDS, Place(0, 2))
+    with pytest.raises(InputError, match="predictions of the same version"), other.own():
+        pass
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    with parts_of(tmp_path, 0, 2).own():
+        for rank, of in ((0, 2), (0, 1), (0, 3)):
+            with pytest.raises(InputError, match="another run that is still at it"), parts_of(tmp_path, rank, of).own():
+                pass
+
+
+def at_once(folder: Path, rank: int, of: int) -> None:
+    whole = work(folder, rank, of)
+    (folder.parent / f"{rank}.{whole is not None}").touch()
+
+
+def test_processes_at_once_are_one_row_by_row(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=at_once, args=(tmp_path / "out", rank, 4)) for rank in range(4)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0] * 4
+    assert sorted(path.suffix for path in tmp_path.glob("?.*")) == [".False"] * 3 + [".True"], "one alone"
+    require_all(tmp_path / "out")
+
+
+# --- and for all that, with a model ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tree: Path, here: Path) -> Iterator[Path]:
+    """Nine pictures, one of which cannot be read."""
+    folder = here / "pictures"
+    folder.mkdir()
+    for at, path in zip(range(8), sorted((tree / "images").rglob("*.png")), strict=False):
+        shutil.copy(path, folder / f"{at}.png")
+    (folder / "3 broken.png").write_bytes((folder / "0.png").read_bytes()[:200])
+    yield folder
+    assert parts._PARTS not in {path.name for path in here.glob("*/*")}
+
+
+def require_alike(one: str, two: str) -> None:
+    near(rows(Path(one) / "predictions.csv"), rows(Path(two) / "predictions.csv"))
+    assert (Path(one) / "failed.csv").read_bytes() == (Path(two) / "failed.csv").read_bytes()
+
+
+def test_two_of_torchrun_predict_what_one_does(run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("predict", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", pictures, "--output")
+    alone = ibca(*command, "one")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told: list[Result] = []
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        told.append(ibca(*command, "two"))
+    assert [result.code for result in told] == [0, 2], "torchrun ends all where one fails: the last one alone says it"
+    assert told[0].err == "process 1 of 2: 3 pictures\n"
+    assert "8 pictures; wrote two/predictions.csv" in told[1].err
+    assert told[1].errors[0].replace("two/failed", "one/failed") == alone.errors[0]
+    require_alike("one", "two")
+
+
+def test_bf16_is_near_and_not_mixed_with_float32(run: Path, pictures: Path) -> None:
+    command = ("predict", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", pictures, "--output")
+    ibca(*command, "one")
+    ibca(*command, "half", "--precision", "bf16")
+    full, half = (rows(Path(name) / "predictions.csv") for name in ("one", "half"))
+    assert full != half
+    near([{k: row[k] for k in "ABC"} for row in full], [{k: row[k] for k in "ABC"} for row in half], 0.02)
+    refused = ibca(*command, "half")
+    assert (refused.code, "predictions of the same precision" in refused.errors[0]) == (2, True)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_two_that_predict_what_one_does(run: Path, pictures: Path) -> None:
+    for at in range(300):
+        shutil.copy(pictures / "0.png", pictures / f"more {at:03}.png")
+    command = ["predict", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--images", "pictures", "--output"]
+    started = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "ibca_lightning.cli"]
+    result = subprocess.run([*started, *command, "two"], env=of_two_processes(), capture_output=True, text=True)
+    assert "1 that cannot" in result.stderr
+    assert ibca(*command, "one").code == 2
+    require_alike("one", "two")
