@@ -26,7 +26,7 @@ def warmed_up_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor
 
     def average(averaged: Tensor, current: Tensor, steps: Tensor) -> Tensor:
         kept = ((1 + steps) / (10 + steps)).clamp(max=decay)
-        return averaged * kept + current * (1 - kept)
+        return averaged + (current - averaged) * (1 - kept)  # of what does not move, exactly that
 
     return average
 

@@ -55,6 +55,7 @@ class Backbone(nn.Module):
         channels: C of the map.
         mean, std: What the images are to be normalised with, per channel, on the scale 0..1.
         default_image_size: S the model was trained at.
+        class_tokens: Whether the second half of the channels are class tokens.
 
     Raises:
         InputError: The name is unknown, the model gives no map at that size or stride, or the weights cannot be had.
@@ -91,6 +92,7 @@ class Backbone(nn.Module):
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
         self._final_norm = False  # of a token model, which gives its final map as a stage
         self._blocks = feature_blocks
+        self.class_tokens = feature_blocks > 0 and getattr(model, "cls_token", None) is not None
         stride = self._choose(name, feature_stride, image_size, poolless)
         self.channels = self._probe(name, image_size, stride)
         if freeze:
@@ -121,12 +123,11 @@ class Backbone(nn.Module):
         return maps
 
     def _last_blocks(self, images: Tensor) -> list[Tensor]:
-        tokens = getattr(self.model, "cls_token", None) is not None
         blocks = self.model.forward_intermediates(
             images, indices=self._blocks, norm=True, output_fmt="NCHW", intermediates_only=True,
-            return_prefix_tokens=tokens,
+            return_prefix_tokens=self.class_tokens,
         )  # fmt: skip
-        if not tokens:
+        if not self.class_tokens:
             return [torch.cat(blocks, dim=1)]
         # Register tokens stand behind the class token.
         return [

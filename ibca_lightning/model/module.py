@@ -329,13 +329,25 @@ class MultiLabelModule(Network, pl.LightningModule):
             record(name, earlier.mean.to(value.device), batch_size=earlier.samples)
         record(name, value, batch_size=samples)
 
+    def on_after_backward(self) -> None:
+        """With float16's scaling, make gradients those of all processes before each looks for what is not finite."""
+        if self._scaled:
+            self._average_gradients()
+
+    def _average_gradients(self) -> None:
+        self.terms.average_gradients()
+        self.unfreezing.average_gradients()
+
+    @property
+    def _scaled(self) -> bool:
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Stop on a gradient that is not finite, before it can spoil the weights; float16's own scaling skips it."""
         ids, self._ids = self._ids, []
-        self.terms.average_gradients()
-        self.unfreezing.average_gradients()
-        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+        if self._scaled:
             return
+        self._average_gradients()
         place, (names, peaks) = self._place, divergence.gradient_peaks(self.named_parameters())
 
         def fault() -> NonFiniteError:
@@ -376,8 +388,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         checkpoint's loops were restored. And at the end of such an epoch it would leave a plateau scheduler as it is.
         """
         self._watch = divergence.Watch()
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which skips such steps itself
-        self._watch.at_once = self.device.type == "cpu" or not (scaled or all(map(is_fused, self.trainer.optimizers)))
+        skipped = self._scaled or all(map(is_fused, self.trainer.optimizers))  # a step that was not finite
+        self._watch.at_once = self.device.type == "cpu" or not skipped
         self.trainer.fit_loop._load_combined_loader_states()
         self.trainer.fit_loop._restarting = False
         self.unfreezing.when_due(self.current_epoch, self.training)
@@ -430,7 +442,7 @@ class MultiLabelModule(Network, pl.LightningModule):
             groups = parameter_groups(self.backbone, *others, scales=self._scales)
         optimizer = self._optimizer(groups)
         set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
-        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # with one, Lightning could not clip
+        if not self._scaled:  # Lightning could not clip
             fuse(optimizer)
         if self._scheduler is not None:
             return [optimizer], [by_epoch(self._scheduler(optimizer), score=MONITOR, loss="val/loss")]

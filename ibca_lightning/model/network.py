@@ -61,6 +61,9 @@ class Network(nn.Module):
         self.backbone = backbone.to(memory_format=self._memory_format)
         self.feature_norm = MapBatchNorm(backbone.channels, affine=False) if normalise_features else nn.Identity()
         self.head = head(backbone.channels, num_labels)
+        if getattr(self.head, "class_token", False) and not backbone.class_tokens:
+            fix = "give model.feature_blocks and a ViT that has one, or leave model.head.class_token false"
+            raise InputError("a backbone that gives its class token for model.head.class_token", "none", fix)
         for name in ("_mean", "_std"):
             self.register_buffer(name, torch.empty(1, len(backbone.mean), 1, 1), persistent=False)
         self.set_normalisation(backbone.mean, backbone.std)

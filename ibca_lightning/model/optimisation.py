@@ -52,10 +52,12 @@ def fuse(optimizer: Optimizer) -> None:
 
     A group that a checkpoint restores goes on as it was trained, fused or not.
     """
+    if type(optimizer) not in (Adam, AdamW):
+        return
     groups = optimizer.param_groups
-    told = any(group.get(key) for group in groups for key in ("foreach", "capturable", "differentiable"))
+    told = any(group.get("foreach") is not None or group["capturable"] or group["differentiable"] for group in groups)
     fit = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-    if type(optimizer) in (Adam, AdamW) and fit and not told:
+    if fit and not told:
         for group in groups:
             group["fused"] = True if group["fused"] is None else group["fused"]
 

@@ -1,5 +1,6 @@
 """The last blocks of a ViT and their class tokens as one map."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,11 @@ def test_a_checkpoint_holds_it_and_another_number_is_refused(tmp_path: Path) -> 
     before = {name: value for name, value in spec.as_dict().items() if name != "feature_blocks"}
     checkpoint[CHECKPOINT_KEY] = before
     assert ModelSpec.from_checkpoint(checkpoint).feature_blocks == 0, "as one of before"
+
+
+@pytest.mark.parametrize("options", [{}, {"backbone": "test_vit2", "feature_blocks": 2, "feature_stride": 16}])
+def test_a_head_that_wants_class_tokens_is_refused_without(options: dict[str, object]) -> None:
+    with pytest.raises(
+        InputError, match=r"class token for model.head.class_token, got none; give model.feature_blocks"
+    ):
+        module(head=partial(GLoRIHead, class_token=True), **options)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ibca_lightning.model.averaging import warmed_up_average
 from ibca_lightning.model.optimisation import fuse, is_fused, parameter_groups, set_rates, warmup_cosine
 
 
@@ -69,6 +70,15 @@ def test_torchs_own_adam_takes_a_step_in_one_kernel_unless_it_was_told_how():
     assert (no, yes, never) == (False, True, False)
     torch.testing.assert_close(fast, plain)
     torch.testing.assert_close(told, plain)
+    assert not steps(True, foreach=False)[1]
     other = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     fuse(other)
     assert not is_fused(other)
+
+
+def test_the_average_of_what_stays_is_that_to_the_bit():
+    average, weight = warmed_up_average(0.9), torch.rand(1000, generator=torch.Generator().manual_seed(0))
+    averaged = weight
+    for step in range(1, 50):
+        averaged = average(averaged, weight, torch.tensor(step))
+    assert torch.equal(averaged, weight), "a frozen backbone is still the one that made the maps"

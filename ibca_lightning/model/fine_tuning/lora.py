@@ -1,4 +1,4 @@
-"""LoRA: the linear layers of a backbone learn a sum of low rank, all else of it stays: `model.lora_rank`.
+"""LoRA: the linear layers of a backbone learn a sum of low rank, its other parameters stay: `model.lora_rank`.
 
 Hu et al., ICLR 2022 (arXiv 2106.09685): W + U D, with U (out, r) zero at first and D (r, in) drawn. Their alpha is r
 here, so that the sum is not scaled. By torch's parametrizations: a layer's `weight` is the sum wherever it is read,

@@ -57,6 +57,7 @@ class GLoRIHead(Head):
         dropout: float = 0.1, class_token: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(channels, num_labels)
+        self.class_token = class_token
         if class_token and channels % 2:
             raise InputError("as many channels of class tokens as of patches", f"{channels} together", _BLOCKS)
         self.local = channels // 2 if class_token else channels
