@@ -31,7 +31,8 @@ def test_bash_completes_commands_options_and_names() -> None:
     assert completed(script, "ibca", "fit", "derm7pt", "--config", "backbones/rad") == ["backbones/rad_dino"]
     assert completed(script, "ibca", "fit", "derm7pt", "--model.head", "ml") == ["ml_decoder"]
     assert completed(script, "ibca", "sweep", "--heads", "gap", "csr") == ["csra"]
-    assert completed(script, "ibca", "fit", "derm7pt", "--model.loss", "") == ["bce", "asl", "focal", "gce", "logit_adjusted"]
+    losses = ["bce", "asl", "focal", "gce", "logit_adjusted"]
+    assert completed(script, "ibca", "fit", "derm7pt", "--model.loss", "") == losses
     assert completed(script, "ibca", "list", "he") == ["heads"]
     assert completed(script, "ibca", "report", "run") == []  # a file: left to the shell
     assert "complete -o default -F _ibca ibca" in script
