@@ -226,6 +226,19 @@ def test_what_is_not_there_or_does_not_fit_is_said(maps: Path, tmp_path: Path) -
     assert (result.code, len(result.errors)) == (2, 1)
 
 
+def test_maps_that_were_stored_before_a_key_was_known_are_read(maps: Path, tmp_path: Path) -> None:
+    content = json.loads((maps / "maps.json").read_text())
+    for name in ("feature_blocks", "version", "data"):
+        content.pop(name)
+    old = shutil.copytree(maps, tmp_path / "old")
+    (old / "maps.json").write_text(json.dumps(content))
+    assert FrozenMaps(str(old)).record.feature_blocks == 0
+    del content["mean"]
+    (old / "maps.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="got no mean"):
+        FrozenMaps(str(old))
+
+
 def test_training_masks_are_turned_as_their_maps_are(maps: Path) -> None:
     plain = ready(maps, augment="none", train_masks=True)._set("train")
     drawn = ready(maps, train_masks=True)._set("train")

@@ -113,7 +113,7 @@ def read_record(folder: str) -> MapsRecord:
 def _record(content: dict[str, Any]) -> MapsRecord:
     """Make the record of plain data; a ValueError names what is not of its kind."""
     for each in fields(MapsRecord):
-        if each.name not in content and each.default_factory is MISSING:
+        if each.name not in content and each.default is MISSING and each.default_factory is MISSING:
             raise ValueError(f"no {each.name}")
     splits, stride = content["splits"], content["feature_stride"]
     sound = {
