@@ -15,6 +15,7 @@ import pytest
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.launched import Place, place
 from ibca_lightning.system.locks import HeldError
+from ibca_lightning.use.model_options import opened
 from ibca_lightning.use.predictions import parts
 from ibca_lightning.use.predictions.files import PredictionFiles
 from ibca_lightning.use.predictions.parts import PredictionParts
@@ -48,6 +49,16 @@ def test_the_place_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("RANK", wrong)
         with pytest.raises(InputError, match="RANK from 0 to below WORLD_SIZE"):
             place()
+
+
+def test_a_process_has_a_gpu_of_its_own_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("ibca_lightning.use.predictor.load", lambda path, device, trust: device)
+    given = (None, "cuda", "cuda:0", "cpu")
+    assert [opened("best.ckpt", device, ()) for device in given] == [None, "cuda", "cuda:0", "cpu"]
+    for name, value in (("RANK", "7"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    assert [opened("best.ckpt", device, ()) for device in given] == ["cuda:1", "cuda:1", "cuda:0", "cpu"]
 
 
 def test_a_start_is_told_from_the_next_and_is_one_on_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
