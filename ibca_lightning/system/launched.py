@@ -57,7 +57,7 @@ def place() -> Place:
                 raise InputError(f"{names[0]} from 0 to below {names[1]} in the environment", f"{rank}, {of}", fix)
             call = [os.environ.get(name, "") for name in of_call]
             if os.environ.get("GROUP_WORLD_SIZE") == "1":
-                # Without --standalone the id is "none" each time; this folder of one torchrun is new for each start.
+                # A restart has the same id, and a start without one may have "none"; this folder is new for each.
                 call.append(str(Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")).parent.parent))
             return Place(int(rank), int(of), int(local) if local.isdecimal() else 0, " ".join(call).strip())
     return Place()
