@@ -8,4 +8,6 @@
 #SBATCH --time=12:00:00
 #SBATCH --requeue
 set -eu
+# Since Slurm 22.05 srun takes this from here alone, no more from --cpus-per-task of sbatch: one core a task otherwise.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 srun --kill-on-bad-exit=0 ibca predict --num_workers "${SLURM_CPUS_PER_TASK:-8}" "$@"

@@ -18,6 +18,8 @@ if [ -e "$RUN/checkpoints/last.ckpt" ]; then
 else
   options=("$@" --run_dir "$RUN" --save_every_n_steps 500)
 fi
+# Since Slurm 22.05 srun takes this from here alone, no more from --cpus-per-task of sbatch: one core a task otherwise.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 srun --kill-on-bad-exit=0 ibca fit "${options[@]}" \
   --trainer.strategy ddp --trainer.num_nodes "$SLURM_NNODES" --trainer.devices "$SLURM_NTASKS_PER_NODE"
 code=$?

@@ -8,4 +8,6 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --time=12:00:00
 set -eu
+# Since Slurm 22.05 srun takes this from here alone, no more from --cpus-per-task of sbatch: one core a task otherwise.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 srun ibca sweep "$@" --job "$SLURM_ARRAY_TASK_ID"

@@ -9,4 +9,6 @@
 #SBATCH --time=12:00:00
 set -eu
 : "${STORAGE:?what the tasks share}"
+# Since Slurm 22.05 srun takes this from here alone, no more from --cpus-per-task of sbatch: one core a task otherwise.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 srun ibca tune "$@" --storage "$STORAGE" --output "runs/tune/task-$SLURM_ARRAY_TASK_ID"

@@ -9,7 +9,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from ibca_lightning.system.strangers import regular
 
 _SCHEME = "postgresql://"
 _PATIENCE = 60.0  # seconds, of a lock that is held for a moment
+# A connection that shows for days that a process lives says nothing meanwhile: firewalls forget it within the hour.
+_KEPT_ALIVE = {"keepalives": "1", "keepalives_idle": "60", "keepalives_interval": "10", "keepalives_count": "6"}
 
 
 class Shared(ABC):
@@ -82,15 +84,18 @@ class _File(Shared):
 
     @contextmanager
     def living(self) -> Iterator[None]:
-        self._users.mkdir(exist_ok=True)
         path = self._users / self.token
         try:
-            with sole_user(path):
+            with ExitStack() as stack:
+                with self.alone():  # or one that ends would remove the folder before there is a file in it
+                    self._users.mkdir(exist_ok=True)
+                    stack.enter_context(sole_user(path))
                 yield
         finally:
-            path.unlink(missing_ok=True)
-            with suppress(OSError):
-                self._users.rmdir()
+            with suppress(HeldError), self.alone():  # a file that is left is removed by `lives`
+                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._users.rmdir()
 
     def lives(self, token: str) -> bool:
         path = self._users / token
@@ -123,7 +128,7 @@ class _Database(Shared):
         if not address.startswith(_SCHEME) or not url.database:
             raise InputError(form, url.render_as_string(), "correct it")
         super().__init__(f"{url.render_as_string()}#{search}", f"ibca tune {search}".strip())
-        self._url = url.set(drivername="postgresql+psycopg")
+        self._url = url.set(drivername="postgresql+psycopg", query={**_KEPT_ALIVE, **url.query})
         try:
             self._engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
         except ImportError:
@@ -149,6 +154,7 @@ class _Database(Shared):
     @contextmanager
     def _locked(self, name: str, patience: float = 0.0) -> Iterator[None]:
         from sqlalchemy import func, select
+        from sqlalchemy.exc import SQLAlchemyError
 
         digest = hashlib.sha256(f"{self.study}/{name}".encode()).digest()
         key, end = int.from_bytes(digest[:8], signed=True), time.monotonic() + patience
@@ -160,7 +166,10 @@ class _Database(Shared):
             try:
                 yield
             finally:
-                connection.scalar(select(func.pg_advisory_unlock(key)))
+                try:
+                    connection.scalar(select(func.pg_advisory_unlock(key)))
+                except SQLAlchemyError:  # it was lost, and the lock with it: what was done meanwhile is no failure
+                    connection.invalidate()
 
 
 def reason(error: Exception) -> Any:

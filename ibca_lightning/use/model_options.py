@@ -30,7 +30,9 @@ def add_images(parser: ArgumentParser, required: bool = True, more: str = "") ->
 
 def add_device(parser: ArgumentParser) -> None:
     """Add `--device` and `--trust`."""
-    parser.add_argument("--device", help="Such as cpu or cuda:0; default CUDA where there is one.")
+    parser.add_argument(
+        "--device", help="Such as cpu or cuda:0; default CUDA where there is one. Each process has its own."
+    )
     add_trust(parser)
 
 
@@ -51,7 +53,7 @@ def opened(path: str, device: str | None, trust: Sequence[str]) -> "Predictor":
 
     keep_freed_memory()
     own, gpus = place(), torch.cuda.device_count()
-    if device is None and own.of > 1 and gpus:
+    if device in (None, "cuda") and own.of > 1 and gpus:
         device = f"cuda:{own.local % gpus}"  # srun may show each process its own one alone
     return load(path, device, trust)
 

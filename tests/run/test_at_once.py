@@ -62,11 +62,11 @@ def test_what_torchrun_starts_again_goes_on_by_itself(here: Path, monkeypatch: p
     assert gone_on("fit", ["--config=e.yaml"]) == ["--config=e.yaml"]
     refuse_at_once("fit", gone_on("fit", given))
     (here / "old/checkpoints/last.ckpt").unlink()
-    for name in ("config.yaml", "metrics.csv", "notes.txt"):
+    for name in ("config.yaml", "metrics.csv", "notes.txt", "checkpoints/.0123abcd.last.ckpt"):
         (here / "old" / name).touch()
     assert gone_on("fit", given) == given
     refuse_at_once("fit", given)
-    assert [path.name for path in (here / "old").iterdir()] == ["notes.txt"], "killed before its first checkpoint"
+    assert [path.name for path in (here / "old").iterdir()] == ["notes.txt"], "killed in its first checkpoint"
 
 
 def test_a_fit_that_torchrun_starts_again_is_one_run(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

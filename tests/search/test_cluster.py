@@ -22,7 +22,10 @@ def dry_run(tmp_path: Path, script: str, *arguments: str, **environment: str) ->
     """The command lines that a script would start, each as its words between bars."""
     for name in ("srun", "scontrol", "torchrun", "ibca"):
         stub = tmp_path / name
-        stub.write_text(f'#!/bin/bash\n{{ printf "%s|" {name} "$@"; echo; }} >> {tmp_path}/started\n')
+        stub.write_text(
+            f'#!/bin/bash\n{{ printf "%s|" {name} "$@"; echo; }} >> {tmp_path}/started\n'
+            f'echo "${{SRUN_CPUS_PER_TASK-unset}}" > {tmp_path}/cores\n'
+        )
         stub.chmod(0o755)
     (tmp_path / "started").unlink(missing_ok=True)
     result = subprocess.run(
@@ -59,6 +62,15 @@ def test_arrays_and_shares_of_slurm_are_told_what_is_theirs(tmp_path: Path) -> N
     assert dry_run(tmp_path, "predict.sh", "--output", "a b", SLURM_CPUS_PER_TASK="4") == [
         "srun|--kill-on-bad-exit=0|ibca|predict|--num_workers|4|--output|a b|"
     ]
+
+
+@pytest.mark.parametrize("script", ["predict.sh", "slurm.sh", "sweep.sh", "tune.sh"])
+def test_srun_is_told_the_cores_of_a_task(tmp_path: Path, script: str) -> None:
+    given = {"STORAGE": "journal", "RUN": "run", "SLURM_ARRAY_TASK_ID": "0", "SLURM_NNODES": "1", "SLURM_JOB_ID": "1"}
+    dry_run(tmp_path, script, **given, SLURM_NTASKS_PER_NODE="1", SLURM_CPUS_PER_TASK="4")
+    assert (tmp_path / "cores").read_text() == "4\n", "which it does not take from sbatch"
+    dry_run(tmp_path, script, **given, SLURM_NTASKS_PER_NODE="1")
+    assert (tmp_path / "cores").read_text() == "unset\n"
 
 
 def test_the_job_of_kubernetes_is_one_run_of_its_nodes() -> None:

@@ -1,11 +1,12 @@
 """`ibca predict --images` by several processes: the rows of one, whoever is killed, and whenever."""
 
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.launched import Place, place
+from ibca_lightning.system.locks import HeldError
+from ibca_lightning.use.model_options import opened
 from ibca_lightning.use.predictions import parts
 from ibca_lightning.use.predictions.files import PredictionFiles
 from ibca_lightning.use.predictions.parts import PredictionParts
@@ -24,7 +27,9 @@ from tests.command_line import Result, ibca, near, of_two_processes, rows
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the variables of a launcher that may have started the tests."""
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"):
+    for name in [*os.environ]:
+        if name.startswith(("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "MASTER_", "SLURM_", "TORCHELASTIC_")):
+            monkeypatch.delenv(name)
         monkeypatch.delenv(name, raising=False)
 
 
@@ -46,6 +51,43 @@ def test_the_place_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) ->
             place()
 
 
+def test_a_process_has_a_gpu_of_its_own_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("ibca_lightning.use.predictor.load", lambda path, device, trust: device)
+    given = (None, "cuda", "cuda:0", "cpu")
+    assert [opened("best.ckpt", device, ()) for device in given] == [None, "cuda", "cuda:0", "cpu"]
+    for name, value in (("RANK", "7"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    assert [opened("best.ckpt", device, ()) for device in given] == ["cuda:1", "cuda:1", "cuda:0", "cpu"]
+
+
+def test_a_start_is_told_from_the_next_and_is_one_on_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(**environment: str) -> str:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return place().call
+
+    assert call(RANK="1", WORLD_SIZE="2") == "", "by hand, of which each may be a job of its own"
+    assert call(RANK="1", WORLD_SIZE="2", SLURM_JOB_ID="7") == ""
+    one = {"WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none", "MASTER_PORT": "29500"}
+    files = [f"torchelastic_a/none_b/attempt_{attempt}/{rank}/error.json" for attempt in (0, 1) for rank in (0, 1)]
+    calls = [call(RANK=str(at % 2), TORCHELASTIC_ERROR_FILE=file, **one) for at, file in enumerate(files)]
+    assert [calls.index(found) for found in calls] == [0, 0, 2, 2]
+    two = one | {"GROUP_WORLD_SIZE": "2"}
+    nodes = [
+        call(RANK=str(at), TORCHELASTIC_ERROR_FILE=files[at], TORCHELASTIC_RESTART_COUNT=str(at), **two)
+        for at in range(2)
+    ]
+    assert nodes[0] == nodes[1], "a node that lost a process counts another number of restarts than one that did not"
+    assert call(RANK="0", **(two | {"TORCHELASTIC_RUN_ID": "second"})) != nodes[0]
+    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
+    calls = [call(SLURM_PROCID=rank, **step) for rank in "01"]
+    calls += [call(SLURM_PROCID="0", **step, SLURM_RESTART_COUNT="1")]
+    calls += [call(SLURM_PROCID="0", **(step | {"SLURM_STEP_ID": "1"}))]
+    assert [calls.index(found) for found in calls] == [0, 0, 2, 3]
+
+
 def test_shares_are_all_and_none_is_in_two() -> None:
     for number in (0, 1, 7, 100):
         for of in (1, 2, 3, 8):
@@ -60,13 +102,13 @@ IDS = [f"{at:04}, \"a\"\nb.png" for at in range(600)]  # fmt: skip
 HEADER, RECORD = ["id", "A"], {"version": "1"}
 
 
-def parts_of(folder: Path, rank: int, of: int) -> PredictionParts:
-    return PredictionParts(folder, RECORD, HEADER, IDS, Place(rank, of))
+def parts_of(folder: Path, rank: int, of: int, call: str = "") -> PredictionParts:
+    return PredictionParts(folder, RECORD, HEADER, IDS, Place(rank, of, call=call))
 
 
-def work(folder: Path, rank: int, of: int, until: int | None = None) -> PredictionFiles | None:
+def work(folder: Path, rank: int, of: int, until: int | None = None, call: str = "") -> PredictionFiles | None:
     """What `ibca predict` does, with a number for a probability; killed before so many rows."""
-    parts = parts_of(folder, rank, of)
+    parts = parts_of(folder, rank, of, call)
     with parts.own() as files:
         left = [name for name in IDS[Place(rank, of).share(len(IDS))] if name not in files.done]
         for at, name in enumerate(left):
@@ -143,6 +185,51 @@ def test_killed_while_parts_are_put_together_no_row_is_lost_or_doubled(
     assert 180 < len(rows(tmp_path / "predictions.csv")) < 200
     one_by_one(tmp_path, 3)
     require_all(tmp_path)
+
+
+@pytest.mark.parametrize("calls", ["12", "11"])
+def test_a_part_of_an_earlier_start_is_not_waited_for_and_no_failure_is_lost(tmp_path: Path, calls: str) -> None:
+    first, second = calls
+    assert work(tmp_path, 0, 2, call=first) is None
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path, 1, 2, until=50, call=first)
+    found = [work(tmp_path, rank, 2, call=second) for rank in (1, 0)]
+    assert len(rows(tmp_path / "failed.csv")) == 60
+    assert [whole and whole.failures for whole in found] == ([None, 60] if first != second else [60, None])
+    if first != second:
+        require_all(tmp_path)
+    one_by_one(tmp_path, 2)
+    require_all(tmp_path)
+
+
+def test_a_part_that_is_gone_on_with_is_not_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert work(tmp_path, 0, 2) is None
+    late = parts_of(tmp_path, 1, 2)
+    with late.own() as files:
+        files.add([["of rank 1", "0.5"]])
+    whole = late._whole
+    with ExitStack() as stack:
+
+        def behind_another() -> PredictionFiles:
+            stack.enter_context(parts_of(tmp_path, 0, 2).own())
+            return whole()
+
+        monkeypatch.setattr(late, "_whole", behind_another)
+        assert late.together() is None, "counted again, when it is this process's turn"
+    monkeypatch.setattr(late, "_whole", whole)
+    monkeypatch.setattr(parts, "_PATIENCE", 0.0)
+    rename, refused = Path.rename, []
+
+    def before_another(path: Path, target: Path) -> Path:
+        if target.suffix == ".whole":
+            with pytest.raises(HeldError) as error, parts_of(tmp_path, 0, 2).own():
+                pass
+            refused.append(error)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", before_another)
+    assert late.together() is not None
+    assert len(refused) == 1, "which would wait"
 
 
 def test_parts_of_another_run_are_not_mixed_in_and_held_ones_not_taken(tmp_path: Path) -> None:

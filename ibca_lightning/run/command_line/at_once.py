@@ -8,6 +8,7 @@ from pathlib import Path
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.whole_files import remove_parts
 
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 
@@ -43,6 +44,8 @@ def refuse_taken(run_dir: str) -> None:
     """Refuse a folder that holds a run; what a start left there that `restarts` is cleared away."""
     path = Path(run_dir)
     taken = [name for name in ("config.yaml", "checkpoints", "metrics.csv") if (path / name).exists()]
+    if taken and restarts():
+        remove_parts(path / "checkpoints")  # of one that was being written: a name that ends in .ckpt, too
     if taken and restarts() and not any(path.glob("checkpoints/*.ckpt")):  # killed before its first checkpoint
         for name in taken:
             with suppress(OSError):

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +32,6 @@ class PredictionFiles:
         patience: Seconds to wait for another process.
 
     Attributes:
-        done: Ids that have a row.
         failures: How many rows of `failed.csv` there are.
         reason: Of the first of them.
 
@@ -41,7 +41,6 @@ class PredictionFiles:
 
     def __init__(self, folder: Path, record: dict[str, Any], header: Sequence[str], patience: float = 0.0) -> None:
         self.path, self.failed_path, self.failures = folder / "predictions.csv", folder / "failed.csv", 0
-        self.done: set[str] = set()
         self.reason = ""
         self._record, self._columns, self._header = record, header, _lines([header])
         self._failed: BinaryIO | None = None
@@ -54,13 +53,26 @@ class PredictionFiles:
                         regular(path)
                 self._take_up(folder / RECORD, record)
                 self._file: BinaryIO = stack.enter_context(self.path.open("ab"))
-                if not self.done and self._file.tell() == 0:
+                if self._file.tell() == 0:
                     self._append(self._file, self._header)
-                self.failed_path.unlink(missing_ok=True)  # those pictures are tried again
             except OSError as error:
                 expected = f"a folder to write in at --output {folder}"
                 raise InputError(expected, error.strerror, "give another one") from error
             self._open = stack.pop_all()
+
+    @cached_property
+    def done(self) -> set[str]:
+        """Ids that have a row. Of millions it takes seconds, and needs no lock: what others add meanwhile is whole."""
+        data = self.path.read_bytes()
+        try:
+            return {row[0] for row in _read(data[len(self._header) : _end(data)])}
+        except (ValueError, csv.Error) as error:
+            expected = f"rows of ibca predict in {self.path}"
+            raise InputError(expected, told(error), "give another --output, or remove it") from error
+
+    def try_again(self) -> None:
+        """Forget which pictures failed."""
+        self.failed_path.unlink(missing_ok=True)
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Write rows of `predictions.csv`, id first."""
@@ -110,29 +122,26 @@ class PredictionFiles:
                 "give another --output, or remove its files",
             )  # fmt: skip
         if self.path.exists():
-            self._cut_and_read()
-
-    def _cut_and_read(self) -> None:
-        """Collect the ids of whole rows, and cut off what is behind them."""
-        data = self.path.read_bytes()
-        end = data.rfind(b"\n") + 1
-        quotes = data.count(b'"', 0, end)
-        while quotes % 2:  # an id may hold a line break: a row ends where every quote is closed
-            start = data.rfind(b"\n", 0, end - 1) + 1
-            quotes, end = quotes - data.count(b'"', start, end), start
-        if end and not data.startswith(self._header):
-            raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
-        try:
-            self.done = {row[0] for row in _read(data[len(self._header) : end])}
-        except (ValueError, csv.Error) as error:
-            expected = f"rows of ibca predict in {self.path}"
-            raise InputError(expected, told(error), "give another --output, or remove it") from error
-        os.truncate(self.path, end)
+            data = self.path.read_bytes()
+            end = _end(data)
+            if end and not data.startswith(self._header):
+                raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
+            os.truncate(self.path, end)
 
     @staticmethod
     def _append(file: BinaryIO, data: bytes) -> None:
         file.write(data)
         file.flush()  # to the system, which outlives this process
+
+
+def _end(data: bytes) -> int:
+    """Where the last whole row ends."""
+    end = data.rfind(b"\n") + 1
+    quotes = data.count(b'"', 0, end)
+    while quotes % 2:  # an id may hold a line break: a row ends where every quote is closed
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        quotes, end = quotes - data.count(b'"', start, end), start
+    return end
 
 
 def _read(data: bytes) -> Iterator[list[str]]:

@@ -15,15 +15,16 @@ from ibca_lightning.system.launched import Place
 from ibca_lightning.use.predictions.files import PredictionFiles
 
 _PARTS, _DONE = "parts", ".done"
-_PATIENCE = 600.0  # seconds for the others of a launch, of which each looks at what is there before it begins
+_PATIENCE = 3600.0  # seconds for the others of a launch, of which each looks at what is there before it begins
 
 
 class PredictionParts:
     """The files of one launch: of one process those of the output itself, of several a part for each below it.
 
-    A part `parts/LAUNCH/RANK` is a folder of `PredictionFiles` like the output, called RANK.done when it is whole.
+    A part `parts/LAUNCH/RANK` is a folder of `PredictionFiles` like the output, called RANK.CALL.done when it is whole.
     LAUNCH stands for the number of processes and the pictures that they share; what lies under another name was left by
-    another launch.
+    another launch. CALL stands for one start of it: a part of an earlier one does not count as done, as what failed is
+    tried again. Parts are counted, put together and taken up again by the one that has the output's lock.
 
     Args:
         folder: The output.
@@ -39,6 +40,7 @@ class PredictionParts:
         self._folder, self._record, self._header, self._place = folder, record, header, place
         launch = hashlib.sha256(json.dumps([place.of, *ids]).encode()).hexdigest()[:16]
         self._launch = folder / _PARTS / launch
+        self._end = f".{hashlib.sha256(place.call.encode()).hexdigest()[:8]}{_DONE}"
 
     @contextmanager
     def own(self) -> Iterator[PredictionFiles]:
@@ -49,34 +51,37 @@ class PredictionParts:
                     files.take(part)
             self._tidy()
             if self._place.of == 1:
+                files.try_again()
                 yield files
                 return
             part = self._launch / f"{self._place.rank:05}"
-            whole = part.with_suffix(_DONE)
-            with suppress(FileNotFoundError):
-                whole.rename(part)  # by an earlier call, which was stopped before all were
+            for earlier in self._launch.glob(f"{part.name}.*"):  # of a call that was stopped before all were done
+                earlier.rename(part)
             part.mkdir(parents=True, exist_ok=True)  # here, as others tidy up
-            done = files.done
+        done = files.done
         with closing(PredictionFiles(part, self._record, self._header)) as files:
             files.done |= done
+            files.try_again()
             yield files
-        part.rename(whole)
+        part.rename(part.with_name(part.name + self._end))
 
     def together(self) -> PredictionFiles | None:
         """Put the parts together if every process is done; None where others are still at work, or do it."""
-        # Listed, and not asked for one by one: a disk of the network answers that from memory.
-        if len(list(self._launch.glob(f"*{_DONE}"))) < self._place.of:
-            return None
-        taken = self._launch.with_suffix(".whole")
-        try:
-            self._launch.rename(taken)  # by one process alone
-        except FileNotFoundError:
+        if not self._all_done():
             return None
         with closing(self._whole()) as files:
+            if not self._all_done():  # another put them together meanwhile, or goes on with its part in another call
+                return None
+            taken = self._launch.rename(self._launch.with_suffix(".whole"))
+            files.try_again()
             for part in sorted(taken.iterdir()):
                 files.fail(files.take(part))
             self._tidy()
             return files
+
+    def _all_done(self) -> bool:
+        # Listed, and not asked for one by one: a disk of the network answers that from memory.
+        return len(list(self._launch.glob(f"*{self._end}"))) == self._place.of
 
     def _whole(self) -> PredictionFiles:
         return PredictionFiles(self._folder, self._record, self._header, _PATIENCE if self._place.of > 1 else 0.0)
