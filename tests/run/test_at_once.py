@@ -69,6 +69,26 @@ def test_what_torchrun_starts_again_goes_on_by_itself(here: Path, monkeypatch: p
     assert [path.name for path in (here / "old").iterdir()] == ["notes.txt"], "killed in its first checkpoint"
 
 
+@pytest.mark.usefixtures("taken")
+@pytest.mark.parametrize(
+    ("processes", "restarts", "lent", "hangs"),
+    [(2, 3, True, True), (1, 3, True, False), (2, 0, True, False), (2, 3, False, False)],
+)
+def test_processes_that_could_wait_for_dead_ones_are_not_started(
+    processes: int, restarts: int, lent: bool, hangs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"WORLD_SIZE": processes, "TORCHELASTIC_MAX_RESTARTS": restarts, "TORCHELASTIC_USE_AGENT_STORE": lent}
+    for name, value in given.items():
+        monkeypatch.setenv(name, str(value))
+    command = ["--config", "e.yaml", "--run_dir", "new"]
+    if hangs:
+        with pytest.raises(InputError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun --max-restarts, got"):
+            refuse_at_once("fit", command)
+    else:
+        refuse_at_once("fit", command)
+    refuse_at_once("predict", command)
+
+
 def test_a_fit_that_torchrun_starts_again_is_one_run(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ("fit", "--config", written(here / "e.yaml", experiment(tree)), "--run_dir", "run")
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")

@@ -210,7 +210,7 @@ def test_torchrun_starts_a_run_again_that_lost_a_process(tree: Path, here: Path)
         "-m", "ibca_lightning.cli", "fit", "--config", str(config), "--run_dir", "run", "--trainer.strategy", "ddp",
         "--trainer.devices", "2", "--trainer.max_epochs", "3", "--trainer.callbacks+=die_once.DieOnce",
     ]  # fmt: skip
-    environment = of_two_processes() | {"PYTHONPATH": f"{REPOSITORY}:{here}"}
+    environment = of_two_processes() | {"PYTHONPATH": f"{REPOSITORY}:{here}", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500, env=environment)
     assert result.returncode == 0, result.stderr
     assert read_checkpoint(here / "run/checkpoints/last.ckpt")["global_step"] == 9

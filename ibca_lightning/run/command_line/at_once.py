@@ -18,6 +18,22 @@ def restarts() -> bool:
     return os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") not in ("", "0")
 
 
+def require_own_store() -> None:
+    """Refuse a start by `torchrun --max-restarts` of several processes that would keep the addresses of dead ones.
+
+    The agent of torchrun lends its key-value store to all starts. There, under the same keys, processes that are
+    started again may read where those listened that are gone, and wait for them: half an hour, seen with torch 2.15.
+
+    Raises:
+        InputError: The store is lent.
+    """
+    lent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if restarts() and lent and os.environ.get("WORLD_SIZE", "1") != "1":
+        variable = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+        fix = f"export {variable}=1 before torchrun: processes that are started again may wait for dead ones"
+        raise InputError(f"{variable}=1 for torchrun --max-restarts", os.environ.get(variable), fix)
+
+
 def gone_on(command: str, arguments: Sequence[str]) -> list[str]:
     """The arguments of a `fit` that is started again: with the `last.ckpt` of its `--run_dir`, where there is one."""
     last = Path(_value(arguments, "--run_dir"), "checkpoints", "last.ckpt")
@@ -26,13 +42,15 @@ def gone_on(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def refuse_at_once(command: str, arguments: Sequence[str]) -> None:
-    """Refuse YAML files that are none, and for `fit` a `--run_dir` that holds a run.
+    """Refuse YAML files that are none, and for `fit` a `--run_dir` that holds a run, and starts that could hang.
 
     Raises:
         InputError: Where one is such.
     """
     given = with_recipe_files(list(arguments))
     check_config_files(given)
+    if command == "fit":
+        require_own_store()
     run_dir = _value(given, "--run_dir")
     # A child process of the same run meets the folder that its parent has just begun.
     first = next((os.environ[name] for name in _RANKS if name in os.environ), "0") == "0"
