@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure_files, first_training, read_figures
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.output import write_err
+from ibca_lightning.system.output import bounds, write_err
 
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 
@@ -157,9 +157,7 @@ def method_and_seed(run: Path) -> tuple[str, int | None]:
 
 
 def _with_interval(value: float | None, interval: list[float] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    return "-" if value is None else f"{value:.4f}{bounds(interval)}"
 
 
 def _mean(values: list[float | None]) -> str:

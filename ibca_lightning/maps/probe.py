@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder
-from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.system.output import bounds, write_err, write_out
 
 
 def probe(arguments: list[str]) -> int:
@@ -49,8 +49,7 @@ def probe(arguments: list[str]) -> int:
 
 
 def _text(value: float | None, ends: list[float] | None = None) -> str:
-    bounds = "" if ends is None else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
-    return "-" if value is None else f"{value:.4f}{bounds}"
+    return "-" if value is None else f"{value:.4f}{bounds(ends)}"
 
 
 def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:

@@ -12,7 +12,7 @@ from ibca_lightning.metrics.decision import FEW, OperatingPoints
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.intervals import bootstrap_intervals
 from ibca_lightning.metrics.multilabel import chance_precision, figures
-from ibca_lightning.system.output import plain, write_out
+from ibca_lightning.system.output import bounds, plain, write_out
 from ibca_lightning.system.terminal_table import terminal_table
 
 _HEADLINE = ("AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")  # behind mAP, which has its own line
@@ -39,7 +39,7 @@ def evaluation_table(evaluations: Mapping[str, Evaluation], run_dir: str | None)
     columns = ["own thresholds [95 %]", "at 0.5"] if len(shown) == 1 else columns
     rows = [["figure", *columns]]
     for name in names:
-        cells = [cell for own in shown for cell in _beside(own.figures, name, bounds=len(shown) == 1)]
+        cells = [cell for own in shown for cell in _beside(own.figures, name, intervals=len(shown) == 1)]
         rows.append([name, *cells])
     write_out(terminal_table(rows, "test_metrics.*.json"))
     console.print(_LEGEND)
@@ -77,7 +77,7 @@ def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoint
             given = calibrated(evaluation.probabilities.logit(), points.calibration), evaluation.labels
         own = figures(*given, evaluation.class_names, points.thresholds) | {"intervals": intervals}
         own |= {"thresholds": points.record(evaluation.class_names)}
-        tuned, half = _beside(own, "CF1", bounds=False)
+        tuned, half = _beside(own, "CF1", intervals=False)
         console.print(f"Last validation: {_mean_precision(own)}")
         where = "At the fixed thresholds" if _fixed(points.thresholds) else "At thresholds chosen on it"
         console.print(f"{where}: F1 of the class means (CF1) {tuned}, {half} at 0.5")
@@ -99,17 +99,17 @@ def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoint
 
 def _mean_precision(found: Mapping[str, Any]) -> str:
     """The mAP with its interval, beside what guessing gives."""
-    bounds, chance = found["intervals"].get("mAP"), chance_precision(found["per_class"])
-    said = f"mAP {_text(found['metrics']['mAP'])}{_bounds(bounds)}"
+    ends, chance = found["intervals"].get("mAP"), chance_precision(found["per_class"])
+    said = f"mAP {_text(found['metrics']['mAP'])}{bounds(ends)}"
     return said if chance is None else f"{said}, {chance:.4f} by chance, over {found['defined_classes']} classes"
 
 
-def _beside(found: Mapping[str, Any], name: str, bounds: bool) -> tuple[str, str]:
+def _beside(found: Mapping[str, Any], name: str, intervals: bool) -> tuple[str, str]:
     """A figure at the model's own thresholds and at 0.5; what rests on no decision has one value, in front."""
     values = [(found[kind], f"{prefix}intervals") for kind, prefix in (("tuned", "tuned_"), ("metrics", ""))]
-    (first, intervals), *half = [own for own in values if name in own[0]] or [({name: ""}, "")]
-    ends = found.get(intervals, {}).get(name) if bounds else None
-    return _text(first[name]) + _bounds(ends), _text(half[0][0][name]) if half else ""
+    (first, section), *half = [own for own in values if name in own[0]] or [({name: ""}, "")]
+    ends = found.get(section, {}).get(name) if intervals else None
+    return _text(first[name]) + bounds(ends), _text(half[0][0][name]) if half else ""
 
 
 def _together(exclusive: Mapping[str, Any], pictures: int) -> list[str]:
@@ -137,10 +137,6 @@ def _class_rows(found: Mapping[str, Any]) -> list[list[str]]:
         cells += [at, *(decided[column] for column in ("precision", "recall", "F1")), own["F1"]]
         rows.append([name, *map(_text, cells)])
     return rows
-
-
-def _bounds(ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 
-from ibca_lightning.run.command_line.shipped import fragments, recipes
+from ibca_lightning.run.command_line.shipped import named
 from ibca_lightning.run.command_line.short_names import NAMES
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
@@ -62,7 +62,7 @@ def completion(arguments: list[str], commands: Mapping[str, bool], main: Callabl
     shell = parser.parse_args(arguments).shell
     if shell not in ("bash", "zsh"):
         raise InputError("bash or zsh", shell, "write ibca completion bash")
-    names = " ".join([*recipes(), *(f"backbones/{name}" for name in fragments("backbones"))])
+    names = " ".join(named())
     values = {"--config|-c": names, **{command: names for command, takes in commands.items() if takes}, **_WORDS}
     values |= {option: " ".join(NAMES[kind]) for option, kind in _TAKEN.items()}
     script = _BASH.format(

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -11,6 +12,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2
 def plain(text: str) -> str:
     """Show what a terminal would obey, or cannot write, as an escape: names of files and classes hold anything."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def bounds(ends: Sequence[float] | None) -> str:
+    """An interval behind its figure, ` [0.510, 0.620]`; nothing where there is none."""
+    return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
 
 
 def write_out(text: str) -> None:

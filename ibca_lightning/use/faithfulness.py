@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import bounds, write_out
 from ibca_lightning.use.model_options import CHECKPOINT, add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -41,8 +41,7 @@ def faithfulness(arguments: list[str]) -> int:
     write_json(path, {"checkpoint": checkpoint, "test_set": name, **result})
     values, ends = result["metrics"], result["intervals"]
     # A gain in pictures of one group has no interval.
-    said = {n: f" [{ends[n][0]:.3f}, {ends[n][1]:.3f}]" if ends[n] else "" for n in _HEADLINE}
-    figures = ", ".join(f"{n} {values[n]:.4f}{said[n]}" for n in _HEADLINE)
+    figures = ", ".join(f"{n} {values[n]:.4f}{bounds(ends[n])}" for n in _HEADLINE)
     write_out(f"{name}, {result['pairs']} pairs: {figures}; wrote {path}\n")
     return 0
 

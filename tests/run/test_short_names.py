@@ -89,6 +89,8 @@ def test_a_recipe_is_found_by_name_and_a_file_of_that_path_wins(here: Path, monk
     assert [recipe_file(path) for path in ("no/endo", "endo.yaml", "")] == ["no/endo", "endo.yaml", ""]
     with pytest.raises(InputError, match=r"got endos; did you mean endo\? see ibca list recipes"):
         recipe_file("endos")
+    with pytest.raises(InputError, match=r"got terms/nvums; did you mean terms/nvum\? see ibca list terms"):
+        recipe_file("terms/nvums")
     with pytest.raises(InputError, match="spaces"):
         recipe_file("spaces")  # no recipe
     assert recipe_file("backbones/convnext") == str(recipes()["endo"].parent / "backbones/convnext.yaml")

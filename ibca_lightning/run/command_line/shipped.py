@@ -32,6 +32,11 @@ def fragments(folder: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted((experiments() / folder).glob("*.yaml"))}
 
 
+def named() -> dict[str, Path]:
+    """All that `--config` takes by name: recipes, and fragments behind the name of their folder."""
+    return recipes() | {f"{kind}/{name}": path for kind in _FRAGMENTS for name, path in fragments(kind).items()}
+
+
 def recipe_file(given: str) -> str:
     """The file that a `--config` names: a file, which wins, or a recipe's or a fragment's; else it stays as it is.
 
@@ -43,13 +48,12 @@ def recipe_file(given: str) -> str:
     folder, _, name = given.rpartition("/")
     if not name or os.path.isfile(given) or Path(given).suffix or folder not in ("", *_FRAGMENTS):
         return given
-    known = recipes() | {f"{kind}/{own}": path for kind in _FRAGMENTS for own, path in fragments(kind).items()}
+    known = named()
     if given in known:
         return str(known[given])
     near = [f"{given}.yaml"] if os.path.isfile(f"{given}.yaml") else get_close_matches(given, known, n=1)
     hint = "".join(f"did you mean {each}? " for each in near)
-    kinds = folder if folder == "backbones" else "recipes"
-    raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list {kinds}")
+    raise InputError("a YAML file or a recipe's name at --config", given, f"{hint}see ibca list {folder or 'recipes'}")
 
 
 def _instead(folder: str) -> str:
