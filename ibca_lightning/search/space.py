@@ -7,6 +7,7 @@ more of them later.
 import math
 import random
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from ibca_lightning.run.command_line.shipped import SPACES, experiments
@@ -70,6 +71,25 @@ def draw(space: Space, seed: int, trial: int) -> dict[str, Any]:
         else:
             values[key] = rounded(math.exp(math.log(given[0]) + unit * math.log(given[1] / given[0])))
     return values
+
+
+def combination(space: Space, trial: int) -> dict[str, Any]:
+    """The values of one trial of a grid: every combination of the choices once, the last key fastest; {} for trial 0.
+
+    Raises:
+        InputError: A key has no list of choices, or there are fewer combinations.
+    """
+    for key, rule in space.items():
+        if "choice" not in rule:
+            raise InputError(
+                f"choice alone in the space of a grid, for {key} as well", rule, "give --space FILE of choices"
+            )
+    every = [dict(zip(space, values, strict=True)) for values in product(*(rule["choice"] for rule in space.values()))]
+    if trial > len(every):
+        raise InputError(
+            f"at most {len(every) + 1} trials of this grid, the defaults with them", trial + 1, "ask for fewer"
+        )
+    return every[trial - 1] if trial else {}
 
 
 def rounded(value: float) -> float:

@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ibca_lightning import __version__
-from ibca_lightning.search.space import Space, draw, rounded
+from ibca_lightning.search.space import Space, combination, draw, rounded
 from ibca_lightning.search.storage import Shared, reason
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import told
@@ -42,8 +42,9 @@ class Search:
         settings: Plain data that decide the results; trials made under others are not this search's.
         space: Of the search.
         seed: Of the draws.
-        sampler: `random` draws by seed and number (see `space.draw`); `tpe` does for the first ten trials, and then by
-            the scores so far (Bergstra et al., NeurIPS 2011).
+        sampler: `random` draws by seed and number (see `space.draw`); `grid` takes every combination once (see
+            `space.combination`); `tpe` draws the first ten trials, and then goes by the scores so far (Bergstra et al.,
+            NeurIPS 2011).
         pruner: `none`, or `median`: a trial whose best epoch is below the others' median at that epoch is stopped.
 
     Raises:
@@ -114,8 +115,9 @@ class Search:
             number = len(self._begun())
             if number >= budget:
                 return self._left(budget)
-            if self._sampler == "random" or number < _DRAWN:
-                drawn = draw(self._space, self._seed, number)
+            if self._sampler != "tpe" or number < _DRAWN:
+                grid = self._sampler == "grid"
+                drawn = combination(self._space, number) if grid else draw(self._space, self._seed, number)
                 texts = {key: json.dumps(v, default=str) if key in self._choices else v for key, v in drawn.items()}
                 if len(self._study.get_trials(deepcopy=False)) == number:  # else a process died in the next line
                     self._study.enqueue_trial(texts)

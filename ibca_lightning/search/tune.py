@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ibca_lightning.search.job import Job, given_up, plain, seconds_of
 from ibca_lightning.search.jobs import run_jobs
 from ibca_lightning.search.recipe import Recipe, best_validation, config_value, epoch_scores, said, write_fragment
-from ibca_lightning.search.space import EXAMPLE, read_space
+from ibca_lightning.search.space import EXAMPLE, combination, read_space
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.options import OptionParser, require_least
@@ -42,8 +42,9 @@ def tune(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="Of the draws (default 0).")
     parser.add_argument("--folds", type=int, help="Score: the mean over folds 0 to FOLDS - 1 of data.fold.")
     parser.add_argument(
-        "--sampler", choices=("random", "tpe"), default="random",
-        help="random: each trial by seed and number, the same everywhere (default). tpe: by the scores so far.",
+        "--sampler", choices=("random", "grid", "tpe"), default="random",
+        help="random: each trial by seed and number, the same everywhere (default). grid: every combination of the "
+        "choices once. tpe: by the scores so far.",
     )  # fmt: skip
     parser.add_argument(
         "--pruner", choices=("none", "median"), default="none",
@@ -61,6 +62,8 @@ def tune(arguments: list[str]) -> int:
         raise InputError("the head of ibca tune at --head", "--model.head", "give --head HEAD")
     if options.folds and options.pruner != "none":
         raise InputError("--pruner none with --folds", options.pruner, "leave one of the two out")
+    if options.sampler == "grid":
+        combination(space, options.trials - 1)  # refused here, if it is
     recipe.refuse(*space, *(("data.fold", "data.folds") if options.folds else ()))
     own = {name: getattr(options, name) for name in ("seed", "folds", "sampler", "pruner")}
     settings = plain({"space": space, **own, **recipe.settings()})

@@ -237,6 +237,19 @@ def _tree(values: dict[str, Any]) -> dict[str, Any]:
     return {"model": {"optimizer": {"lr": values["model.optimizer.lr"]}, "head": head, "loss": values["model.loss"]}}
 
 
+def test_a_grid_has_every_combination_once_behind_the_defaults(fit: Fit, search: Namespace) -> None:
+    written(search.space, {"model.optimizer.lr": {"choice": [0.01, 0.02]}, "model.head.latent": {"choice": [4, 8]}})
+    table = rows(done("tune", *search.options, "--trials", 5, "--sampler", "grid") and search.out / "trials.csv")
+    tried = [(row["model.optimizer.lr"], row["model.head.latent"]) for row in table[1:]]
+    assert tried == [("0.01", "4"), ("0.01", "8"), ("0.02", "4"), ("0.02", "8")]
+    said = ibca("tune", *search.options[:-1], search.out / "more", "--trials", 6, "--sampler", "grid")
+    assert "error: at most 5 trials" in said.err
+    written(search.space, {"model.optimizer.lr": {"log_uniform": [1e-3, 1e-1]}})
+    said = ibca("tune", *search.options[:-1], search.out / "more", "--trials", 2, "--sampler", "grid")
+    assert "error: choice alone" in said.err
+    assert not (search.out / "more").exists()
+
+
 def test_tpe_begins_with_the_random_draws_and_then_learns(fit: Fit, search: Namespace) -> None:
     done("tune", *search.options, "--trials", 30, "--sampler", "tpe")
     rates = [float(row["model.optimizer.lr"]) for row in rows(search.out / "trials.csv")]
