@@ -18,7 +18,7 @@ from ibca_lightning.data import ChestXray14, CSVDataModule, JoinedDataModule, Pa
 from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.split_file import split_rows
-from ibca_lightning.datasets.packed import datamodule, shards, writing
+from ibca_lightning.datasets.packed import datamodule, place, shards, writing
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.datasets.packed.record import read_record, read_table
 from ibca_lightning.datasets.packed.writing import write_pack
@@ -335,6 +335,15 @@ def test_a_pack_on_a_store_is_fetched_shard_by_shard_and_room_is_made(store: str
             packed(address)
 
 
+def test_a_store_whose_package_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(address: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(place, "url_to_fs", none)
+    with pytest.raises(InputError, match=r"reaches s3://bucket, got none .*; pip install 'ibca-lightning\[remote\]'"):
+        packed("s3://bucket")
+
+
 def test_shards_are_fetched_before_they_are_needed(store: str, tree: Path, tmp_path: Path) -> None:
     write_pack(loose(tree), store, SHARD)
     module = packed(store, cache_dir=str(tmp_path))
@@ -352,11 +361,10 @@ def test_names_can_be_hashed(tree: Path, tmp_path: Path) -> None:
     data = loose(tree)
     data.rename = lambda name: f"{abs(hash(name)):020d}"  # type: ignore[method-assign]
     write_pack(data, str(tmp_path))
-    place = Place(str(tmp_path))
-    record = read_record(place)
+    record = read_record(Place(str(tmp_path)))
     assert record is not None
     plain = data.table("train")
-    table = read_table(place.root, record, "train", str(tmp_path / "train/table.npz"))
+    table = read_table(str(tmp_path), record, "train", str(tmp_path / "train/table.npz"))
     assert table.groups.tolist() == [data.rename(name.decode()).encode() for name in plain.groups.tolist()]
     assert not {*table.names.tolist()} & {*plain.names.tolist()}
     assert not any(b"_000.png" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

@@ -106,15 +106,13 @@ class Shards:
             return self._files[shard]
         if len(self._files) >= _OPEN:
             os.close(self._files.popitem(last=False)[1])
-        for attempt in range(3):
+        while True:
             try:
                 file = os.open(path := self._fetched(shard), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+                break
             except FileNotFoundError:
-                # Where shards are fetched, another process may have made room for one of its own.
-                if self.place.remote and attempt < 2:
-                    continue
-                raise InputError(f"a shard at {self._at(shard)}", "nothing there", _FIX) from None
-            break
+                if not self.place.remote:  # else another process has just made room: fetched again
+                    raise InputError(f"a shard at {self._at(shard)}", "nothing there", _FIX) from None
         size = os.fstat(file).st_size
         if size != self._sizes[shard]:
             os.close(file)
