@@ -70,12 +70,16 @@ class Shards:
         shard = int(np.searchsorted(self._starts, number, side="right")) - 1
         file = self._opened(shard)
         # A shard: number of samples, where each begins, where the last ends; a sample: lengths of its parts, the parts.
-        begin, end = np.frombuffer(os.pread(file, 8, 4 + 4 * (number - int(self._starts[shard]))), "<u4").tolist()
-        data = os.pread(file, max(0, end - begin), begin)
-        picture, mask = np.frombuffer(data[:8], "<u4").tolist() if len(data) >= 8 else (0, 0)
-        if len(data) != 8 + picture + mask or not picture:
+        try:
+            begin, end = np.frombuffer(os.pread(file, 8, 4 + 4 * (number - int(self._starts[shard]))), "<u4").tolist()
+            data = os.pread(file, min(max(end - begin, 0), self._sizes[shard]), begin)
+            picture, mask = np.frombuffer(data[:8], "<u4").tolist()
+            parts = np.frombuffer(data, np.uint8, picture, 8), np.frombuffer(data, np.uint8, mask, 8 + picture)
+        except ValueError:  # its numbers point out of it
+            parts = None
+        if parts is None or not len(parts[0]) or 8 + picture + mask != len(data):
             raise InputError(f"a shard as it was written at {self._at(shard)}", "a damaged one", _FIX)
-        return np.frombuffer(data, np.uint8, picture, 8), np.frombuffer(data, np.uint8, mask, 8 + picture)
+        return parts
 
     def expect(self, shards: Iterable[int]) -> None:
         """Have shards of a store fetched meanwhile."""
