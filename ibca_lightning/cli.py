@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from ibca_lightning import __version__
 from ibca_lightning.run.command_line.help_screen import help_of
@@ -59,6 +60,8 @@ commands:
                        ibca export --ckpt_path RUN/checkpoints/best.ckpt --output model.onnx
   maps      maps of a frozen backbone, stored once for many heads and seeds:
                        ibca maps --config idrid_tiles --output DIR
+  pack      the pictures of an experiment in shards, for sets of millions, on a disk or an object store:
+                       ibca pack --config EXPERIMENT --output DIR|s3://BUCKET/FOLDER
   probe     k-NN, ridge and logistic regression on stored maps: the baseline of a minute:
                        ibca probe --config idrid_maps --data.root DIR
   completion
@@ -88,9 +91,9 @@ _OWN = {
     "maps": "ibca_lightning.maps.command",
     "probe": "ibca_lightning.maps.probe",
 }
-COMMANDS = (*_LIGHTNING, *_OWN, "list", "completion")
+COMMANDS = (*_LIGHTNING, *_OWN, "pack", "list", "completion")
 # `ibca fit endo` is `--config endo`.
-_CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "probe", "faithfulness")
+_CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "pack", "probe", "faithfulness")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,6 +131,10 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.start.list import list_names
 
         return list_names(arguments[1:])
+    if command == "pack":
+        from ibca_lightning.datasets.packed.command import pack
+
+        return pack(arguments[1:], _experiment_data)
     if command == "completion":
         from ibca_lightning.start.completion import completion
 
@@ -152,6 +159,12 @@ def _run(arguments: list[str]) -> int:
         from ibca_lightning.run.lightning_cli import run_lightning
 
     return run_lightning(arguments)
+
+
+def _experiment_data(arguments: list[str]) -> Any:
+    with light_imports():
+        from ibca_lightning.run.experiment_data import experiment_data
+    return experiment_data(arguments)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ibca_lightning.datasets.medfm_chestdr import MedFMChestDR as MedFMChestDR
     from ibca_lightning.datasets.mured import MuReD as MuReD
     from ibca_lightning.datasets.odir5k import ODIR5K as ODIR5K
+    from ibca_lightning.datasets.packed.datamodule import PackedPictures as PackedPictures
     from ibca_lightning.datasets.padchest import PadChest as PadChest
     from ibca_lightning.datasets.picture_folder import PictureFolder as PictureFolder
     from ibca_lightning.datasets.rfmid import RFMiD as RFMiD
@@ -36,7 +37,8 @@ _PLACES = (
     *("datasets.csv_table.CSVDataModule", "datasets.derm7pt.Derm7pt", "datasets.endo.Endo", "datasets.galar.Galar"),
     *("datasets.frozen_maps.FrozenMaps", "datasets.idrid.IDRiD", "datasets.joined.JoinedDataModule"),
     *("datasets.medfm_chestdr.MedFMChestDR", "datasets.mured.MuReD", "datasets.odir5k.ODIR5K"),
-    *("datasets.padchest.PadChest", "datasets.picture_folder.PictureFolder", "datasets.rfmid.RFMiD"),
+    *("datasets.packed.datamodule.PackedPictures", "datasets.padchest.PadChest"),
+    *("datasets.picture_folder.PictureFolder", "datasets.rfmid.RFMiD"),
     *("datasets.scm.datamodule.SCMDataModule", "datasets.vindr_cxr.VinDrCXR"),
 )
 _HOMES = {name: f"ibca_lightning.{home}" for home, _, name in (place.rpartition(".") for place in _PLACES)}

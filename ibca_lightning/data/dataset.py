@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.cache import Cache, Prepared
 from ibca_lightning.data.pictures.masks import Bits, MaskFolder, pack, read_mask, unpack
-from ibca_lightning.data.pictures.reading import Pixels
+from ibca_lightning.data.pictures.reading import PictureFile, Pixels
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.tables.table import Table, decode
 from ibca_lightning.marks.painter import Painter
@@ -56,15 +56,11 @@ class PictureDataset(Dataset[dict[str, Any]]):
             PictureError: With file, row and picture, if the picture or its mask cannot be used.
             InputError: If something else is wrong, such as a full disk below the cache.
         """
-        table, item = self.table, described(self.table, row)
-        files = [os.path.join(table.folder, item["id"])]
-        if self.masks is not None and (mask := self.masks.file(item["id"])):
-            files.append(mask)
+        item = described(self.table, row)
         try:
-            prepared = self.cache.fetch(row, files, lambda: self._prepare(*files)) if self.cache else None
-            return item | self.finished(row, *(prepared or self._prepare(*files)))
+            return item | self.finished(row, *self._prepared(row, item["id"]))
         except InputError as error:
-            raise type(error)(f"{error.expected} ({table.where(row)})", error.got, error.fix) from None
+            raise type(error)(f"{error.expected} ({self.table.where(row)})", error.got, error.fix) from None
 
     def finished(self, row: int, pixels: Pixels, planes: list[Bits]) -> dict[str, Any]:
         """Return picture and masks of a row, from what `Transform.prepare` returned."""
@@ -80,12 +76,21 @@ class PictureDataset(Dataset[dict[str, Any]]):
             item["spurious_mask"] = unpack(planes[self.masks is not None :], self.labels.shape[1])
         return item
 
-    def _prepare(self, picture: str, mask: str | None = None) -> Prepared:
+    def _prepared(self, row: int, name: str) -> Prepared:
+        """What `Transform.prepare` makes of a row."""
+        files = [os.path.join(self.table.folder, name)]
+        if self.masks is not None and (mask := self.masks.file(name)):
+            files.append(mask)
+        return self.cache.fetch(row, files, lambda: self._prepare(*files)) if self.cache else self._prepare(*files)
+
+    def _prepare(
+        self, picture: str | PictureFile, mask: str | None = None, *, mask_data: Pixels | None = None
+    ) -> Prepared:  # fmt: skip
         image = self.transform.read(picture)
         if mask is None:
             nothing = [np.zeros(image.shape[:2], np.uint8)] if self.masks is not None else []
             return self.transform.prepare(image, nothing)
-        bits = read_mask(mask)
+        bits = read_mask(mask, mask_data)
         check_proportions(image.shape[:2], bits.shape, mask)
         return self.transform.prepare(image, [bits])
 

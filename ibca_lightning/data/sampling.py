@@ -48,7 +48,11 @@ class EpochSampler(DistributedSampler[int]):
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, seed=seed, drop_last=drop_last)
 
     def __iter__(self) -> Iterator[Draw]:
-        rows = self.rows(np.random.default_rng((self.seed, self.epoch)))
+        random = np.random.default_rng((self.seed, self.epoch))
+        rows = self.rows(random)
+        if (arranged := getattr(self.dataset, "arranged", None)) is not None:  # in shards, which are read in turn
+            rows = arranged(rows, random)
+        rows = np.resize(rows, self.total_size)
         seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(2**63, size=len(rows))
         own = slice(self.rank + self.skip * self.num_replicas, None, self.num_replicas)
         self.epoch, self.skip = self.epoch + 1, 0
@@ -58,8 +62,8 @@ class EpochSampler(DistributedSampler[int]):
             yield draw
 
     def rows(self, random: np.random.Generator) -> NDArray[np.int64]:
-        """Draw the rows of an epoch, `total_size` of them, for all processes."""
-        return np.resize(random.permutation(len(self.dataset)), self.total_size)  # type: ignore[arg-type]
+        """Draw the rows of an epoch, for all processes: of more than `total_size` the last are left out."""
+        return random.permutation(len(self.dataset))  # type: ignore[arg-type]
 
 
 def class_balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -103,6 +107,6 @@ class BalancedSampler(EpochSampler):
         self._cumulative = class_balanced_weights(labels).cumsum()
 
     def rows(self, random: np.random.Generator) -> NDArray[np.int64]:
-        """Draw the rows of an epoch, `total_size` of them, for all processes."""
-        draws = random.random(self.total_size) * self._cumulative[-1]
+        """Draw the rows of an epoch, for all processes: of more than `total_size` the last are left out."""
+        draws = random.random(max(len(self._cumulative), self.total_size)) * self._cumulative[-1]
         return np.asarray(np.searchsorted(self._cumulative, draws, side="right"), dtype=np.int64)

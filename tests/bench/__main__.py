@@ -1,6 +1,6 @@
 """`make bench`: every benchmark of this folder, one after the other, on this machine."""
 
-from tests.bench import allocator, data, heads, intervals, memory, predict, startup
+from tests.bench import allocator, data, heads, intervals, memory, pack, predict, startup
 
 if __name__ == "__main__":
     heads.main([])
@@ -10,3 +10,4 @@ if __name__ == "__main__":
     intervals.main()
     memory.main()
     predict.main()
+    pack.main()

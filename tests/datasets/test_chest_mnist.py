@@ -20,7 +20,7 @@ from tests.faults.test_strangers import npz
 class TestChestMNIST(DataModuleContract):
     class_names: ClassVar = list(fake_chest_mnist.LABELS)
     rows: ClassVar = dict(fake_chest_mnist.SPLITS)
-    has_files = False
+    has_files = has_folds = False
 
     def write(self, root: Path) -> None:
         fake_chest_mnist.write(root)

@@ -373,6 +373,7 @@ GIVEN: dict[str, dict[str, str]] = {
     "report": {"": "run", "--output": "new.html"},
     "check": {"--config": "e.yaml", "--output": "new"},
     "maps": {"--config": "e.yaml", "--output": "new"},
+    "pack": {"--config": "e.yaml", "--output": "new"},
     "probe": {"--config": "e.yaml", "--output": "new"},
     "tune": {"--config": "e.yaml", "--space": "space.yaml", "--trials": "1", "--output": "new"},
     "sweep": {"--config": "e.yaml", "--heads": "gap", "--seeds": "0", "--output": "new"},

@@ -53,13 +53,13 @@ def mask_of(name: str, folder: str | None) -> str | None:
     return path if path is not None and os.path.lexists(path) else None
 
 
-def read_mask(path: str) -> Bits:
-    """Read a mask (H, W): an 8-bit PNG of one channel whose bit i marks label i.
+def read_mask(path: str, data: Bits | None = None) -> Bits:
+    """Read a mask (H, W): an 8-bit PNG of one channel whose bit i marks label i; with `data` the path is but a name.
 
     Raises:
         PictureError: If it cannot be read, or is no 8-bit picture of one channel.
     """
-    mask = decode_bytes(read_bytes(path), path, cv2.IMREAD_UNCHANGED)
+    mask = decode_bytes(read_bytes(path) if data is None else data, path, cv2.IMREAD_UNCHANGED)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         channels = 1 if mask.ndim == 2 else mask.shape[2]
         fix = "write the sum of 2**i over the labels i of each pixel, as one gray channel"

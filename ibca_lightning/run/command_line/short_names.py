@@ -64,6 +64,7 @@ NAMES: dict[str, dict[str, str]] = {
         "medfm_chestdr": "ibca_lightning.data.MedFMChestDR",
         "mured": "ibca_lightning.data.MuReD",
         "odir5k": "ibca_lightning.data.ODIR5K",
+        "packed": "ibca_lightning.data.PackedPictures",
         "padchest": "ibca_lightning.data.PadChest",
         "rfmid": "ibca_lightning.data.RFMiD",
         "scm": "ibca_lightning.data.SCMDataModule",

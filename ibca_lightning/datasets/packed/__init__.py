@@ -1,0 +1,1 @@
+"""Pictures in shards, for sets of millions and object stores: `ibca pack` writes, `PackedPictures` reads them."""
