@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
@@ -230,6 +231,7 @@ class CSVDataModule(TableDataModule):
                     check_no_other_labels(sheet, class_names, [*header, *self._others])
                 tables[name] = self._table(sheet, class_names)
         tables = split_off(tables, self.fractions, self.split_seed)
+        self._train = class_names, header, train.take(np.arange(0))  # the rows are in the splits now, and in no copy
         if (masks := self.masks) is not None:
             for name, table in tables.items():
                 _check_masks(name, table, masks)
@@ -263,7 +265,7 @@ class CSVDataModule(TableDataModule):
         if self._train is None:
             sheet = self._sheet("train")
             for column in self._others:
-                sheet.column(column)
+                sheet.place(column)
             names = [*(self.label_columns or []), *self._list_classes()]
             if double := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"every class once in {sheet.file}", double[0], "set label_list: {prefix: true}")
@@ -312,7 +314,7 @@ class CSVDataModule(TableDataModule):
     def _with_files(self, sheet: Sheet, *columns: str) -> Sheet:
         """Name the file of each picture, and leave out the rows without one where that is asked for."""
         folder, gone = self._folder(self.image_dir, "image_dir"), dict[int, str]()
-        for column in columns:
+        for column in columns if self.find_images or self.missing_images == "skip" else ():
             names = sheet.column(column)
             if self.find_images:
                 if self._index is None:
