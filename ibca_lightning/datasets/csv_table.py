@@ -5,7 +5,6 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
 from ibca_lightning.data.datamodule import TableDataModule
@@ -182,6 +181,7 @@ class CSVDataModule(TableDataModule):
         if label_columns == []:
             raise InputError("at least one name in data.label_columns", "[]", "name the labels, or leave it out")
         self._train: tuple[list[str], list[str], Table] | None = None
+        self._found: list[str] = []  # the classes, once the rows are split
         self._listed: dict[str, Mapping[str, str | None]] = {}  # by column, what names of the training table are
         self._exclusive: list[list[str]] = []
         self._parts: Mapping[str, Any] = {}
@@ -192,7 +192,7 @@ class CSVDataModule(TableDataModule):
         """The label columns; read from the training table where `label_columns` was not given."""
         if self.label_columns and not self._lists:
             return self.label_columns
-        return (self._alone() or self._training_table())[0]
+        return self._found or (self._alone() or self._training_table())[0]
 
     @property
     def exclusive_classes(self) -> list[list[str]]:
@@ -231,7 +231,7 @@ class CSVDataModule(TableDataModule):
                     check_no_other_labels(sheet, class_names, [*header, *self._others])
                 tables[name] = self._table(sheet, class_names)
         tables = split_off(tables, self.fractions, self.split_seed)
-        self._train = class_names, header, train.take(np.arange(0))  # the rows are in the splits now, and in no copy
+        self._found, self._train = class_names, None  # the splits have the rows now: no copy is kept
         if (masks := self.masks) is not None:
             for name, table in tables.items():
                 _check_masks(name, table, masks)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.tables.columns_of_text import Cells
+from ibca_lightning.data.columns_of_text import Cells
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.tables.columns_of_text import Cells, Columns, plain_columns
+from ibca_lightning.data.columns_of_text import Cells, Columns, plain_columns
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, gunzipped, regular
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibca_lightning.data.tables import columns_of_text, sheet
+from ibca_lightning.data import columns_of_text
+from ibca_lightning.data.tables import sheet
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 
 CELLS = ("0", "1", "", "-1", " 1", "\u00a0", "x y", "ä", "日本", "1.0", "0012", "NaN", "a/b.png", "\x0b")
