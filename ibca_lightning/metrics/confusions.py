@@ -48,8 +48,11 @@ def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict
     for kind, truth, wrong in (("false positive", 0, decided), ("false negative", 1, ~decided)):
         same = (labels == truth).astype(np.float32)
         erring = same * wrong
-        shares = [ratio(rows.T @ present, rows.T @ known) for rows in (erring, same)]
-        shares += [ratio(rows.T @ predicted, rows.sum(axis=0, dtype=float)[:, None]) for rows in (erring, same)]
+        shares = [
+            ratio((rows.T @ of).astype(np.float64), (rows.T @ among).astype(np.float64))
+            for of, among in ((present, known), (predicted, np.ones_like(known)))
+            for rows in (erring, same)
+        ]
         result[kind] = Company(erring.sum(axis=0, dtype=int), *shares)
     return result
 

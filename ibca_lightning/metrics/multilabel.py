@@ -97,7 +97,7 @@ def figures_of_parts(
         raise InputError(f"{scores.shape[1]} class names", len(class_names), "name every column of the probabilities")
     if thresholds is not None and len(thresholds) != scores.shape[1]:
         raise InputError(f"{scores.shape[1]} thresholds", len(thresholds), "give one for each class")
-    starts = None
+    starts: NDArray[np.int64] | None = None
     if number > 1 and len(parts):
         order = np.argsort(parts, kind="stable")
         scores, target, parts = scores[order], target[order], parts[order]

@@ -95,6 +95,8 @@ def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple
 
 def _various(order: NDArray[np.int64], classes: NDArray[np.bool_], count: int) -> list[int]:
     """The first `count` rows of an order, those before others that have a class (N, L) which no earlier one has."""
+    if not len(order):
+        return []
     shown = classes[order]
     new = np.unique(shown.argmax(axis=0)[shown.any(axis=0)])  # the first row of each class
     others = np.setdiff1d(np.arange(min(len(order), count + len(new))), new)
