@@ -69,13 +69,12 @@ def plain_columns(data: bytes, start: int, separator: str, width: int) -> Column
     while start < len(data):
         end = data.find(b"\n", min(start + _CHUNK, len(data) - 1)) + 1
         chunk = np.frombuffer(data, np.uint8, end - start, start)
-        ends = np.flatnonzero((chunk == ord(separator)) | (chunk == ord("\n")))
-        if len(ends) % width:
+        marks = np.flatnonzero((chunk == ord(separator)) | (chunk == ord("\n")))
+        if len(marks) % width:
             return None
-        begins = np.append(0, ends[:-1] + 1).reshape(-1, width)
-        ends = ends.reshape(-1, width)
-        lengths, marks = ends - begins, chunk[ends]
-        if (marks[:, -1] != ord("\n")).any() or (marks[:, :-1] == ord("\n")).any() or lengths.max() > _LONGEST:
+        ends, begins = (each.reshape(-1, width) for each in (marks, np.append(0, marks[:-1] + 1)))
+        lengths, line_ends = ends - begins, chunk[ends] == ord("\n")
+        if not line_ends[:, -1].all() or line_ends[:, :-1].any() or lengths.max() > _LONGEST:
             return None
         if not lengths.any(axis=1).all():  # a line of separators alone is none
             return None

@@ -34,7 +34,7 @@ class Binned:
         scores = scores[known]
         bins, residuals = _bin(scores), scores - labels[known]
         summed = np.bincount(bins * groups + codes[known], residuals, BINS * groups)
-        self._residuals = csr_array(summed.reshape(BINS, groups))
+        self._residuals = csr_array(summed.reshape(BINS, groups))  # type: ignore[no-untyped-call]
         # (BINS,), of the gaps, if the probabilities are right and the samples independent.
         self.variances: Floats = np.bincount(bins, scores * (1 - scores), BINS).astype(np.float64)
 
