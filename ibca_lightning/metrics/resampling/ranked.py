@@ -24,7 +24,8 @@ class Groups:
     def sums(self, rows: NDArray[np.intp], ends: NDArray[np.intp]) -> csr_array:
         """The matrix (K, G) whose product with weights (G, R) sums those of rows[ends[k]] to rows[ends[k + 1] - 1]."""
         own = self.codes[rows[ends[0] : ends[-1]]]
-        return csr_array((self._ones[: len(own)], own, ends - ends[0]), shape=(len(ends) - 1, self.number))
+        cells, shape = (self._ones[: len(own)], own, ends - ends[0]), (len(ends) - 1, self.number)
+        return csr_array(cells, shape=shape)  # type: ignore[no-untyped-call]
 
 
 class Ranked:
