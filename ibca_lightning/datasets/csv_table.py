@@ -181,6 +181,7 @@ class CSVDataModule(TableDataModule):
         if label_columns == []:
             raise InputError("at least one name in data.label_columns", "[]", "name the labels, or leave it out")
         self._train: tuple[list[str], list[str], Table] | None = None
+        self._found: list[str] = []  # the classes, once the rows are split
         self._listed: dict[str, Mapping[str, str | None]] = {}  # by column, what names of the training table are
         self._exclusive: list[list[str]] = []
         self._parts: Mapping[str, Any] = {}
@@ -191,7 +192,7 @@ class CSVDataModule(TableDataModule):
         """The label columns; read from the training table where `label_columns` was not given."""
         if self.label_columns and not self._lists:
             return self.label_columns
-        return (self._alone() or self._training_table())[0]
+        return self._found or (self._alone() or self._training_table())[0]
 
     @property
     def exclusive_classes(self) -> list[list[str]]:
@@ -230,6 +231,7 @@ class CSVDataModule(TableDataModule):
                     check_no_other_labels(sheet, class_names, [*header, *self._others])
                 tables[name] = self._table(sheet, class_names)
         tables = split_off(tables, self.fractions, self.split_seed)
+        self._found, self._train = class_names, None  # the splits have the rows now: no copy is kept
         if (masks := self.masks) is not None:
             for name, table in tables.items():
                 _check_masks(name, table, masks)
@@ -263,7 +265,7 @@ class CSVDataModule(TableDataModule):
         if self._train is None:
             sheet = self._sheet("train")
             for column in self._others:
-                sheet.column(column)
+                sheet.place(column)
             names = [*(self.label_columns or []), *self._list_classes()]
             if double := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"every class once in {sheet.file}", double[0], "set label_list: {prefix: true}")
@@ -312,7 +314,7 @@ class CSVDataModule(TableDataModule):
     def _with_files(self, sheet: Sheet, *columns: str) -> Sheet:
         """Name the file of each picture, and leave out the rows without one where that is asked for."""
         folder, gone = self._folder(self.image_dir, "image_dir"), dict[int, str]()
-        for column in columns:
+        for column in columns if self.find_images or self.missing_images == "skip" else ():
             names = sheet.column(column)
             if self.find_images:
                 if self._index is None:

@@ -124,8 +124,7 @@ class Galar(OpenSplitSet):
         official = {name.casefold(): name for name in (*self.names, "frame")}
         header = [official.get(name.casefold(), name) for name in sheet.header]
         lacking = [name for name in self._in_some if name not in header]
-        blanks = [""] * len(lacking)
-        return replace(sheet, header=[*header, *lacking], rows=[[*row, *blanks] for row in sheet.rows])
+        return replace(sheet, header=header).with_columns(dict.fromkeys(lacking, [""] * len(sheet)))
 
     def _bases(self) -> list[str]:
         """Return the folders, relative to the root, in which the folders of the videos may lie."""

@@ -44,15 +44,16 @@ def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict
         for a false negative those with it: a share far above it tells what the error goes along with.
     """
     result = {}
+    present, known, predicted = (of.astype(np.float32) for of in (labels == 1, labels >= 0, decided))
     for kind, truth, wrong in (("false positive", 0, decided), ("false negative", 1, ~decided)):
-        same = labels == truth
-        erring = same & wrong
+        same = (labels == truth).astype(np.float32)
+        erring = same * wrong
         shares = [
-            _shares(rows, of, known)
-            for of, known in ((labels == 1, labels >= 0), (decided, np.ones_like(decided)))
+            ratio((rows.T @ of).astype(np.float64), (rows.T @ among).astype(np.float64))
+            for of, among in ((present, known), (predicted, np.ones_like(known)))
             for rows in (erring, same)
         ]
-        result[kind] = Company(erring.sum(axis=0), *shares)
+        result[kind] = Company(erring.sum(axis=0, dtype=int), *shares)
     return result
 
 
@@ -82,15 +83,15 @@ def exclusive_together(
         labelled with both, and `certain`, whether they are of one column.
     """
     known = labels if seen is None else np.concatenate([labels, seen])
-    positive, either = (known == 1).astype(np.float64), (known >= 0).astype(np.float64)
-    share = ratio(positive.sum(axis=0), either.sum(axis=0), otherwise=0.0)
+    positive, either = (known == 1).astype(np.float32), (known >= 0).astype(np.float32)
+    share = ratio(positive.sum(axis=0, dtype=float), either.sum(axis=0, dtype=float), otherwise=0.0)
     expected = np.outer(share, share) * (either.T @ either)
     of = np.array([next((at for at, own in enumerate(columns) if name in own), -1) for name in class_names])
     certain = np.triu((of[:, None] == of) & (of >= 0), 1)
     excluded = np.triu((expected >= _MET) & (positive.T @ positive == 0), 1) | certain
-    here = (labels >= 0).astype(np.float64)
+    here = (labels >= 0).astype(np.float32)
     expected = np.outer(share, share) * (here.T @ here)  # of the pictures that were decided
-    found = decided.astype(np.float64)
+    found = decided.astype(np.float32)
     together = np.where(excluded, found.T @ found, 0).astype(int)
     pairs = sorted(zip(*map(np.ndarray.tolist, np.nonzero(together)), strict=True), key=lambda at: -together[at])
     return {
@@ -104,9 +105,3 @@ def exclusive_together(
             for one, other in pairs
         ],
     }  # fmt: skip
-
-
-def _shares(rows: NDArray[np.bool_], of: NDArray[np.bool_], known: NDArray[np.bool_]) -> Floats:
-    """Of the rows of each class (B, L), the share in which each other class is so, where that is known; (L, L)."""
-    chosen = rows.astype(np.float64)
-    return ratio(chosen.T @ of.astype(np.float64), chosen.T @ known.astype(np.float64))

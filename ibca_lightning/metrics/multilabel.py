@@ -97,9 +97,11 @@ def figures_of_parts(
         raise InputError(f"{scores.shape[1]} class names", len(class_names), "name every column of the probabilities")
     if thresholds is not None and len(thresholds) != scores.shape[1]:
         raise InputError(f"{scores.shape[1]} thresholds", len(thresholds), "give one for each class")
-    order = np.argsort(parts, kind="stable")
-    scores, target, parts = scores[order], target[order], parts[order]
-    starts = np.searchsorted(parts, np.arange(number)) if len(parts) else None
+    starts: NDArray[np.int64] | None = None
+    if number > 1 and len(parts):
+        order = np.argsort(parts, kind="stable")
+        scores, target, parts = scores[order], target[order], parts[order]
+        starts = np.searchsorted(parts, np.arange(number))
     counts = _counted(scores, target, 0.5, starts)
     curves = _curve_figures(scores, target, counts) if number == 1 else _curves_of_parts(scores, target, parts, counts)
     errors = calibration_errors(gaps_of_parts(scores, target, parts, number), counts)
@@ -212,7 +214,7 @@ def checked_arrays(probabilities: Tensor, labels: Tensor) -> tuple[Floats, NDArr
     if wrong.any():
         raise InputError("probabilities in [0, 1]", scores[wrong][0], "apply the sigmoid, and drop what is not finite")
     target = labels.detach().cpu().numpy()
-    odd = ~np.isin(target, (-1, 0, 1))
+    odd = (target != 0) & (target != 1) & (target != -1)
     if odd.any():
         raise InputError("labels in {0, 1, -1}", target[odd][0], "mark unknown labels with -1")
     return scores, target.astype(np.int64)
@@ -222,12 +224,14 @@ def _curve_figures(scores: Floats, target: NDArray[np.int64], counts: Counts) ->
     """AP, AUROC and sensitivity at 95 % specificity of each class, (1, L), NaN where it is not defined: torchmetrics'.
 
     One class at a time on its known entries: torchmetrics raises on a column that is wholly unknown, and counts a
-    class without positives as 0. Its exact mode is within 1e-7 of float64 at a million samples.
+    class without positives as 0. Its exact mode is within 1e-7 of float64 at a million samples. The entries are sorted
+    first: each of its figures sorts them again, which takes a fifth of the time where they are.
     """
     result = {name: np.full(counts.positives.shape, np.nan) for name in _CURVES}
     for i in np.flatnonzero(counts.defined[0]):
         known = target[:, i] >= 0
-        own = torch.from_numpy(scores[known, i]), torch.from_numpy(target[known, i])
+        ranked, order = torch.from_numpy(scores[known, i]).sort(descending=True)
+        own = ranked, torch.from_numpy(target[known, i])[order]
         sensitivity, _ = binary_sensitivity_at_specificity(*own, min_specificity=SPECIFICITY, validate_args=False)
         values = (binary_average_precision(*own, validate_args=False), binary_auroc(*own, validate_args=False))
         for name, value in zip(_CURVES, (*values, sensitivity), strict=True):

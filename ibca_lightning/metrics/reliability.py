@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, number, ratio
 
@@ -19,25 +20,28 @@ BINS = 15
 
 
 class Binned:
-    """One class, (B,) scores and labels, sorted into bins: what its calibration error needs under any weights."""
+    """One class, (B,) scores and labels, sorted into bins: what its calibration error needs under any weights.
 
-    def __init__(self, scores: Floats, labels: NDArray[np.int64]) -> None:
-        known = np.flatnonzero(labels >= 0)
-        bins = _bin(scores[known])
-        order = np.argsort(bins, kind="stable")
-        self.rows = known[order]
-        self.bins, self.starts = np.unique(bins[order], return_index=True)
-        self.residuals = (scores - labels)[self.rows][:, None]
-        chosen = scores[self.rows]
+    Args:
+        scores: (B,).
+        labels: (B,) in {0, 1, -1}.
+        codes: (B,), of which of `groups` groups each sample is.
+        groups: G.
+    """
+
+    def __init__(self, scores: Floats, labels: NDArray[np.int64], codes: NDArray[np.int32], groups: int) -> None:
+        known = labels >= 0
+        scores = scores[known]
+        bins, residuals = _bin(scores), scores - labels[known]
+        summed = np.bincount(bins * groups + codes[known], residuals, BINS * groups)
+        self._residuals = csr_array(summed.reshape(BINS, groups))  # type: ignore[no-untyped-call]
         # (BINS,), of the gaps, if the probabilities are right and the samples independent.
-        self.variances: Floats = np.bincount(bins[order], chosen * (1 - chosen), BINS).astype(np.float64)
+        self.variances: Floats = np.bincount(bins, scores * (1 - scores), BINS).astype(np.float64)
 
     def gaps(self, weights: NDArray[np.float32]) -> Floats:
-        """Sum of probability less label in each bin under weights (B, R); (BINS, R)."""
-        result = np.zeros((BINS, weights.shape[1]))
-        if self.rows.size:
-            result[self.bins] = np.add.reduceat(weights[self.rows] * self.residuals, self.starts, axis=0)
-        return result
+        """Sum of probability less label in each bin under weights (G, R); (BINS, R)."""
+        found: Floats = self._residuals @ weights
+        return found
 
 
 def gaps_of_parts(scores: Floats, labels: NDArray[np.int64], parts: NDArray[np.int64], number: int) -> Floats:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ibca_lightning.system.errors import InputError, NonFiniteError
 
-_SHARED = 4096  # different texts of a column that are kept once when they are read
+_SHARED = 2**16  # different texts of a column that are kept once when they are read
+_BATCHES = 256  # that are joined, as each takes a kilobyte beside its numbers
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class EvaluationStore:
 
     def __init__(self) -> None:
         self._batches: list[Stored] = []
+        self._single = 0  # at the end of them, those that are not joined
         self._whole: Stored | None = None
 
     def update(self, index: Tensor, logits: Tensor, labels: Tensor, pairs: dict[str, Tensor] | None = None) -> None:
@@ -67,6 +69,10 @@ class EvaluationStore:
             raise NonFiniteError(_diverged(index[~finite].tolist()))
         figures = {name: values.detach().cpu().float() for name, values in (pairs or {}).items()}
         self._batches.append(Stored(index.long(), logits, labels.detach().cpu().to(torch.int8), figures))
+        self._single += 1
+        if self._single == _BATCHES:
+            self._batches[-_BATCHES:] = [_joined(self._batches[-_BATCHES:])]
+            self._single = 0
         self._whole = None
 
     def compute(self) -> Stored:
@@ -90,16 +96,25 @@ class EvaluationStore:
 def _whole(batches: list[Stored]) -> Stored:
     if not batches:
         raise RuntimeError("expected at least one stored sample, got none; call update before compute")
-    index, order = torch.sort(torch.cat([batch.index for batch in batches]), stable=True)
+    every = _joined(batches)
+    index, order = torch.sort(every.index, stable=True)
     first = torch.ones_like(index, dtype=torch.bool)
     first[1:] = index[1:] != index[:-1]
     order = order[first]
+    pairs = {name: values[order] for name, values in every.pairs.items()}
+    return Stored(index[first], every.logits[order], every.labels[order], pairs)
+
+
+def _joined(batches: list[Stored]) -> Stored:
+    """Batches as one; a figure of pairs that some of them lack is NaN there."""
     pairs = {
-        name: torch.cat([batch.pairs.get(name, torch.full_like(batch.logits, torch.nan)) for batch in batches])[order]
+        name: torch.cat([batch.pairs.get(name, torch.full_like(batch.logits, torch.nan)) for batch in batches])
         for name in dict.fromkeys(name for batch in batches for name in batch.pairs)
     }
-    logits, labels = (torch.cat([getattr(batch, name) for batch in batches])[order] for name in ("logits", "labels"))
-    return Stored(index[first], logits, labels, pairs)
+    index, logits, labels = (
+        torch.cat([getattr(batch, name) for batch in batches]) for name in ("index", "logits", "labels")
+    )
+    return Stored(index, logits, labels, pairs)
 
 
 def _diverged(indices: list[int]) -> str:

@@ -95,14 +95,13 @@ def choose(test_set: TestSet, count: int, rename: Callable[[str], str]) -> tuple
 
 def _various(order: NDArray[np.int64], classes: NDArray[np.bool_], count: int) -> list[int]:
     """The first `count` rows of an order, those before others that have a class (N, L) which no earlier one has."""
-    met = np.zeros(classes.shape[1], bool)
-    new: list[int] = []
-    others: list[int] = []
-    for row in order.tolist():
-        (new if (classes[row] & ~met).any() else others).append(row)
-        met |= classes[row]
-    chosen = set([*new, *others][:count])
-    return [row for row in order.tolist() if row in chosen]
+    if not len(order):
+        return []
+    shown = classes[order]
+    new = np.unique(shown.argmax(axis=0)[shown.any(axis=0)])  # the first row of each class
+    others = np.setdiff1d(np.arange(min(len(order), count + len(new))), new)
+    chosen: list[int] = order[np.sort(np.append(new, others)[:count])].tolist()
+    return chosen
 
 
 def draw(predictor: Predictor, source: Source, test_set: TestSet, exhibit: Exhibit) -> float:

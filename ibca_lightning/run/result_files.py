@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from ibca_lightning.metrics.columns import decisions, digits, prediction_columns
 from ibca_lightning.metrics.evaluation import Evaluation
-from ibca_lightning.system.whole_files import write_csv, write_json
+from ibca_lightning.system.whole_files import csv_lines, whole_text, write_csv, write_json
+
+_ROWS = 4096  # of predictions that are Python numbers at once
 
 
 def write_evaluation(
@@ -65,17 +68,21 @@ def write_predictions(
     That is `label:<class>` with labels, `decision:<class>` and `threshold:<class>` with thresholds, and `fold` with
     folds. Nine significant digits give back every float32 exactly, so figures recomputed from the file are the same.
     """
-    known = labels.tolist() if labels is not None else [[]] * len(ids)
+    header = [*prediction_columns(class_names, labels is not None, bool(thresholds)), *(["fold"] if folds else [])]
+    written = csv_lines((picture,) for picture in ids)  # numbers need no quotes
 
-    def rows() -> Iterator[list[object]]:
-        yield [*prediction_columns(class_names, labels is not None, bool(thresholds)), *(["fold"] if folds else [])]
-        for at, (picture, row, own) in enumerate(
-            zip(ids, probabilities.to(torch.float32).tolist(), known, strict=True)
-        ):
-            more = [*(decisions(row, thresholds) if thresholds else []), *([folds[at]] if folds else [])]
-            yield [picture, *digits(row), *own, *more]
+    def lines() -> Iterator[str]:
+        yield from csv_lines([header])
+        for start in range(0, len(ids), _ROWS):  # a Python number takes eight times the memory of one in a tensor
+            some = slice(start, start + _ROWS)
+            rows = probabilities[some].to(torch.float32).tolist()
+            known = labels[some].tolist() if labels is not None else [()] * len(rows)
+            for at, (name, row, own) in enumerate(zip(islice(written, len(rows)), rows, known, strict=True), start):
+                more = [*(decisions(row, thresholds) if thresholds else []), *([str(folds[at])] if folds else [])]
+                yield ",".join((name[:-1], *digits(row), *map(str, own), *more)) + "\n"
 
-    write_csv(path, rows())
+    with whole_text(path) as file:
+        file.writelines(lines())
 
 
 def _pairs(evaluation: Evaluation) -> Iterator[list[str]]:

@@ -2,16 +2,20 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ibca_lightning.run.tested_figures import possible
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import regular, told
+
+_ROWS = 4096  # of a file that are text at once
 
 
 @dataclass(frozen=True)
@@ -51,50 +55,66 @@ def read_samples(run: Path, stage: str, suffix: str = "") -> Tested:
     """Read what `result_files.write_evaluation` left of one set: `stage` is `test`, or `val` of `ibca validate`."""
     path = run / f"{stage}_predictions{suffix}.csv"
     try:
-        header, *rows = _rows(path)
+        rows = _rows(path)
+        header = next(rows)
         names = header[1 : 1 + (len(header) - 1) // 2]
         wanted = ["id", *names, *(f"label:{name}" for name in names)]
-        if header not in (wanted, [*wanted, "fold"]) or not rows:
-            raise ValueError("other columns" if rows else "no rows")
-        rows.sort(key=lambda row: row[0])
-        ids = [row[0] for row in rows]
-        given = torch.tensor([[_number(cell) for cell in row[1 : len(wanted)]] for row in rows], dtype=torch.float64)
-        probabilities, labels = given[:, : len(names)].float(), given[:, len(names) :]
-        possible_labels = (labels == -1) | (labels == 0) | (labels == 1)
-        holds = torch.cat([(probabilities >= 0) & (probabilities <= 1), possible_labels], dim=1)
-        for row, column in (~holds).nonzero().tolist()[:1]:
-            what = "probability" if column < len(names) else "label"
-            raise ValueError(f"{what} {rows[row][1 + column]} of {names[column % len(names)]} for {ids[row]}")
+        if header not in (wanted, [*wanted, "fold"]):
+            raise ValueError("other columns")
+        ids: list[str] = []
+        parts: list[tuple[Tensor, Tensor]] = []
+        while some := list(islice(rows, _ROWS)):  # the text of a number takes eight times its memory
+            ids += [row[0] for row in some]
+            parts.append(_numbers(some, names))
+        if not ids:
+            raise ValueError("no rows")
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        ids = [ids[at] for at in order]
+        probabilities, labels = (torch.cat(part)[order] for part in zip(*parts, strict=True))
         groups = ids
         if (path := run / f"{stage}_groups{suffix}.csv").is_file():
-            group_of = {row[0]: row[-1] for row in _rows(path)[1:]}
+            same: dict[str, str] = {}  # one text for all rows of a group
+            group_of = {row[0]: same.setdefault(row[-1], row[-1]) for row in islice(_rows(path), 1, None)}
             if missing := [picture for picture in ids if picture not in group_of]:
                 raise ValueError(f"no group of {missing[0]}")
             groups = [group_of[picture] for picture in ids]
         pairs: dict[str, Tensor] = {}
         if (path := run / f"{stage}_localisation{suffix}.csv").is_file():
-            pairs = _pairs(_rows(path), ids, names)
+            pairs = _pairs([*_rows(path)], ids, names)
     except (OSError, ValueError, csv.Error) as error:
         command = "ibca validate" if stage == "val" else "ibca test"
         raise InputError(f"what {command} writes in {path}", told(error), f"run {command} again") from error
-    labels = labels.long()
-    return Tested(ids, names, probabilities, labels, groups, pairs)
+    return Tested(ids, names, probabilities, labels.long(), groups, pairs)
 
 
 def _suffix(run: Path, test_set: str) -> str:
     return "" if (run / "test_metrics.json").is_file() and test_set == "test" else f".{test_set}"
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path) -> Iterator[list[str]]:
     """The header and the rows, each as long as it."""
     with regular(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    for row in rows:
-        if len(row) != len(rows[0]) or not row:
-            raise ValueError(f"{len(row)} cells for {''.join(row[:1]) or 'a row'}")
-    if not rows:
-        raise ValueError("no rows")
-    return rows
+        width = 0
+        for row in csv.reader(file):
+            width = width or len(row)
+            if len(row) != width or not row:
+                raise ValueError(f"{len(row)} cells for {''.join(row[:1]) or 'a row'}")
+            yield row
+        if not width:
+            raise ValueError("no rows")
+
+
+def _numbers(rows: Sequence[Sequence[str]], names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Probabilities (B, L) float32 and labels (B, L) int8 of some rows."""
+    cells = chain.from_iterable(row[1 : 1 + 2 * len(names)] for row in rows)
+    given = torch.from_numpy(np.fromiter(map(_number, cells), np.float64)).reshape(len(rows), 2 * len(names))
+    probabilities, labels = given[:, : len(names)].float(), given[:, len(names) :]
+    possible_labels = (labels == -1) | (labels == 0) | (labels == 1)
+    holds = torch.cat([(probabilities >= 0) & (probabilities <= 1), possible_labels], dim=1)
+    for row, column in (~holds).nonzero().tolist()[:1]:
+        what = "probability" if column < len(names) else "label"
+        raise ValueError(f"{what} {rows[row][1 + column]} of {names[column % len(names)]} for {rows[row][0]}")
+    return probabilities, labels.to(torch.int8)
 
 
 def _number(cell: str) -> float:

@@ -8,7 +8,7 @@ from scipy import stats
 from ibca_lightning.metrics import bootstrap_intervals, figures
 from ibca_lightning.metrics.intervals import every_interval
 from ibca_lightning.metrics.localisation import summarise
-from ibca_lightning.metrics.resampling import resamples
+from ibca_lightning.metrics.resampling import ranked, resamples
 from ibca_lightning.metrics.resampling.paired import paired_intervals
 from ibca_lightning.metrics.resampling.resamples import Resampled, Sample, resampled_figures
 from ibca_lightning.system.errors import InputError
@@ -39,7 +39,8 @@ def test_draws_equal_a_loop_over_repeated_rows(seed, grouped, monkeypatch):
     for i, group in enumerate(groups if grouped else map("{:05d}".format, range(len(labels)))):
         members.setdefault(group, []).append(i)
     ordered = [members[group] for group in sorted(members)]
-    monkeypatch.setattr(resamples, "_CHUNK", 5 * len(labels))  # several chunks, the last one not full
+    monkeypatch.setattr(resamples, "_MANY", 5)  # several chunks, the last one not full
+    monkeypatch.setattr(ranked, "_STEPS", 3)  # of steps, too
     sample = Sample(probabilities, labels, groups if grouped else None, pairs, thresholds)
     again = sample.resampled(12, seed)
     for at, found in [(None, sample.itself()), *((at, again) for at in range(12))]:

@@ -5,6 +5,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from ibca_lightning.metrics import store as store_module
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.store import EvaluationStore, NonFiniteError
 
@@ -64,6 +65,19 @@ def test_duplicates_are_dropped_and_the_order_is_that_of_the_index():
     assert index.tolist() == rows
     for value, whole in zip(values, (logits, labels, energy), strict=True):
         torch.testing.assert_close(value, whole[rows], rtol=0, atol=0, equal_nan=True)
+
+
+def test_batches_that_are_joined_are_what_they_were(monkeypatch):
+    monkeypatch.setattr(store_module, "_BATCHES", 3)
+    store, plain = EvaluationStore(), EvaluationStore()
+    fill(store, [*range(12, -1, -1), 3])
+    store.update(torch.tensor([20]), torch.zeros(1, CLASSES), torch.zeros(1, CLASSES))  # without masks
+    assert [len(batch.index) for batch in store._batches] == [6, 6, 2, 1]
+    monkeypatch.setattr(store_module, "_BATCHES", 100)
+    fill(plain, [*range(12, -1, -1), 3])
+    plain.update(torch.tensor([20]), torch.zeros(1, CLASSES), torch.zeros(1, CLASSES))
+    for found, expected in zip(result(store), result(plain), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_one_sample_of_one_class_keeps_its_shape():

@@ -156,6 +156,17 @@ def test_the_last_process_puts_the_rows_of_one_together(tmp_path: Path) -> None:
     require_all(tmp_path / "three")
 
 
+def test_rows_that_are_there_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path, 0, 1, until=300)
+    read, known = Path.read_bytes, list[str]()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: known.append(path.name) or read(path))  # type: ignore[func-returns-value]
+    work(tmp_path, 0, 1)
+    monkeypatch.undo()
+    assert known.count("predictions.csv") == 1
+    require_all(tmp_path)
+
+
 @pytest.mark.parametrize("then", [3, 2, 1, 5])
 def test_killed_anywhere_the_same_command_goes_on_with_as_many_processes_or_others(tmp_path: Path, then: int) -> None:
     assert one_by_one(tmp_path, 3, {0: 50, 2: 120}) == [None] * 3

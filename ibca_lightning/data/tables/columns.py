@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ibca_lightning.data.columns_of_text import Cells
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
@@ -35,14 +36,15 @@ def rows_by_split(sheet: Sheet, column: str) -> dict[str, NDArray[np.intp]]:
     Raises:
         InputError: If a cell names none, or no row is for training.
     """
-    splits = [split_of(text) for text in sheet.column(column)]
+    texts, of_rows = sheet.coded(column)
+    splits = [split_of(text) for text in texts]
     if None in splits:
-        row = splits.index(None)
+        row = int(np.flatnonzero(np.array([split is None for split in splits])[of_rows])[0])
         expected = f"train, val or test in column '{column}' of {sheet.where(row)}"
         raise InputError(expected, repr(sheet.column(column)[row]), "correct the value, or leave out data.split_column")
     if "train" not in splits:
         raise InputError(f"rows of train in column '{column}' of {sheet.file}", "none", "correct data.split_column")
-    named = np.array(splits)
+    named = np.array(splits)[of_rows]
     return {split: np.flatnonzero(named == split) for split in _SPLITS if split in splits}
 
 
@@ -56,12 +58,11 @@ def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int
         counts: Columns of numbers, which are 1 above 0.
     """
     meant = {spelt.casefold(): str(value) for word, value in values.items() for spelt in _spellings(word)}
-    changed = {}
+    changed: dict[str, Cells] = {}
     for name in sheet.header:
         if (meant and name in columns) or name in counts:
-            column = sheet.column(name)
-            becomes = {text: _value(text, meant, name in counts) for text in set(column)}
-            changed[name] = [becomes[text] for text in column]
+            texts, of_rows = sheet.coded(name)
+            changed[name] = np.array([_value(text, meant, name in counts).encode() for text in texts], "S")[of_rows]
     return sheet.with_columns(changed)
 
 

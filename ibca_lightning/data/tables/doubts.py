@@ -106,9 +106,11 @@ def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Itera
         return
     labels = tables["train"].labels
     ones, zeros = ((labels == value).astype(np.float32) for value in (1, 0))
-    both = (ones + zeros).T @ (ones + zeros)  # rows in which two classes are known
-    differ = ones.T @ zeros + zeros.T @ ones
-    varied = (ones.T @ (ones + zeros) > 0) & (zeros.T @ (ones + zeros) > 0)
+    differ = ones.T @ zeros
+    agree = ones.T @ ones + zeros.T @ zeros
+    both = agree + differ + differ.T  # rows in which two classes are known
+    varied = (ones.T @ ones + differ > 0) & (zeros.T @ zeros + differ.T > 0)
+    differ = differ + differ.T
     paired: set[int] = set()
     for a, b in np.argwhere(np.tril(varied & (differ >= _AGREE * both), -1)).tolist():
         paired |= {a, b}
@@ -128,11 +130,12 @@ def negating_all(rows: NDArray[np.bool_], names: Sequence[str]) -> dict[int, int
     """
     if len(names) < 3 or not len(rows):
         return {}
-    exclusive = bool((rows.sum(axis=1) == 1).all())  # then each class is what the others are not
+    shown = rows.sum(axis=1)
+    exclusive = bool((shown == 1).all())  # then each class is what the others are not
     found = {}
     for at, name in enumerate(names):
         normal = NORMAL.search(name) is not None
-        same = rows[:, at] == (rows.sum(axis=1) - rows[:, at] > 0)
+        same = rows[:, at] == (shown - rows[:, at] > 0)
         # A disease may come nearly always alone; a normal picture with a disease is a contradiction.
         varied = 0 < rows[:, at].sum() < len(rows) and (normal or not exclusive)
         if varied and same.mean() <= (1 - _AGREE if normal else 0):

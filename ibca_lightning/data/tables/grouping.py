@@ -78,9 +78,10 @@ def grouping_doubts(tables: Mapping[str, Table], sheets: Iterable[Sheet], used: 
         sheets: The files they come from; read only where they are needed.
         used: Columns with another use: picture, labels, subgroups.
     """
-    rows = [(split, table, row) for split, table in tables.items() for row in range(len(table))]
-    if len(tables) < 2 or len(np.unique(np.concatenate([table.groups for table in tables.values()]))) < len(rows):
+    groups = np.concatenate([table.groups for table in tables.values()])
+    if len(tables) < 2 or len(np.unique(groups)) < len(groups):
         return []
+    rows = [(split, table, row) for split, table in tables.items() for row in range(len(table))]
     splits = [split for split, _, _ in rows]
     for grouping in chain(_by_column(rows, list(sheets), used), _by_name([t.name(row) for _, t, row in rows])):
         held: defaultdict[str, set[str]] = defaultdict(set)

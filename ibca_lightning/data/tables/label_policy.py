@@ -84,14 +84,12 @@ class LabelPolicy:
         uncertain, blank = self._codes(class_names)
         labels = np.empty((len(sheet), len(class_names)), dtype=np.int8)
         for at, name in enumerate(class_names):
-            column = sheet.column(name)
-            # A column holds few different texts.
-            values = {text: _BLANK if is_blank(text) else parse_label(text) for text in set(column)}
-            if None in values.values():
-                raise no_labels(sheet, [row for row, text in enumerate(column) if values[text] is None], name)
+            texts, of_rows = sheet.coded(name)
+            values = [_BLANK if is_blank(text) else parse_label(text) for text in texts]
+            if None in values:
+                raise no_labels(sheet, np.flatnonzero(np.array([value is None for value in values])[of_rows]), name)
             becomes = {0: 0, 1: 1, UNKNOWN: uncertain[at], _BLANK: blank[at]}
-            codes = {text: becomes[value] for text, value in values.items() if value is not None}
-            labels[:, at] = [codes[text] for text in column]
+            labels[:, at] = np.array([becomes[value] for value in values if value is not None], np.int8)[of_rows]
         return labels
 
     def lists(

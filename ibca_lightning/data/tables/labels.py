@@ -1,7 +1,9 @@
 """What a label may be, and which columns of a table are labels."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
@@ -71,12 +73,13 @@ def find_label_columns(
     for name in sheet.header:
         if not name or name in others:
             continue
-        column = sheet.column(name)
-        parsed = {text: parse_label(text) for text in set(column)}
+        texts, of_rows = sheet.coded(name)
+        counts = np.bincount(of_rows, minlength=len(texts))
+        parsed = {text: parse_label(text) for text in texts}
         values, strange = set(parsed.values()), {text.lower(): text for text in parsed if parsed[text] is None}
         if strange:
-            wrong = [row for row, text in enumerate(column) if parsed[text] is None]
-            filled = sum(not is_blank(text) for text in column)
+            wrong = np.flatnonzero(np.array([parsed[text] is None for text in texts])[of_rows])
+            filled = sum(count for text, count in zip(texts, counts, strict=True) if not is_blank(text))
             # `N`, `Y`, `F` or `T` alone is also a point of the compass or a letter of a code: no mistake.
             meant = {0, 1} <= values or any(text[-1:].isdigit() for text in parsed if parsed[text] is not None)
             if meant and 2 * len(wrong) < filled:
@@ -84,10 +87,10 @@ def find_label_columns(
             mark = UNKNOWN in values and all(len(text) <= _MARK for text in strange)  # a cross here and there
             if {0, 1} <= values or 2 - mark <= len(strange) + len(values & {0, 1}) <= 2:
                 doubtful.append(
-                    f"'{name}' (it holds {column[wrong[0]][:_SHOWN]!r}, as on line {sheet.lines[wrong[0]]})"
+                    f"'{name}' (it holds {texts[of_rows[wrong[0]]][:_SHOWN]!r}, as on line {sheet.lines[wrong[0]]})"
                 )
         elif {0, 1} <= values:
-            blank = sum(map(is_blank, column)) / len(column)
+            blank = sum(count for text, count in zip(texts, counts, strict=True) if is_blank(text)) / len(sheet)
             if blank > MOSTLY and not blank_is_meant:
                 doubtful.append(f"'{name}' ({blank:.0%} blank)")
             else:
@@ -121,14 +124,14 @@ def check_no_other_labels(sheet: Sheet, class_names: Sequence[str], known: Seque
     """
     for name in sheet.header:
         if name and name not in known:
-            values = {parse_label(text) for text in set(sheet.column(name))}
+            values = {parse_label(text) for text in sheet.coded(name)[0]}
             if None not in values and {0, 1} <= values:
                 expected = f"the labels of the training table ({', '.join(class_names)}) in {sheet.file}"
                 fix = "add it to the training table, or name it in exclude_columns there and here, or set label_columns"
                 raise InputError(expected, f"a further label '{name}'", fix)
 
 
-def no_labels(sheet: Sheet, rows: Sequence[int], column: str, otherwise: str = "") -> InputError:
+def no_labels(sheet: Sheet, rows: Iterable[int], column: str, otherwise: str = "") -> InputError:
     """Return the error for cells that are no labels: the first, which carries the others; `otherwise` adds advice."""
     texts, fix = sheet.column(column), f"correct the value{otherwise}"
     first, *further = (

@@ -13,7 +13,7 @@ from ibca_lightning.system.errors import InputError
 _EXTENSIONS = ("", ".png", ".tif", ".jpg", ".jpeg", ".tiff", ".PNG", ".TIF", ".JPG", ".JPEG", ".TIFF", ".dicom", ".dcm")
 
 # A relative path with nothing in it to judge or to normalise, as nearly all of 100,000 rows have it.
-_PLAIN = re.compile(r"[^/\\.][^/\\]*(?:/[^/\\.][^/\\]*)*")
+is_plain = re.compile(r"[^/\\.][^/\\]*(?:/[^/\\.][^/\\]*)*").fullmatch
 
 
 def check_root(root: str, fix: str = "correct data.root", what: str = "the folder of the data set (data.root)") -> None:
@@ -102,7 +102,7 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
         >>> inside("./train//a.png", root="data", folder="data", where="train.csv, line 2")
         'train/a.png'
     """
-    if _PLAIN.fullmatch(name):
+    if is_plain(name):
         return name
     if not name:
         raise InputError(f"the path of a picture in {where}", "a blank", "fill in the path or remove the row")
@@ -122,16 +122,13 @@ def absent(folder: str, names: Sequence[str]) -> list[int]:
     Each folder is listed once: on network storage asking for 100,000 files one by one takes minutes. Where folders hold
     a picture or two each (CheXpert), asking for the files is cheaper.
     """
-    heads = [name.rpartition("/")[0] for name in names]
-    listed: dict[str, set[str]] = {}
-    for head, count in Counter(heads).items():
-        listed[head] = _files(os.path.join(folder, head)) if count > 3 else set()
-    return [
-        row
-        for row, (name, head) in enumerate(zip(names, heads, strict=True))
-        # A file system that ignores case, or normalises Unicode, finds what the listing spells otherwise.
-        if name.rpartition("/")[2] not in listed[head] and not os.path.isfile(os.path.join(folder, name))
-    ]
+    unseen = set(names)
+    for head, count in Counter(name.rpartition("/")[0] for name in names).items():
+        if count > 3:
+            unseen.difference_update(f"{head}/{name}" if head else name for name in _files(os.path.join(folder, head)))
+    # A file system that ignores case, or normalises Unicode, finds what the listing spells otherwise.
+    gone = {name for name in unseen if not os.path.isfile(os.path.join(folder, name))}
+    return [row for row, name in enumerate(names) if name in gone] if gone else []
 
 
 def _files(folder: str) -> set[str]:

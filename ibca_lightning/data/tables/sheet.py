@@ -10,10 +10,17 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ibca_lightning.data.columns_of_text import Cells, Columns, plain_columns
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, gunzipped, regular
+
+_HEAD = 2**20  # characters of a table that show what parts its cells
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Sheet:
     file: str
     header: list[str]
     rows: Sequence[Sequence[str]]
-    lines: list[int]
+    lines: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,25 +46,37 @@ class Sheet:
         """Name a row for a message, as `FILE, line 12`."""
         return f"{self.file}, line {self.lines[row]}"
 
+    @cached_property
+    def _columns(self) -> Columns:
+        if isinstance(self.rows, Columns):
+            return self.rows
+        return Columns(list(zip(*self.rows, strict=True)) or [()] * len(self.header))
+
     def take(self, rows: Sequence[int]) -> "Sheet":
         """Return the table of some rows only."""
-        return replace(self, rows=[self.rows[row] for row in rows], lines=[self.lines[row] for row in rows])
+        return replace(self, rows=self._columns.take(rows), lines=[self.lines[row] for row in rows])
 
-    def with_columns(self, columns: Mapping[str, Sequence[str]]) -> "Sheet":
+    def with_columns(self, columns: Mapping[str, Cells]) -> "Sheet":
         """Return the table with some columns in place of those of the same name, or behind the others."""
         if not columns:
             return self
-        header = [*self.header, *(name for name in columns if name not in self.header)]
-        cells = (columns[name] if name in columns else self.column(name) for name in header)
-        return replace(self, header=header, rows=list(zip(*cells, strict=True)))
+        cells: dict[str, Cells] = dict(zip(self.header, self._columns.columns, strict=True)) | dict(columns)
+        return replace(self, header=list(cells), rows=Columns(list(cells.values())))
 
     def column(self, name: str) -> list[str]:
         """Return the values of a column; an InputError where there is no such one."""
+        return self._columns.texts(self.place(name))
+
+    def coded(self, name: str) -> tuple[list[str], NDArray[np.intp]]:
+        """Return the different values of a column, and which of them each row has; likewise."""
+        return self._columns.coded(self.place(name))
+
+    def place(self, name: str) -> int:
+        """Return where a column stands; likewise."""
         if name not in self.header:
             fix = "correct the name in the configuration or the header of the file"
             raise InputError(f"a column '{name}' in {self.file}", f"the columns {', '.join(self.header)}", fix)
-        at = self.header.index(name)
-        return [row[at] for row in self.rows]
+        return self.header.index(name)
 
 
 def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
@@ -85,7 +104,9 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
     lines: list[int] = []
     if header is None:
         said = re.match(r"\s*\"?sep=([^\r\n])\"?[,;]*[\r\n]", text)
-        separator = said[1] if said else _separator(text)
+        separator = said[1] if said else _separator(text[:_HEAD])
+        if not said and (plain := _plain(path, text, separator)):
+            return plain
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         before = 0
         try:
@@ -119,6 +140,22 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
             expected = f"{len(names)} values in {path}, line {line_number}"
             raise InputError(expected, len(values), "correct that line of the file")
     return Sheet(path, names, rows, lines)
+
+
+def _plain(path: str, text: str, separator: str) -> Sheet | None:
+    """A table in which nothing is quoted and no line blank, as large ones are, in a tenth of the time; else None."""
+    if '"' in text or "\r" in (text := text.replace("\r\n", "\n")):
+        return None
+    data = text.encode().rstrip(b"\n") + b"\n"
+    head, _, rest = data[:_HEAD].partition(b"\n")
+    names = [name.strip() for name in head.decode().split(separator)] if rest else []
+    if not any(names) or names[-2:] == ["", ""]:
+        return None
+    columns = plain_columns(data, len(head) + 1, separator, len(names))
+    if columns is None:
+        return None
+    check_columns(path, names)
+    return Sheet(path, names, columns, range(2, len(columns) + 2))
 
 
 def check_columns(path: str, names: Sequence[str]) -> None:

@@ -49,9 +49,8 @@ def split_groups(
         fix = "give the splits as files of their own, or correct group_column"
         raise InputError(f"at least {len(fractions)} groups to split by group", len(names), fix)
     # What each group brings: positives of each label, then rows; as shares of the whole.
-    rows = np.column_stack([labels == 1, np.ones(len(labels), dtype=bool)])
-    shares = np.zeros((len(names), rows.shape[1]))
-    np.add.at(shares, code, rows.astype(float))
+    brought = [np.bincount(code, label == 1, len(names)) for label in labels.T]
+    shares = np.column_stack([*brought, np.bincount(code)]).astype(float)
     shares /= np.maximum(shares.sum(axis=0), 1)
 
     random = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import is_blank
-from ibca_lightning.data.tables.paths import absent, inside, missing, suggestion
+from ibca_lightning.data.tables.paths import absent, inside, is_plain, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
@@ -123,7 +123,7 @@ def decode(text: np.bytes_) -> str:
 
 def encode(texts: Sequence[str]) -> NDArray[np.bytes_]:
     """Return an array of bytes of some strings."""
-    return np.array([text.encode() for text in texts], dtype=np.bytes_)
+    return np.array(list(map(str.encode, texts)), dtype=np.bytes_)
 
 
 def build_table(
@@ -156,9 +156,9 @@ def build_table(
     labels = LabelPolicy().cells(sheet, class_names) if labels is None else labels
     if labels.shape != (len(sheet), len(class_names)):
         raise ValueError(f"labels of shape {(len(sheet), len(class_names))}, got {labels.shape}")
-    names = [inside(name, root, folder, sheet.where(row)) for row, name in enumerate(names)]
+    names = [name if is_plain(name) else inside(name, root, folder, sheet.where(row)) for row, name in enumerate(names)]
     seen: dict[str, int] = {}
-    for row, name in enumerate(names):
+    for row, name in enumerate(names) if len(set(names)) < len(names) else ():
         if seen.setdefault(name, row) != row:
             got = f"'{name}' on lines {sheet.lines[seen[name]]} and {sheet.lines[row]}"
             raise InputError(f"every picture once in {sheet.file}", got, "remove one of the rows")
@@ -166,11 +166,11 @@ def build_table(
     if gone:
         fix = suggestion(folder, names[gone[0]]) or "check image_dir and the row, or restore the file"
         raise missing([f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})" for row in gone], fix)
-    for row, group in enumerate(groups or ()):
+    for group in dict.fromkeys(groups or ()):
         if is_blank(group) or group.strip().lower() in _NOBODY:
             got = f"'{group}'" if group else "a blank"
             raise InputError(
-                f"a group in {sheet.where(row)}",
+                f"a group in {sheet.where((groups or [group]).index(group))}",
                 got,
                 "fill in the group column; a row that belongs to no other gets a name of its own",
             )

@@ -19,12 +19,13 @@ from ibca_lightning.metrics.localisation import averages, class_averages
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, overall_figures, per_class_figures
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
-from ibca_lightning.metrics.resampling.ranked import Ranked
+from ibca_lightning.metrics.resampling.ranked import Groups, Ranked
 from ibca_lightning.metrics.resampling.spread import effective
 from ibca_lightning.metrics.resampling.thirds import means_of_parts
 from ibca_lightning.system.errors import InputError
 
 _CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache
+_FEW, _MANY = 16, 64  # resamples at once: a line of the cache, so that it is not fetched for one, and four
 MOST, FEWEST = 1000, 200  # resamples, of a small set and of a large one
 _WORK = 2 * 10**8  # pictures x classes x resamples, from which on there are fewer
 RANKING = ("AP", "AUROC", "sensitivity_at_95_specificity")
@@ -92,24 +93,27 @@ class Sample:
             raise InputError(f"{len(scores)} groups", len(groups), "give one for each sample")
         self.samples, self.classes = scores.shape
         self.known = target >= 0
-        given = list(zip(scores.T, target.T, strict=True))
-        self._ranked, self.binned = [Ranked(*own) for own in given], [Binned(*own) for own in given]
+        names = np.arange(len(scores)) if groups is None else np.asarray(groups, dtype=str)
+        self._groups = Groups(np.unique(names, return_inverse=True)[1])
+        of, number = self._groups.codes, self._groups.number
+        self._order = np.argsort(of, kind="stable")
+        self._starts = np.flatnonzero(np.diff(of[self._order], prepend=-1))
+        self._ranked, self.binned = list[Ranked](), list[Binned]()
+        for at in range(self.classes):
+            column = scores[:, at].copy(), target[:, at].copy()  # side by side
+            self._ranked.append(Ranked(*column, self._groups))
+            self.binned.append(Binned(*column, of, number))
         positive, negative = target == 1, target == 0
         columns = [positive, negative]
         for points in (0.5, *(() if thresholds is None else (np.asarray(thresholds, dtype=np.float64),))):
             predicted = scores > points
             columns += [positive & predicted, (positive | negative) & predicted]
-        self._counted = np.concatenate(columns, axis=1).astype(np.float32)
+        self._counted = [self.by_group(each).astype(np.float32) for each in columns]  # whole numbers
         self.pairs = {name: column.detach().cpu().double().numpy() for name, column in (pairs or {}).items()}
-        self._codes = (
-            np.arange(self.samples)
-            if groups is None
-            else np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-        )
 
     def itself(self) -> Drawn:
         """The figures of the sample: each array as of one resample."""
-        return self._under(np.ones((self.samples, 1), np.float32))
+        return self._under(np.ones((self._groups.number, 1), np.float32))
 
     def resampled(self, resamples: int | None, seed: int) -> Drawn:
         """The figures of `resamples` resamples; None takes as many as a set of this size needs."""
@@ -126,8 +130,7 @@ class Sample:
 
     def counts(self, *, tuned: bool = False) -> Counts:
         """Of each group, (G, L), at 0.5 or at the stored thresholds."""
-        totals = self.by_group(self._counted)
-        positives, negatives, *decided = np.split(totals, self._counted.shape[1] // max(self.classes, 1), axis=1)
+        positives, negatives, *decided = (each.astype(np.float64) for each in self._counted)
         hits, predicted = decided[2:] if tuned else decided[:2]
         return Counts(hits, predicted, positives, negatives)
 
@@ -135,14 +138,10 @@ class Sample:
         """Sums of (N, ...) within each group, (G, ...)."""
         if not self.samples:
             return np.zeros((0, *values.shape[1:]))
-        order = np.argsort(self._codes, kind="stable")
-        starts = np.flatnonzero(np.diff(self._codes[order], prepend=-1))
-        return np.add.reduceat(values[order], starts, axis=0, dtype=np.float64)
+        return np.add.reduceat(values[self._order], self._starts, axis=0, dtype=np.float64)
 
     def _under(self, weights: NDArray[np.float32]) -> Drawn:
-        totals = np.split(
-            (weights.T @ self._counted).astype(np.float64), self._counted.shape[1] // max(self.classes, 1), axis=1
-        )
+        totals = [(weights.T @ each).astype(np.float64) for each in self._counted]
         positives, negatives, hits, predicted = totals[:4]
         counts = Counts(hits, predicted, positives, negatives)
         ranked = [own.figures(weights, negatives[:, i]) for i, own in enumerate(self._ranked)]
@@ -155,10 +154,11 @@ class Sample:
         overall |= overall_figures(counts) | {name: errors[name] for name in ("ECE", "class_ECE")}
         classes |= per_class_figures(counts) | {"ECE": errors["per_class"]}
         classes = {name: np.where(counts.defined, column, np.nan) for name, column in classes.items()}
+        of_samples = weights[self._groups.codes] if self.pairs else weights
         tuned = Counts(totals[4], totals[5], positives, negatives) if len(totals) > 4 else None
         return Drawn(
-            overall | averages(self.pairs, weights),
-            classes | class_averages(self.pairs, weights),
+            overall | averages(self.pairs, of_samples),
+            classes | class_averages(self.pairs, of_samples),
             overall_figures(tuned) if tuned else {},
             per_class_figures(tuned) if tuned else {},
             gaps,
@@ -166,15 +166,15 @@ class Sample:
         )
 
     def _weights(self, resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
-        """Yield how often each sample is drawn, (N, R), some resamples at a time, so that memory stays bounded."""
-        number = int(self._codes.max()) + 1 if self.samples else 0
+        """Yield how often each group is drawn, (G, R), some resamples at a time, so that memory stays bounded."""
+        number = self._groups.number
         generator = np.random.default_rng(seed)
-        size = max(1, _CHUNK // max(self.samples, 1))
+        size = min(max(_FEW, _CHUNK // max(number, 1)), _MANY)
         for start in range(0, resamples, size):
-            # One draw a resample, so that the resamples do not depend on the size of the chunks.
-            draws = [generator.integers(max(number, 1), size=number) for _ in range(min(size, resamples - start))]
-            counted = [np.bincount(draw, minlength=number)[self._codes] for draw in draws]
-            yield np.stack(counted, axis=1).astype(np.float32)
+            weights = np.empty((number, min(size, resamples - start)), np.float32)
+            for at in range(weights.shape[1]):  # one draw a resample, so that none depends on the size of the chunks
+                weights[:, at] = np.bincount(generator.integers(max(number, 1), size=number), minlength=number)
+            yield weights
 
 
 def _together(chunks: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:

@@ -41,7 +41,7 @@ class PredictionFiles:
 
     def __init__(self, folder: Path, record: dict[str, Any], header: Sequence[str], patience: float = 0.0) -> None:
         self.path, self.failed_path, self.failures = folder / "predictions.csv", folder / "failed.csv", 0
-        self.reason = ""
+        self.reason, self._found = "", b""  # the rows that were there, until they are looked at
         self._record, self._columns, self._header = record, header, _lines([header])
         self._failed: BinaryIO | None = None
         with ExitStack() as stack:  # what is open is closed where the rest fails
@@ -62,10 +62,10 @@ class PredictionFiles:
 
     @cached_property
     def done(self) -> set[str]:
-        """Ids that have a row. Of millions it takes seconds, and needs no lock: what others add meanwhile is whole."""
-        data = self.path.read_bytes()
+        """Ids that had a row when the files were opened. Of millions it takes seconds, and needs no lock."""
+        data, self._found = self._found, b""
         try:
-            return {row[0] for row in _read(data[len(self._header) : _end(data)])}
+            return {row[0] for row in _read(data[len(self._header) :])}
         except (ValueError, csv.Error) as error:
             expected = f"rows of ibca predict in {self.path}"
             raise InputError(expected, told(error), "give another --output, or remove it") from error
@@ -127,6 +127,7 @@ class PredictionFiles:
             if end and not data.startswith(self._header):
                 raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
             os.truncate(self.path, end)
+            self._found = data[:end]
 
     @staticmethod
     def _append(file: BinaryIO, data: bytes) -> None:

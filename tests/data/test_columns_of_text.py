@@ -1,0 +1,60 @@
+"""Tables that are read column by column say what the reader of CSV says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibca_lightning.data import columns_of_text
+from ibca_lightning.data.tables import sheet
+from ibca_lightning.data.tables.sheet import Sheet, read_sheet
+
+CELLS = ("0", "1", "", "-1", " 1", "\u00a0", "x y", "ä", "日本", "1.0", "0012", "NaN", "a/b.png", "\x0b")
+
+
+def drawn(seed: int) -> str:
+    """A table of random cells, separators and line ends; some have what takes the reader of CSV."""
+    rng = np.random.default_rng(seed)
+    separator, end = ";,\t"[seed % 3], ("\n", "\r\n")[seed % 2]
+    rows = [[str(cell) for cell in rng.choice(CELLS, 4)] for _ in range(rng.integers(1, 40))]
+    extra = ('"q,;"', "y" * 300)[seed % 2] if seed % 5 == 0 else "z"
+    rows[-1][0] = extra
+    lines = [separator.join(["image", "a", "b", "c"]), *(separator.join(row) for row in rows)]
+    return end.join(lines) + ("", end, end + end)[seed % 3]
+
+
+def both(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Sheet, Sheet]:
+    """The table as it is read, and by the reader of CSV."""
+    found = read_sheet(str(path))
+    with monkeypatch.context() as patch:
+        patch.setattr(sheet, "_plain", lambda *_: None)
+        return found, read_sheet(str(path))
+
+
+@pytest.mark.parametrize("chunk", [7, 2**20])
+def test_a_plain_table_is_read_as_by_the_reader_of_csv(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns_of_text, "_CHUNK", chunk)
+    fast = 0
+    for seed in range(60):
+        (tmp_path / "t.csv").write_text(drawn(seed), encoding="utf-8", newline="")
+        found, expected = both(tmp_path / "t.csv", monkeypatch)
+        assert (found.header, [*found.rows], [*found.lines]) == (expected.header, [*expected.rows], [*expected.lines])
+        fast += isinstance(found.rows, columns_of_text.Columns)
+        for name in found.header:
+            texts, of_rows = found.coded(name)
+            assert [texts[at] for at in of_rows] == found.column(name) == expected.column(name)
+            assert len(texts) <= len(found)
+        rows = [*range(0, len(found), 2)]
+        assert [*found.take(rows).rows] == [tuple(expected.rows[row]) for row in rows]
+        assert found.rows[0] == expected.rows[0]
+        more = {"a": ["n"] * len(found), "new": found.column("b")}
+        assert [*found.with_columns(more).rows] == [*expected.with_columns(more).rows]
+    assert 40 < fast < 60  # both ways are taken
+
+
+def test_labels_of_a_large_table_take_a_byte_each(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,a,b\n" + "".join(f"{at}.png,1,\n" for at in range(1000)))
+    columns = read_sheet(str(tmp_path / "t.csv")).rows.columns  # type: ignore[attr-defined]
+    assert [each.itemsize for each in columns] == [7, 1, 1]
