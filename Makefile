@@ -16,7 +16,7 @@ FOLDS ?=
 OPTIONS ?=
 RECIPE = --config $(EXPERIMENT) $(if $(MAPS),--data.root $(MAPS)) $(OPTIONS)
 
-.PHONY: help install demo tune compare test test-slow mutate lint docs bench bench-gpu
+.PHONY: help install demo tune compare results test test-slow mutate lint docs bench bench-gpu
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -49,6 +49,10 @@ tune: $(DONE)  ## search every head's options, choice by validation: make tune E
 compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: make compare EXPERIMENT=... MAPS=...
 	@$(BIN)/ibca sweep $(RECIPE) --heads $(HEADS) --seeds $(SEEDS) --tuned $(OUT)/tune --output $(OUT)/runs
 	@$(BIN)/ibca compare $(OUT)/runs --reference best --cost --output $(OUT)
+
+# What is given here reaches the script: DATA, W, and HEADS, SEEDS, TRIALS, OUT for less or elsewhere.
+results: $(DONE)  ## the tables of a study again, from nothing: make results SET=scm W=FILE (idrid, edd2020, ...: DATA=DIR too)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 bash experiments/results/$(if $(filter scm idrid,$(SET)),heads,marks).sh
 
 # One thread a process: with all cores busy that is about three times faster than two.
 test: $(DONE)  ## the test suite, but for its slow part (about 9 minutes on 2 cores)

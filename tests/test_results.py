@@ -1,0 +1,86 @@
+"""The scripts that make the tables of experiments/README.md again: what they ask of `ibca`, and a small table."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import rows
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+_RECORDER = '#!/bin/sh\necho "$@" >> "$CALLS"\n'
+
+
+def made(script: str, folder: Path, **given: str) -> list[str]:
+    """Run a script with an `ibca` that only notes its arguments: the lines."""
+    stub = folder / "bin/ibca"
+    stub.parent.mkdir()
+    stub.write_text(_RECORDER)
+    stub.chmod(0o755)
+    environment = {
+        **os.environ, "PATH": f"{stub.parent}:{os.environ['PATH']}", "CALLS": str(folder / "calls"),
+        "OUT": str(folder / "out"), "DATA": "pictures", "W": "weights.safetensors", **given,
+    }  # fmt: skip
+    subprocess.run(["bash", FOLDER / "results" / script], check=True, env=environment, capture_output=True)
+    return (folder / "calls").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", ["edd2020", "chula_rbc12", "idrid_tiles"])
+def test_tables_of_marks_ask_the_same_of_heads_with_and_without_the_term(tmp_path: Path, name: str) -> None:
+    lines = made("marks.sh", tmp_path, SET=name, HEADS="gap csra ibca", SEEDS="0 1")
+    recipe = (FOLDER / f"{name}_marks.yaml").read_text()
+    kinds = lines[0].split("--data.marks.kinds ")[1].split(" --output")[0]
+    assert kinds in recipe, "the kinds that the recipe's head names"
+    term = " --model.terms [noise_intervention] --data.drawn_noise 0.5"
+    fits = [line for line in lines if line.startswith(("tune", "sweep"))]
+    plain, with_term = ([line for line in fits if (term in line) == has] for has in (False, True))
+    assert len(plain) == len(with_term) == 3 + 2
+    assert [line.replace(term, "").replace("_noise", "") for line in with_term] == plain
+    tuned = {line.split("--head ")[1].split()[0].rpartition("/")[2] for line in plain if line.startswith("tune")}
+    assert tuned == {"gap", "csra.yaml", "ibca"}
+    assert all("--trials 3" in line for line in plain if line.startswith("tune")), "equal budgets"
+
+
+def test_tables_of_heads_ask_for_every_head_and_then_the_ablation(tmp_path: Path) -> None:
+    lines = made("heads.sh", tmp_path, SET="scm", HEADS="gap ibca", SEEDS="0 1")
+    assert [line.split()[0] for line in lines] == ["maps", "tune", "tune", "sweep", "probe", "compare"]
+    (tmp_path / "out/tune/ibca").mkdir(parents=True)
+    (tmp_path / "again").mkdir()
+    lines = made("heads.sh", tmp_path / "again", SET="scm", OUT=str(tmp_path / "out"))
+    assert len([line for line in lines if line.startswith("tune")]) == 14
+    assert [line.split()[0] for line in lines[-2:]] == ["sweep", "compare"]
+    variants = Path(lines[-2].split("--variants ")[1].split()[0])
+    assert variants.is_file()
+
+
+# mAP of same, independent, reversed: "A small table that the tests make again" of experiments/README.md.
+SMALL = {"ibca": (0.425, 0.381, 0.346), "gap": (0.358, 0.338, 0.324)}
+_SPREAD = 0.06
+
+
+@pytest.mark.slow
+def test_a_small_table_is_made_again(tmp_path: Path) -> None:
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(timm.create_model("mobilenetv2_100").state_dict(), tmp_path / "weights.safetensors")
+    environment = {
+        **os.environ, "OUT": str(tmp_path / "out"), "SET": "scm", "W": str(tmp_path / "weights.safetensors"),
+        "HEADS": "gap ibca", "SEEDS": "0 1", "TRIALS": "1", "ABLATION": "no", "WANDB_MODE": "disabled",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", FOLDER / "results/heads.sh"],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = {(row["method"], row["set"]): float(row["mAP"]) for row in rows(tmp_path / "out/compared/methods.csv")}
+    made = {head: [table[head, name] for name in ("same", "independent", "reversed")] for head in SMALL}
+    for head, figures in SMALL.items():
+        assert made[head] == pytest.approx(figures, abs=_SPREAD), (head, made)
