@@ -235,7 +235,9 @@ class IBCACLI(LightningCLI):
         require_folder(self.run_dir, "--run_dir")  # before the data are read, and weights fetched
         if fit and not self._goes_on:
             run_folder.refuse_taken(self.run_dir)
-        note = changed_settings(str(run_folder.run_of(checkpoint)), given) if fit and checkpoint else None
+        note = None
+        if fit and (self._goes_on or run_folder.in_run(checkpoint)):  # into whatever folder
+            note = changed_settings(str(run_folder.run_of(checkpoint)), given)
         if note is not None:
             say(note)
 
