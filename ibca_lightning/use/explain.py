@@ -82,7 +82,8 @@ def explain(arguments: list[str]) -> int:
         left = [name for name in share if rename(name) not in written.done]
         shown_bar = own.rank == 0 and sys.stderr.isatty()
         for at in track(range(0, len(left), step), "explain", disable=not shown_bar):
-            batch, failed = [], []
+            batch: list[explanation.Reading] = []
+            failed: list[tuple[str, str]] = []
             for name in left[at : at + step]:
                 path, mask, shown = files[name], masks[name], rename(name)
                 try:

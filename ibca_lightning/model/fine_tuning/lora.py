@@ -71,13 +71,14 @@ def adapt(backbone: nn.Module, name: str, rank: int) -> None:
 def _add(layer: nn.Module, added: LowRankSum) -> nn.Module:
     """Make a sum of a layer's weight; it can be pickled, as processes that are spawned are given it."""
     parametrize.register_parametrization(layer, "weight", added)
-    type(layer).__reduce__ = _reduced  # type: ignore[method-assign]  # torch makes a class for each layer, and forbids it
+    made: Any = type(layer)  # by torch, for this layer alone, and not to be pickled
+    made.__reduce__ = _reduced
     return layer
 
 
-def _reduced(layer: nn.Module) -> tuple[Any, ...]:
+def _reduced(layer: Any) -> tuple[Any, ...]:
     (cls,), state = type(layer).__bases__, dict(layer.__dict__)
-    added = layer.parametrizations["weight"]  # type: ignore[index]
+    added = layer.parametrizations["weight"]
     state["_modules"] = {name: part for name, part in state["_modules"].items() if name != "parametrizations"}
     state["_parameters"] = {"weight": added.original, **state["_parameters"]}
     return _again, (cls, state, added[0])
