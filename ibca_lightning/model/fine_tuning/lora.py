@@ -55,7 +55,8 @@ def adapt(backbone: nn.Module, name: str, rank: int) -> None:
         InputError: It has no such layer.
     """
     learning = [m for m in backbone.modules() if isinstance(m, _KINDS) and m.weight.requires_grad]
-    layers = [m for m in learning if isinstance(m, nn.Linear)] or [m for m in learning if getattr(m, "groups", 1) == 1]
+    linear = any(isinstance(m, nn.Linear) for m in learning)
+    layers = [m for m in learning if isinstance(m, nn.Linear) or (not linear and m.groups == 1)]
     sides = [min(layer.weight.flatten(1).shape) for layer in layers]
     if not sides:
         fix = "leave it out, or take another backbone"
