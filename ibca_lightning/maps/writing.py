@@ -4,16 +4,20 @@ Shapes: B pictures, V views, D views with noise drawn on them, S picture side, C
 planes.
 """
 
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from torch import Tensor
@@ -30,9 +34,13 @@ from ibca_lightning.marks.painter import random_numbers
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.run.lightning_cli import IBCACLI, require_data
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.launched import place
 from ibca_lightning.system.output import write_err
+from ibca_lightning.use.model_options import own_device
+from ibca_lightning.use.predictions.files import Kind
+from ibca_lightning.use.predictions.parts import RowParts
 
+_NOTES = Kind("rows.csv", "rows.json", "maps")  # what is done so far
 _PASSING = ("batch_size", "num_workers", "augment", "drawn_noise")  # options of the data that no map depends on
 
 
@@ -46,8 +54,9 @@ class MapsCLI(IBCACLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Return a bare trainer: it chooses the device."""
         accelerator = self.config_init[self.subcommand].trainer.accelerator
+        alone = [LightningEnvironment()]  # also where torchrun or srun has started several: each has its share
         quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-        return pl.Trainer(accelerator=accelerator, devices=1, **quiet)  # type: ignore[arg-type]
+        return pl.Trainer(accelerator=accelerator, devices=1, plugins=alone, **quiet)  # type: ignore[arg-type]
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Leave everything to `write_maps`."""
@@ -80,7 +89,7 @@ def write_maps(built: MapsCLI, folder: str, views: int, drawn: int, precision: s
     sets: dict[str, Dataset[Any]] = {"train": data.train_set(), "val": data.val_set()}
     tests = data.test_sets()
     sets |= {f"test.{name}": tests[name] for name in data.test_names}
-    device = built.trainer.strategy.root_device
+    device = torch.device(own_device(built.trainer.strategy.root_device.type) or "cpu")
     model.eval().to(device)
     mapper = _Mapper(model, device, precision, data.pair)
     config = built.config[built.subcommand].data
@@ -109,24 +118,64 @@ def write_maps(built: MapsCLI, folder: str, views: int, drawn: int, precision: s
         data=source,
     )
     start_record(folder, record)
-    with sole_user(folder):
-        writers = {name: SplitWriter(folder, record, name) for name in sets}
-        _require_space(folder, record, {name: writer.done for name, writer in writers.items()})
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        started, before = time.monotonic(), sum(writer.done for writer in writers.values())
-        with Progress(*columns, disable=not sys.stderr.isatty()) as bar:
-            for name, dataset in sets.items():
-                writer, size = writers[name], record.splits[name]
-                task = bar.add_task(name, total=size.rows, completed=writer.done)
-                rest = Subset(dataset, range(writer.done, size.rows))
-                loader = make_loader(rest, data.batch_size, data.num_workers, rename=data.rename)
-                for batch in loader if len(rest) else ():
-                    writer.append(mapper.arrays(batch, size), _rows(batch))
-                    bar.update(task, completed=writer.done)
-                if not sys.stderr.isatty():
-                    write_err(f"{name}: {writer.done} of {size.rows}\n")
-        new = sum(writer.done for writer in writers.values()) - before
-        write_err(f"{new} new pictures in {time.monotonic() - started:.0f} s; wrote {folder}\n")
+    _write_rows(Path(folder), record, sets, data, mapper)
+
+
+def _write_rows(
+    folder: Path, record: MapsRecord, sets: Mapping[str, Dataset[Any]], data: MultiLabelDataModule, mapper: "_Mapper"
+) -> None:
+    """Write what is missing of this process's share; the last to end finishes the splits."""
+    own, started = place(), time.monotonic()
+    writers = {name: SplitWriter(str(folder), record, name) for name in sets}
+    keys = {f"{name} {row}": (name, row) for name in sets for row in range(record.splits[name].rows)}
+    parts = RowParts(folder, {"fingerprint": record.fingerprint}, ["row", "about"], list(keys), own, _NOTES)
+    with parts.alone():
+        whole = all(writer.done for writer in writers.values())
+        if not whole:
+            _prepare(folder, writers.values())
+    share = [] if whole else list(keys)[own.share(len(keys))]
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with parts.own() as notes, Progress(*columns, disable=own.rank > 0 or not sys.stderr.isatty()) as bar:
+        left = [key for key in share if key not in notes.done]
+        for name, mine in groupby(left, lambda key: keys[key][0]):
+            rows = [keys[key][1] for key in mine]
+            task = bar.add_task(name, total=len(rows))
+            todo = iter(rows)
+            for batch in make_loader(Subset(sets[name], rows), data.batch_size, data.num_workers, rename=data.rename):
+                here = list(islice(todo, len(batch["id"])))
+                writers[name].write(here, mapper.arrays(batch, record.splits[name]))
+                notes.add([f"{name} {row}", json.dumps(about)] for row, about in zip(here, _rows(batch), strict=True))
+                bar.advance(task, len(here))
+            if bar.disable:
+                write_err(f"{name}: {len(rows)} of {record.splits[name].rows}\n")
+    if (ended := parts.ended(notes, len(left), len(share))) is None:
+        return
+    with parts.alone():
+        if not all(writer.done for writer in writers.values()):
+            about = dict(ended[0].rows())
+            for name, writer in writers.items():
+                writer.finish(about[f"{name} {row}"] for row in range(record.splits[name].rows))
+        _forget_notes(folder)
+    said = f"{len(left)} new pictures in {time.monotonic() - started:.0f} s" if own.of == 1 else ended[1]
+    write_err(f"{said}; wrote {folder}\n")
+
+
+def _prepare(folder: Path, writers: Collection[SplitWriter]) -> None:
+    """Make the arrays, if they are not there as they were left, and the disk has room for them."""
+    wanted, free = sum(writer.missing for writer in writers), shutil.disk_usage(folder).free
+    if wanted > free:
+        expected = f"{wanted / 1e9:.1f} GB free at --output {folder}"
+        raise InputError(expected, f"{free / 1e9:.1f} GB", "give another --output, or fewer --views or --drawn")
+    if not all(writer.sound for writer in writers):
+        _forget_notes(folder)
+        for writer in writers:
+            writer.prepare()
+
+
+def _forget_notes(folder: Path) -> None:
+    for name in _NOTES[:2]:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
 class _Mapper:
@@ -192,15 +241,3 @@ def _size(dataset: Any, views: int, drawn: int) -> SplitRecord:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | list | None) else str(value)
-
-
-def _require_space(folder: str, record: MapsRecord, done: Mapping[str, int]) -> None:
-    wanted = sum(
-        int(np.prod(shape[1:])) * np.dtype(kind).itemsize * (shape[0] - done[split])
-        for split in record.splits
-        for shape, kind in record.shapes(split).values()
-    )
-    free = shutil.disk_usage(folder).free
-    if wanted > free:
-        expected = f"{wanted / 1e9:.1f} GB free at --output {folder}"
-        raise InputError(expected, f"{free / 1e9:.1f} GB", "give another --output, or fewer --views or --drawn")

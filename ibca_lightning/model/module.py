@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,7 +54,15 @@ from ibca_lightning.model.module_options import (
     with_channels,
 )
 from ibca_lightning.model.network import Network, NetworkTeacher, require_fitting_backbone
-from ibca_lightning.model.optimisation import by_epoch, fuse, is_fused, parameter_groups, set_rates, warmup_cosine
+from ibca_lightning.model.optimisation import (
+    by_epoch,
+    fuse,
+    is_fused,
+    parameter_groups,
+    require_same_groups,
+    set_rates,
+    warmup_cosine,
+)
 from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.system.errors import DataWarning, InputError, NonFiniteError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
@@ -90,7 +99,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         freeze_backbone: Keep the backbone as it is, BatchNorm statistics too.
         unfreeze_at_epoch: Keep it so until this epoch, counted from 0, and train it from there on; its rate is then
             where the schedule is.
-        lora_rank: Of the backbone its linear layers alone learn, each a sum of this rank (LoRA), such as 8.
+        lora_rank: Of the backbone its linear layers alone learn, each a sum of this rank (LoRA), such as 8; of one
+            without such layers, its convolutions.
         layer_decay: In (0, 1); each layer of the backbone has this multiple of the rate of the layer above it, the last
             of them of `backbone_lr_scale`.
         normalise_features: Bring every channel of the feature map to mean 0 and deviation 1 (BatchNorm without
@@ -205,7 +215,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         self.loss: Loss = loss if loss is not None else MaskedBCE()
         self.terms = Terms(terms or [])
         self._stepped = 0  # steps of the optimiser that the terms have seen
-        self._optimizer, self._scheduler, self.learning_rate = optimizer, scheduler, learning_rate
+        self._optimizer = None if optimizer is _DEFAULT_OPTIMIZER else optimizer  # a lambda, which is not pickled
+        self._scheduler, self.learning_rate = scheduler, learning_rate
         self.backbone_lr_scale, self.warmup_fraction = backbone_lr_scale, warmup_fraction
         self.ema_decay, self.early_stopping_patience = ema_decay, early_stopping_patience
         self.threshold_rule: ThresholdRule = dict(thresholds) if isinstance(thresholds, dict) else thresholds
@@ -440,7 +451,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         others = (self.head, self.loss, *self.terms.modules())
         with self.unfreezing.everything_that_learns():
             groups = parameter_groups(self.backbone, *others, scales=self._scales)
-        optimizer = self._optimizer(groups)
+        optimizer = (self._optimizer or _DEFAULT_OPTIMIZER)(groups)
+        optimizer.register_load_state_dict_pre_hook(require_same_groups)
         set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
         if not self._scaled:  # Lightning could not clip
             fuse(optimizer)
@@ -645,3 +657,6 @@ class MultiLabelModule(Network, pl.LightningModule):
         if self._fitting:
             self.terms.restore(checkpoint.get(_TERMS_KEY, {}))
             self._stepped = int(checkpoint["global_step"])
+
+
+_DEFAULT_OPTIMIZER = signature(MultiLabelModule).parameters["optimizer"].default

@@ -8,6 +8,8 @@ from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from ibca_lightning.system.errors import InputError
+
 
 def parameter_groups(
     backbone: nn.Module, *others: nn.Module, scales: Mapping[str, float] | None = None
@@ -60,6 +62,36 @@ def fuse(optimizer: Optimizer) -> None:
     if fit and not told:
         for group in groups:
             group["fused"] = True if group["fused"] is None else group["fused"]
+
+
+def require_same_groups(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Refuse the state of an optimiser of another kind or of other groups: a hook before it is loaded.
+
+    torch would not name what differs, or go on at the rates of the state.
+
+    Raises:
+        InputError: They differ.
+    """
+    ours, theirs = (_shown(groups) for groups in (optimizer.param_groups, state["param_groups"]))
+    own, saved = (set(groups[0]) - {"initial_lr"} for groups in (optimizer.param_groups, state["param_groups"]))
+    other = bool(own - saved and saved - own)  # one way alone: another version of torch
+    if ours == theirs and not other:
+        return
+    kind = f" of {type(optimizer).__name__}" if other else ""
+    raise InputError(
+        f"the checkpoint's optimiser{kind} over {ours}", f"one with {min(saved - own)}" if other else theirs,
+        "give optimizer, loss, layer_decay, freeze_backbone and lora_rank as the checkpoint's run had them, or start a "
+        "new run with --model.init_from instead of --ckpt_path",
+    )  # fmt: skip
+
+
+def _shown(groups: list[dict[str, Any]]) -> str:
+    sizes: dict[str, int] = {}
+    for group in groups:
+        scale = group.get("scale", 1)
+        name = f"{group.get('part', 'a group')}{'' if scale == 1 else f' at {scale:.4g} of its rate'}"
+        sizes[name] = sizes.get(name, 0) + len(group["params"])
+    return ", ".join(f"{size} parameters of {name}" for name, size in sizes.items())
 
 
 def is_fused(optimizer: Optimizer) -> bool:

@@ -235,7 +235,9 @@ class IBCACLI(LightningCLI):
         require_folder(self.run_dir, "--run_dir")  # before the data are read, and weights fetched
         if fit and not self._goes_on:
             run_folder.refuse_taken(self.run_dir)
-        note = changed_settings(self.run_dir, given) if fit and self._goes_on else None
+        note = None
+        if fit and (self._goes_on or run_folder.in_run(checkpoint)):  # into whatever folder
+            note = changed_settings(str(run_folder.run_of(checkpoint)), given)
         if note is not None:
             say(note)
 
@@ -305,6 +307,9 @@ class IBCACLI(LightningCLI):
             reason, fix = str(error).splitlines()[0].rstrip("."), "correct the --trainer options"
             other = InputError("trainer options that fit this machine", reason, fix)
             raise of_lightning(error) or other from error
+        if str(trainer.strategy).startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
+            fix = "give ddp: each process is then the same command; these are copies, whose figures would be lost"
+            raise InputError("--trainer.strategy for the command line", trainer.strategy, fix)
         if self.subcommand == "fit" and trainer.sync_batchnorm and not _has_gpu(built):
             raise InputError("GPUs for trainer.sync_batchnorm", "cpu", "leave it out: torch has none for processors")
         return built

@@ -37,7 +37,7 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
     """
     if asked:
         return asked
-    if ckpt_path and (not fit or Path(ckpt_path).resolve().parent.name == "checkpoints"):
+    if ckpt_path and (not fit or in_run(ckpt_path)):
         run = run_of(ckpt_path)
         return os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
     by_time = os.path.join("runs", experiment_name(config), time.strftime("%Y-%m-%d_%H-%M-%S"))
@@ -47,6 +47,11 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
 def _alike(name: str) -> Iterator[str]:
     """A name, then others made of it: two runs may start in one second, and a clock may be put back."""
     return chain([name], (f"{name}-{n}" for n in count(2)))
+
+
+def in_run(ckpt_path: str | None) -> bool:
+    """Whether a checkpoint lies where a run puts its own; what lies beside another is not of its run."""
+    return bool(ckpt_path) and Path(str(ckpt_path)).resolve().parent.name == "checkpoints"
 
 
 def run_of(ckpt_path: str) -> Path:

@@ -18,13 +18,12 @@ class Ensemble:
     Args:
         models: By what to call them in messages.
         views: How many of `data.pictures.views.VIEWS` each picture is seen in: 1, 4 (flips and the half turn) or 8.
-        precision: `32` or `bf16`, of the models.
 
     Raises:
         InputError: When the classes differ, or a pair of pictures is to be turned by a quarter.
     """
 
-    def __init__(self, models: dict[str, Predictor], views: int = 1, precision: str = "32") -> None:
+    def __init__(self, models: dict[str, Predictor], views: int = 1) -> None:
         (first, leader), *_ = models.items()
         for name, model in models.items():
             if model.spec.class_names != leader.spec.class_names:
@@ -32,7 +31,8 @@ class Ensemble:
                     f"checkpoints of one list of classes ({', '.join(leader.spec.class_names)} in {first})",
                     f"{', '.join(model.spec.class_names)} in {name}", "leave out the one that differs",
                 )  # fmt: skip
-        self.models, self.views, self._bf16 = list(models.values()), views, precision == "bf16"
+        self.models, self.views = list(models.values()), views
+        self.most = min(model.most for model in self.models)
         self.class_names = leader.spec.class_names
         settings = [(model.spec.image_size, model.spec.preprocessing) for model in self.models]
         ways = [setting for at, setting in enumerate(settings) if setting not in settings[:at]]
@@ -53,7 +53,6 @@ class Ensemble:
         """The mean over models and views, (B, L) float32 on the CPU, of `images`: (B, 3, S, S) for each transform."""
         total = torch.zeros(len(images[0]), len(self.class_names), dtype=torch.float64)
         for model, way in zip(self.models, self._way_of, strict=True):
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=self._bf16):
-                for view in range(self.views):
-                    total += model.forward(turned(images[way], view, self._pair[way]))[0]
+            for view in range(self.views):
+                total += model.forward(turned(images[way], view, self._pair[way]))[0]
         return (total / (len(self.models) * self.views)).float()

@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING
 from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
 from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
+from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
-from ibca_lightning.system.whole_files import write_csv, write_png, write_whole
-from ibca_lightning.use.model_options import add_device, add_images, listed, named, opened, say_passed_over
+from ibca_lightning.system.whole_files import write_png, write_whole
+from ibca_lightning.use.model_options import (
+    add_arithmetic,
+    add_device,
+    add_images,
+    fingerprint,
+    listed,
+    named,
+    opened,
+    say_passed_over,
+)
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.use.predictor import Predictor
@@ -24,7 +34,10 @@ _SHEET = 100  # pictures on one
 
 
 def explain(arguments: list[str]) -> int:
-    """Write a PNG and an NPZ for each picture, and `failed.csv` where one cannot be read."""
+    """Write a PNG and an NPZ for each picture, and `failed.csv` where one cannot be read.
+
+    Of several processes each does its share, and the last to end lists all.
+    """
     options = _parse(arguments)
     pictures = listed(options)
     # Behind the options and pictures: wrong ones, and --help, are answered without seconds of imports.
@@ -32,57 +45,74 @@ def explain(arguments: list[str]) -> int:
         import numpy as np
         from rich.progress import track
 
+        from ibca_lightning import __version__
+        from ibca_lightning.data.pictures.reading import read_image
         from ibca_lightning.use import explanation
         from ibca_lightning.use.picture_list import require_writable
+        from ibca_lightning.use.predictions.files import Kind
+        from ibca_lightning.use.predictions.parts import RowParts
 
-    files = pictures.files
+    files, own = pictures.files, place()
+    if options.overwrite and own.of > 1:
+        fix = "leave it out, and remove what lies at --output or give another one"
+        raise InputError("one process for --overwrite", own.of, fix)
     masks = _masks(files, options.mask_dir)
     models = {
-        name: opened(path, options.device, options.trust)
+        name: opened(path, options.device, options.trust, options.precision)
         for name, path in zip(options.names, options.ckpt_path, strict=True)
     }
     classes, asked = common_classes(models, options.classes)
     folder = Path(options.output)
     rename = hashed_names(options) or str
-    outputs = _outputs({rename(name): path for name, path in files.items()}, folder, options.overwrite)
+    kind = Kind("explained.csv", "explain.json", "explanations", "give another --output, or --overwrite")
+    replace = options.overwrite or (folder / kind.record).is_file()  # by the same command, or it is refused below
+    outputs = _outputs({rename(name): path for name, path in files.items()}, folder, replace)
     if options.sheet:
-        _require_sheet(Path(options.sheet), files.values(), options.overwrite)
-    failed: list[tuple[str, str]] = []
-    figures: list[np.ndarray] = []
-    names, step = list(files), options.batch_size
-    for at in track(range(0, len(names), step), "explain", disable=not sys.stderr.isatty()):
-        batch = []
-        for name in names[at : at + step]:
-            path, mask, shown = files[name], masks[name], rename(name)
-            try:
-                require_writable(name)
-                batch.append(explanation.read(models, shown, path, mask, options.max_side))
-            except PictureError as error:
-                reason = f"expected {error.expected}, got {error.got}"
-                for file in (path, mask) if options.hash_names else ():
-                    reason = reason.replace(file or path, shown)
-                failed.append((shown, shortened(reason)))
-        for own, said in zip(batch, explanation.say(models, batch), strict=True):
-            figure = explanation.figure(own, said, classes, asked, options.max_side)
-            write_png(outputs[own.name], figure)
-            write_whole(_npz(outputs[own.name]), partial(np.savez_compressed, **explanation.numbers(own, said)))
-            figures += [figure] if options.sheet else []
-    if figures:
-        write_png(options.sheet, explanation.sheet(figures))
-    write_out(f"explained {len(files) - len(failed)} of {len(files)} pictures in {folder}\n")
-    if len(failed) < len(files):
+        _require_sheet(Path(options.sheet), files.values(), replace)
+    folders = {"images": pictures.folders, "mask_dir": [options.mask_dir] if options.mask_dir else []}
+    record = {
+        "version": __version__,
+        "checkpoints": dict(zip(options.names, map(fingerprint, options.ckpt_path), strict=True)),
+        **{key: [rename(os.path.realpath(path)) for path in paths] for key, paths in folders.items()},
+        **{key: getattr(options, key) for key in ("classes", "max_side", "precision")},
+    }
+    parts = RowParts(folder, record, ["id", "figure"], list(map(rename, files)), own, kind, options.overwrite)
+    share, step = list(files)[own.share(len(files))], options.batch_size or next(iter(models.values())).most
+    with parts.own() as written:
+        left = [name for name in share if rename(name) not in written.done]
+        shown_bar = own.rank == 0 and sys.stderr.isatty()
+        for at in track(range(0, len(left), step), "explain", disable=not shown_bar):
+            batch: list[explanation.Reading] = []
+            failed: list[tuple[str, str]] = []
+            for name in left[at : at + step]:
+                path, mask, shown = files[name], masks[name], rename(name)
+                try:
+                    require_writable(name)
+                    batch.append(explanation.read(models, shown, path, mask, options.max_side))
+                except PictureError as error:
+                    reason = f"expected {error.expected}, got {error.got}"
+                    for file in (path, mask) if options.hash_names else ():
+                        reason = reason.replace(file or path, shown)
+                    failed.append((shown, shortened(reason)))
+            for one, said in zip(batch, explanation.say(models, batch), strict=True):
+                write_png(outputs[one.name], explanation.figure(one, said, classes, asked, options.max_side))
+                write_whole(_npz(outputs[one.name]), partial(np.savez_compressed, **explanation.numbers(one, said)))
+            written.add([[one.name, outputs[one.name].relative_to(folder).as_posix()] for one in batch])
+            written.fail(failed)
+    if (ended := parts.ended(written, len(left), len(share))) is None:
+        return 0
+    whole, _ = ended
+    drawn = [path for path in outputs.values() if path.is_file()]
+    if options.sheet and drawn:
+        write_png(options.sheet, explanation.sheet([read_image(str(path)) for path in drawn]))
+    write_out(f"explained {len(files) - whole.failures} of {len(files)} pictures in {folder}\n")
+    if whole.failures < len(files):
         say_passed_over(pictures, rename)
     bare = [name for name, mask in masks.items() if mask is None]
     if options.mask_dir and bare:
         write_err(f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n")
-    list_of_failed = folder / "failed.csv"
-    if not failed:
-        if list_of_failed.is_file():  # an earlier list was of other pictures
-            list_of_failed.unlink()
-        return 0
-    write_whole(list_of_failed, partial(write_csv, rows=[("id", "reason"), *failed]))
-    got = f"{len(failed)} that cannot, {failed[0][0]} first"
-    raise InputError("pictures (and masks) that can be read", got, f"see {list_of_failed}")
+    whole.require_all(len(files))
+    return 0
 
 
 def _masks(files: Mapping[str, str], folder: str | None) -> dict[str, str | None]:
@@ -162,7 +192,9 @@ def _parse(arguments: list[str]) -> Namespace:
     )  # fmt: skip
     parser.add_argument("--names", nargs="+", help="Names of the checkpoints; default those of their run folders.")
     add_images(parser)
-    parser.add_argument("--output", required=True, help="Folder for the PNG and NPZ files.")
+    parser.add_argument(
+        "--output", required=True, help="Folder for the PNG and NPZ files. A run that was stopped goes on there."
+    )
     parser.add_argument("--classes", nargs="+", help="Classes to show; default those found in the picture.")
     parser.add_argument(
         "--mask_dir", help="Folder of masks of the same names (.png), bit i for class i (of the first checkpoint): "
@@ -172,9 +204,9 @@ def _parse(arguments: list[str]) -> Namespace:
         "--max_side", type=int, default=2048,
         help="Larger pictures are drawn with this longer side, in pixels (default 2048).",
     )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="Replace earlier files of the same names.")
+    parser.add_argument("--overwrite", action="store_true", help="Begin again, and replace files that are there.")
     parser.add_argument("--sheet", help=f"A PNG file for all figures below each other, at most {_SHEET}.")
-    parser.add_argument("--batch_size", type=int, default=8, help="Pictures a step, held in memory (default 8).")
+    add_arithmetic(parser, 8)
     add_hash_options(parser)
     add_device(parser)
     options = parser.parse_args(arguments)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import bounds, write_out
-from ibca_lightning.use.model_options import CHECKPOINT, add_device, opened
+from ibca_lightning.use.model_options import CHECKPOINT, add_arithmetic, add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from torch import Tensor
@@ -32,10 +32,10 @@ def faithfulness(arguments: list[str]) -> int:
     from ibca_lightning.run.run_folder import run_of
     from ibca_lightning.system.whole_files import write_json
 
-    predictor = opened(options.ckpt_path, options.device, options.trust)
+    predictor = opened(options.ckpt_path, options.device, options.trust, options.precision)
     data = experiment_data(experiment)
     name, loader = _test_loader(data, options.test_set, predictor.spec.class_names)
-    result = measure(predictor, loader, options.pairs, options.seed, options.steps, options.filler, options.precision)
+    result = measure(predictor, loader, options.pairs, options.seed, options.steps, options.filler)
     path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"
     checkpoint = options.ckpt_path if getattr(data, "rename", str) is str else without_paths([options.ckpt_path])
     write_json(path, {"checkpoint": checkpoint, "test_set": name, **result})
@@ -48,7 +48,7 @@ def faithfulness(arguments: list[str]) -> int:
 
 def measure(
     predictor: "Predictor", loader: "DataLoader[Any]", pairs: int = 100, seed: int = 0, steps: int = 10,
-    filler: str = "blur", precision: str = "32",
+    filler: str = "blur",
 ) -> dict[str, Any]:  # fmt: skip
     """Measure a sample of pairs.
 
@@ -60,7 +60,6 @@ def measure(
         seed: Of the sample and of the random orders.
         steps: Points of a curve, less the first.
         filler: `blur` or `mean`, what takes the place of deleted cells.
-        precision: `32` or `bf16`.
 
     Returns:
         `metrics`: mean areas of the curves of `pair_curves`, and `deletion_gain` (random less attention) and
@@ -84,21 +83,17 @@ def measure(
     curves: dict[str, list[Curve]] = {}
     areas: dict[str, Tensor] = {}  # each (pictures, labels), NaN where there is no such pair
 
-    def forward(images: "Tensor") -> "tuple[Tensor, Tensor]":
-        with torch.autocast(predictor.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            return predictor.forward(images)
-
     for at, (row, present) in enumerate(track(chosen.items(), "faithfulness", disable=not sys.stderr.isatty())):
         item = _item(loader, row, predictor.spec.image_size)
         image: Tensor = item["image"]
-        known, attention = (part[0] for part in forward(image[None]))
+        known, attention = (part[0] for part in predictor.forward(image[None]))
         probabilities.append(known)
         labels.append(item["label"])
         groups.append(str(item.get("group", item["id"])))
         for label in present:
             mask = item["mask"][label] if "mask" in item else None
             measured = pair_curves(
-                lambda images: forward(images)[0], image, attention[label], label, mask, steps,
+                lambda images: predictor.forward(images)[0], image, attention[label], label, mask, steps,
                 mean_colour(image) if filler == "mean" else None, seed=(seed * 1_000_003 + row) * len(names) + label,
             )  # fmt: skip
             for name, curve in measured.items():
@@ -114,7 +109,13 @@ def measure(
         "curves": {name: torch.stack([c.probabilities for c in own]).mean(0).tolist() for name, own in curves.items()},
         "shares": curves["deletion"][0].shares.tolist(),
         "pictures": len(chosen),
-        "settings": {"pairs": pairs, "seed": seed, "steps": steps, "filler": filler, "precision": precision},
+        "settings": {
+            "pairs": pairs,
+            "seed": seed,
+            "steps": steps,
+            "filler": filler,
+            "precision": predictor.precision,
+        },
     }
 
 
@@ -178,7 +179,7 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--steps", type=int, default=10, help="Steps of a curve (default 10).")
     parser.add_argument("--test_set", help="One of several test sets by name; default the first.")
     parser.add_argument("--filler", choices=("blur", "mean"), default="blur", help="What replaces deleted cells.")
-    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="Of the model (default 32).")
+    add_arithmetic(parser)
     add_device(parser)
     parser.add_argument("--output", help="Folder for faithfulness.json; default the checkpoint's run.")
     options, others = parser.parse_known_args(arguments)

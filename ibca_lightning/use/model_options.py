@@ -1,5 +1,6 @@
 """What the commands on trained models and pictures begin with: their common options, the model, the pictures."""
 
+import hashlib
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -44,18 +45,45 @@ def add_trust(parser: ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def opened(path: str, device: str | None, trust: Sequence[str]) -> "Predictor":
-    """Load a checkpoint; the imports take seconds, so wrong options are to be answered before."""
+def add_arithmetic(parser: ArgumentParser, batch_size: int | None = None) -> None:
+    """Add `--precision`, and `--batch_size` with such a default."""
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="Of the models (default 32).")
+    if batch_size is not None:
+        parser.add_argument(
+            "--batch_size", type=number_or_auto, default=batch_size,
+            help=f"Pictures a step (default {batch_size}); auto is 256 on a GPU. What its memory does not hold is done "
+            "in smaller pieces.",
+        )  # fmt: skip
+
+
+def number_or_auto(text: str) -> int | None:
+    """A batch size; None for `auto`."""
+    return None if text == "auto" else int(text)
+
+
+def fingerprint(path: str) -> str:
+    """The SHA-256 of a file."""
+    with open(os.path.expanduser(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def own_device(device: str | None) -> str | None:
+    """The device that is asked for, which for one of several processes is a GPU of its own."""
     import torch
 
+    own, gpus = place(), torch.cuda.device_count()
+    if device in (None, "cuda") and own.of > 1 and gpus:
+        return f"cuda:{own.local % gpus}"  # srun may show each process its own one alone
+    return device
+
+
+def opened(path: str, device: str | None, trust: Sequence[str], precision: str = "32") -> "Predictor":
+    """Load a checkpoint; the imports take seconds, so wrong options are to be answered before."""
     from ibca_lightning.system.allocator import keep_freed_memory
     from ibca_lightning.use.predictor import load
 
     keep_freed_memory()
-    own, gpus = place(), torch.cuda.device_count()
-    if device in (None, "cuda") and own.of > 1 and gpus:
-        device = f"cuda:{own.local % gpus}"  # srun may show each process its own one alone
-    return load(path, device, trust)
+    return load(path, own_device(device), trust, precision)
 
 
 def named(options: Namespace) -> list[str]:

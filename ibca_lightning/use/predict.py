@@ -1,6 +1,5 @@
 """`ibca predict --images`: probabilities for pictures, from a checkpoint alone."""
 
-import hashlib
 import os
 import sys
 from argparse import Namespace
@@ -9,11 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
-from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_err
-from ibca_lightning.use.model_options import add_device, add_images, listed, opened, say_passed_over
+from ibca_lightning.use.model_options import (
+    add_arithmetic,
+    add_device,
+    add_images,
+    fingerprint,
+    listed,
+    opened,
+    say_passed_over,
+)
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from torch.utils.data import DataLoader
@@ -35,13 +41,13 @@ def predict_pictures(arguments: list[str]) -> int:
         from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
         from ibca_lightning.use.ensemble import Ensemble
         from ibca_lightning.use.picture_batches import picture_batches
-        from ibca_lightning.use.predictions.parts import PredictionParts
+        from ibca_lightning.use.predictions.parts import RowParts
 
-    models = {path: opened(path, options.device, options.trust) for path in options.ckpt_path}
-    model = Ensemble(models, options.tta, options.precision)
+    models = {path: opened(path, options.device, options.trust, options.precision) for path in options.ckpt_path}
+    model = Ensemble(models, options.tta)
     record = {
         "version": __version__,
-        "checkpoints": [_fingerprint(path) for path in options.ckpt_path],
+        "checkpoints": [fingerprint(path) for path in options.ckpt_path],
         "images": [os.path.realpath(folder) for folder in pictures.folders],
         "views": options.tta,
         **({"excel_safe": True} if options.excel_safe else {}),
@@ -51,11 +57,11 @@ def predict_pictures(arguments: list[str]) -> int:
     safe = excel_safe if options.excel_safe else str
     header = [safe(name) for name in prediction_columns(names, labelled=False)]
     ids = [safe(name) for name in pictures.files]
-    parts = PredictionParts(Path(options.output), record, header, ids, own)
+    parts = RowParts(Path(options.output), record, header, ids, own)
     share = list(pictures.files.items())[own.share(len(ids))]
     with parts.own() as files:
         left = {name: path for name, path in share if safe(name) not in files.done}
-        loader = picture_batches(left, model.transforms, options.batch_size, options.num_workers)
+        loader = picture_batches(left, model.transforms, options.batch_size or model.most, options.num_workers)
         for batch in _shown(loader, own.rank == 0):
             if batch.ids:
                 rows = model.probabilities(batch.images).tolist()
@@ -64,23 +70,13 @@ def predict_pictures(arguments: list[str]) -> int:
                     for name, row in zip(batch.ids, rows, strict=True)
                 ])  # fmt: skip
             files.fail([(safe(name), reason) for name, reason in batch.failed])
-    said = f"{len(left) - files.failures} pictures"
-    said += f", {len(share) - len(left)} were there" if len(left) < len(share) else ""
-    if own.of > 1:
-        write_err(f"process {own.rank + 1} of {own.of}: {said}\n")
-        whole = parts.together()
-        if whole is None:
-            return 0
-        files, said = whole, f"{len(whole.done)} pictures"
+    if (ended := parts.ended(files, len(left), len(share))) is None:
+        return 0
+    files, said = ended
     write_err(f"{said}; wrote {files.path}\n")
     if len(pictures.files) > files.failures:
         say_passed_over(pictures)
-    if files.failures:
-        raise InputError(
-            f"pictures that can be read, all {len(left if own.of == 1 else ids)}",
-            f"{files.failures} that cannot ({files.reason})",
-            f"restore or remove what {files.failed_path} lists; the same command tries them again",
-        )
+    files.require_all(len(left) if own.of == 1 else len(ids))
     return 0
 
 
@@ -91,11 +87,6 @@ def _shown(batches: "DataLoader[Batch]", shown: bool) -> "Iterable[Batch]":
     from rich.progress import track
 
     return track(batches, "predict")
-
-
-def _fingerprint(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parse(arguments: list[str]) -> Namespace:
@@ -122,8 +113,7 @@ def _parse(arguments: list[str]) -> Namespace:
         "--excel_safe", action="store_true",
         help="An apostrophe before ids and columns that begin with =, +, - or @: a spreadsheet would run them.",
     )  # fmt: skip
-    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="Of the models (default 32).")
-    parser.add_argument("--batch_size", type=int, default=16, help="Pictures a step (default 16).")
+    add_arithmetic(parser, 16)
     parser.add_argument("--num_workers", type=int, default=0, help="Processes that read pictures (default 0).")
     add_device(parser)
     options = parser.parse_args([a for a in arguments if a in ("-h", "--help")] or arguments)  # --images --help too

@@ -114,12 +114,16 @@ class Predictor:
         checkpoint: From `ibca_lightning.model.checkpoint.read_checkpoint`.
         device: Where to run; default CUDA where there is one.
         path: Of the checkpoint, for messages.
+        precision: `32` or `bf16`.
 
     Raises:
         InputError: When the weights do not fit the model the checkpoint describes, or there is no such device.
     """
 
-    def __init__(self, checkpoint: dict[str, Any], device: str | None = None, path: str | Path = "checkpoint") -> None:
+    def __init__(
+        self, checkpoint: dict[str, Any], device: str | None = None, path: str | Path = "checkpoint",
+        precision: str = "32",
+    ) -> None:  # fmt: skip
         self.spec = spec = ModelSpec.from_checkpoint(checkpoint, path)
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -128,6 +132,9 @@ class Predictor:
             fix = "choose another --device, or leave it out"
             raise InputError("a device of this machine, such as cpu or cuda:0", device, fix) from error
         self.model = load_network(checkpoint, path).to(self.device)
+        self.precision = precision
+        self.most = 256 if self.device.type == "cuda" else 16  # pictures at once, where nobody says how many
+        self._held = 2**31  # pictures that its memory holds at once, as far as is known
         self._transform = evaluation_transform(spec.image_size, spec.preprocessing)
         self.bit_depth = self._transform.bit_depth  # of pictures whose files do not say it
 
@@ -135,15 +142,33 @@ class Predictor:
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (B, L) and attention (B, L, H, W) of pictures (B, C, S, S) uint8 of the model's size.
 
-        Both are float32 on the CPU.
+        Both are float32 on the CPU. What the device's memory does not hold at once is done in smaller pieces.
 
         Raises:
+            InputError: It does not hold one picture.
             NonFiniteError: A probability is no number, as of weights that are none.
         """
-        probabilities, attention = self.outputs(images.to(self.device))
+        probabilities, attention = self._in_pieces(images)
         if not bool(torch.isfinite(probabilities).all()):
             raise NonFiniteError("finite probabilities, got NaN; use a checkpoint from before the training diverged")
-        return probabilities.cpu(), attention.cpu()
+        return probabilities, attention
+
+    def _in_pieces(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        while True:
+            with (
+                suppress(torch.OutOfMemoryError),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
+            ):
+                pieces = [
+                    [part.cpu() for part in self.outputs(piece.to(self.device))] for piece in images.split(self._held)
+                ]
+                probabilities, attention = map(torch.cat, zip(*pieces, strict=True))
+                return probabilities, attention
+            torch.cuda.empty_cache()
+            self._held = min(self._held, len(images)) // 2
+            if not self._held:
+                fix = "give another --device, or end what else runs on it"
+                raise InputError("a device with memory for one picture", self.device, fix)
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, but on the model's device and open to `torch.export`."""
@@ -212,16 +237,19 @@ def lesions(bits: Bits, names: list[str], classes: list[str] | None = None) -> T
     return MaskFolder("", tuple(marked.index(name) if name in marked else None for name in names)).select(bits)
 
 
-def load(path: str | Path, device: str | None = None, trust: Iterable[str] = ()) -> Predictor:
+def load(
+    path: str | Path, device: str | None = None, trust: Iterable[str] = (), precision: str = "32"
+) -> Predictor:  # fmt: skip
     """Load a checkpoint for prediction; needs no YAML, and runs no code the file may hold.
 
     Args:
         path: A `.ckpt` file written by `ibca fit`.
         device: Such as `cpu` or `cuda:0`; default CUDA where there is one.
         trust: Modules to import for a head of your own, such as `my_head`; a checkpoint itself has none imported.
+        precision: `32` or `bf16`.
 
     Raises:
         InputError: When the file is missing or no IBCA checkpoint, or its head is neither of this package nor trusted.
     """
     import_trusted(trust)
-    return Predictor(read_checkpoint(path), device, path)
+    return Predictor(read_checkpoint(path), device, path, precision)

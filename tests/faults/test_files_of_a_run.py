@@ -28,7 +28,7 @@ from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.failures import exit_code
-from ibca_lightning.use.predictions.files import PredictionFiles
+from ibca_lightning.use.predictions.files import RowFiles
 from tests.command_line import contents, done, experiment, ibca, near, refused, rows, written
 
 # --- YAML ------------------------------------------------------------------------------------------------------------
@@ -495,7 +495,7 @@ def test_predictions_of_pictures_stop_at_a_full_disk_and_go_on_where_they_were(
     run: Path, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("predict", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", tree / "images", "--batch_size", 4)
-    append, calls = PredictionFiles._append, []
+    append, calls = RowFiles._append, []
 
     def full(file: Any, data: bytes) -> None:
         calls.append(data)
@@ -504,12 +504,12 @@ def test_predictions_of_pictures_stop_at_a_full_disk_and_go_on_where_they_were(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         append(file, data)
 
-    monkeypatch.setattr(PredictionFiles, "_append", staticmethod(full))
+    monkeypatch.setattr(RowFiles, "_append", staticmethod(full))
     result = ibca(*command, "--output", "out")
     assert (result.code, len(result.errors)) == (2, 1)
     assert "No space left on device" in result.errors[0]
     assert len(rows(Path("out/predictions.csv"))) >= 8
-    monkeypatch.setattr(PredictionFiles, "_append", staticmethod(append))
+    monkeypatch.setattr(RowFiles, "_append", staticmethod(append))
     done(*command, "--output", "out")
     done(*command, "--output", "whole")
     near(*(sorted(rows(Path(name) / "predictions.csv"), key=lambda row: row["id"]) for name in ("out", "whole")))

@@ -1,9 +1,12 @@
 """How a backbone learns: from an epoch on, and which layer how fast."""
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
@@ -11,12 +14,12 @@ from torch import Tensor
 import ibca_lightning
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
-from ibca_lightning.model.fine_tuning.lora import merged
+from ibca_lightning.model.fine_tuning.lora import adapt, merged
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.model.optimisation import parameter_groups, set_rates
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.deployable import Deployed
-from tests.training import Pictures, loader, module, save, trainer
+from tests.training import Pictures, loader, module, save, sgd, trainer
 
 State = dict[str, Tensor]
 
@@ -123,7 +126,7 @@ def test_convolutional_networks_have_layers_too_and_what_has_none_is_refused() -
         ({"unfreeze_at_epoch": 0}, "model.unfreeze_at_epoch of at least 1, got 0"),
         ({"lora_rank": 0, "backbone": "test_vit"}, "model.lora_rank of at least 1, got 0"),
         ({"lora_rank": 64, "backbone": "test_vit"}, r"model.lora_rank below 64, a side of a layer of test_vit, got 64"),
-        ({"lora_rank": 8}, "linear layers for model.lora_rank, got test_resnet, which has none; leave it out"),
+        ({"lora_rank": 300}, "model.lora_rank below [0-9]+, a side of a layer of test_resnet, got 300"),
         ({"lora_rank": 8, "freeze_backbone": True}, "that learns for model.lora_rank 8, got a frozen one"),
         ({"layer_decay": 0.7, "freeze_backbone": True}, "that learns for model.layer_decay 0.7, got a frozen one"),
         ({"unfreeze_at_epoch": 3, "freeze_backbone": True}, "for model.unfreeze_at_epoch 3, got a frozen one"),
@@ -132,6 +135,34 @@ def test_convolutional_networks_have_layers_too_and_what_has_none_is_refused() -
 def test_what_has_no_effect_is_refused_in_one_line(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         module(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "said"),
+    [
+        ({}, {"layer_decay": 0.5}, "over .* of backbone at .* of its rate, .* got [0-9]+ parameters of backbone, 2 "),
+        (
+            {"layer_decay": 0.5},
+            {"layer_decay": 0.7},
+            "of backbone at 0.7 of its .* of backbone at 0.5 of its",
+        ),
+        ({"freeze_backbone": True}, {}, "parameters of backbone, .*got 2 parameters of head; give optimizer"),
+        ({}, {"unfreeze_at_epoch": 1}, ""),
+        ({}, {"optimizer": sgd()}, "optimiser of SGD over .* got one with amsgrad"),
+        ({"optimizer": sgd()}, {}, "optimiser of AdamW over .* got one with dampening"),
+        ({}, {"optimizer": lambda groups: torch.optim.Adam(groups, lr=1e-2)}, ""),
+    ],
+)
+def test_a_run_is_not_taken_up_with_another_optimiser(
+    before: dict[str, Any], options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    fitted(learner(**before), 1, Saves(0, tmp_path / "a.ckpt"))
+    if not said:
+        fitted(learner(**options), 2, path=tmp_path / "a.ckpt")
+        return
+    with pytest.raises(InputError, match=said) as caught:
+        fitted(learner(**options), 2, path=tmp_path / "a.ckpt")
     assert "\n" not in str(caught.value)
 
 
@@ -151,17 +182,56 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> tuple[MultiLabelModule,
     return fitted(learner(**options), 2, Saves(1, path)).eval(), path
 
 
-def test_lora_starts_as_the_backbone_it_is_of_and_learns_nothing_but_its_sums() -> None:
+@pytest.mark.parametrize(("backbone", "kind"), [("test_vit", torch.nn.Linear), ("test_resnet", torch.nn.Conv2d)])
+def test_lora_starts_as_the_backbone_it_is_of_and_learns_nothing_but_its_sums(
+    backbone: str, kind: type[torch.nn.Module]
+) -> None:
     images = Pictures(4).image
-    plain, model = learner(backbone="test_vit"), learner(backbone="test_vit", lora_rank=4)
+    plain, model = learner(backbone=backbone), learner(backbone=backbone, lora_rank=4)
+    for norm in (m for each in (plain, model) for m in each.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.ones_(norm.weight)  # timm begins at 0 where a block ends, as no trained net does
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(images).logits, plain.eval()(images).logits)
     start = {name: value.clone() for name, value in model.train().state_dict().items()}
     fitted(model, 2)
     changed = {name for name in differing(start, model.state_dict()) if name.startswith("backbone.")}
-    linear = [layer for layer in plain.backbone.modules() if isinstance(layer, torch.nn.Linear)]
-    assert len(changed) == 2 * len(linear) > 0
-    assert {name.rpartition(".parametrizations.weight.0.")[2] for name in changed} == {"up", "down"}
+    statistics = {name for name in changed if "running_" in name or "num_batches" in name}
+    assert bool(statistics) == (backbone == "test_resnet"), "of BatchNorm, which the page says"
+    layers = [layer for layer in plain.backbone.modules() if isinstance(layer, kind)]
+    assert len(changed - statistics) == 2 * len(layers) > 0
+    assert {name.rpartition(".parametrizations.weight.0.")[2] for name in changed - statistics} == {"up", "down"}
+    again = module(backbone=backbone).eval()
+    again.load_state_dict(merged(model.state_dict()))
+    with torch.no_grad():
+        torch.testing.assert_close(again(images).logits, model.eval()(images).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["eva02_tiny_patch14_224", "swinv2_tiny_window8_256"])
+def test_every_sum_learns_where_attention_reads_a_weight_without_calling_its_layer(backbone: str) -> None:
+    model = timm.create_model(backbone, num_classes=0, img_size=56 if "14" in backbone else 64)
+    adapt(model, backbone, 4)
+    model(torch.rand(1, 3, *model.patch_embed.img_size)).sum().backward()
+    low = [parameter for name, parameter in model.named_parameters() if name.endswith((".0.up", ".0.down"))]
+    assert len(low) >= 24
+    assert all(parameter.grad is not None for parameter in low), "of peft's layers twelve have none"
+
+
+def test_a_model_of_lora_is_pickled_and_copied_whole(adapted: tuple[MultiLabelModule, Path]) -> None:
+    backbone, images = adapted[0].backbone, Pictures(4).image.float()
+    with torch.no_grad():
+        expected = backbone(images)
+    whole = MultiLabelModule(2, ["a", "b"], 64, "test_vit", pretrained=False, lora_rank=2)
+    assert list(pickle.loads(pickle.dumps(whole)).state_dict()) == list(whole.state_dict())
+    for again in (pickle.loads(pickle.dumps(backbone)), copy.deepcopy(backbone)):
+        again = pickle.loads(pickle.dumps(again))
+        assert list(again.state_dict()) == list(backbone.state_dict())
+        learns = [name for name, parameter in backbone.named_parameters() if parameter.requires_grad]
+        assert [name for name, parameter in again.named_parameters() if parameter.requires_grad] == learns
+        assert not {*again.parameters()} & {*backbone.parameters()}
+        with torch.no_grad():
+            torch.testing.assert_close(again(images), expected)
+            next(p for name, p in again.named_parameters() if name.endswith(".up")).add_(1)
+            assert not torch.equal(again(images), expected), "still a sum"
 
 
 def test_a_checkpoint_of_lora_is_used_as_one_of_the_plain_backbone(adapted: tuple[MultiLabelModule, Path]) -> None:

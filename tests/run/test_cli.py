@@ -137,8 +137,9 @@ def test_best_score_survives_a_moved_run_but_not_a_new_one(own_run: Path, tmp_pa
 
 def test_checkpoint_outside_a_run_starts_a_folder_of_its_own(run: Path, config: Path, here: Path) -> None:
     shutil.copy(run / "checkpoints/last.ckpt", here / "given.ckpt")
+    (here / "config.yaml").write_text("model: {init_args: {layer_decay: 0.5}}\n")  # of something else
     done("fit", "--config", config, "--ckpt_path", "given.ckpt", "--trainer.max_epochs", 3)
-    assert sorted(path.name for path in here.iterdir()) == ["given.ckpt", "runs"]
+    assert sorted(path.name for path in here.iterdir()) == ["config.yaml", "given.ckpt", "runs"]
 
 
 @pytest.mark.parametrize("head", ["gap", "ibca"])

@@ -294,10 +294,12 @@ def test_a_setting_that_the_checkpoint_would_override_is_refused(
 ) -> None:
     before = contents(own_run)
     last = own_run / "checkpoints/last.ckpt"
-    result = ibca("fit", "--config", own_run / "config.yaml", "--ckpt_path", last, option, value)
-    assert (result.code, len(result.errors)) == (2, 1), result.err
-    assert named in result.errors[0]
+    for folder in ((), ("--run_dir", "other")):
+        result = ibca("fit", "--config", own_run / "config.yaml", "--ckpt_path", last, option, value, *folder)
+        assert (result.code, len(result.errors)) == (2, 1), result.err
+        assert named in result.errors[0]
     assert contents(own_run) == before
+    assert not Path("other").exists()
 
 
 def test_an_option_that_is_newer_than_the_run_is_no_change(tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "junk checkpoint": (("--ckpt_path", "e.yaml"), ("e.yaml to be a checkpoint",)),
     "trainer's accelerator": (("--trainer.accelerator", "quantum"), ("quantum", "--trainer")),
     "trainer's devices": (("--trainer.devices", "0"), ("devices", "0")),
+    "strategy of copies": (("--trainer.strategy", "ddp_spawn"), ("ddp_spawn; give ddp",)),
     "trainer's strategy": (("--trainer.strategy", "nope"), ("nope", "--trainer")),
     "trainer's precision": (("--trainer.precision", "8"), ("trainer.precision", "8")),
     "trainer's epochs": (("--trainer.max_epochs", "-5"), ("max_epochs", "-5")),

@@ -16,6 +16,7 @@ from ibca_lightning.metrics.localisation import pair_figures
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.hashed_names import HashedNames
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.use import explain
 from ibca_lightning.use.predictor import Predictor, load
 from tests.command_line import contents, done, ibca, rows
 from tests.training import checkpoint
@@ -57,6 +58,15 @@ def explained(folder: Path, output: Path, *options: object) -> str:
     return done(*given, *options).out
 
 
+LISTS = {"explained.csv", "explain.json"}
+
+
+def written(folder: Path) -> list[str]:
+    """What was made of the pictures."""
+    assert contents(folder).keys() >= LISTS
+    return sorted(contents(folder).keys() - LISTS)
+
+
 def rows_of_text(figure: np.ndarray, below: int) -> float:
     return float((len(figure) - below - 4) / LINE)
 
@@ -68,7 +78,8 @@ def picture_of(path: Path) -> np.ndarray:
 def test_the_map_lies_on_the_original_picture_where_the_model_looked(folder: Path, tmp_path: Path) -> None:
     out = explained(folder, tmp_path, "--classes", "EX", "MA")
     assert "explained 2 of 2" in out
-    assert sorted(contents(tmp_path)) == ["a.npz", "a.png", "deep/b.npz", "deep/b.png"]
+    assert written(tmp_path) == ["a.npz", "a.png", "deep/b.npz", "deep/b.png"]
+    assert rows(tmp_path / "explained.csv") == [{"id": f"{at}.png", "figure": f"{at}.png"} for at in ("a", "deep/b")]
     for name in ("a", "deep/b"):
         figure, original = picture_of(tmp_path / f"{name}.png"), picture_of(folder / "images" / f"{name}.png")
         assert rows_of_text(figure, STRIP + HEIGHT) == 1, "how to read it"
@@ -209,6 +220,58 @@ def test_a_picture_is_decoded_once_and_a_batch_says_what_single_pictures_say(
             assert one[name] == pytest.approx(other[name], abs=1e-5), name
 
 
+def test_several_processes_explain_what_one_does_whoever_is_killed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, drawn = tmp_path / "images", list[str]()
+    images.mkdir()
+    for at in range(6):
+        (images / f"{at}.png").write_bytes((folder / f"images/{'deep/b' if at % 2 else 'a'}.png").read_bytes())
+    (images / "4.png").write_bytes(b"junk")
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", "--images", images, "--device", "cpu", "--batch_size", 1)
+    given = (*given, "--max_side", 64)
+    one = ibca(*given, "--output", tmp_path / "one", "--sheet", tmp_path / "one.png")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    png = explain.write_png
+
+    def killed(path: Path, pixels: np.ndarray) -> None:
+        drawn.append(Path(path).name)
+        if drawn == ["0.png", "1.png"]:
+            raise KeyboardInterrupt
+        png(path, pixels)
+
+    monkeypatch.setattr(explain, "write_png", killed)
+    two = (*given, "--output", tmp_path / "two", "--sheet", tmp_path / "two.png")
+    found = []
+    for rank in (0, 1, 0):
+        monkeypatch.setenv("RANK", str(rank))
+        found.append(ibca(*two))
+    assert [result.code for result in found] == [130, 0, 2]
+    assert drawn == ["0.png", "1.png", "3.png", "5.png", "1.png", "2.png", "two.png"], "nothing twice that was done"
+    assert found[1].err == "process 2 of 2: 2 pictures\n"
+    assert found[2].errors[0].replace("two/failed", "one/failed") == one.errors[0]
+    assert contents(tmp_path / "two").keys() == contents(tmp_path / "one").keys()
+    for name in ("explained.csv", "failed.csv"):
+        assert sorted((tmp_path / "two" / name).read_text().split()) == sorted(
+            (tmp_path / "one" / name).read_text().split()
+        )
+    for name in ("0", "1", "2", "3", "5"):
+        assert np.abs(picture_of(tmp_path / f"one/{name}.png") - picture_of(tmp_path / f"two/{name}.png")).max() <= 1
+    assert np.abs(picture_of(tmp_path / "one.png") - picture_of(tmp_path / "two.png")).max() <= 1
+    refused = ibca(*two, "--overwrite")
+    assert (refused.code, "one process for --overwrite, got 2" in refused.errors[0]) == (2, True)
+
+
+def test_bf16_is_near(folder: Path, tmp_path: Path) -> None:
+    for precision in ("32", "bf16"):
+        explained(folder, tmp_path / precision, "--precision", precision)
+    full, half = (np.load(tmp_path / precision / "a.npz") for precision in ("32", "bf16"))
+    assert (full["attention"] != half["attention"]).any()
+    assert half["probabilities"] == pytest.approx(full["probabilities"], abs=0.05)
+    moved = np.abs(half["attention"] - full["attention"]).sum((1, 2)) / 2
+    assert moved.max() < 0.2, "of an attention that sums to 1"
+
+
 def test_the_share_on_the_lesion_is_the_energy_of_the_test() -> None:
     generator = torch.Generator().manual_seed(0)
     attention = torch.rand(1, 1, 5, 7, generator=generator)
@@ -263,22 +326,31 @@ def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Pa
     result = ibca(*given)
     assert (result.code, len(result.errors)) == (2, 1), result.err
     assert "2.png" in result.errors[0]
-    assert sorted(contents(output)) == sorted(
+    assert written(output) == sorted(
         ["1.npz", "1.png", "3.bmp.npz", "3.bmp.png", "3.png.npz", "3.png.png", "failed.csv"]
     )
     assert [(row["id"], "truncated" in row["reason"]) for row in rows(output / "failed.csv")] == [("2.png", True)]
     before = contents(output)
     again = ibca(*given)
-    assert (again.code, "--overwrite" in again.errors[0]) == (2, True)
+    assert (again.code, again.errors) == (2, result.errors), "tried again"
     assert contents(output) == before
+    for forgotten in ("explain.json", "explained.csv"):
+        (output / forgotten).unlink()
+    refused = ibca(*given)
+    assert (refused.code, "--overwrite" in refused.errors[0]) == (2, True), "somebody's files"
     (images / "2.png").unlink()
     done(*given, "--overwrite")
     assert not (output / "failed.csv").exists()
+    other = ibca(*given, "--max_side", 100)
+    assert (other.code, "explanations of the same max_side" in other.errors[0]) == (2, True)
+    (output / "1.png").write_bytes(b"spoilt")
+    assert "explained 3 of 3" in done(*given, "--max_side", 100, "--overwrite").out
+    assert picture_of(output / "1.png").shape[2] == 3, "made again"
 
 
 def test_a_pattern_is_expanded_and_pictures_are_never_written_over(folder: Path, tmp_path: Path) -> None:
     explained(folder, tmp_path, "--images", folder / "images" / "**" / "[b]*.png")
-    assert sorted(contents(tmp_path)) == ["deep/b.npz", "deep/b.png"]
+    assert written(tmp_path) == ["deep/b.npz", "deep/b.png"]
     before = contents(folder)
     for options in ((), ("--overwrite",)):
         result = ibca(
@@ -296,7 +368,7 @@ def test_a_table_of_paths_is_explained_and_none_leaves_the_output(folder: Path, 
     options = ("--image_column", "file", "--image_dir", folder / "masks", "--classes", "EX")
     explained(folder, output, "--images", table, *options)
     names = [f"{str(folder).lstrip('/')}/images/a", "images/deep/b"]
-    assert sorted(contents(output)) == sorted(f"{name}.{kind}" for name in names for kind in ("npz", "png"))
+    assert written(output) == sorted(f"{name}.{kind}" for name in names for kind in ("npz", "png"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.csv", "out"]
     masks = tmp_path / "masks"
     for name in names:
@@ -340,8 +412,9 @@ def test_names_are_hashed_where_asked(folder: Path, tmp_path: Path) -> None:
     given = ("explain", "--ckpt_path", folder / "x.ckpt", "--images", images, "--output", output, "--device", "cpu")
     result = ibca(*given, "--hash_names", "--hash_key", key)
     good, bad = (HashedNames(b"0123456789abcdef")(f"jane/{at}.png") for at in (1, 2))
-    assert sorted(contents(output)) == sorted([f"{good}.png", f"{good}.npz", "failed.csv"])
+    assert written(output) == sorted([f"{good}.png", f"{good}.npz", "failed.csv"])
     (row,) = rows(output / "failed.csv")
     assert row["id"] == bad
     assert bad in row["reason"]
-    assert "jane" not in result.err + (output / "failed.csv").read_text()
+    assert "jane" not in result.err + "".join((output / name).read_text() for name in ("failed.csv", *LISTS))
+    assert str(images) not in (output / "explain.json").read_text()

@@ -18,6 +18,7 @@ import ibca_lightning
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.picture_list import list_pictures
+from ibca_lightning.use.predictor import Predictor
 from tests.command_line import contents, done, experiment, ibca, near, rows, written
 
 NAMES = ("A", "B", "C")
@@ -274,3 +275,29 @@ def test_ids_with_formulas_and_commas_come_back_as_they_are(pictures: Path, chec
     assert result.code == 2
     assert [row["id"] for row in rows(Path("out/predictions.csv"))] == ["pictures/00.png", "./pictures/01.png"]
     assert [row["id"] for row in rows(Path("out/failed.csv"))] == ["no, such.png"]
+
+
+def test_what_the_memory_does_not_hold_is_done_in_pieces(
+    run: Path, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("predict", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", tree / "images")
+    command = (*given, "--device", "cpu", "--output")
+    done(*command, "whole")
+    outputs, tried = Predictor.outputs, list[int]()
+
+    def full(self: Predictor, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tried.append(len(images))
+        if len(images) > holds:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return outputs(self, images)
+
+    monkeypatch.setattr(Predictor, "outputs", full)
+    holds = 5
+    done(*command, "pieces", "--batch_size", "auto")
+    near(rows(Path("whole/predictions.csv")), rows(Path("pieces/predictions.csv")))
+    assert tried[:3] == [16, 8, 4]
+    assert set(tried[3:]) <= {1, 2, 3, 4}, "found once"
+    holds = 0
+    result = ibca(*command, "none")
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "a device with memory for one picture, got cpu" in result.errors[0]

@@ -17,8 +17,8 @@ from ibca_lightning.system.launched import Place, place
 from ibca_lightning.system.locks import HeldError
 from ibca_lightning.use.model_options import opened
 from ibca_lightning.use.predictions import parts
-from ibca_lightning.use.predictions.files import PredictionFiles
-from ibca_lightning.use.predictions.parts import PredictionParts
+from ibca_lightning.use.predictions.files import RowFiles
+from ibca_lightning.use.predictions.parts import RowParts
 from tests.command_line import Result, ibca, near, of_two_processes, rows
 
 # --- the place of a process -----------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def test_the_place_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_process_has_a_gpu_of_its_own_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.setattr("ibca_lightning.use.predictor.load", lambda path, device, trust: device)
+    monkeypatch.setattr("ibca_lightning.use.predictor.load", lambda path, device, trust, precision: device)
     given = (None, "cuda", "cuda:0", "cpu")
     assert [opened("best.ckpt", device, ()) for device in given] == [None, "cuda", "cuda:0", "cpu"]
     for name, value in (("RANK", "7"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "3")):
@@ -102,11 +102,11 @@ IDS = [f"{at:04}, \"a\"\nb.png" for at in range(600)]  # fmt: skip
 HEADER, RECORD = ["id", "A"], {"version": "1"}
 
 
-def parts_of(folder: Path, rank: int, of: int, call: str = "") -> PredictionParts:
-    return PredictionParts(folder, RECORD, HEADER, IDS, Place(rank, of, call=call))
+def parts_of(folder: Path, rank: int, of: int, call: str = "") -> RowParts:
+    return RowParts(folder, RECORD, HEADER, IDS, Place(rank, of, call=call))
 
 
-def work(folder: Path, rank: int, of: int, until: int | None = None, call: str = "") -> PredictionFiles | None:
+def work(folder: Path, rank: int, of: int, until: int | None = None, call: str = "") -> RowFiles | None:
     """What `ibca predict` does, with a number for a probability; killed before so many rows."""
     parts = parts_of(folder, rank, of, call)
     with parts.own() as files:
@@ -121,7 +121,7 @@ def work(folder: Path, rank: int, of: int, until: int | None = None, call: str =
     return files if of == 1 else parts.together()
 
 
-def one_by_one(folder: Path, of: int, until: dict[int, int] | None = None) -> list[PredictionFiles | None]:
+def one_by_one(folder: Path, of: int, until: dict[int, int] | None = None) -> list[RowFiles | None]:
     found = []
     for rank in range(of):
         try:
@@ -180,19 +180,19 @@ def test_killed_anywhere_the_same_command_goes_on_with_as_many_processes_or_othe
 def test_killed_while_parts_are_put_together_no_row_is_lost_or_doubled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, taken = PredictionFiles.take, []
+    take, taken = RowFiles.take, []
 
-    def killed(files: PredictionFiles, part: Path) -> Any:
+    def killed(files: RowFiles, part: Path) -> Any:
         taken.append(part)
         if len(taken) == 2:
-            with closing(PredictionFiles(part, RECORD, HEADER)) as other:
+            with closing(RowFiles(part, RECORD, HEADER)) as other:
                 files.add([[row["id"], row["A"]] for row in rows(other.path)][:5])
             raise KeyboardInterrupt
         return take(files, part)
 
-    monkeypatch.setattr(PredictionFiles, "take", killed)
+    monkeypatch.setattr(RowFiles, "take", killed)
     assert one_by_one(tmp_path, 3) == [None] * 3
-    monkeypatch.setattr(PredictionFiles, "take", take)
+    monkeypatch.setattr(RowFiles, "take", take)
     assert 180 < len(rows(tmp_path / "predictions.csv")) < 200
     one_by_one(tmp_path, 3)
     require_all(tmp_path)
@@ -221,7 +221,7 @@ def test_a_part_that_is_gone_on_with_is_not_put_together(tmp_path: Path, monkeyp
     whole = late._whole
     with ExitStack() as stack:
 
-        def behind_another() -> PredictionFiles:
+        def behind_another() -> RowFiles:
             stack.enter_context(parts_of(tmp_path, 0, 2).own())
             return whole()
 
@@ -246,7 +246,7 @@ def test_a_part_that_is_gone_on_with_is_not_put_together(tmp_path: Path, monkeyp
 def test_parts_of_another_run_are_not_mixed_in_and_held_ones_not_taken(tmp_path: Path) -> None:
     one_by_one(tmp_path, 2, {0: 5, 1: 5})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    other = PredictionParts(tmp_path, {"version": "2"}, HEADER, IDS, Place(0, 2))
+    other = RowParts(tmp_path, {"version": "2"}, HEADER, IDS, Place(0, 2))
     with pytest.raises(InputError, match="predictions of the same version"), other.own():
         pass
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

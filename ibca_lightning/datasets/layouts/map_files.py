@@ -1,4 +1,4 @@
-"""The files of stored backbone maps: written batch by batch so that a killed run goes on, read through memory maps.
+"""The files of stored backbone maps: written batch by batch, by several processes at once, read through memory maps.
 
 A folder holds `maps.json`, which says what the maps are of, and for each split (`train`, `val`, `test.<name>`)
 
@@ -7,14 +7,13 @@ A folder holds `maps.json`, which says what the maps are of, and for each split 
 * `<split>.label.npy`, (N, L) int8;
 * `<split>.<mask>.npy`, (N, P, S, S) uint8 bit planes (see `masks.pack`) of view 0, where there are masks;
 * `<split>.drawn.npy`, likewise, where D is not 0: mask d says what view V + d is drawn on, turned as that view is;
-* `<split>.rows.jsonl`, a line a picture: id, group, subgroups. A batch's lines are written after its arrays, so the
-  number of whole lines is the number of rows done.
+* `<split>.rows.jsonl`, a line a picture: id, group, subgroups. It is written last.
 """
 
 import json
 import os
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from ibca_lightning import __version__
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import read_object, regular, told
-from ibca_lightning.system.whole_files import write_json
+from ibca_lightning.system.whole_files import whole_text, write_json
 
 FORMAT = 1
 _RECORD = "maps.json"
@@ -169,26 +168,45 @@ def start_record(folder: str, record: MapsRecord) -> None:
 
 
 class SplitWriter:
-    """Appends rows to the files of one split, behind the `done` ones that an earlier, unfinished run has left."""
+    """Writes the files of one split: its arrays in any order, and when all of them are there its rows.
+
+    Several processes may write arrays at once, each its own rows; `prepare` is for one alone.
+    """
 
     def __init__(self, folder: str, record: MapsRecord, split: str) -> None:
-        self._rows = Path(folder, f"{split}.rows.jsonl")
+        self._rows, self._size = Path(folder, f"{split}.rows.jsonl"), record.splits[split].rows
         self._arrays = {
             name: (_array_file(folder, split, name), *wanted) for name, wanted in record.shapes(split).items()
         }
-        whole = all(_shape(path) == (shape, np.dtype(kind)) for path, shape, kind in self._arrays.values())
-        self.done = _whole_lines(self._rows) if whole else 0
-        if not self.done:
-            self._rows.write_bytes(b"")
-            for path, shape, kind in self._arrays.values():
-                np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)  # sparse: takes no space yet
 
-    def append(self, arrays: Mapping[str, NDArray[Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    @property
+    def done(self) -> bool:
+        """Whether the split is whole."""
+        return self.sound and self._rows.exists() and regular(self._rows).read_bytes().count(b"\n") == self._size
+
+    @property
+    def sound(self) -> bool:
+        """Whether its arrays are there."""
+        return all(_shape(path) == (shape, np.dtype(kind)) for path, shape, kind in self._arrays.values())
+
+    @property
+    def missing(self) -> int:
+        """Bytes of the arrays that the disk does not have yet."""
+        wanted = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for _, shape, kind in self._arrays.values())
+        return max(0, wanted - sum(path.stat().st_blocks * 512 for path, *_ in self._arrays.values() if path.exists()))
+
+    def prepare(self) -> None:
+        """Make the arrays; sparse, so that they take no space yet."""
+        self._rows.unlink(missing_ok=True)
+        for path, shape, kind in self._arrays.values():
+            np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+
+    def write(self, rows: Sequence[int], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write a batch.
 
         Args:
+            rows: Which ones.
             arrays: For each file of the split (`stage0`, `label`, ...) the batch's rows.
-            rows: For each row `id`, `group` and `subgroup`.
 
         Raises:
             ValueError: If an array is not of its file's shape.
@@ -197,16 +215,19 @@ class SplitWriter:
             values = np.ascontiguousarray(arrays[name], dtype=kind)
             if values.shape != (len(rows), *shape[1:]):
                 raise ValueError(f"expected {name} of shape {(len(rows), *shape[1:])}, got {values.shape}")
-            start = np.load(path, mmap_mode="r").offset + self.done * values[0].nbytes
+            start = np.load(path, mmap_mode="r").offset
             # Not through the memory map: on a full disk that ends in a bus error instead of an exception.
             with path.open("r+b") as file:
-                file.seek(start)
-                file.write(values.data)
-                _to_disk(file)
-        with self._rows.open("a", encoding="utf-8") as lines:
-            lines.write("".join(json.dumps(row) + "\n" for row in rows))
-            _to_disk(lines)
-        self.done += len(rows)
+                for row, value in zip(rows, values, strict=True):
+                    file.seek(start + row * value.nbytes)
+                    file.write(value.data)
+                file.flush()
+                os.fsync(file.fileno())
+
+    def finish(self, rows: Iterable[str]) -> None:
+        """Write the lines of all rows, in order: JSON of `id`, `group` and `subgroup`."""
+        with whole_text(self._rows) as file:
+            file.writelines(f"{row}\n" for row in rows)
 
 
 class MapSplit:
@@ -300,19 +321,3 @@ def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     except Exception:  # numpy's parser of headers ends in errors of its own
         return None
     return array.shape, array.dtype
-
-
-def _whole_lines(path: Path) -> int:
-    """Count the whole lines of a file, and cut off what a killed process has left behind them."""
-    if not path.exists():
-        return 0
-    content = regular(path).read_bytes()
-    end = content.rfind(b"\n") + 1
-    if end < len(content):
-        os.truncate(path, end)
-    return content.count(b"\n")
-
-
-def _to_disk(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

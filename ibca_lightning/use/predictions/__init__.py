@@ -1,1 +1,1 @@
-"""What `ibca predict` writes: the files of one folder, and the parts of several processes."""
+"""What `predict`, `explain` and `maps` note of each picture: the files of a folder, the parts of several processes."""

@@ -1,7 +1,8 @@
-"""What `ibca predict --images` writes, batch by batch, so that a run that was stopped goes on where it was.
+"""A row for each picture that is done, batch by batch, so that a command that was stopped goes on where it was.
 
-`predictions.csv` grows by whole rows. What a killed process left of a row is cut off by the next one. `predict.json`
-says what the rows were made with: a run with other checkpoints, pictures or options does not mix its rows with them.
+Of `ibca predict --images` it is `predictions.csv`, which grows by whole rows. What a killed process left of a row is
+cut off by the next one. `predict.json` says what the rows were made with: a run with other checkpoints, pictures or
+options does not mix its rows with them.
 """
 
 import csv
@@ -12,46 +13,71 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.strangers import read_object, regular, told
 from ibca_lightning.system.whole_files import csv_lines, write_json
 
-RECORD = "predict.json"
+
+class Kind(NamedTuple):
+    """What a command writes.
+
+    Attributes:
+        rows: The file of its rows.
+        record: The file that says what they depend on.
+        what: They are, for messages.
+        fix: What to do where those of another run are there.
+    """
+
+    rows: str = "predictions.csv"
+    record: str = "predict.json"
+    what: str = "predictions"
+    fix: str = "give another --output, or remove its files"
 
 
-class PredictionFiles:
-    """`predictions.csv`, `failed.csv` and `predict.json` of one folder.
+PREDICTIONS = Kind()
+
+
+class RowFiles:
+    """Rows, `failed.csv` and the record of one folder.
 
     Args:
         folder: Where they lie; made if it is not there.
         record: What the rows depend on, as plain data.
-        header: Of `predictions.csv`.
+        header: Of the rows.
         patience: Seconds to wait for another process.
+        kind: Of the rows.
+        anew: Forget rows that are there.
 
     Attributes:
         failures: How many rows of `failed.csv` there are.
         reason: Of the first of them.
 
     Raises:
-        InputError: The folder holds predictions of another record, cannot be written, or another process is at it.
+        InputError: The folder holds rows of another record, cannot be written, or another process is at it.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any], header: Sequence[str], patience: float = 0.0) -> None:
-        self.path, self.failed_path, self.failures = folder / "predictions.csv", folder / "failed.csv", 0
-        self.reason, self._found = "", b""  # the rows that were there, until they are looked at
+    def __init__(
+        self, folder: Path, record: dict[str, Any], header: Sequence[str], patience: float = 0.0,
+        kind: Kind = PREDICTIONS, anew: bool = False,
+    ) -> None:  # fmt: skip
+        self.path, self.failed_path, self.failures = folder / kind.rows, folder / "failed.csv", 0
+        self.reason, self._kind = "", kind
+        self._found = b""  # the rows that were there, until they are looked at
         self._record, self._columns, self._header = record, header, _lines([header])
         self._failed: BinaryIO | None = None
         with ExitStack() as stack:  # what is open is closed where the rest fails
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(sole_user(folder, patience))
-                for path in (self.path, self.failed_path, folder / RECORD):
+                for path in (self.path, self.failed_path, folder / kind.record):
                     if path.exists():
                         regular(path)
-                self._take_up(folder / RECORD, record)
+                    if anew:
+                        path.unlink(missing_ok=True)
+                self._take_up(folder / kind.record, record)
                 self._file: BinaryIO = stack.enter_context(self.path.open("ab"))
                 if self._file.tell() == 0:
                     self._append(self._file, self._header)
@@ -67,15 +93,19 @@ class PredictionFiles:
         try:
             return {row[0] for row in _read(data[len(self._header) :])}
         except (ValueError, csv.Error) as error:
-            expected = f"rows of ibca predict in {self.path}"
+            expected = f"{self._kind.what} in {self.path}"
             raise InputError(expected, told(error), "give another --output, or remove it") from error
+
+    def rows(self) -> Iterator[list[str]]:
+        """All rows."""
+        return _read(self.path.read_bytes()[len(self._header) :])
 
     def try_again(self) -> None:
         """Forget which pictures failed."""
         self.failed_path.unlink(missing_ok=True)
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
-        """Write rows of `predictions.csv`, id first."""
+        """Write rows, id first."""
         self._append(self._file, _lines(rows))
 
     def fail(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -88,6 +118,18 @@ class PredictionFiles:
             self.failures += len(rows)
             self.reason = self.reason or rows[0][1]
 
+    def require_all(self, number: int) -> None:
+        """End with an error if some of so many pictures failed.
+
+        Raises:
+            InputError: They did.
+        """
+        if self.failures:
+            raise InputError(
+                f"pictures that can be read, all {number}", f"{self.failures} that cannot ({self.reason})",
+                f"restore or remove what {self.failed_path} lists; the same command tries them again",
+            )  # fmt: skip
+
     def take(self, part: Path) -> list[tuple[str, str]]:
         """Take over the rows of another such folder, of the same record, but those that are here; remove the folder.
 
@@ -96,8 +138,8 @@ class PredictionFiles:
         """
         path = part / "failed.csv"
         failed = list(_read(path.read_bytes()))[1:] if path.exists() else []
-        with closing(PredictionFiles(part, self._record, self._columns)) as other:
-            self.add(row for row in _read(other.path.read_bytes()[len(self._header) :]) if row[0] not in self.done)
+        with closing(RowFiles(part, self._record, self._columns, kind=self._kind)) as other:
+            self.add(row for row in other.rows() if row[0] not in self.done)
             self.done |= other.done
         other.path.unlink()  # first: rows without their record would be refused, where this process is killed now
         shutil.rmtree(part)
@@ -118,8 +160,8 @@ class PredictionFiles:
         if before != record:
             others = sorted(name for name in {*record, *before} if before.get(name) != record.get(name))
             raise InputError(
-                f"predictions of the same {', '.join(others) or 'version'} in {path.parent}", "those of another run",
-                "give another --output, or remove its files",
+                f"{self._kind.what} of the same {', '.join(others) or 'version'} in {path.parent}",
+                "those of another run", self._kind.fix,
             )  # fmt: skip
         if self.path.exists():
             data = self.path.read_bytes()
