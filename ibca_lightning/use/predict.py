@@ -1,13 +1,13 @@
 """`ibca predict --images`: probabilities for pictures, from a checkpoint alone."""
 
 import hashlib
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibca_lightning.data import storage
 from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.launched import place
@@ -42,7 +42,7 @@ def predict_pictures(arguments: list[str]) -> int:
     record = {
         "version": __version__,
         "checkpoints": [_fingerprint(path) for path in options.ckpt_path],
-        "images": [os.path.realpath(folder) for folder in pictures.folders],
+        "images": [storage.real(folder) for folder in pictures.folders],
         "views": options.tta,
         **({"excel_safe": True} if options.excel_safe else {}),
         **({"precision": options.precision} if options.precision != "32" else {}),
@@ -94,7 +94,7 @@ def _shown(batches: "DataLoader[Batch]", shown: bool) -> "Iterable[Batch]":
 
 
 def _fingerprint(path: str) -> str:
-    with open(path, "rb") as file:
+    with open(storage.here(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
