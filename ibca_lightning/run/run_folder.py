@@ -13,7 +13,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from ibca_lightning.data.storage import is_remote, require_local
+from ibca_lightning.data.storage import is_remote
 from ibca_lightning.run.command_line import at_once
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
@@ -52,7 +52,6 @@ def _alike(name: str) -> Iterator[str]:
 
 def run_of(ckpt_path: str) -> Path:
     """The run folder of a checkpoint: where `checkpoints/` lies, or else the folder of the file."""
-    require_local(ckpt_path, "a checkpoint beside which results are written", "say where to with --output")
     folder = Path(ckpt_path).resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
 

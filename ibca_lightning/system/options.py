@@ -66,7 +66,7 @@ def require_folder(path: str, option: str = "--output") -> None:
     Raises:
         InputError: When it is such.
     """
-    if "://" in path:
+    if re.match("(s3|gs|https?):/", path):  # a Path has one slash
         raise InputError(f"{option} on this machine", path, "write it here, and copy it there when it is done")
     place = Path(path)
     while not os.path.lexists(place) and place != place.parent:

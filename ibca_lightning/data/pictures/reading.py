@@ -88,7 +88,8 @@ def depth_of(path: Callable[[int], str], count: int, channels: int = 3) -> int |
     """
     depths = []
     for at in range(0, count, -(-count // _SAMPLED) or 1):
-        with suppress(InputError, OSError):  # said when the picture is read
+        # Said when the picture is read; but a storage that fails now may answer then.
+        with suppress(PictureError if storage.is_remote(path(at)) else InputError, OSError):
             head = storage.beginning(path(at), 32)
             depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth(channels))
     return max((depth for depth in depths if depth), default=None)

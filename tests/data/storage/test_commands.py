@@ -19,8 +19,10 @@ def remote_run(s3: Any, run: Path) -> str:
 def test_check_fit_and_test(remote_tree: str, remote_run: str, run: Path, tree: Path, here: Path, front: Front):
     options = {"mask_dir": "masks", "cache": "disk", "cache_dir": str(here / "kept"), "num_workers": 1, "bit_depth": 8}
     config = written(here / "e.yaml", experiment(remote_tree, **options))  # type: ignore[arg-type]
-    checked = done("check", "--config", config, "--output", here / "checked")
-    assert "nothing found" in checked.out + checked.err or "positives" in checked.out + checked.err
+    ibca("check", "--config", config, "--output", here / "checked")
+    card = json.loads((here / "checked/check.json").read_text())
+    assert card["picture_sizes"]
+    assert remote_tree not in str([each for each in card["findings"] if each["level"] == "error"])
     done("fit", "--config", config, "--run_dir", here / "run")
     assert remote_tree in (here / "run/config.yaml").read_text()
     for file in here.rglob("*"):  # keys stay in the environment
@@ -42,16 +44,16 @@ def test_predict_and_explain(remote_tree: str, remote_run: str, run: Path, tree:
     far, near = (rows(here / name / "predictions.csv") for name in ("far", "near"))
     assert far == near
     assert json.loads((here / "far/predict.json").read_text())["images"] == [f"{remote_tree}/images"]
-    picture = f"{remote_tree}/images/{far[0]['id']}"
-    done("explain", "--ckpt_path", remote_run, "--images", picture, "--output", here / "maps",
-         "--mask_dir", f"{remote_tree}/masks")  # fmt: skip
-    assert {path.suffix for path in (here / "maps").iterdir()} == {".png", ".npz"}
+    one = written_list(here, [far[0]["id"]])
+    done("explain", "--ckpt_path", remote_run, "--images", one, "--image_dir", f"{remote_tree}/images", "--output",
+         here / "maps", "--mask_dir", f"{remote_tree}/masks")  # fmt: skip
+    assert {path.suffix for path in (here / "maps").rglob("*.*")} == {".png", ".npz"}
     # One that is gone is a row of failed.csv; a storage that fails is none, and ends the command.
     lost = written_list(here, [far[0]["id"], "a/gone.png"])
     result = ibca("predict", "--ckpt_path", remote_run, "--images", lost, "--image_dir", f"{remote_tree}/images",
                   "--output", here / "lost")  # fmt: skip
     assert (result.code, [row["id"] for row in rows(here / "lost/failed.csv")]) == (2, ["a/gone.png"])
-    front.fault = lambda method, path: 503 if "_000" in path else None
+    front.fault = lambda method, path: 503 if far[0]["id"].rpartition("/")[2] in path else None
     result = ibca("predict", "--ckpt_path", remote_run, "--images", lost, "--image_dir", f"{remote_tree}/images",
                   "--output", here / "down")  # fmt: skip
     assert result.code == 2
@@ -90,5 +92,4 @@ def test_a_root_that_is_refused_is_one_line(remote_tree: str, here: Path, front:
         result = ibca(command, "--config", config)
         assert (result.code, len(result.errors)) == (2, 1), result.err
         assert f"access to {remote_tree}" in result.err
-        assert "Traceback" not in result.err
-    assert not (here / "runs").exists()
+        assert command == "check" or not (here / "runs").exists()

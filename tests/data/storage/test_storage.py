@@ -14,7 +14,7 @@ import pytest
 from ibca_lightning.data import storage
 from ibca_lightning.data.cache import Layout, MemoryCache, Signature
 from ibca_lightning.data.disk_cache import DiskCache
-from ibca_lightning.data.pictures.reading import read_image
+from ibca_lightning.data.pictures.reading import depth_of, read_image
 from ibca_lightning.data.storage import remote
 from ibca_lightning.data.tables.paths import absent, inside
 from ibca_lightning.system.errors import InputError, PictureError
@@ -190,6 +190,8 @@ def test_what_stays_is_one_line(scheme: str, fault: int, words: str, s3: Any, fr
         assert not isinstance(caught.value, PictureError)
         assert "\n" not in str(caught.value)
         assert "s3cr3t" not in str(caught.value)
+    with pytest.raises(InputError, match=words):  # else the others alone would decide the depth of a data set
+        depth_of(lambda _: url, 1)
 
 
 def at(scheme: str, front: Front, s3: Any, key: str) -> str:
@@ -270,6 +272,8 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
     [
         (("fit", "--config", "endo", "--run_dir", "s3://ward/run"), "--run_dir on this machine"),
         (("predict", "--ckpt_path", "x", "--images", "x", "--output", "s3://ward/out"), "--output on this machine"),
+        (("check", "--config", "endo", "--output", "s3://ward/out"), "--output on this machine"),
+        (("faithfulness", "--config", "endo", "--ckpt_path", "s3://ward/best.ckpt"), "--output on this machine"),
         (("explain", "--ckpt_path", "x", "--images", "x", "--output", "s3://ward/out"), "--output on this machine"),
     ],
 )
