@@ -201,7 +201,9 @@ def _status(error: BaseException) -> int | None:
     for cause in causes(error):
         response = getattr(cause, "response", None)  # of boto
         said = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
-        for status in (said, getattr(cause, "status", None), getattr(cause, "code", None)):  # of aiohttp, of gcsfs
+        # Of aiohttp; of gcsfs alone, as aiohttp calls an answer that was cut off 400.
+        code = getattr(cause, "code", None) if type(cause).__name__ == "HttpError" else None
+        for status in (said, getattr(cause, "status", None), code):
             if isinstance(status, int):
                 return status
     return None
