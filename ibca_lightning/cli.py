@@ -16,6 +16,7 @@ from ibca_lightning.run.command_line.home import options_at_home
 from ibca_lightning.run.command_line.light_imports import light_imports
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.options import refuse_credentials
 from ibca_lightning.system.output import write_out
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
@@ -113,6 +114,8 @@ def _run(arguments: list[str]) -> int:
         if not arguments:
             raise InputError(f"a command ({', '.join(COMMANDS)})", "none", "see above")
         return 0
+    for argument in arguments:
+        refuse_credentials(argument, "an option")
     command = arguments[0]
     if command == "--version":
         write_out(f"ibca {__version__}\n")

@@ -1,6 +1,7 @@
 """What a data set really holds: every picture read in full, hashed by its pixels, beside its labels."""
 
 import hashlib
+import io
 import os
 import warnings
 import zlib
@@ -198,7 +199,7 @@ def _of_file(table: Table, masks: MaskFolder | None, channels: int, depth: int |
             lesions = int(np.bitwise_or.reduce(mask, axis=None))
     except InputError as error:
         return Facts(problem=str(InputError(f"{error.expected} ({table.where(row)})", error.got, error.fix)))
-    mode = f"{_mode(path)}, {used} bits" if used else _mode(path)
+    mode = _mode(path, file.encoded) + (f", {used} bits" if used else "")
     return _facts(pixels, mode, lesions)._replace(depth=used)
 
 
@@ -239,12 +240,12 @@ def _facts(pixels: Pixels, mode: str, lesions: int = -1) -> Facts:
     return Facts(content_hash(pixels), look(as_rgb(pixels)), pixels.shape[:2], mode, blank, lesions)
 
 
-def _mode(path: str) -> str:
+def _mode(path: str, encoded: memoryview) -> str:
     """The kind of file, from its header alone, such as `PNG L` or `TIFF I;16`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes; the picture has been read by now
-            with Image.open(path) as header:
+            with Image.open(io.BytesIO(encoded)) as header:
                 return f"{header.format} {header.mode}"
     except (OSError, ValueError, Image.DecompressionBombError):  # what Pillow does not know: DICOM, above all
         return os.path.splitext(path)[1].lstrip(".").upper() or "unknown"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ibca_lightning.data import storage
 from ibca_lightning.datasets.csv_table import CSVDataModule
 from ibca_lightning.datasets.layouts.picture_files import only_pictures
 
@@ -26,8 +27,8 @@ def count_folder(data: CSVDataModule) -> FolderCount:
     tables = data.split_tables().values()
     folder = next(iter(tables)).folder
     named = {table.name(row) for table in tables for row in range(len(table))}
-    heads = None if os.path.realpath(folder) != os.path.realpath(data.root) else {os.path.dirname(n) for n in named}
-    masks = os.path.realpath(data.masks.path) if data.masks else ""
+    heads = None if storage.real(folder) != storage.real(data.root) else {os.path.dirname(n) for n in named}
+    masks = os.path.relpath(storage.real(data.masks.path), storage.real(folder)) + "/" if data.masks else None
     files = {*_files(folder, heads, masks)} - named - {os.path.relpath(str(path), folder) for path in _own(data)}
     unnamed, others = only_pictures(folder, files)
     return FolderCount(folder, len(named), unnamed, len(others))
@@ -39,13 +40,8 @@ def _own(data: CSVDataModule) -> Iterator[str]:
             yield os.path.join(data.root, name)
 
 
-def _files(folder: str, heads: set[str] | None, masks: str) -> Iterator[str]:
+def _files(folder: str, heads: set[str] | None, masks: str | None) -> Iterator[str]:
     """Names relative to a folder: of all below it, or of those in some folders alone."""
-    for head, below, files in os.walk(folder):
-        below[:] = [
-            name for name in below if not name.startswith(".") and os.path.realpath(os.path.join(head, name)) != masks
-        ]
-        place = os.path.relpath(head, folder).replace(os.sep, "/")
-        place = "" if place == "." else place
-        if heads is None or place in heads:
-            yield from (f"{place}/{name}" if place else name for name in files if not name.startswith("."))
+    for name in storage.files_below(folder):
+        if (heads is None or os.path.dirname(name) in heads) and not (masks and name.startswith(masks)):
+            yield name

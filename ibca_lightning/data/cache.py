@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.masks import Bits
 from ibca_lightning.data.pictures.reading import Pixels
+from ibca_lightning.data.storage.remote import is_remote, version
 from ibca_lightning.system.errors import InputError
 
 CacheKind = Literal["none", "memory", "disk"]
@@ -65,7 +66,7 @@ class Signature:
     """What the file system says of some files; a change of their content changes it.
 
     Name, device, inode, size, and the times of the last change of content and of anything: the last cannot be set back
-    by a program, and a file put in the place of another has a new inode.
+    by a program, and a file put in the place of another has a new inode. Of a file behind a URL: its etag and size.
 
     Attributes:
         words: (2,) uint64, a hash of all that; never zero.
@@ -77,11 +78,16 @@ class Signature:
 
     @classmethod
     def of(cls, files: Sequence[str]) -> "Signature | None":
-        """Ask the file system; None if a file is not there."""
+        """Ask the file system, or the storage; None if a file is not there, or has no etag there."""
         said: list[Any] = []
         last = 0.0
         for file in files:
             try:
+                if is_remote(file):
+                    if (there := version(file)) is None:
+                        return None
+                    said += [file, *there]
+                    continue
                 status = os.stat(file)
             except OSError:
                 return None

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Subset
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.cache import Cache, CacheKind, Layout, MemoryCache
 from ibca_lightning.data.dataset import PictureDataset
 from ibca_lightning.data.label_noise import LabelNoise, changes
@@ -462,9 +463,10 @@ class TableDataModule(MultiLabelDataModule):
         if self.cache == "memory":
             return MemoryCache(len(table), layout)
         if self.cache == "disk":
-            from ibca_lightning.data.disk_cache import DiskCache, default_folder
+            from ibca_lightning.data.disk_cache import DiskCache
+            from ibca_lightning.data.storage.remote import default_folder
 
-            folders = [os.path.abspath(table.folder), os.path.abspath(masks.path) if masks else ""]
+            folders = [storage.absolute(table.folder), storage.absolute(masks.path) if masks else ""]
             paths = (f"{folders}{decode(name)}".encode() for name in table.names)
             return DiskCache(self.cache_dir or default_folder(), layout, self.preprocessing, paths)
         return None

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.cache import Layout, Prepared, Signature, hashed
 from ibca_lightning.data.pictures.reading import READER_VERSION
+from ibca_lightning.data.storage import is_remote
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import locked
 
@@ -30,12 +31,6 @@ Words = NDArray[np.uint64]
 Record = NDArray[np.uint8]
 _BLOCK = 1 << 18  # entries that are read at once
 _SALT = np.uint64(0x9E3779B97F4A7C15)  # an entry of zeros, as a crash of the machine may leave it, is no entry
-
-
-def default_folder() -> str:
-    """Return where caches lie unless `cache_dir` says otherwise: `ibca_lightning` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "ibca_lightning")
 
 
 class DiskCache:
@@ -99,7 +94,8 @@ class DiskCache:
             record = opened.read(number, before)
         if record is not None:
             return self.layout.unpack(record)
-        content = _content(files)
+        # A storage tells a content by its etag: nothing is read to be hashed.
+        content = before.words if any(map(is_remote, files)) else _content(files)
         found = opened.find(content)
         prepared = self.layout.unpack(found[1]) if found is not None else make()
         new = self.layout.pack(prepared) if found is None else None

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.options import check_choice
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
@@ -92,10 +93,10 @@ class CheXpert(OpenSplitSet):
     def _places(self, paths: list[str], patients: list[str], folder: str) -> tuple[list[str], str]:
         """Return the pictures and the folder that they are relative to."""
         above = os.path.dirname(folder)
-        batches = [name for name in os.listdir(above) if _BATCH.search(name)] if folder != self.root else []
-        if not batches or os.path.isdir(os.path.join(folder, paths[0].split("/")[0])):
+        batches = [name for name in storage.names(above) if _BATCH.search(name)] if folder != self.root else []
+        if not batches or storage.is_folder(os.path.join(folder, paths[0].split("/")[0])):
             return paths, folder
-        batch_of = {patient: batch for batch in batches for patient in os.listdir(os.path.join(above, batch))}
+        batch_of = {patient: batch for batch in batches for patient in storage.names(os.path.join(above, batch))}
         pairs = zip(paths, patients, strict=True)
         return [path.replace("train", batch_of.get(patient, "train"), 1) for path, patient in pairs], above
 

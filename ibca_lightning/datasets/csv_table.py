@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
@@ -249,7 +250,7 @@ class CSVDataModule(TableDataModule):
     def _alone(self) -> tuple[list[str], list[str], Table] | None:
         """As `_training_table`, of a test table without one; None where there is one, or no `label_space`."""
         places = (os.path.join(self.root, str(self.csv["train"])), str(self.csv["train"]))
-        if not self.label_space or self.csv["test"] is None or any(map(os.path.exists, places)):
+        if not self.label_space or self.csv["test"] is None or any(map(storage.exists, places)):
             return None
         if self._train is None:
             sheet = self._sheet("test")
@@ -349,16 +350,16 @@ class CSVDataModule(TableDataModule):
         check_root(self.root)
         name = str(self.csv[split])
         below = os.path.join(self.root, name)
-        if os.path.exists(below):
+        if storage.exists(below):
             return below
-        if os.path.exists(name):
+        if storage.exists(name):
             return name
         raise InputError(f"data.{split}_csv at {below} or {name}", "nothing there", "correct data.root or the name")
 
     def _folder(self, name: str, option: str) -> str:
         check_root(self.root)
-        folder = os.path.normpath(os.path.join(self.root, inside(name or ".", self.root, self.root, f"data.{option}")))
-        if not os.path.isdir(folder):
+        folder = storage.normal(os.path.join(self.root, inside(name or ".", self.root, self.root, f"data.{option}")))
+        if not storage.is_folder(folder):
             raise InputError(f"the folder data.{option} at {folder}", "nothing there", f"correct data.{option}")
         return folder
 

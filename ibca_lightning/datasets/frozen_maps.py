@@ -15,6 +15,7 @@ from ibca_lightning.data.dataset import described
 from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.pictures.masks import unpack
 from ibca_lightning.data.pictures.views import turned
+from ibca_lightning.data.storage import require_local
 from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.splits import keep_share, split_fold
 from ibca_lightning.data.tables.table import Table, pooled
@@ -76,6 +77,7 @@ class FrozenMaps(MultiLabelDataModule):
         drawn_noise: float = 0.0,
     ) -> None:
         self.root = os.fspath(root)
+        require_local(self.root, "stored maps (data.root)", "copy them: they are mapped into memory")
         self.record = record = read_record(self.root)
         if image_size not in (None, record.image_size):
             raise InputError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.options import check_classes, check_whole
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.splits import split_off
@@ -110,7 +111,7 @@ class Galar(OpenSplitSet):
 
     def _videos(self, folder: str) -> list[str]:
         """Return the names of the videos that have a table, or of those that are asked for."""
-        stems = [os.path.splitext(name)[0] for name in os.listdir(folder) if name.lower().endswith(".csv")]
+        stems = [os.path.splitext(name)[0] for name in storage.names(folder) if name.lower().endswith(".csv")]
         present = sorted((stem for stem in stems if stem.isdecimal()), key=int)
         wanted = present if self.videos is None else [str(video) for video in self.videos]
         absent = [video for video in wanted if video not in present]
@@ -131,14 +132,14 @@ class Galar(OpenSplitSet):
         bases = ["Frames", "frames", "."]
         for base in list(bases):
             path = os.path.join(self.root, base)
-            if os.path.isdir(path):
-                bases += [f"{base}/{name}" for name in sorted(os.listdir(path)) if name.startswith("Galar_Frames")]
+            if storage.is_folder(path):
+                bases += [f"{base}/{name}" for name in sorted(storage.names(path)) if name.startswith("Galar_Frames")]
         return bases
 
     def _pictures(self, sheet: Sheet, video: str, bases: list[str]) -> list[str]:
         """Return the path of each row's frame relative to the root."""
         places = [f"{base}/{prefix}{video}" for base in bases for prefix in ("", "recording_")]
-        place = next((place for place in places if os.path.isdir(os.path.join(self.root, place))), None)
+        place = next((place for place in places if storage.is_folder(os.path.join(self.root, place))), None)
         if place is None:
             raise InputError(
                 f"the frames of video {video} in {os.path.join(self.root, 'Frames', video)}",
@@ -146,10 +147,9 @@ class Galar(OpenSplitSet):
                 f"{self._help}; data.videos reads some of the videos",
             )
         files = {}
-        with os.scandir(os.path.join(self.root, place)) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and (match := _FRAME.search(entry.name)):
-                    files[int(match[1])] = entry.name
+        for name in storage.names(os.path.join(self.root, place)):
+            if not name.startswith(".") and (match := _FRAME.search(name)):
+                files[int(match[1])] = name
         pictures = []
         for row, text in enumerate(sheet.column("frame")):
             if not text.isdecimal():

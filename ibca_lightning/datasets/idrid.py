@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.options import check_classes, check_whole
 from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes, read_image
 from ibca_lightning.data.tables.paths import check_root
@@ -113,7 +114,7 @@ class IDRiD(CSVDataModule):
         return super().tables()
 
     def _cut(self) -> None:
-        if os.path.isdir(self.root):
+        if storage.is_folder(self.root):
             return
         check_root(self.source, self._help)
         name = "A. Segmentation/1. Original Images"
@@ -122,7 +123,7 @@ class IDRiD(CSVDataModule):
         masks = os.path.join(os.path.dirname(images), "2. All Segmentation Groundtruths")
         for part, _ in _SPLITS.values():
             for folder in (os.path.join(images, part), *(os.path.join(masks, part, name) for name in _MASKS.values())):
-                if not os.path.isdir(folder):
+                if not storage.is_folder(folder):
                     raise InputError(f"the folder {folder}", "nothing there", self._help)
         log.info("cutting the photographs of %s into tiles in %s", self.source, self.root)
         splits = {
@@ -139,7 +140,7 @@ def _photographs(images: str, masks: str, numbers: range) -> Iterator[Photograph
         lesions = np.zeros((len(_MASKS), *image.shape[:2]), dtype=bool)
         for lesion, (short, folder) in zip(lesions, _MASKS.items(), strict=True):
             path = os.path.join(masks, folder, f"{name}_{short}.tif")
-            if not os.path.exists(path):
+            if not storage.exists(path):
                 continue
             mask = decode_bytes(read_bytes(path), path, cv2.IMREAD_GRAYSCALE)
             if mask.shape != lesion.shape:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.tables.paths import check_root, find_pictures
 from ibca_lightning.data.tables.sheet import Sheet
@@ -157,7 +158,7 @@ class ODIR5K(OpenSplitSet):
         folder, below = self._folders_of_pictures()
         if not all(path.endswith(_LACKING) for path in ([folder] if below == [""] else below)):
             return sheet
-        there = {name for path in below for name in os.listdir(os.path.join(folder, path))}
+        there = {name for path in below for name in storage.names(os.path.join(folder, path))}
         eyes = zip(sheet.column("Left-Fundus"), sheet.column("Right-Fundus"), strict=True)
         both = [row for row, pair in enumerate(eyes) if there.issuperset(pair)]
         if both and len(both) < len(sheet):

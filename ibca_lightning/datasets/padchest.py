@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.options import check_whole
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
@@ -134,8 +135,8 @@ class PadChest(OpenSplitSet):
         """Return the picture folder and the path of each row's picture below it."""
         ids, parts = sheet.column("ImageID"), sheet.column("ImageDir")
         folder = os.path.join(self.root, "images")
-        folder = folder if os.path.isdir(folder) else self.root
-        present = {part for part in set(parts) if part and os.path.isdir(os.path.join(folder, part))}
+        folder = folder if storage.is_folder(folder) else self.root
+        present = {part for part in set(parts) if part and storage.is_folder(os.path.join(folder, part))}
         if not present:
             return folder, ids
         for row, part in enumerate(parts):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning import __version__
+from ibca_lightning.data.storage import here, is_remote
 from ibca_lightning.heads import Head
 from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints, is_rule
@@ -162,7 +163,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: When the file is missing, unreadable, or no IBCA checkpoint.
     """
-    checkpoint = load_plain(path := Path(path).expanduser())
+    file = here(str(path))
+    checkpoint = load_plain(path := file if is_remote(file) else Path(file).expanduser())
     try:
         with zipfile.ZipFile(path) as archive:  # torch takes flipped bits for weights, and chance memory for a folder
             folders = (own.filename for own in archive.infolist() if own.external_attr & 16)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ibca_lightning.data.storage import here
 from ibca_lightning.heads import Head, HeadOutput
 from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.model.backbone import Backbone
@@ -172,7 +173,7 @@ class NetworkTeacher(Teacher):
         self.spec = ModelSpec.from_checkpoint(checkpoint, path)
         self.network = load_network(checkpoint, path)
         self.class_names = self.spec.class_names
-        with Path(path).expanduser().open("rb") as file:
+        with Path(here(str(path))).expanduser().open("rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     def forward(self, batch: Mapping[str, Any]) -> HeadOutput:

@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.pictures import drawing
 from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.drawing import fitted, heat_maps, share_on
@@ -151,18 +151,18 @@ def from_files(predictor: Predictor, folder: str, mask_dir: str | None, rename: 
         InputError: When there is no such folder.
     """
     for what, path in (("pictures (--images)", folder), ("masks (--mask_dir)", mask_dir)):
-        if path is not None and not os.path.isdir(path):
+        if path is not None and not storage.is_folder(path):
             raise InputError(f"a folder of {what} at {path}", "none", "correct it")
 
-    below = () if rename is str else (str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
+    below = () if rename is str else storage.files_below(folder)
     names = {rename(name): name for name in below}
 
     def find(name: str) -> View | None:
         name = names.get(name, name)
-        path = Path(folder, inside(name))
-        if not path.is_file():
+        path = os.path.join(folder, inside(name))
+        if not storage.is_file(path):
             return None
-        file, mask = PictureFile(str(path)), mask_of(inside(name), mask_dir)
+        file, mask = PictureFile(path), mask_of(inside(name), mask_dir)
         bits = read_mask(mask) if mask else None
         seen = predictor.see(file, bits)
         planes = None if bits is None else lesions(bits, predictor.spec.class_names)

@@ -26,6 +26,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.storage import here, is_remote
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.model.public_names import with_public_names
@@ -231,7 +232,9 @@ class IBCACLI(LightningCLI):
                 say(f"note: the model was trained at image_size {spec.image_size}, the data have {size}")
         fit = self.subcommand == "fit"
         self.run_dir = run_folder.choose_run_dir(config.run_dir, checkpoint, config, fit)
-        self._goes_on = bool(checkpoint) and os.path.realpath(self.run_dir) == str(run_folder.run_of(checkpoint))
+        beside = bool(checkpoint) and not is_remote(checkpoint)
+        self._goes_on = beside and os.path.realpath(self.run_dir) == str(run_folder.run_of(checkpoint))
+        config.ckpt_path = here(checkpoint) if checkpoint else None  # which Lightning reads by itself
         require_folder(self.run_dir, "--run_dir")  # before the data are read, and weights fetched
         if fit and not self._goes_on:
             run_folder.refuse_taken(self.run_dir)

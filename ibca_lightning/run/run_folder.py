@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from ibca_lightning.data.storage import is_remote
 from ibca_lightning.run.command_line import at_once
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
@@ -23,7 +24,7 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
 
     Args:
         asked: `--run_dir`; wins.
-        ckpt_path: A checkpoint in `RUN/checkpoints/`: then RUN.
+        ckpt_path: A checkpoint in `RUN/checkpoints/`: then RUN; not where it lies behind a URL.
         config: The parsed configuration; its first YAML names the experiment.
         fit: Whether the run trains: from a checkpoint that lies in no run it then starts a folder of its own.
 
@@ -37,7 +38,7 @@ def choose_run_dir(asked: str | None, ckpt_path: str | None, config: Any, fit: b
     """
     if asked:
         return asked
-    if ckpt_path and (not fit or in_run(ckpt_path)):
+    if ckpt_path and not is_remote(ckpt_path) and (not fit or in_run(ckpt_path)):
         run = run_of(ckpt_path)
         return os.path.relpath(run) if run.is_relative_to(Path.cwd()) else str(run)
     by_time = os.path.join("runs", experiment_name(config), time.strftime("%Y-%m-%d_%H-%M-%S"))

@@ -1,12 +1,16 @@
 """Options of the commands that need no Lightning: argparse with the errors of the contract."""
 
 import os
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from ibca_lightning.system.errors import InputError
+
+# user:password@ before the host, or a query such as ?X-Amz-Signature=...; of the places that data may lie at.
+_SECRET = re.compile(r"\b(s3|gs|https?)://(?:[^\s'\"/@]*@|[^\s'\"?]*\?[^\s'\"]*=)", re.IGNORECASE)
 
 
 class OptionParser(ArgumentParser):
@@ -62,6 +66,8 @@ def require_folder(path: str, option: str = "--output") -> None:
     Raises:
         InputError: When it is such.
     """
+    if re.match("(s3|gs|https?):/", path):  # a Path has one slash
+        raise InputError(f"{option} on this machine", path, "write it here, and copy it there when it is done")
     place = Path(path)
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
@@ -70,3 +76,25 @@ def require_folder(path: str, option: str = "--output") -> None:
         raise InputError(f"{option} {path} to be a folder", got, "give another one")
     if not os.access(place, os.W_OK):
         raise InputError(f"{option} {path} to be a folder to write in", f"{place}, read-only", "give another one")
+
+
+def refuse_credentials(text: str, where: str) -> None:
+    """Refuse a text with such a URL, which the message does not repeat.
+
+    Args:
+        text: An argument, a value of a YAML file, or a URL.
+        where: What it is, for the message.
+
+    Raises:
+        InputError: It holds one.
+
+    Examples:
+        >>> from ibca_lightning.system.options import refuse_credentials
+        >>> refuse_credentials("s3://bucket/scans", "--data.root")
+        >>> refuse_credentials("https://me:secret@host/scans", "--data.root")
+        Traceback (most recent call last):
+        ibca_lightning.system.errors.InputError: a URL without user, password or ?query= in --data.root, got one of ...
+    """
+    if (found := _SECRET.search(text)) is not None:
+        fix = "give credentials by the environment (AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, ...): data/README.md"
+        raise InputError(f"a URL without user, password or ?query= in {where}", f"one of {found[1].lower()}://", fix)

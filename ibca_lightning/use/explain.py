@@ -73,7 +73,7 @@ def explain(arguments: list[str]) -> int:
     record = {
         "version": __version__,
         "checkpoints": dict(zip(options.names, map(fingerprint, options.ckpt_path), strict=True)),
-        **{key: [rename(os.path.realpath(path)) for path in paths] for key, paths in folders.items()},
+        **{key: [rename(storage.real(path)) for path in paths] for key, paths in folders.items()},
         **{key: getattr(options, key) for key in ("classes", "max_side", "precision")},
     }
     parts = RowParts(folder, record, ["id", "figure"], list(map(rename, files)), own, kind, options.overwrite)

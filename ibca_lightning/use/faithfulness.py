@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibca_lightning.data.storage import is_remote
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import bounds, write_out
@@ -184,6 +185,6 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--output", help="Folder for faithfulness.json; default the checkpoint's run.")
     options, others = parser.parse_known_args(arguments)
     require_least(options, pairs=1, steps=1, seed=0)
-    if options.output is not None:
-        require_folder(options.output)
+    if options.output is not None or is_remote(options.ckpt_path):  # there is no run beside a URL to write into
+        require_folder(options.output or options.ckpt_path)
     return options, others

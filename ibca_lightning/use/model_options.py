@@ -23,7 +23,7 @@ def add_images(parser: ArgumentParser, required: bool = True, more: str = "") ->
     parser.add_argument(
         "--images", nargs="+", required=required,
         help="Pictures, folders of pictures (searched below too), patterns in quotes such as 'scans/*.png', or .csv "
-        f"files of paths.{more}",
+        f"files of paths; also behind s3://, gs://, https://.{more}",
     )  # fmt: skip
     parser.add_argument("--image_column", default="image", help="Of the paths in a .csv file (default image).")
     parser.add_argument("--image_dir", help="Where these paths are seen from; default the folder of the .csv file.")
@@ -63,7 +63,7 @@ def number_or_auto(text: str) -> int | None:
 
 def fingerprint(path: str) -> str:
     """The SHA-256 of a file."""
-    with open(os.path.expanduser(path), "rb") as file:
+    with open(storage.here(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -106,12 +106,13 @@ def listed(options: Namespace) -> "PictureList":
 
     Nothing is imported for that which takes seconds.
     """
+    from ibca_lightning.data.storage import here
     from ibca_lightning.system.model_record import require_archive
     from ibca_lightning.use.picture_list import list_pictures
 
     given = options.ckpt_path
     for path in given if isinstance(given, list) else [given]:
-        require_archive(os.path.expanduser(path))
+        require_archive(os.path.expanduser(here(path)))
     return list_pictures(options.images, options.image_column, options.image_dir)
 
 

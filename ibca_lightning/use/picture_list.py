@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.datasets.layouts.picture_files import only_pictures, pictures_below
 from ibca_lightning.system.errors import InputError, PictureError
@@ -47,28 +48,32 @@ def list_pictures(images: Sequence[str], column: str = "image", image_dir: str |
         for name in names:
             path = os.path.join(folder, name)
             before = found.files.setdefault(name, path)
-            if before != path and os.path.realpath(before) != os.path.realpath(path):
+            if before != path and storage.real(before) != storage.real(path):
                 raise InputError("pictures with names that differ", f"{before} and {path}", "give their common folder")
     return found
 
 
 def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str], list[str]]:
     """A folder, the pictures' paths in it, and those of files that are none."""
-    if images.lower().endswith(".csv") and os.path.isfile(images):
+    if images.lower().endswith(".csv") and storage.is_file(images):
         names = read_sheet(images).column(column)
         if not all(names):
             raise InputError(f"a path in every row of '{column}' in {images}", "a blank", "fill it in, or drop the row")
         return os.path.dirname(images) if image_dir is None else image_dir, names, []
-    if os.path.exists(images) or not glob.has_magic(images):
+    if not glob.has_magic(images) or storage.exists(images):
         return pictures_below(images)
     parts = images.replace(os.sep, "/").split("/")
     folder = "/".join(parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))])
     folder = folder or ("/" if images.startswith("/") else "")
-    names = [
-        name.replace(os.sep, "/")
-        for name in glob.glob(os.path.relpath(images, folder or "."), root_dir=folder or None, recursive=True)
-        if not os.path.isdir(os.path.join(folder, name))
-    ]
+    names = (
+        storage.remote.matching(images, folder)
+        if storage.is_remote(images)
+        else [
+            name.replace(os.sep, "/")
+            for name in glob.glob(os.path.relpath(images, folder or "."), root_dir=folder or None, recursive=True)
+            if not os.path.isdir(os.path.join(folder, name))
+        ]
+    )
     names, others = only_pictures(folder, names)
     if not names:
         raise InputError(f"at least one picture that fits {images}", "none", "correct the pattern")

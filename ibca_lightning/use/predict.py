@@ -1,12 +1,12 @@
 """`ibca predict --images`: probabilities for pictures, from a checkpoint alone."""
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibca_lightning.data import storage
 from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
 from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
@@ -48,7 +48,7 @@ def predict_pictures(arguments: list[str]) -> int:
     record = {
         "version": __version__,
         "checkpoints": [fingerprint(path) for path in options.ckpt_path],
-        "images": [os.path.realpath(folder) for folder in pictures.folders],
+        "images": [storage.real(folder) for folder in pictures.folders],
         "views": options.tta,
         **({"excel_safe": True} if options.excel_safe else {}),
         **({"precision": options.precision} if options.precision != "32" else {}),

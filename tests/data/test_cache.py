@@ -16,6 +16,7 @@ import torch
 from ibca_lightning.data import CSVDataModule, cache, disk_cache
 from ibca_lightning.data.cache import Layout, MemoryCache, Signature
 from ibca_lightning.data.dataset import PictureDataset
+from ibca_lightning.data.storage.remote import default_folder
 from ibca_lightning.system.errors import InputError
 from tests.datasets import fake_csv
 
@@ -326,7 +327,7 @@ def test_a_folder_that_cannot_be_written_and_wrong_values(root: Path, tmp_path: 
 
 def test_the_default_folder_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert disk_cache.default_folder() == "/somewhere/ibca_lightning"
+    assert default_folder() == "/somewhere/ibca_lightning"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/x")
-    assert disk_cache.default_folder() == "/home/x/.cache/ibca_lightning"
+    assert default_folder() == "/home/x/.cache/ibca_lightning"

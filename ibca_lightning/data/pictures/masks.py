@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes
+from ibca_lightning.data.storage import exists, is_remote
 from ibca_lightning.system.errors import PictureError
 
 Bits = NDArray[np.uint8]
@@ -50,7 +51,7 @@ def mask_name(name: str) -> str:
 def mask_of(name: str, folder: str | None) -> str | None:
     """Return the mask of a picture in a folder; None where there is none, or no folder."""
     path = None if folder is None else os.path.join(folder, mask_name(name))
-    return path if path is not None and os.path.lexists(path) else None
+    return path if path is not None and (exists(path) if is_remote(path) else os.path.lexists(path)) else None
 
 
 def read_mask(path: str, data: Bits | None = None) -> Bits:

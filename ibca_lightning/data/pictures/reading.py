@@ -8,7 +8,6 @@ being near 50 dB there (`python -m tests.bench.data` prints both for its own dra
 
 import errno
 import io
-import os
 import warnings
 import zlib
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.pictures.array_file import is_array, read_array
 from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit
 from ibca_lightning.data.pictures.channels import gray, read_channels, wrong
@@ -34,7 +34,7 @@ from ibca_lightning.data.pictures.header import (
     white_is_zero,
 )
 from ibca_lightning.system.errors import InputError, PictureError, refusal
-from ibca_lightning.system.strangers import MAX_PICTURE, regular
+from ibca_lightning.system.strangers import MAX_PICTURE
 
 Pixels = NDArray[np.uint8]
 
@@ -88,9 +88,9 @@ def depth_of(path: Callable[[int], str], count: int, channels: int = 3) -> int |
     """
     depths = []
     for at in range(0, count, -(-count // _SAMPLED) or 1):
-        with suppress(InputError, OSError):  # said when the picture is read
-            with open(regular(path(at)), "rb") as file:
-                head = file.read(32)
+        # Said when the picture is read; but a storage that fails now may answer then.
+        with suppress(PictureError if storage.is_remote(path(at)) else InputError, OSError):
+            head = storage.beginning(path(at), 32)
             depths.append(None if is_eight_bit(memoryview(head)) else PictureFile(path(at)).depth(channels))
     return max((depth for depth in depths if depth), default=None)
 
@@ -106,6 +106,11 @@ class PictureFile:
         self._path, self._data = path, read_bytes(path) if data is None else data  # with data the path is but a name
         self._stored: dict[int, Stored] = {}
         self._decoded: dict[tuple[int, int | None], Pixels] = {}
+
+    @property
+    def encoded(self) -> memoryview:
+        """The bytes of the file."""
+        return self._data.data
 
     def pixels(self, target: int | None = None, depth: int | None = None) -> Pixels:
         """As `read_image`; not to be changed, because others are given the same array."""
@@ -170,9 +175,7 @@ def read_bytes(path: str) -> Pixels:
         PictureError: If it cannot be read or is empty.
     """
     try:
-        if os.path.getsize(regular(path)) > MAX_PICTURE:
-            raise OSError(f"more than {MAX_PICTURE} bytes")
-        data = np.fromfile(path, dtype=np.uint8)
+        data = storage.content(path, MAX_PICTURE)
     except FileNotFoundError:
         raise PictureError(f"a picture at {path}", "nothing there", "restore the file or remove its row") from None
     except OSError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import load_plain, model_record
@@ -184,13 +185,13 @@ def read_label_space(space: Sequence[str] | str | None) -> list[str] | None:
 
 
 def _read(path: str) -> list[str]:
-    if not os.path.isfile(path):
+    if not storage.is_file(path):
         expected = "data.label_space as a list of class names, a checkpoint, or a file with a name a line"
         raise InputError(expected, f"no file at {path}", "correct the path, or write [NAME, NAME]")
     if os.path.splitext(path)[1] == ".ckpt":
-        return [str(name) for name in model_record(load_plain(path, mmap=True), path)["class_names"]]
+        return [str(name) for name in model_record(load_plain(storage.here(path), mmap=True), path)["class_names"]]
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(storage.here(path), encoding="utf-8") as file:
             return [line.strip() for line in file if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         fix = "give RUN/checkpoints/best.ckpt, or a text file"

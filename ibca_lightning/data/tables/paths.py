@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
@@ -16,17 +17,21 @@ _EXTENSIONS = ("", ".png", ".tif", ".jpg", ".jpeg", ".tiff", ".PNG", ".TIF", ".J
 is_plain = re.compile(r"[^/\\.][^/\\]*(?:/[^/\\.][^/\\]*)*").fullmatch
 
 
+_FOLDERS = 8  # behind a URL that are listed one by one
+
+
 def check_root(root: str, fix: str = "correct data.root", what: str = "the folder of the data set (data.root)") -> None:
     """Check that the folder of a data set, or `what`, is there.
 
     Raises:
         InputError: If it is not, with `fix` as what to do.
     """
-    if not os.path.isdir(root):
-        got = "a file" if os.path.exists(root) else "nothing there"
-        where = "" if os.path.isabs(root) else ", seen from the current folder"
+    if not storage.is_folder(root):
+        got = "a file" if storage.exists(root) else "nothing there"
+        whole = os.path.isabs(root) or storage.is_remote(root)
+        where = "" if whole else ", seen from the current folder"
         # The config.yaml of a run has the paths as they were seen when it began.
-        fix += "" if os.path.isabs(root) else ", or go to the folder that the configuration's paths are seen from"
+        fix += "" if whole else ", or go to the folder that the configuration's paths are seen from"
         raise InputError(f"{what} at {root}{where}", got, fix)
 
 
@@ -54,7 +59,7 @@ def find_pictures(
     """
     entries: dict[str, str] = {}
     for part in below:
-        for entry in os.listdir(os.path.join(folder, part)):
+        for entry in storage.names(os.path.join(folder, part)):
             entries.setdefault(entry, f"{part}/{entry}" if part else entry)
     names, gone = [], []
     for row, name in enumerate(ids):
@@ -108,11 +113,11 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
         raise InputError(f"the path of a picture in {where}", "a blank", "fill in the path or remove the row")
     if ".." in re.split(r"[/\\]", name):
         raise InputError(f"a path below {folder} in {where}", f"'{name}'", "write a path without '..'")
-    if os.path.isabs(name):
-        path = os.path.normpath(name)
-        if not path.startswith(os.path.join(os.path.abspath(root), "")):
+    if os.path.isabs(name) or storage.is_remote(name):
+        path = storage.normal(name)
+        if not path.startswith(os.path.join(storage.absolute(root), "")):
             raise InputError(f"a path inside {root} in {where}", f"'{name}'", "write a path relative to that folder")
-        name = os.path.relpath(path, os.path.abspath(folder))
+        name = os.path.relpath(path, storage.absolute(folder))
     return os.path.normpath(name).replace(os.sep, "/")
 
 
@@ -122,19 +127,22 @@ def absent(folder: str, names: Sequence[str]) -> list[int]:
     Each folder is listed once: on network storage asking for 100,000 files one by one takes minutes. Where folders hold
     a picture or two each (CheXpert), asking for the files is cheaper.
     """
-    unseen = set(names)
-    for head, count in Counter(name.rpartition("/")[0] for name in names).items():
-        if count > 3:
-            unseen.difference_update(f"{head}/{name}" if head else name for name in _files(os.path.join(folder, head)))
+    heads, unseen = Counter(name.rpartition("/")[0] for name in names), set(names)
+    if storage.is_remote(folder) and len(heads) > _FOLDERS:  # there all names below come a thousand at a time
+        unseen.difference_update(storage.files_below(folder))
+    else:
+        for head, count in heads.items():
+            if count > 3:
+                found = _files(os.path.join(folder, head))
+                unseen.difference_update(f"{head}/{name}" if head else name for name in found)
     # A file system that ignores case, or normalises Unicode, finds what the listing spells otherwise.
-    gone = {name for name in unseen if not os.path.isfile(os.path.join(folder, name))}
+    gone = {name for name in unseen if not storage.is_file(os.path.join(folder, name))}
     return [row for row, name in enumerate(names) if name in gone] if gone else []
 
 
 def _files(folder: str) -> set[str]:
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if not entry.is_dir()}
+        return {name for name, is_folder in storage.entries(folder).items() if not is_folder}
     except OSError:
         return set()
 
@@ -143,9 +151,9 @@ def suggestion(folder: str, name: str) -> str:
     """Guess what to do about a picture that is absent; blank where there is no guess."""
     for tail in (name.replace("\\", "/"), re.split(r"[/\\]", name)[-1]):  # as Windows writes it, or from elsewhere
         head, file = os.path.split(os.path.join(folder, tail))
-        if not os.path.isdir(head):
+        if not storage.is_folder(head):
             continue
-        wanted, entries = _spelt(file), sorted(os.listdir(head))
+        wanted, entries = _spelt(file), sorted(storage.names(head))
         if similar := [entry for entry in entries if _spelt(entry) == wanted]:
             written = os.path.join(os.path.dirname(tail), similar[0])
             alike = unicodedata.normalize("NFC", written) == unicodedata.normalize("NFC", name)
@@ -158,7 +166,7 @@ def suggestion(folder: str, name: str) -> str:
         ]:
             return f"there is {similar[0]}: correct the extension"
     head = os.path.dirname(os.path.join(folder, name))
-    return "" if os.path.isdir(head) else f"there is no folder {head}: check root and image_dir"
+    return "" if storage.is_folder(head) else f"there is no folder {head}: check root and image_dir"
 
 
 def _spelt(name: str) -> str:

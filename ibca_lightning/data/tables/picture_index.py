@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ibca_lightning.data.pictures.header import EXTENSIONS
+from ibca_lightning.data.storage import files_below
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
-
-_HIDDEN = re.compile(r"(^|/)\.")
 
 
 class PictureIndex:
@@ -24,14 +23,8 @@ class PictureIndex:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        below = (
-            os.path.relpath(os.path.join(head, name), folder).replace(os.sep, "/")
-            for head, _, names in os.walk(folder)
-            for name in names
-        )
-        self.files = sorted(
-            name for name in below if os.path.splitext(name)[1].lower() in EXTENSIONS and not _HIDDEN.search(name)
-        )
+        below = files_below(folder)
+        self.files = sorted(name for name in below if os.path.splitext(name)[1].lower() in EXTENSIONS)
         self._found: tuple[dict[str, list[str]], ...] = tuple(defaultdict(list) for _ in range(4))
         for file in self.files:
             name = file.rpartition("/")[2]

@@ -5,7 +5,6 @@ Our own on purpose: every cell stays the text it is (`007`, `NA`), and an error 
 
 import csv
 import io
-import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.columns_of_text import Cells, Columns, plain_columns
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, gunzipped, regular
@@ -187,10 +187,10 @@ def _listed(line: str, count: int) -> list[str]:
 
 
 def _read_text(path: str) -> str:
-    if not os.path.exists(path):
+    if not storage.exists(path):
         raise InputError(f"a CSV file at {path}", "nothing there", "check root and the name of the file")
     try:
-        with open(regular(path), "rb") as file:
+        with open(regular(storage.here(path)), "rb") as file:
             data = file.read()
     except OSError as error:
         raise InputError(f"a CSV file at {path}", error.strerror, "check the path and its permissions") from None

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ibca_lightning.data.storage import common_folder
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.paths import absent, inside, is_plain, missing, suggestion
@@ -101,7 +102,7 @@ def pooled(tables: Sequence[Table]) -> Table:
     places = {(table.file, table.folder) for table in tables}
     if len(places) == 1:
         return joined(tables)
-    folder = os.path.commonpath([table.folder for table in tables])
+    folder = common_folder([table.folder for table in tables])
     names = []
     for table in tables:
         below = os.path.relpath(table.folder, folder).replace(os.sep, "/")

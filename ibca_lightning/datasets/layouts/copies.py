@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 
+from ibca_lightning.data import storage
 from ibca_lightning.system.errors import InputError
 
 _SHOWN = 6  # entries of a folder that a message names
@@ -33,7 +34,7 @@ def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
     """
     for base in _bases(root, candidates, fix):
         inside = [f"{base}/{path}" if base else path for path in _hits(os.path.join(root, base), candidates)]
-        if folders := [path for path in inside if os.path.isdir(os.path.join(root, path))]:
+        if folders := [path for path in inside if storage.is_folder(os.path.join(root, path))]:
             return folders
     expected = f"at least one of the folders {', '.join(candidates[:3])}, ... in {root}"
     raise InputError(expected, _instead(root, candidates[0]), fix)
@@ -41,9 +42,8 @@ def all_present(root: str, candidates: Sequence[str], fix: str) -> list[str]:
 
 def found_in(folder: str) -> str:
     """Name what lies in a folder, in a line."""
-    with os.scandir(folder) as entries:
-        kept = [entry for entry in entries if not entry.name.startswith(".")]
-        names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in kept)
+    kept = {name: is_folder for name, is_folder in storage.entries(folder).items() if not name.startswith(".")}
+    names = sorted(f"{name}/" if is_folder else name for name, is_folder in kept.items())
     names = [f"{name} (not unpacked)" if name.lower().endswith(_PACKED) else name for name in names]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}" if names else "nothing there"
@@ -51,7 +51,7 @@ def found_in(folder: str) -> str:
 
 def _instead(root: str, path: str) -> str:
     """Name what lies where a path ends to be there."""
-    while path and not os.path.isdir(os.path.join(root, path)):
+    while path and not storage.is_folder(os.path.join(root, path)):
         path = os.path.dirname(path)
     return (f"in {path}: " if path else "") + found_in(os.path.join(root, path))
 
@@ -61,8 +61,7 @@ def _bases(root: str, candidates: Sequence[str], fix: str) -> Iterator[str]:
     if _hits(root, candidates):
         yield ""
         return
-    with os.scandir(root) as entries:
-        folders = sorted(entry.name for entry in entries if entry.is_dir())
+    folders = sorted(name for name, is_folder in storage.entries(root).items() if is_folder)
     having = [name for name in folders if _hits(os.path.join(root, name), candidates)]
     if len(having) > 1:
         raise InputError(f"{' or '.join(candidates[:2])} once below {root}", f"it in {', '.join(having[:3])}", fix)
@@ -71,7 +70,7 @@ def _bases(root: str, candidates: Sequence[str], fix: str) -> Iterator[str]:
 
 def _hits(base: str, candidates: Sequence[str]) -> list[str]:
     paths = [path for name in candidates for path in (*_doubled(name), name)]
-    return [path for path in paths if os.path.exists(os.path.join(base, path))]
+    return [path for path in paths if storage.exists(os.path.join(base, path))]
 
 
 def _doubled(name: str) -> list[str]:

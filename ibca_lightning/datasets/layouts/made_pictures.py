@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ibca_lightning.data.storage import require_local
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.whole_files import whole
 
@@ -19,6 +20,7 @@ def writable(what: str, folder: str, option: str) -> Iterator[None]:
     Raises:
         InputError: Names the folder, and the option that sets another.
     """
+    require_local(folder, f"a folder for {what}", f"set data.{option}")
     try:
         yield
     except OSError as error:

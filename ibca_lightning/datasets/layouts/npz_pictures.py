@@ -16,6 +16,7 @@ from ibca_lightning.data.dataset import PictureDataset, described
 from ibca_lightning.data.pictures.array_file import array_header
 from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.data.pictures.transforms import Transform
+from ibca_lightning.data.storage import here, require_local
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.layouts.made_pictures import writable
 from ibca_lightning.system.errors import InputError
@@ -83,6 +84,7 @@ def unpack(archive: str, name: str, folder: str, limit: int) -> str:
     Raises:
         InputError: If the archive is damaged or has no such array, or a larger one, or the folder cannot be written to.
     """
+    require_local(folder, "a folder for unpacked pictures", "set data.unpack_dir")
     with _opened(archive) as file:
         member = _member(file, archive, name, limit)
         stem = os.path.splitext(os.path.basename(archive))[0]
@@ -102,7 +104,7 @@ def unpack(archive: str, name: str, folder: str, limit: int) -> str:
 def _opened(archive: str) -> Iterator[zipfile.ZipFile]:
     """Open an npz archive; whatever is wrong with it is an InputError."""
     try:
-        with zipfile.ZipFile(regular(archive)) as file:
+        with zipfile.ZipFile(regular(here(archive))) as file:
             yield file
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         what = f"an npz archive at {archive}"

@@ -6,6 +6,7 @@ truth values and times is taken: no object is made from what a file says that it
 
 from typing import Any
 
+from ibca_lightning.data.storage import here
 from ibca_lightning.data.tables.sheet import Sheet, check_columns
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular
@@ -25,8 +26,9 @@ def read_parquet(path: str) -> Sheet:
     except ImportError:
         fix = "install it: pip install 'ibca-lightning[parquet]', or save the table as CSV"
         raise InputError(f"pyarrow, to read {path}", "no such package", fix) from None
+    own = here(path)
     try:
-        with parquet.ParquetFile(regular(path)) as file:
+        with parquet.ParquetFile(regular(own)) as file:
             facts, schema = file.metadata, file.schema_arrow
             text = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
             if text > MAX_TABLE or facts.num_rows * max(facts.num_columns, 1) > _CELLS:
@@ -37,7 +39,7 @@ def read_parquet(path: str) -> Sheet:
                 _require_plain(path, field)
         # Dictionaries stay what they are: a long text that stands in every row is not written out.
         texts = [field.name for field in schema if _kind(field.type) == "text"]
-        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        with parquet.ParquetFile(own, read_dictionary=texts) as file:
             columns = [_texts(column) for column in file.read(use_threads=False).columns]
     except (ArrowException, OSError, ValueError) as error:
         raise InputError(f"a Parquet table at {path}", str(error).partition("\n")[0], "restore the file") from None

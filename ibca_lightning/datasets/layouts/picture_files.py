@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterable
 
+from ibca_lightning.data import storage
 from ibca_lightning.data.pictures.dicom import is_dicom
 from ibca_lightning.data.pictures.header import EXTENSIONS, PICTURES, kind_of
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular
 
 _DIRECTORY = b"1.2.840.10008.1.3.10"
 
@@ -17,11 +17,11 @@ def pictures_below(path: str) -> tuple[str, list[str], list[str]]:
     Raises:
         InputError: If there is no picture.
     """
-    if os.path.isfile(path):
+    if storage.is_file(path):
         return os.path.dirname(path), [os.path.basename(path)], []
-    if not os.path.isdir(path):
+    if not storage.is_folder(path):
         raise InputError(f"a picture or a folder of pictures at {path}", "nothing there", "correct the path")
-    names, others = _pictures(path)
+    names, others = only_pictures(path, storage.files_below(path))
     if not names:
         raise InputError(f"at least one picture ({', '.join(sorted(PICTURES))}) in {path}", "none", "correct the path")
     return path, names, others
@@ -37,21 +37,8 @@ def _is_picture(path: str) -> bool:
     if os.path.splitext(path)[1].lower() in EXTENSIONS:
         return True
     try:
-        with open(regular(path), "rb") as file:
-            head = file.read(512)
+        head = storage.beginning(path, 512)
     except OSError:
         return False
     # The index of an archive is DICOM too (Media Storage Directory), and no picture.
     return (kind_of(memoryview(head)) in PICTURES or is_dicom(memoryview(head))) and _DIRECTORY not in head
-
-
-def _pictures(folder: str) -> tuple[list[str], list[str]]:
-    found: list[str] = []
-    for head, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.relpath(os.path.join(head, name), folder).replace(os.sep, "/")
-            for name in files
-            if not name.startswith(".")
-        ]
-    return only_pictures(folder, found)

@@ -3,6 +3,7 @@
 import importlib
 import zipfile
 
+from ibca_lightning.data.storage import here
 from ibca_lightning.data.tables.sheet import Sheet, check_columns, read_sheet
 from ibca_lightning.datasets.layouts.parquet import read_parquet
 from ibca_lightning.system.errors import InputError
@@ -28,12 +29,13 @@ def read_workbook(path: str) -> Sheet:
     Raises:
         InputError: If the file is no workbook, or it has no rows or a column twice.
     """
+    file = here(path)
     openpyxl = importlib.import_module("openpyxl")  # takes a third of a second; it has no types
 
     try:
-        with zipfile.ZipFile(regular(path)) as archive:
+        with zipfile.ZipFile(regular(file)) as archive:
             require_unpacked(archive, MAX_TABLE)
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         cells = [[_text(value) for value in row] for row in book.worksheets[0].iter_rows(values_only=True)]
         book.close()
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, openpyxl.utils.exceptions.InvalidFileException) as error:

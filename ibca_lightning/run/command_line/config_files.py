@@ -7,6 +7,7 @@ from difflib import get_close_matches
 import yaml
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import refuse_credentials
 from ibca_lightning.system.yaml_text import YAMLTooLargeError, compose, construct
 
 _SECTIONS = ("model", "data", "trainer")
@@ -61,7 +62,9 @@ def _check(path: str) -> None:
 
 
 def _check_keys(node: yaml.Node, path: str) -> None:
-    """Refuse a key that stands twice: YAML would silently take the last."""
+    """Refuse a key that stands twice, as YAML would silently take the last, and a URL with a password."""
+    if isinstance(node, yaml.ScalarNode):
+        refuse_credentials(str(node.value), f"{path}, line {node.start_mark.line + 1}")
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _check_keys(item, path)

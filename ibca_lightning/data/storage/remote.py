@@ -1,0 +1,219 @@
+"""Files behind URLs, by fsspec: the only file that knows it.
+
+What a storage refuses ends in one line without its own words, which may hold an address with a signature. That nothing
+is there is said by FileNotFoundError, as of a local file. No listing is kept: each is asked for when it is needed.
+"""
+
+import errno
+import hashlib
+import os
+import posixpath
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
+
+from ibca_lightning.system.errors import InputError, causes
+from ibca_lightning.system.options import refuse_credentials
+from ibca_lightning.system.whole_files import whole
+
+T = TypeVar("T")
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp"}
+_SCHEMES = tuple(f"{scheme}://" for scheme in _PACKAGES)
+_TRIES = 3
+_WAIT = 0.5  # seconds before the second try, and twice that before the third
+_SILENT = 30.0  # seconds that a server of https may say nothing; that of S3 15, by s3fs
+_NO_KEY = re.compile("Credential|Token|SSO|RefreshError|Unauthorized")  # kinds of errors of boto and of Google
+
+
+class Version(NamedTuple):
+    """What a storage says of a file; a change of its content changes the etag."""
+
+    etag: str
+    size: int | None
+
+
+class _ChangedError(Exception):
+    """Another file is there than the one that was to be copied."""
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a URL that this package reads."""
+    return isinstance(path, str) and path.startswith(_SCHEMES)
+
+
+def normal(url: str) -> str:
+    """A URL without `.`, `..` and doubled slashes."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{posixpath.normpath(rest)}"
+
+
+def default_folder() -> str:
+    """Return where caches lie unless `cache_dir` says otherwise: `ibca_lightning` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "ibca_lightning")
+
+
+def kind(url: str) -> str | None:
+    """`file`, `folder`, or None where nothing is."""
+    try:
+        info = _info(url)
+    except FileNotFoundError:
+        return None
+    # A web server shows a folder as a page with links.
+    return "folder" if info["type"] == "directory" or info.get("mimetype") == "text/html" else "file"
+
+
+def entries(url: str) -> dict[str, bool]:
+    """As `storage.entries`."""
+    found = _ask(
+        url, lambda system, path: _named(system, path, {each["name"]: each for each in system.ls(path, detail=True)})
+    )
+    return {name.rstrip("/"): info["type"] == "directory" for name, info in found.items()}
+
+
+def files_below(url: str) -> list[str]:
+    """As `storage.files_below`: a thousand names at a time, in whatever folders they lie."""
+    found = _ask(url, lambda system, path: _named(system, path, system.find(path, detail=True)))
+    return [name for name in found if not re.search(r"(^|/)\.|/$", name)]
+
+
+def matching(pattern: str, folder: str) -> list[str]:
+    """The files that fit a pattern, relative to the folder that it begins with; none that are hidden."""
+    found = _ask(pattern, lambda system, path: _named(system, normal(folder), system.glob(path, detail=True)))
+    return [name for name, info in found.items() if info["type"] == "file" and not re.search(r"(^|/)\.", name)]
+
+
+def read(url: str, limit: int) -> bytes:
+    """The first bytes of a file, in one request."""
+
+    def ask(system: Any, path: str) -> bytes:
+        try:
+            return bytes(system.cat_file(path, start=0, end=limit))
+        except Exception as error:
+            if _status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # of a file of 0 bytes
+                return b""
+            raise
+
+    return _ask(url, ask)[:limit]
+
+
+def version(url: str) -> Version | None:
+    """What is there now; None where the storage gives no etag, so that a change would not be seen."""
+    info = _info(url)
+    etag = info.get("ETag") or info.get("etag")
+    return Version(str(etag), info.get("size")) if etag else None
+
+
+def staged(url: str) -> str:
+    """Copy a file into the user's cache folder, unless a copy of its etag and size is there.
+
+    Returns:
+        The path of the copy, which has the name of the file. Copies are never removed.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        InputError: It cannot be read, changes again and again, or the copy cannot be written.
+    """
+    folder, url = os.path.join(default_folder(), "remote"), normal(url)
+    for _ in range(_TRIES):
+        before = version(url)
+        digest = hashlib.blake2b(repr((url, before)).encode(), digest_size=16).hexdigest()
+        path = Path(folder, digest, url.rpartition("/")[2])
+        if before is not None and path.is_file():
+            return str(path)
+        try:
+            os.makedirs(path.parent, mode=0o700, exist_ok=True)
+            with whole(path) as part:
+                _ask(url, lambda system, own: system.get_file(own, str(part)))
+                if version(url) != before or (before and before.size not in (None, part.stat().st_size)):
+                    raise _ChangedError
+            return str(path)
+        except _ChangedError:
+            continue
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            fix = "make room, or set XDG_CACHE_HOME to another folder"
+            raise InputError(f"a folder for copies of remote files at {folder}", error.strerror, fix) from None
+    raise InputError(f"a file that stays as it is while it is copied from {url}", "another each time", "wait for it")
+
+
+def _info(url: str) -> dict[str, Any]:
+    return _ask(url, lambda system, path: dict(system.info(path)))
+
+
+def _named(system: Any, folder: str, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What was found by its name relative to a folder, without the folder itself; in a page links are quoted."""
+    base = f"{system._strip_protocol(folder).rstrip('/')}/"
+    inside = {path[len(base) :]: info for path, info in found.items() if path.startswith(base) and path != base}
+    if not folder.startswith("http"):
+        return inside
+    return {unquote(name): info for name, info in inside.items() if "?" not in name}  # links that sort the page
+
+
+def _ask(url: str, question: Callable[[Any, str], T]) -> T:
+    """Put a question to a storage, again where that may help."""
+    refuse_credentials(url, "a path of data")
+    for tried in range(1, _TRIES + 1):
+        system = _system(url)
+        try:
+            return question(system, normal(url))
+        except (TypeError, AttributeError, NameError):  # a mistake of a program, which no storage is to blame for
+            raise
+        except Exception as error:  # each storage has kinds of its own
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the copy
+                raise
+            status = _status(error)
+            # Of a web server fsspec says so whatever it refused.
+            if isinstance(error, FileNotFoundError) and (error.__cause__ is None or status in (404, 410)):
+                raise FileNotFoundError(errno.ENOENT, "nothing there", url) from None
+            # A connection that fails the others have tried again by themselves.
+            passing = url.startswith("http") if status is None else status >= 500 or status in (408, 429)
+            if tried == _TRIES or not passing:
+                raise _refused(url, error, status) from None
+        time.sleep(_WAIT * 2 ** (tried - 1))
+    raise AssertionError("the last try returns or raises")
+
+
+def _system(url: str) -> Any:
+    scheme = url.partition("://")[0]
+    options: dict[str, Any] = {}
+    try:
+        import fsspec
+
+        if scheme.startswith("http"):
+            from aiohttp import ClientTimeout
+
+            patience = ClientTimeout(total=None, sock_connect=_SILENT, sock_read=_SILENT)
+            options["client_kwargs"] = {"timeout": patience}
+        return fsspec.filesystem(scheme, use_listings_cache=False, **options)
+    except ImportError:
+        fix = "install it: pip install 'ibca-lightning[remote]'"
+        raise InputError(f"{_PACKAGES[scheme]}, to read {url}", "no such package", fix) from None
+
+
+def _status(error: BaseException) -> int | None:
+    """The answer of HTTP behind an error."""
+    for cause in causes(error):
+        response = getattr(cause, "response", None)  # of boto
+        said = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+        # Of aiohttp; of gcsfs alone, as aiohttp calls an answer that was cut off 400.
+        code = getattr(cause, "code", None) if type(cause).__name__ == "HttpError" else None
+        for status in (said, getattr(cause, "status", None), code):
+            if isinstance(status, int):
+                return status
+    return None
+
+
+def _refused(url: str, error: BaseException, status: int | None) -> InputError:
+    kinds = [type(cause).__name__ for cause in causes(error)]
+    said = kinds[-1] if status is None else f"{status} {HTTPStatus(status).phrase}"
+    if status in (401, 403) or isinstance(error, PermissionError) or any(map(_NO_KEY.search, kinds)):
+        fix = "set credentials that may list and read it in the environment (data/README.md, Remote data)"
+        return InputError(f"access to {url}", said, fix)
+    fix = "see that the address and the connection to it are right, and give the same command again"
+    return InputError(f"a storage that answers for {url}", said, fix)
