@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibca_lightning.data import storage
 from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
 from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names

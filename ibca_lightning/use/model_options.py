@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ibca_lightning.data import storage
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.launched import place
 from ibca_lightning.system.output import write_err
@@ -63,7 +64,7 @@ def number_or_auto(text: str) -> int | None:
 
 def fingerprint(path: str) -> str:
     """The SHA-256 of a file."""
-    with open(storage.here(path), "rb") as file:
+    with open(storage.here(os.path.expanduser(path)), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
