@@ -160,7 +160,8 @@ class Predictor:
                 torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
             ):
                 pieces = [
-                    [part.cpu() for part in self.outputs(piece.to(self.device))] for piece in images.split(self._held)
+                    [part.cpu() for part in self.outputs(piece.to(self.device))]
+                    for piece in torch.split(images, self._held)
                 ]
                 probabilities, attention = map(torch.cat, zip(*pieces, strict=True))
                 return probabilities, attention

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ibca_lightning.data.cache import Prepared
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.dataset import PictureDataset
-from ibca_lightning.data.disk_cache import default_folder
 from ibca_lightning.data.pictures.masks import MaskFolder
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import Transform
+from ibca_lightning.data.storage.remote import default_folder
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.datasets.packed.record import NAME, read_record, read_table
