@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,20 @@ FOLDER = Path(__file__).parent.parent / "experiments"
 _RECORDER = '#!/bin/sh\necho "$@" >> "$CALLS"\n'
 
 
+def _plain() -> dict[str, str]:
+    given = (
+        "HEADS",
+        "SEEDS",
+        "TRIALS",
+        "ABLATION",
+        "OUT",
+        "DATA",
+        "SET",
+        "W",
+    )  # a caller's own must not reach the scripts
+    return {name: value for name, value in os.environ.items() if name not in given}
+
+
 def made(script: str, folder: Path, **given: str) -> list[str]:
     """Run a script with an `ibca` that only notes its arguments: the lines."""
     stub = folder / "bin/ibca"
@@ -19,7 +34,7 @@ def made(script: str, folder: Path, **given: str) -> list[str]:
     stub.write_text(_RECORDER)
     stub.chmod(0o755)
     environment = {
-        **os.environ, "PATH": f"{stub.parent}:{os.environ['PATH']}", "CALLS": str(folder / "calls"),
+        **_plain(), "PATH": f"{stub.parent}:{os.environ['PATH']}", "CALLS": str(folder / "calls"),
         "OUT": str(folder / "out"), "DATA": "pictures", "W": "weights.safetensors", **given,
     }  # fmt: skip
     subprocess.run(["bash", FOLDER / "results" / script], check=True, env=environment, capture_output=True)
@@ -68,7 +83,8 @@ def test_a_small_table_is_made_again(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(timm.create_model("mobilenetv2_100").state_dict(), tmp_path / "weights.safetensors")
     environment = {
-        **os.environ, "OUT": str(tmp_path / "out"), "SET": "scm", "W": str(tmp_path / "weights.safetensors"),
+        **_plain(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OUT": str(tmp_path / "out"), "SET": "scm", "W": str(tmp_path / "weights.safetensors"),
         "HEADS": "gap ibca", "SEEDS": "0 1", "TRIALS": "1", "ABLATION": "no", "WANDB_MODE": "disabled",
     }  # fmt: skip
     done = subprocess.run(

@@ -8,6 +8,8 @@ import json
 import os
 import re
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -103,14 +105,22 @@ def _runs_below(folder: Path) -> list[Path]:
     return tested or [folder]
 
 
+def _called(group: Sequence[Row]) -> str:
+    return methods.method_name([row.run for row in group], [row.seed for row in group])
+
+
 def _methods(rows: list[Row], options: Namespace) -> list[tuple[list[methods.Method], str]]:
     """The methods of each test set, with what is to be said of their differences."""
     by_set: dict[str, list[methods.Method]] = {}
-    for (configuration, test_set), group in by_method(rows).items():
+    found = by_method(rows)
+    called = Counter((_called(group), test_set) for (_, test_set), group in found.items())
+    for (configuration, test_set), group in found.items():
         runs, seeds = [row.run for row in group], [row.seed for row in group]
         figures = {name: [row.figures.get(name) for row in group] for row in group for name in row.figures}
         plain, terms = without_terms(configuration)
-        name = methods.method_name(runs, seeds)
+        name = _called(group)
+        if called[name, test_set] > 1:  # two sweeps of the same heads, under two settings
+            name = f"{runs[0].resolve().parent.name}/{name}"
         method = methods.Method(name, test_set, runs, seeds, figures, plain=plain, terms=terms)
         by_set.setdefault(test_set, []).append(method)
     every = [method for own in by_set.values() for method in own]

@@ -127,13 +127,12 @@ def _write_rows(
     """Write what is missing of this process's share; the last to end finishes the splits."""
     own, started = place(), time.monotonic()
     writers = {name: SplitWriter(str(folder), record, name) for name in sets}
-    keys = {f"{name} {row}": (name, row) for name in sets for row in range(record.splits[name].rows)}
+    writers = {name: writer for name, writer in writers.items() if not writer.done}  # a sound split stays as it is
+    keys = {f"{name} {row}": (name, row) for name in writers for row in range(record.splits[name].rows)}
     parts = RowParts(folder, {"fingerprint": record.fingerprint}, ["row", "about"], list(keys), own, _NOTES)
     with parts.alone():
-        whole = all(writer.done for writer in writers.values())
-        if not whole:
-            _prepare(folder, writers.values())
-    share = [] if whole else list(keys)[own.share(len(keys))]
+        _prepare(folder, writers.values())
+    share = list(keys)[own.share(len(keys))]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with parts.own() as notes, Progress(*columns, disable=own.rank > 0 or not sys.stderr.isatty()) as bar:
         left = [key for key in share if key not in notes.done]

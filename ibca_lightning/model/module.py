@@ -60,6 +60,7 @@ from ibca_lightning.model.optimisation import (
     is_fused,
     parameter_groups,
     require_same_groups,
+    say_kind,
     set_rates,
     warmup_cosine,
 )
@@ -452,6 +453,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         with self.unfreezing.everything_that_learns():
             groups = parameter_groups(self.backbone, *others, scales=self._scales)
         optimizer = (self._optimizer or _DEFAULT_OPTIMIZER)(groups)
+        optimizer.register_state_dict_post_hook(say_kind)
         optimizer.register_load_state_dict_pre_hook(require_same_groups)
         set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
         if not self._scaled:  # Lightning could not clip

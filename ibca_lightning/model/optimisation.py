@@ -10,6 +10,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from ibca_lightning.system.errors import InputError
 
+_KIND = "kind"  # in the state of an optimiser: its class
+
 
 def parameter_groups(
     backbone: nn.Module, *others: nn.Module, scales: Mapping[str, float] | None = None
@@ -64,6 +66,11 @@ def fuse(optimizer: Optimizer) -> None:
             group["fused"] = True if group["fused"] is None else group["fused"]
 
 
+def say_kind(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Put the optimiser's class into its state: a hook behind `state_dict`. Adam's state would fit RAdam."""
+    state[_KIND] = type(optimizer).__name__
+
+
 def require_same_groups(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Refuse the state of an optimiser of another kind or of other groups: a hook before it is loaded.
 
@@ -74,12 +81,15 @@ def require_same_groups(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """
     ours, theirs = (_shown(groups) for groups in (optimizer.param_groups, state["param_groups"]))
     own, saved = (set(groups[0]) - {"initial_lr"} for groups in (optimizer.param_groups, state["param_groups"]))
-    other = bool(own - saved and saved - own)  # one way alone: another version of torch
+    name = type(optimizer).__name__
+    known = state.get(_KIND, name)  # older checkpoints do not say
+    other = known != name or bool(own - saved and saved - own)  # one way alone: another version of torch
     if ours == theirs and not other:
         return
-    kind = f" of {type(optimizer).__name__}" if other else ""
+    kind = f" of {name}" if other else ""
+    got = known if known != name else f"one with {min(saved - own)}" if other else theirs
     raise InputError(
-        f"the checkpoint's optimiser{kind} over {ours}", f"one with {min(saved - own)}" if other else theirs,
+        f"the checkpoint's optimiser{kind} over {ours}", got,
         "give optimizer, loss, layer_decay, freeze_backbone and lora_rank as the checkpoint's run had them, or start a "
         "new run with --model.init_from instead of --ckpt_path",
     )  # fmt: skip

@@ -239,7 +239,9 @@ class IBCACLI(LightningCLI):
         if fit and not self._goes_on:
             run_folder.refuse_taken(self.run_dir)
         note = None
-        if fit and (self._goes_on or run_folder.in_run(checkpoint)):  # into whatever folder
+        if fit and checkpoint and is_remote(checkpoint):
+            say("note: its run lies behind a URL: whether the options are those of the run is not checked")
+        elif fit and (self._goes_on or run_folder.in_run(checkpoint)):  # into whatever folder
             note = changed_settings(str(run_folder.run_of(checkpoint)), given)
         if note is not None:
             say(note)

@@ -166,10 +166,11 @@ class Predictor:
                 probabilities, attention = map(torch.cat, zip(*pieces, strict=True))
                 return probabilities, attention
             torch.cuda.empty_cache()
-            self._held = min(self._held, len(images)) // 2
-            if not self._held:
+            held = min(self._held, len(images)) // 2
+            if not held:  # what was held before stays, for when the memory is free again
                 fix = "give another --device, or end what else runs on it"
                 raise InputError("a device with memory for one picture", self.device, fix)
+            self._held = held
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, but on the model's device and open to `torch.export`."""

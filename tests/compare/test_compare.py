@@ -408,6 +408,16 @@ def test_runs_with_a_term_are_paired_with_the_same_without(sweep, tmp_path):
     assert [cells(out, name, "two")[column] for name in ("fair", "poor")] == ["-", "-"]
 
 
+def test_one_head_of_two_sweeps_is_told_apart_by_the_folder(sweep, tmp_path):
+    for seed in (0, 1):  # what `ibca sweep` calls the same head under two settings
+        (tmp_path / "with_term").mkdir(exist_ok=True)
+        (sweep[0] / f"poor-{seed}").rename(tmp_path / f"with_term/good-{seed}")
+    out = full(sweep[0], tmp_path / "with_term", "--reference", "runs/good", to=tmp_path / "out")
+    column = "mAP: difference [95 %]"
+    assert [cells(out, name, "two")[column] for name in ("runs/good",)] == ["-"]
+    assert {cells(out, name, "two")[column].split()[-1] for name in ("with_term/good", "fair")} == {"runs/good"}
+
+
 def test_one_seed_is_said_not_to_be_in_the_interval(sweep):
     for path in sweep[0].glob("*-1/test_*"):
         path.unlink()
