@@ -47,7 +47,8 @@ def test_predict_and_explain(remote_tree: str, remote_run: str, run: Path, tree:
     one = written_list(here, [far[0]["id"]])
     done("explain", "--ckpt_path", remote_run, "--images", one, "--image_dir", f"{remote_tree}/images", "--output",
          here / "maps", "--mask_dir", f"{remote_tree}/masks")  # fmt: skip
-    assert {path.suffix for path in (here / "maps").rglob("*.*")} == {".png", ".npz"}
+    assert {path.suffix for path in (here / "maps").rglob("*.*")} == {".png", ".npz", ".csv", ".json"}
+    assert [row["id"] for row in rows(here / "maps/explained.csv")] == [far[0]["id"]]
     # One that is gone is a row of failed.csv; a storage that fails is none, and ends the command.
     lost = written_list(here, [far[0]["id"], "a/gone.png"])
     result = ibca("predict", "--ckpt_path", remote_run, "--images", lost, "--image_dir", f"{remote_tree}/images",

@@ -206,12 +206,13 @@ def test_a_server_that_says_nothing(scheme: str, s3: Any, front: Front, monkeypa
     import s3fs
 
     s3.pipe(f"{BUCKET}/faults/1.bin", b"12345678")
+    url = at(scheme, front, s3, "faults/1.bin")
     monkeypatch.setattr(remote, "_SILENT", 0.2)
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 0.2}})
     front.fault = lambda method, path: "silent"
     with pytest.raises(InputError, match="a storage that answers"):
-        storage.beginning(at(scheme, front, s3, "faults/1.bin"), 9)
+        storage.beginning(url, 9)
 
 
 def test_a_server_that_is_not_there(front: Front, monkeypatch: pytest.MonkeyPatch):
