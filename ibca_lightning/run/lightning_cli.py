@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 
 from ibca_lightning.data.datamodule import MultiLabelDataModule
-from ibca_lightning.data.storage import here, is_remote
+from ibca_lightning.data.storage import exists, here, is_remote
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.model.public_names import with_public_names
@@ -414,7 +414,7 @@ def _as_trained(data: Any, spec: ModelSpec, checkpoint: str, fit: bool) -> None:
         data.bit_depth = int(spec.preprocessing.get("bit_depth", 0)) or "each"
     if not fit and "train_csv" in data and data.get("label_space") is None:
         places = (os.path.join(str(data.root), str(data.train_csv)), str(data.train_csv))
-        if not any(map(os.path.exists, places)):
+        if not any(map(exists, places)):
             data.label_space = checkpoint
 
 

@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+from ibca_lightning.data import storage
+
 _BELOW_ROOT = ("train_csv", "val_csv", "test_csv", "image_dir", "mask_dir")  # of data, looked for in `root`
 _BESIDE_ROOT = ("root", "cache_dir", "splits", "label_space", "unpack_dir", "boxes_dir", "tiles_dir", "pairs_dir")
 
@@ -18,7 +20,7 @@ def relative_paths(value: Any) -> Any:
             if isinstance(path := value.get(key), str):
                 result[key] = _below(path, root if key in _BELOW_ROOT else os.curdir) or path
                 short = _below(result[key], os.curdir) if key.endswith("_csv") else None
-                if short is not None and not os.path.exists(os.path.join(root, short)):  # that would be read instead
+                if short is not None and not storage.exists(os.path.join(root, short)):  # that would be read instead
                     result[key] = short
         return result
     if isinstance(value, dict):

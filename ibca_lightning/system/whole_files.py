@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -110,12 +111,16 @@ def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
         yield text.getvalue().removesuffix("\r\n") + "\n"
 
 
-def remove_parts(folder: str | os.PathLike[str]) -> None:
-    """Remove what `whole` leaves in a folder when its process is killed; nobody else may be writing there."""
+def remove_parts(folder: str | os.PathLike[str], left: float = 0.0) -> None:
+    """Remove what `whole` leaves in a folder when its process is killed.
+
+    Nobody else may be writing there; else only those may go that nobody has written to for so many seconds.
+    """
     for part in Path(folder).glob(".*"):
         if re.fullmatch(r"\.[0-9a-f]{8}\..+", part.name):
             with suppress(OSError):
-                part.unlink()
+                if not left or time.time() - part.stat().st_mtime > left:
+                    part.unlink()
 
 
 def _part(path: str | os.PathLike[str]) -> Path:

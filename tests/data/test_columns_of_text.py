@@ -7,6 +7,7 @@ import pytest
 
 from ibca_lightning.data import columns_of_text
 from ibca_lightning.data.tables import sheet
+from ibca_lightning.data.tables.columns import with_values
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 
 CELLS = ("0", "1", "", "-1", " 1", "\u00a0", "x y", "ä", "日本", "1.0", "0012", "NaN", "a/b.png", "\x0b")
@@ -58,3 +59,10 @@ def test_labels_of_a_large_table_take_a_byte_each(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,a,b\n" + "".join(f"{at}.png,1,\n" for at in range(1000)))
     columns = read_sheet(str(tmp_path / "t.csv")).rows.columns  # type: ignore[attr-defined]
     assert [each.itemsize for each in columns] == [7, 1, 1]
+
+
+def test_a_label_cell_with_a_line_break_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('image,a,b\n1.png,yes,2\n2.png,"1\n0",0\n3.png,no,"3\n"\n')
+    found = with_values(read_sheet(str(tmp_path / "t.csv")), ["a"], {"yes": 1, "no": 0}, ["b"])
+    assert (found.column("a"), found.column("b")) == (["1", "1\n0", "0"], ["1", "0", "1"])
+    assert [*found.rows] == [("1.png", "1", "1"), ("2.png", "1\n0", "0"), ("3.png", "0", "1")]

@@ -114,6 +114,14 @@ def common_folder(folders: Sequence[str]) -> str:
     return f"{scheme}://{posixpath.commonpath([each.partition('://')[2] for each in folders])}"
 
 
+def is_bucket(path: str) -> bool:
+    """Whether what a listing does not name is not there.
+
+    A file system may know a file by another spelling, and the page of a web server leave files out.
+    """
+    return is_remote(path) and not path.startswith("http")
+
+
 def require_local(path: str, what: str, fix: str) -> None:
     """Refuse a URL where files are written, or mapped into memory, as an InputError."""
     if is_remote(path):

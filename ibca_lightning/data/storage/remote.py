@@ -12,19 +12,21 @@ import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from ibca_lightning.system.errors import InputError, causes
 from ibca_lightning.system.options import refuse_credentials
-from ibca_lightning.system.whole_files import whole
+from ibca_lightning.system.whole_files import remove_parts, whole
 
 T = TypeVar("T")
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp"}
 _SCHEMES = tuple(f"{scheme}://" for scheme in _PACKAGES)
 _TRIES = 3
 _WAIT = 0.5  # seconds before the second try, and twice that before the third
+_LEFT = 3600.0  # seconds after which a part of a copy that nobody writes to is one of a process that was killed
 _SILENT = 30.0  # seconds that a server of https may say nothing; that of S3 15, by s3fs
 _NO_KEY = re.compile("Credential|Token|SSO|RefreshError|Unauthorized")  # kinds of errors of boto and of Google
 
@@ -83,7 +85,9 @@ def files_below(url: str) -> list[str]:
 
 def matching(pattern: str, folder: str) -> list[str]:
     """The files that fit a pattern, relative to the folder that it begins with; none that are hidden."""
-    found = _ask(pattern, lambda system, path: _named(system, normal(folder), system.glob(path, detail=True)))
+    if pattern.startswith("http"):  # there fsspec takes `?` for the mark of a query
+        pattern = re.sub(r"(\[[^]]*\])|\?", lambda found: found[1] or "[!/]", pattern)
+    found = _ask(pattern, lambda system, path: _named(system, _address(folder), system.glob(path, detail=True)))
     return [name for name, info in found.items() if info["type"] == "file" and not re.search(r"(^|/)\.", name)]
 
 
@@ -127,6 +131,8 @@ def staged(url: str) -> str:
             return str(path)
         try:
             os.makedirs(path.parent, mode=0o700, exist_ok=True)
+            for each in os.scandir(folder):
+                remove_parts(each.path, _LEFT)
             with whole(path) as part:
                 _ask(url, lambda system, own: system.get_file(own, str(part)))
                 if version(url) != before or (before and before.size not in (None, part.stat().st_size)):
@@ -146,13 +152,19 @@ def _info(url: str) -> dict[str, Any]:
     return _ask(url, lambda system, path: dict(system.info(path)))
 
 
+def _address(url: str) -> str:
+    """What a storage is asked for: on the web `#` and `?` would end the name of a file."""
+    url = normal(url)
+    return url.replace("#", "%23").replace("?", "%3F") if url.startswith("http") else url
+
+
 def _named(system: Any, folder: str, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What was found by its name relative to a folder, without the folder itself; in a page links are quoted."""
+    """What was found by its name relative to a folder, without the folder itself."""
     base = f"{system._strip_protocol(folder).rstrip('/')}/"
-    inside = {path[len(base) :]: info for path, info in found.items() if path.startswith(base) and path != base}
-    if not folder.startswith("http"):
-        return inside
-    return {unquote(name): info for name, info in inside.items() if "?" not in name}  # links that sort the page
+    if folder.startswith("http"):  # links are quoted; those with `?` sort the page, those with `#` lead within it
+        found = {unquote(path): info for path, info in found.items() if not re.search("[?#]", path)}
+        base = unquote(base)
+    return {path[len(base) :]: info for path, info in found.items() if path.startswith(base) and path != base}
 
 
 def _ask(url: str, question: Callable[[Any, str], T]) -> T:
@@ -161,7 +173,7 @@ def _ask(url: str, question: Callable[[Any, str], T]) -> T:
     for tried in range(1, _TRIES + 1):
         system = _system(url)
         try:
-            return question(system, normal(url))
+            return question(system, _address(url))
         except (TypeError, AttributeError, NameError):  # a mistake of a program, which no storage is to blame for
             raise
         except Exception as error:  # each storage has kinds of its own
@@ -211,7 +223,7 @@ def _status(error: BaseException) -> int | None:
 
 def _refused(url: str, error: BaseException, status: int | None) -> InputError:
     kinds = [type(cause).__name__ for cause in causes(error)]
-    said = kinds[-1] if status is None else f"{status} {HTTPStatus(status).phrase}"
+    said = kinds[-1] if status is None else f"{status} {responses.get(status, '')}".rstrip()
     if status in (401, 403) or isinstance(error, PermissionError) or any(map(_NO_KEY.search, kinds)):
         fix = "set credentials that may list and read it in the environment (data/README.md, Remote data)"
         return InputError(f"access to {url}", said, fix)

@@ -62,8 +62,15 @@ def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int
     for name in sheet.header:
         if (meant and name in columns) or name in counts:
             texts, of_rows = sheet.coded(name)
-            changed[name] = np.array([_value(text, meant, name in counts).encode() for text in texts], "S")[of_rows]
+            changed[name] = _cells([_value(text, meant, name in counts) for text in texts], of_rows)
     return sheet.with_columns(changed)
+
+
+def _cells(texts: Sequence[str], of_rows: NDArray[np.intp]) -> Cells:
+    """A byte a character; but for cells that hold the end of a line, which `Columns` knows as text alone."""
+    if any("\n" in text for text in texts):
+        return [texts[code] for code in of_rows]
+    return np.array([text.encode() for text in texts], "S")[of_rows]
 
 
 def _spellings(word: object) -> tuple[str, ...]:

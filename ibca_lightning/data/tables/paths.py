@@ -127,17 +127,24 @@ def absent(folder: str, names: Sequence[str]) -> list[int]:
     Each folder is listed once: on network storage asking for 100,000 files one by one takes minutes. Where folders hold
     a picture or two each (CheXpert), asking for the files is cheaper.
     """
-    heads, unseen = Counter(name.rpartition("/")[0] for name in names), set(names)
+    heads, unseen = Counter(map(_head, names)), set(names)
+    listed = {head for head, count in heads.items() if count > 3}
     if storage.is_remote(folder) and len(heads) > _FOLDERS:  # there all names below come a thousand at a time
+        listed = {*heads}
         unseen.difference_update(storage.files_below(folder))
     else:
-        for head, count in heads.items():
-            if count > 3:
-                found = _files(os.path.join(folder, head))
-                unseen.difference_update(f"{head}/{name}" if head else name for name in found)
+        for head in listed:
+            found = _files(os.path.join(folder, head))
+            unseen.difference_update(f"{head}/{name}" if head else name for name in found)
     # A file system that ignores case, or normalises Unicode, finds what the listing spells otherwise.
-    gone = {name for name in unseen if not storage.is_file(os.path.join(folder, name))}
+    told = {name for name in unseen if _head(name) in listed and "/." not in f"/{name}"}  # hidden ones are not listed
+    told = told if storage.is_bucket(folder) else set()
+    gone = told | {name for name in unseen - told if not storage.is_file(os.path.join(folder, name))}
     return [row for row, name in enumerate(names) if name in gone] if gone else []
+
+
+def _head(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _files(folder: str) -> set[str]:

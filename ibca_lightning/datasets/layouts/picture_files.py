@@ -29,8 +29,9 @@ def pictures_below(path: str) -> tuple[str, list[str], list[str]]:
 
 def only_pictures(folder: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
     """Those of some files in a folder that are pictures, by their extension or content, and the others; both sorted."""
-    kept = sorted({name for name in names if _is_picture(os.path.join(folder, name))})
-    return kept, sorted({*names} - {*kept})
+    files = {*names}  # a listing can be gone through once
+    kept = {name for name in files if _is_picture(os.path.join(folder, name))}
+    return sorted(kept), sorted(files - kept)
 
 
 def _is_picture(path: str) -> bool:

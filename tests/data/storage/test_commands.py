@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse import Namespace
 
+from ibca_lightning.run.lightning_cli import _as_trained
+from ibca_lightning.run.relative_paths import relative_paths
 from tests.command_line import done, experiment, ibca, rows, written
 from tests.data.storage.servers import BUCKET, Front
 
@@ -47,7 +50,8 @@ def test_predict_and_explain(remote_tree: str, remote_run: str, run: Path, tree:
     one = written_list(here, [far[0]["id"]])
     done("explain", "--ckpt_path", remote_run, "--images", one, "--image_dir", f"{remote_tree}/images", "--output",
          here / "maps", "--mask_dir", f"{remote_tree}/masks")  # fmt: skip
-    assert {path.suffix for path in (here / "maps").rglob("*.*")} == {".png", ".npz"}
+    assert {path.suffix for path in (here / "maps").rglob("*.*")} == {".png", ".npz", ".csv", ".json"}
+    assert [row["id"] for row in rows(here / "maps/explained.csv")] == [far[0]["id"]]
     # One that is gone is a row of failed.csv; a storage that fails is none, and ends the command.
     lost = written_list(here, [far[0]["id"], "a/gone.png"])
     result = ibca("predict", "--ckpt_path", remote_run, "--images", lost, "--image_dir", f"{remote_tree}/images",
@@ -83,6 +87,18 @@ def test_a_run_that_is_behind_a_url_is_gone_on_with_here(remote_tree: str, s3: A
     assert (missing.code, len(missing.errors)) == (2, 1)
     assert "a checkpoint file at s3://" in missing.err
     assert not [path for path in here.iterdir() if path.name.startswith("s3")]
+
+
+def test_a_training_table_behind_a_url_is_there(remote_tree: str, here: Path):
+    data = Namespace(root=remote_tree, train_csv="train.csv", label_space=None)
+    _as_trained(data, None, "best.ckpt", fit=False)  # type: ignore[arg-type]
+    assert data.label_space is None
+    data.train_csv = "none.csv"
+    _as_trained(data, None, "best.ckpt", fit=False)  # type: ignore[arg-type]
+    assert data.label_space == "best.ckpt"
+    # `train.csv` for short would be read in the bucket.
+    paths = {"root": remote_tree, "train_csv": str(here / "train.csv"), "val_csv": str(here / "own.csv")}
+    assert relative_paths(paths) == paths | {"val_csv": "own.csv"}
 
 
 def test_a_root_that_is_refused_is_one_line(remote_tree: str, here: Path, front: Front):
