@@ -299,6 +299,15 @@ def test_what_is_damaged_is_one_line(name: str, message: str, root: Path, tmp_pa
         items(packed(copy), "val")
 
 
+def test_joined_packs_read_with_the_depth_of_their_pictures(root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(root, tmp_path / "copy")
+    record = json.loads((copy / "pack.json").read_text())
+    (copy / "pack.json").write_text(json.dumps(record | {"bit_depth": 12}))
+    joined = JoinedDataModule([packed(copy), packed(copy)], **SMALL)
+    joined.find_bit_depth()
+    assert {each.bit_depth for each in (joined, *joined.sets.values())} == {12}
+
+
 def test_no_pack_and_no_cache(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a whole pack at .*, got no pack\.json there; give `ibca pack"):
         packed(tmp_path)

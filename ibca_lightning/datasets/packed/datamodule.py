@@ -56,6 +56,10 @@ class PackedPictures(TableDataModule):
         self.names, self.pair, self.group_overlap = record.class_names, record.pair, record.group_overlap
         self._shards: Shards | None = None
 
+    def find_bit_depth(self) -> None:
+        """Take that of the pack, also where joined sets have asked for none."""
+        self.bit_depth = self.bit_depth or self.record.bit_depth
+
     @property
     def exclusive_classes(self) -> list[list[str]]:
         """Those of the data that were packed."""
