@@ -1,5 +1,6 @@
 """A pack gives what the loose files give: items, splits, epochs, figures, however it was written and read."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,9 +17,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from ibca_lightning.data import ChestXray14, CSVDataModule, JoinedDataModule, PackedPictures
 from ibca_lightning.data.label_noise import LabelNoise
+from ibca_lightning.data.storage import remote
 from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.split_file import split_rows
-from ibca_lightning.datasets.packed import datamodule, place, shards, writing
+from ibca_lightning.datasets.packed import datamodule, shards, writing
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.datasets.packed.record import read_record, read_table
 from ibca_lightning.datasets.packed.writing import write_pack
@@ -316,8 +318,9 @@ def test_no_pack_and_no_cache(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def store() -> Iterator[str]:
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An object store in memory."""
+    monkeypatch.setattr(remote, "_SCHEMES", (*remote._SCHEMES, "memory://"))
     MemoryFileSystem.store.clear()
     yield "memory://bucket/pack"
     MemoryFileSystem.store.clear()
@@ -337,20 +340,47 @@ def test_a_pack_on_a_store_is_fetched_shard_by_shard_and_room_is_made(store: str
     # What is gone, or cannot be reached, is one line.
     shutil.rmtree(tmp_path / "packs")
     del MemoryFileSystem.store["/bucket/pack/val/chunk-0-0.bin"]
-    with pytest.raises(InputError, match=r"memory://bucket/pack/val/chunk-0-0.bin to be reached .*line"):
+    with pytest.raises(InputError, match=r"at memory://bucket/pack/val/chunk-0-0.bin .*line.*, got nothing there"):
         items(packed(store, **options), "val")
-    for address, message in (("nope://bucket", "nope://bucket/pack.json to be reached"), (store + "2", "no pack.json")):
-        with pytest.raises(InputError, match=message):
-            packed(address)
+    with pytest.raises(InputError, match="no pack.json"):
+        packed(store + "2")
 
 
-def test_a_store_whose_package_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(address: str) -> None:
-        raise ImportError("Install s3fs to access S3")
+@pytest.mark.parametrize("address", ["s3://me:hidden@b/p", "https://host/p?sig=hidden", "nope://hidden", "a::s3://m:hidden@b"])
+def test_addresses_that_no_pack_has_are_refused_and_not_repeated(address: str, tree: Path) -> None:
+    for call in (packed, lambda address: write_pack(loose(tree / "none"), address)):
+        with pytest.raises(InputError, match=r"a (URL without user|folder, or an address)") as refused:
+            call(address)
+        assert "hidden" not in str(refused.value)
 
-    monkeypatch.setattr(place, "url_to_fs", none)
-    with pytest.raises(InputError, match=r"reaches s3://bucket, got none .*; pip install 'ibca-lightning\[remote\]'"):
-        packed("s3://bucket")
+
+def test_a_pack_is_written_to_folders_and_object_stores_alone(tree: Path) -> None:
+    with pytest.raises(InputError, match=r"s3:// or gs://, for --output, got https://host/pack"):
+        write_pack(loose(tree / "none"), "https://host/pack")
+    assert ibca("pack", "e.yaml", "--output", "https://host/pack").code == 2
+
+
+def test_a_folder_is_taken_by_its_name(tree: Path, here: Path) -> None:
+    for name in ("~", "a::b"):
+        write_pack(loose(tree), name, SHARD)
+        assert (here / name / "pack.json").is_file()
+        assert len(packed(name).train_set()) > 0
+
+
+def test_a_full_disk_here_and_a_store_that_refuses_are_told_apart(
+    store: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pack(loose(tree), store, SHARD)
+    module = packed(store, cache_dir=str(tmp_path))
+    module.read_tables()
+    for error, message in (
+        (OSError(errno.ENOSPC, "No space left on device"), r"copies of shards at .*packs.*, got No space left"),
+        (OSError("signature=hidden"), r"a storage that answers for memory://bucket/pack/val/chunk-0-0.bin"),
+    ):
+        monkeypatch.setattr(MemoryFileSystem, "get_file", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+        with pytest.raises(InputError, match=message) as refused:
+            module.val_set()[0]
+        assert "hidden" not in str(refused.value)
 
 
 def test_shards_are_fetched_before_they_are_needed(store: str, tree: Path, tmp_path: Path) -> None:

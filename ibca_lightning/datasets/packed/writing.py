@@ -27,6 +27,7 @@ from ibca_lightning.datasets.packed.record import NAME, SPLITS, PackRecord, dump
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.system.whole_files import remove_parts
 
 _SHARD = 2**26  # bytes, LitData's own default
 _PART = ".part-"  # what the names of folders with unfinished shards begin with
@@ -44,10 +45,13 @@ def write_pack(data: Any, output: str, shard_bytes: int = _SHARD) -> None:
         InputError: If the data cannot be packed as they are, something else lies there, or litdata is missing.
     """
     _check(data)
+    place = Place(output)
+    if output.startswith("http"):
+        raise InputError("a folder, or an address of s3:// or gs://, for --output", output, "give such a one")
     data.prepare_data()
     data.find_bit_depth()
     tables = {split: data.split_tables()[split] for split in SPLITS if split in data.split_tables()}
-    place, record = Place(output), _record(data, tables)
+    record = _record(data, tables)
     if not place.remote:
         os.makedirs(output, exist_ok=True)
     with nullcontext() if place.remote else sole_user(output):
@@ -112,8 +116,10 @@ def _record(data: TableDataModule, tables: dict[str, Table]) -> PackRecord:
 
 def _begun(place: Place, record: PackRecord) -> PackRecord:
     """Begin a pack, or go on with the one that is there."""
-    for part in Path(place.root).glob(f"{_PART}*"):  # of one that was killed
+    for part in () if place.remote else Path(place.root).glob(f"{_PART}*"):  # of one that was killed
         shutil.rmtree(part)
+    for folder in () if place.remote else ("", *SPLITS):
+        remove_parts(place.path(folder))
     if (there := read_record(place)) is None:
         place.write(NAME, record.dumped())
         return record
