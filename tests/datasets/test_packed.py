@@ -18,6 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from ibca_lightning.data import ChestXray14, CSVDataModule, JoinedDataModule, PackedPictures
 from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.storage import remote
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.split_file import split_rows
 from ibca_lightning.datasets.packed import datamodule, shards, writing
@@ -153,6 +154,23 @@ def test_folds_and_a_split_file_divide_the_rows_as_they_divide_the_loose_ones(
         "id,group,split\n" + "".join(f"{','.join(row)}\n" for row in split_rows(loose(tree, fold=0).split_tables()))
     )
     assert ids(packed(root, splits=str(tmp_path / "splits.csv"))) == ids(loose(tree, fold=0)) != ids(module)
+
+
+def test_labels_are_settled_by_the_rows_that_train(tree: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"labels": LabelPolicy(uncertain="one", blank="zero")}
+    write_pack(loose(tree, **options), str(tmp_path), SHARD)
+    for more in ({}, {"fold": 1, "folds": 3}, {"label_space": ["C", "A"]}):
+        ours, theirs = (module.split_tables() for module in (packed(tmp_path, **more), loose(tree, **options, **more)))
+        for split in ("train", "val", "test"):
+            own, other = (
+                dict(zip(each.names.tolist(), each.labels.tolist(), strict=True))
+                for each in (ours[split], theirs[split])
+            )
+            assert own == other
+    assert (packed(tmp_path).table("train").labels >= 0).all()
+    packed(tmp_path, **options)
+    with pytest.raises(InputError, match=r"data\.labels as the data were packed with, got another; leave it out"):
+        packed(tmp_path, labels=LabelPolicy(uncertain="zero"))
 
 
 def test_litdata_reads_the_shards(root: Path, tree: Path) -> None:
@@ -346,7 +364,9 @@ def test_a_pack_on_a_store_is_fetched_shard_by_shard_and_room_is_made(store: str
         packed(store + "2")
 
 
-@pytest.mark.parametrize("address", ["s3://me:hidden@b/p", "https://host/p?sig=hidden", "nope://hidden", "a::s3://m:hidden@b"])
+@pytest.mark.parametrize(
+    "address", ["s3://me:hidden@b/p", "https://host/p?sig=hidden", "nope://hidden", "a::s3://m:hidden@b"]
+)
 def test_addresses_that_no_pack_has_are_refused_and_not_repeated(address: str, tree: Path) -> None:
     for call in (packed, lambda address: write_pack(loose(tree / "none"), address)):
         with pytest.raises(InputError, match=r"a (URL without user|folder, or an address)") as refused:

@@ -15,6 +15,7 @@ from ibca_lightning.data.pictures.masks import MaskFolder
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.storage.remote import default_folder
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.datasets.packed.record import NAME, read_record, read_table
@@ -38,7 +39,7 @@ class PackedPictures(TableDataModule):
         common: The arguments of `TableDataModule`: image_size, batch_size, num_workers, augment, resize, ...
 
     Raises:
-        InputError: If there is no whole pack, or `cache` is asked for.
+        InputError: If there is no whole pack, `cache` is asked for, or other `labels` than those that were packed.
     """
 
     def __init__(self, root: str, local_gb: float = 50.0, **common: Any) -> None:
@@ -52,7 +53,11 @@ class PackedPictures(TableDataModule):
             got = f"no {NAME} there" if record is None else "one that was interrupted"
             fix = "give `ibca pack --config EXPERIMENT --output DIR` (it goes on where it was), or correct data.root"
             raise InputError(f"a whole pack at {self.root}", got, fix)
-        self.record, self.bit_depth = record, self.bit_depth or record.bit_depth
+        policy = LabelPolicy(**record.labels)
+        if self.label_policy.over(policy) != policy:
+            fix = "leave it out, or pack the data with it"
+            raise InputError("data.labels as the data were packed with", "another", fix)
+        self.record, self.label_policy, self.bit_depth = record, policy, self.bit_depth or record.bit_depth
         self.names, self.pair, self.group_overlap = record.class_names, record.pair, record.group_overlap
         self._shards: Shards | None = None
 

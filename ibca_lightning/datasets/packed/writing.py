@@ -8,7 +8,7 @@ import sys
 import tempfile
 import uuid
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,9 @@ def write_pack(data: Any, output: str, shard_bytes: int = _SHARD) -> None:
         raise InputError("a folder, or an address of s3:// or gs://, for --output", output, "give such a one")
     data.prepare_data()
     data.find_bit_depth()
-    tables = {split: data.split_tables()[split] for split in SPLITS if split in data.split_tables()}
+    read = data.split_tables()
+    # As they are before it is known who trains on them: with data.fold or data.splits a pack has other training rows.
+    tables = {split: replace(read[split], labels=data.unsettled[split]) for split in SPLITS if split in read}
     record = _record(data, tables)
     if not place.remote:
         os.makedirs(output, exist_ok=True)
@@ -105,6 +107,7 @@ def _record(data: TableDataModule, tables: dict[str, Table]) -> PackRecord:
         mask_bits=None if masks is None else [*masks.bits],
         pair=data.pair,
         bit_depth=data.bit_depth,
+        labels=asdict(data.label_policy),
         splits={split: [len(table), files[split], folders[split]] for split, table in tables.items()},
     )
     content = hashlib.blake2b(replace(record, id=data.rename("")).dumped(), digest_size=16)
