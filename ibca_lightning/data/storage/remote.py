@@ -236,7 +236,7 @@ def _refused(url: str, error: BaseException, status: int | None) -> InputError:
     kinds = [type(cause).__name__ for cause in causes(error)]
     said = kinds[-1] if status is None else f"{status} {HTTPStatus(status).phrase}"
     if status in (401, 403) or isinstance(error, PermissionError) or any(map(_NO_KEY.search, kinds)):
-        fix = "set credentials that may list and read it (for `ibca pack`: write) in the environment (data/README.md, Remote data)"
+        fix = "set credentials that may list and read it (pack: write) in the environment (data/README.md, Remote data)"
         return InputError(f"access to {url}", said, fix)
     fix = "see that the address and the connection to it are right, and give the same command again"
     return InputError(f"a storage that answers for {url}", said, fix)

@@ -94,7 +94,7 @@ class PackedPictures(TableDataModule):
         return self._shards
 
     def _dataset(self, name: str, transform: Transform) -> "PackedDataset":
-        return PackedDataset(self.table(name), transform, self.space_masks(), self.shards())
+        return PackedDataset(self.table(name), transform, self.space_masks(), self.shards(), in_order=name != "train")
 
 
 class PackedDataset(PictureDataset):
@@ -105,15 +105,19 @@ class PackedDataset(PictureDataset):
         transform: What makes a picture S x S.
         masks: The bits of the masks; None where there are none.
         shards: Where the pictures lie.
+        in_order: Whether rows are read in order; those of training are, once `arranged`. Else nothing is fetched ahead.
     """
 
-    def __init__(self, table: Table, transform: Transform, masks: MaskFolder | None, shards: Shards) -> None:
+    def __init__(
+        self, table: Table, transform: Transform, masks: MaskFolder | None, shards: Shards, in_order: bool
+    ) -> None:
         super().__init__(table, transform, masks)
         self.shards = shards
         self._shard = shards.of(table.lines).astype(np.int32)
         # The turn of each shard in an epoch: worker processes see what the process of the sampler writes.
         self._turns = torch.full((len(shards),), -1, dtype=torch.int32).share_memory_()  # type: ignore[no-untyped-call]
-        self._take_turns(np.unique(self._shard))
+        if in_order:
+            self._take_turns(np.unique(self._shard))
         self._part = -1
 
     def arranged(self, rows: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
@@ -125,6 +129,7 @@ class PackedDataset(PictureDataset):
         """
         shards, places = np.unique(self._shard[rows], return_inverse=True)
         if len(shards) <= _TOGETHER:
+            self._take_turns(shards)
             return rows
         turns = random.permutation(len(shards))
         self._take_turns(shards[np.argsort(turns)])
@@ -133,6 +138,10 @@ class PackedDataset(PictureDataset):
     def _take_turns(self, shards: NDArray[np.int32]) -> None:
         self._turns[:] = -1
         self._turns[torch.from_numpy(shards).long()] = torch.arange(len(shards), dtype=torch.int32)
+
+    def picture(self, row: int) -> PictureFile:
+        """Return the picture of a row as its file is."""
+        return PictureFile(self.table.name(row), self.shards.read(int(self.table.lines[row]))[0])
 
     def _prepared(self, row: int, name: str) -> Prepared:
         if self.shards.place.remote and (part := int(self._turns[int(self._shard[row])]) // _TOGETHER) != self._part:

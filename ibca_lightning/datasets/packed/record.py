@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,10 @@ from ibca_lightning.data.tables.splits import GroupOverlap
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 
 NAME, FORMAT = "pack.json", 1
+_MOST = 8 * MAX_TABLE  # bytes of the table of a split: each text is as long as the longest of its column
 SPLITS = ("train", "val", "test")  # in the order in which their pictures are numbered
 
 
@@ -119,6 +122,8 @@ def read_table(root: str, record: PackRecord, split: str, path: str) -> Table:
     rows, file, folder = record.splits[split]
     first = sum(number for other, number in record.rows().items() if SPLITS.index(other) < SPLITS.index(split))
     try:
+        with ZipFile(regular(path)) as archive:
+            require_unpacked(archive, _MOST)
         with np.load(path, allow_pickle=False) as arrays:
             plain = {name: arrays[name] for name in ("names", "labels", "groups", "lines")}
             columns = {name: arrays[f"subgroup{at}"] for at, name in enumerate(record.subgroups)}

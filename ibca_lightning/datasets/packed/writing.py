@@ -65,12 +65,20 @@ def write_pack(data: Any, output: str, shard_bytes: int = _SHARD) -> None:
             _write_split(place, split, table, order, masks, shard_bytes)
             lines = np.empty(len(table), np.int32)
             lines[order] = first + np.arange(len(table))
-            names, groups = ([data.rename(decode(name)) for name in each] for each in (table.names, table.groups))
+            names = [_renamed(data, decode(name)) for name in table.names]
+            groups = [data.rename(decode(group)) for group in table.groups]
             named = replace(table, lines=lines, names=encode(names), groups=encode(groups))
             place.write(f"{split}/table.npz", dumped_table(named))
             first += len(table)
         place.write(NAME, replace(record, whole=True).dumped())
     write_out(f"wrote {output}\nnext: --data PackedPictures --data.root {output} behind the options of ibca fit\n")
+
+
+def _renamed(data: TableDataModule, name: str) -> str:
+    """Name a picture; without preamble DICOM is known by its suffix."""
+    end = os.path.splitext(name)[1]
+    renamed = data.rename(name)
+    return renamed.removesuffix(end) + end if end.lower() in (".dcm", ".dicom") else renamed
 
 
 def _check(data: Any) -> None:
