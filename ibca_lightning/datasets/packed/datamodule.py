@@ -144,7 +144,8 @@ class PackedDataset(PictureDataset):
         return PictureFile(self.table.name(row), self.shards.read(int(self.table.lines[row]))[0])
 
     def _prepared(self, row: int, name: str) -> Prepared:
-        if self.shards.place.remote and (part := int(self._turns[int(self._shard[row])]) // _TOGETHER) != self._part:
+        part = int(self._turns[int(self._shard[row])]) // _TOGETHER
+        if self.shards.place.remote and part not in (-1, self._part):
             parts, self._part = self._turns.numpy() // _TOGETHER, part
             self.shards.expect([*np.flatnonzero(parts == part), *np.flatnonzero(parts == part + 1)])
         picture, mask = self.shards.read(int(self.table.lines[row]))
