@@ -327,6 +327,7 @@ class TableDataModule(MultiLabelDataModule):
         split_seed: Chooses the folds, and what is split off where a data set says so.
         default_labels: The data set's own policy; a class sets it.
         label_policy: `labels` over it: what reads the labels in `tables`.
+        unsettled: Labels of `class_names` by split, of tables that are read, with the codes of `LabelPolicy`.
     """
 
     names: Sequence[str] = ()
@@ -368,6 +369,7 @@ class TableDataModule(MultiLabelDataModule):
         self.splits, self.fold, self.folds = splits, fold, folds
         self.label_policy = labels.over(self.default_labels) if labels else self.default_labels
         self._tables: Mapping[str, Table] | None = None
+        self.unsettled: dict[str, NDArray[np.int8]] = {}
         self._given: dict[str, NDArray[np.int8]] = {}  # labels by split, before label_noise
 
     @property
@@ -502,8 +504,9 @@ class TableDataModule(MultiLabelDataModule):
         return {"": self.split_tables()}
 
     def _read(self, split: str, table: Table) -> Table:
-        labels, space = settled(table.labels, training=split == "train"), self.space()
-        read = replace(table, labels=labels if space is None else space.labels(labels))
+        space = self.space()
+        self.unsettled[split] = table.labels if space is None else space.labels(table.labels)
+        read = replace(table, labels=settled(self.unsettled[split], training=split == "train"))
         if self.sites is not None and split != "test":
             read = self.sites.labelled(read.take(self.sites.rows(read, split)))
         self._given[split] = read.labels

@@ -76,6 +76,10 @@ class PictureDataset(Dataset[dict[str, Any]]):
             item["spurious_mask"] = unpack(planes[self.masks is not None :], self.labels.shape[1])
         return item
 
+    def picture(self, row: int) -> str | PictureFile:
+        """Return the picture of a row, for `Transform.read`."""
+        return os.path.join(self.table.folder, self.table.name(row))
+
     def _prepared(self, row: int, name: str) -> Prepared:
         """What `Transform.prepare` makes of a row."""
         files = [os.path.join(self.table.folder, name)]

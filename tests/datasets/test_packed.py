@@ -1,8 +1,10 @@
 """A pack gives what the loose files give: items, splits, epochs, figures, however it was written and read."""
 
+import errno
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +18,17 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from ibca_lightning.data import ChestXray14, CSVDataModule, JoinedDataModule, PackedPictures
 from ibca_lightning.data.label_noise import LabelNoise
+from ibca_lightning.data.storage import remote
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.sites import Sites
 from ibca_lightning.data.tables.split_file import split_rows
-from ibca_lightning.datasets.packed import datamodule, place, shards, writing
+from ibca_lightning.datasets.packed import datamodule, record, shards, writing
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.datasets.packed.record import read_record, read_table
+from ibca_lightning.datasets.packed.shards import Shards
 from ibca_lightning.datasets.packed.writing import write_pack
 from ibca_lightning.marks.option import Marks
+from ibca_lightning.run.callbacks.attention_pictures import _in_proportion
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
 from tests.datasets import fake_chest_xray14, fake_csv
@@ -151,6 +157,23 @@ def test_folds_and_a_split_file_divide_the_rows_as_they_divide_the_loose_ones(
         "id,group,split\n" + "".join(f"{','.join(row)}\n" for row in split_rows(loose(tree, fold=0).split_tables()))
     )
     assert ids(packed(root, splits=str(tmp_path / "splits.csv"))) == ids(loose(tree, fold=0)) != ids(module)
+
+
+def test_labels_are_settled_by_the_rows_that_train(tree: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"labels": LabelPolicy(uncertain="one", blank="zero")}
+    write_pack(loose(tree, **options), str(tmp_path), SHARD)
+    for more in ({}, {"fold": 1, "folds": 3}, {"label_space": ["C", "A"]}):
+        ours, theirs = (module.split_tables() for module in (packed(tmp_path, **more), loose(tree, **options, **more)))
+        for split in ("train", "val", "test"):
+            own, other = (
+                dict(zip(each.names.tolist(), each.labels.tolist(), strict=True))
+                for each in (ours[split], theirs[split])
+            )
+            assert own == other
+    assert (packed(tmp_path).table("train").labels >= 0).all()
+    packed(tmp_path, **options)
+    with pytest.raises(InputError, match=r"data\.labels as the data were packed with, got another; leave it out"):
+        packed(tmp_path, labels=LabelPolicy(uncertain="zero"))
 
 
 def test_litdata_reads_the_shards(root: Path, tree: Path) -> None:
@@ -299,6 +322,15 @@ def test_what_is_damaged_is_one_line(name: str, message: str, root: Path, tmp_pa
         items(packed(copy), "val")
 
 
+def test_joined_packs_read_with_the_depth_of_their_pictures(root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(root, tmp_path / "copy")
+    record = json.loads((copy / "pack.json").read_text())
+    (copy / "pack.json").write_text(json.dumps(record | {"bit_depth": 12}))
+    joined = JoinedDataModule([packed(copy), packed(copy)], **SMALL)
+    joined.find_bit_depth()
+    assert {each.bit_depth for each in (joined, *joined.sets.values())} == {12}
+
+
 def test_no_pack_and_no_cache(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a whole pack at .*, got no pack\.json there; give `ibca pack"):
         packed(tmp_path)
@@ -307,8 +339,9 @@ def test_no_pack_and_no_cache(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def store() -> Iterator[str]:
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An object store in memory."""
+    monkeypatch.setattr(remote, "_SCHEMES", (*remote._SCHEMES, "memory://"))
     MemoryFileSystem.store.clear()
     yield "memory://bucket/pack"
     MemoryFileSystem.store.clear()
@@ -328,26 +361,58 @@ def test_a_pack_on_a_store_is_fetched_shard_by_shard_and_room_is_made(store: str
     # What is gone, or cannot be reached, is one line.
     shutil.rmtree(tmp_path / "packs")
     del MemoryFileSystem.store["/bucket/pack/val/chunk-0-0.bin"]
-    with pytest.raises(InputError, match=r"memory://bucket/pack/val/chunk-0-0.bin to be reached .*line"):
+    with pytest.raises(InputError, match=r"at memory://bucket/pack/val/chunk-0-0.bin .*line.*, got nothing there"):
         items(packed(store, **options), "val")
-    for address, message in (("nope://bucket", "nope://bucket/pack.json to be reached"), (store + "2", "no pack.json")):
-        with pytest.raises(InputError, match=message):
-            packed(address)
+    with pytest.raises(InputError, match=r"no pack\.json"):
+        packed(store + "2")
 
 
-def test_a_store_whose_package_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(address: str) -> None:
-        raise ImportError("Install s3fs to access S3")
+@pytest.mark.parametrize(
+    "address", ["s3://me:hidden@b/p", "https://host/p?sig=hidden", "nope://hidden", "a::s3://m:hidden@b"]
+)
+def test_addresses_that_no_pack_has_are_refused_and_not_repeated(address: str, tree: Path) -> None:
+    for call in (packed, lambda address: write_pack(loose(tree / "none"), address)):
+        with pytest.raises(InputError, match=r"a (URL without user|folder, or an address)") as refused:
+            call(address)
+        assert "hidden" not in str(refused.value)
 
-    monkeypatch.setattr(place, "url_to_fs", none)
-    with pytest.raises(InputError, match=r"reaches s3://bucket, got none .*; pip install 'ibca-lightning\[remote\]'"):
-        packed("s3://bucket")
+
+def test_a_pack_is_written_to_folders_and_object_stores_alone(tree: Path) -> None:
+    with pytest.raises(InputError, match=r"s3:// or gs://, for --output, got https://host/pack"):
+        write_pack(loose(tree / "none"), "https://host/pack")
+    assert ibca("pack", "e.yaml", "--output", "https://host/pack").code == 2
+
+
+def test_a_folder_is_taken_by_its_name(tree: Path, here: Path) -> None:
+    for name in ("~", "a::b"):
+        write_pack(loose(tree), name, SHARD)
+        assert (here / name / "pack.json").is_file()
+        assert len(packed(name).train_set()) > 0
+
+
+def test_a_full_disk_here_and_a_store_that_refuses_are_told_apart(
+    store: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pack(loose(tree), store, SHARD)
+    module = packed(store, cache_dir=str(tmp_path))
+    module.read_tables()
+    for error, message in (
+        (OSError(errno.ENOSPC, "No space left on device"), r"copies of shards at .*packs.*, got No space left"),
+        (OSError("signature=hidden"), r"a storage that answers for memory://bucket/pack/val/chunk-0-0.bin"),
+    ):
+        monkeypatch.setattr(MemoryFileSystem, "get_file", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+        with pytest.raises(InputError, match=message) as refused:
+            module.val_set()[0]
+        assert "hidden" not in str(refused.value)
 
 
 def test_shards_are_fetched_before_they_are_needed(store: str, tree: Path, tmp_path: Path) -> None:
     write_pack(loose(tree), store, SHARD)
     module = packed(store, cache_dir=str(tmp_path))
-    dataset = module.train_set()
+    dataset: Any = module.train_set()
+    dataset[0]
+    assert module.shards()._wanted is None, "rows that come in any order, as joined ones do, are not fetched ahead"
+    dataset.arranged(np.arange(len(dataset)), np.random.default_rng(0))
     dataset[0]
     wanted = [module.shards()._names[shard] for shard in np.unique(module.shards().of(module.table("train").lines))]
     for _ in range(500):
@@ -357,14 +422,84 @@ def test_shards_are_fetched_before_they_are_needed(store: str, tree: Path, tmp_p
     raise AssertionError("they were not fetched")
 
 
+def test_no_more_is_fetched_ahead_than_may_be_kept(
+    store: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pack(loose(tree), store, SHARD)
+    module = packed(store, cache_dir=str(tmp_path), local_gb=2.5 * SHARD / 1e9)
+    own, asked = module.shards(), list[int]()
+    monkeypatch.setattr(shards, "_fetch_on", lambda *_: None)
+    for _ in range(3):
+        own.expect(range(len(own)))
+    while own._wanted is not None and not own._wanted[1].empty():
+        asked.append(own._wanted[1].get() or 0)
+    assert 0 < sum(own._sizes[shard] for shard in asked) <= 2.5 * SHARD
+
+
+def test_what_killed_fetches_left_is_removed_and_threads_end(store: str, tree: Path, tmp_path: Path) -> None:
+    write_pack(loose(tree), store, SHARD)
+    module = packed(store, cache_dir=str(tmp_path))
+    folder = Path(module.shards().folder, "val")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, age in (("01234567", 2 * 86400), ("89abcdef", 0)):
+        (part := folder / f".{name}.chunk-0-0.bin").write_bytes(b"")
+        os.utime(part, (time.time() - age,) * 2)
+    items(module, "val")
+    assert [part.name[1:9] for part in folder.glob(".*")] == ["89abcdef"]
+    before = threading.active_count()
+    own = Shards(Place(store), module.record.rows(), str(tmp_path / "other"), 10**9)
+    own.expect([])
+    assert threading.active_count() > before
+    del own
+    for _ in range(500):
+        if threading.active_count() == before:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the threads have not ended")
+
+
+@pytest.mark.parametrize("name", ["pack.json", "val/index.json", "val/table.npz", "val/chunk-0-0.bin"])
+def test_a_pipe_is_not_waited_for(name: str, root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(root, tmp_path / "copy")
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises((InputError, OSError)):
+        items(packed(copy), "val")
+
+
+def test_a_table_that_unpacks_to_more_than_any_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "_MOST", 100)
+    with pytest.raises(InputError, match=r"the table of [0-9]+ rows at"):
+        packed(root).read_tables()
+
+
+def test_a_packed_picture_is_drawn_in_its_proportions(root: Path, tree: Path) -> None:
+    ours, theirs = packed(root).val_set(), loose(tree).val_set()
+    square = np.zeros((32, 32, 3), np.uint8)
+    shapes = [_in_proportion(square, each, 0).shape for each in (ours, theirs)]
+    assert shapes[0] == shapes[1] != square.shape
+
+
+def test_a_hashed_name_keeps_the_suffix_that_dicom_is_known_by(tree: Path, tmp_path: Path) -> None:
+    rows = ["image,patient,A", *(f"{at}{'.DCM' if at % 2 else '.png'},p{at},{at % 3 % 2}" for at in range(20))]
+    (tmp_path / "all.csv").write_text("\n".join(rows) + "\n")
+    for at in range(20):
+        shutil.copy(next((tree / "images").rglob("*.png")), tmp_path / f"{at}{'.DCM' if at % 2 else '.png'}")
+    data = CSVDataModule(str(tmp_path), "all.csv", group_column="patient", test_fraction=0.2, bit_depth=8, **SMALL)
+    data.rename = lambda name: f"{abs(hash(name)):020d}"  # type: ignore[method-assign]
+    write_pack(data, str(tmp_path / "pack"))
+    table = packed(tmp_path / "pack").table("train")
+    assert {name.decode()[20:] for name in table.names.tolist()} == {"", ".DCM"}
+
+
 def test_names_can_be_hashed(tree: Path, tmp_path: Path) -> None:
     data = loose(tree)
     data.rename = lambda name: f"{abs(hash(name)):020d}"  # type: ignore[method-assign]
     write_pack(data, str(tmp_path))
-    record = read_record(Place(str(tmp_path)))
-    assert record is not None
+    own = read_record(Place(str(tmp_path)))
+    assert own is not None
     plain = data.table("train")
-    table = read_table(str(tmp_path), record, "train", str(tmp_path / "train/table.npz"))
+    table = read_table(str(tmp_path), own, "train", str(tmp_path / "train/table.npz"))
     assert table.groups.tolist() == [data.rename(name.decode()).encode() for name in plain.groups.tolist()]
     assert not {*table.names.tolist()} & {*plain.names.tolist()}
     assert not any(b"_000.png" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

@@ -1,7 +1,7 @@
 """Where data lie: every file of data is listed and opened through here, on this machine or behind a URL.
 
 A local path goes to `os` as it is. A URL (`s3://`, `gs://`, `https://`, `http://`) is asked by fsspec, the extra
-`remote` (`remote.py`). Nothing is ever written behind a URL.
+`remote` (`remote.py`). Nothing is written behind a URL but packs (`datasets/packed/place.py`).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Files behind URLs, by fsspec: the only file that knows it.
+"""Files behind URLs, by fsspec: the only file that knows it. Only packs (`datasets/packed`) are written there.
 
 What a storage refuses ends in one line without its own words, which may hold an address with a signature. That nothing
 is there is said by FileNotFoundError, as of a local file. No listing is kept: each is asked for when it is needed.
@@ -71,10 +71,12 @@ def kind(url: str) -> str | None:
 
 def entries(url: str) -> dict[str, bool]:
     """As `storage.entries`."""
-    found = _ask(
-        url, lambda system, path: _named(system, path, {each["name"]: each for each in system.ls(path, detail=True)})
-    )
-    return {name.rstrip("/"): info["type"] == "directory" for name, info in found.items()}
+    return {name.rstrip("/"): info["type"] == "directory" for name, info in _listed(url).items()}
+
+
+def sizes(url: str) -> dict[str, int]:
+    """The bytes of each file of a folder, by name."""
+    return {name: info["size"] for name, info in _listed(url).items() if info["type"] == "file"}
 
 
 def files_below(url: str) -> list[str]:
@@ -103,6 +105,21 @@ def read(url: str, limit: int) -> bytes:
             raise
 
     return _ask(url, ask)[:limit]
+
+
+def copy(url: str, file: Path) -> None:
+    """Copy a file to this machine; that this machine has no room is an OSError."""
+    _ask(url, lambda system, path: system.get_file(path, str(file)))
+
+
+def write(url: str, data: bytes) -> None:
+    """Write a file, whole or not at all."""
+    _ask(url, lambda system, path: system.pipe_file(path, data))
+
+
+def put(file: str, url: str) -> None:
+    """Copy a file of this machine to a URL, whole or not at all."""
+    _ask(url, lambda system, path: system.put_file(file, path))
 
 
 def version(url: str) -> Version | None:
@@ -134,7 +151,7 @@ def staged(url: str) -> str:
             for each in os.scandir(folder):
                 remove_parts(each.path, _LEFT)
             with whole(path) as part:
-                _ask(url, lambda system, own: system.get_file(own, str(part)))
+                copy(url, part)
                 if version(url) != before or (before and before.size not in (None, part.stat().st_size)):
                     raise _ChangedError
             return str(path)
@@ -146,6 +163,12 @@ def staged(url: str) -> str:
             fix = "make room, or set XDG_CACHE_HOME to another folder"
             raise InputError(f"a folder for copies of remote files at {folder}", error.strerror, fix) from None
     raise InputError(f"a file that stays as it is while it is copied from {url}", "another each time", "wait for it")
+
+
+def _listed(url: str) -> dict[str, dict[str, Any]]:
+    return _ask(
+        url, lambda system, path: _named(system, path, {each["name"]: each for each in system.ls(path, detail=True)})
+    )
 
 
 def _info(url: str) -> dict[str, Any]:
@@ -205,7 +228,7 @@ def _system(url: str) -> Any:
         return fsspec.filesystem(scheme, use_listings_cache=False, **options)
     except ImportError:
         fix = "install it: pip install 'ibca-lightning[remote]'"
-        raise InputError(f"{_PACKAGES[scheme]}, to read {url}", "no such package", fix) from None
+        raise InputError(f"{_PACKAGES[scheme]}, to reach {url}", "no such package", fix) from None
 
 
 def _status(error: BaseException) -> int | None:
@@ -225,7 +248,7 @@ def _refused(url: str, error: BaseException, status: int | None) -> InputError:
     kinds = [type(cause).__name__ for cause in causes(error)]
     said = kinds[-1] if status is None else f"{status} {responses.get(status, '')}".rstrip()
     if status in (401, 403) or isinstance(error, PermissionError) or any(map(_NO_KEY.search, kinds)):
-        fix = "set credentials that may list and read it in the environment (data/README.md, Remote data)"
+        fix = "set credentials that may list and read it (pack: write) in the environment (data/README.md, Remote data)"
         return InputError(f"access to {url}", said, fix)
     fix = "see that the address and the connection to it are right, and give the same command again"
     return InputError(f"a storage that answers for {url}", said, fix)

@@ -1,5 +1,6 @@
 """`ibca pack`: the pictures of an experiment in shards, for `data.PackedPictures`."""
 
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,6 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.allow_abbrev = False  # the other options are those of fit
     parser.add_argument("--output", required=True, help="A folder, or an address such as s3://bucket/folder.")
     options, rest = parser.parse_known_args(arguments)
-    if "://" not in options.output:
+    if not re.match("(s3|gs)://", options.output):
         require_folder(options.output)
     return options, rest

@@ -15,6 +15,7 @@ from ibca_lightning.data.pictures.masks import MaskFolder
 from ibca_lightning.data.pictures.reading import PictureFile
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.storage.remote import default_folder
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.datasets.packed.record import NAME, read_record, read_table
@@ -38,7 +39,7 @@ class PackedPictures(TableDataModule):
         common: The arguments of `TableDataModule`: image_size, batch_size, num_workers, augment, resize, ...
 
     Raises:
-        InputError: If there is no whole pack, or `cache` is asked for.
+        InputError: If there is no whole pack, `cache` is asked for, or other `labels` than those that were packed.
     """
 
     def __init__(self, root: str, local_gb: float = 50.0, **common: Any) -> None:
@@ -52,9 +53,17 @@ class PackedPictures(TableDataModule):
             got = f"no {NAME} there" if record is None else "one that was interrupted"
             fix = "give `ibca pack --config EXPERIMENT --output DIR` (it goes on where it was), or correct data.root"
             raise InputError(f"a whole pack at {self.root}", got, fix)
-        self.record, self.bit_depth = record, self.bit_depth or record.bit_depth
+        policy = LabelPolicy(**record.labels)
+        if self.label_policy.over(policy) != policy:
+            fix = "leave it out, or pack the data with it"
+            raise InputError("data.labels as the data were packed with", "another", fix)
+        self.record, self.label_policy, self.bit_depth = record, policy, self.bit_depth or record.bit_depth
         self.names, self.pair, self.group_overlap = record.class_names, record.pair, record.group_overlap
         self._shards: Shards | None = None
+
+    def find_bit_depth(self) -> None:
+        """Take that of the pack, also where joined sets have asked for none."""
+        self.bit_depth = self.bit_depth or self.record.bit_depth
 
     @property
     def exclusive_classes(self) -> list[list[str]]:
@@ -85,7 +94,7 @@ class PackedPictures(TableDataModule):
         return self._shards
 
     def _dataset(self, name: str, transform: Transform) -> "PackedDataset":
-        return PackedDataset(self.table(name), transform, self.space_masks(), self.shards())
+        return PackedDataset(self.table(name), transform, self.space_masks(), self.shards(), in_order=name != "train")
 
 
 class PackedDataset(PictureDataset):
@@ -96,15 +105,19 @@ class PackedDataset(PictureDataset):
         transform: What makes a picture S x S.
         masks: The bits of the masks; None where there are none.
         shards: Where the pictures lie.
+        in_order: Whether rows are read in order; those of training are, once `arranged`. Else nothing is fetched ahead.
     """
 
-    def __init__(self, table: Table, transform: Transform, masks: MaskFolder | None, shards: Shards) -> None:
+    def __init__(
+        self, table: Table, transform: Transform, masks: MaskFolder | None, shards: Shards, in_order: bool
+    ) -> None:
         super().__init__(table, transform, masks)
         self.shards = shards
         self._shard = shards.of(table.lines).astype(np.int32)
         # The turn of each shard in an epoch: worker processes see what the process of the sampler writes.
         self._turns = torch.full((len(shards),), -1, dtype=torch.int32).share_memory_()  # type: ignore[no-untyped-call]
-        self._take_turns(np.unique(self._shard))
+        if in_order:
+            self._take_turns(np.unique(self._shard))
         self._part = -1
 
     def arranged(self, rows: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
@@ -116,6 +129,7 @@ class PackedDataset(PictureDataset):
         """
         shards, places = np.unique(self._shard[rows], return_inverse=True)
         if len(shards) <= _TOGETHER:
+            self._take_turns(shards)
             return rows
         turns = random.permutation(len(shards))
         self._take_turns(shards[np.argsort(turns)])
@@ -125,8 +139,13 @@ class PackedDataset(PictureDataset):
         self._turns[:] = -1
         self._turns[torch.from_numpy(shards).long()] = torch.arange(len(shards), dtype=torch.int32)
 
+    def picture(self, row: int) -> PictureFile:
+        """Return the picture of a row as its file is."""
+        return PictureFile(self.table.name(row), self.shards.read(int(self.table.lines[row]))[0])
+
     def _prepared(self, row: int, name: str) -> Prepared:
-        if self.shards.place.remote and (part := int(self._turns[int(self._shard[row])]) // _TOGETHER) != self._part:
+        part = int(self._turns[int(self._shard[row])]) // _TOGETHER
+        if self.shards.place.remote and part not in (-1, self._part):
             parts, self._part = self._turns.numpy() // _TOGETHER, part
             self.shards.expect([*np.flatnonzero(parts == part), *np.flatnonzero(parts == part + 1)])
         picture, mask = self.shards.read(int(self.table.lines[row]))

@@ -14,17 +14,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.bit_depth import BitDepth
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.splits import GroupOverlap
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 
 NAME, FORMAT = "pack.json", 1
+_MOST = 8 * MAX_TABLE  # bytes of the table of a split: each text is as long as the longest of its column
 SPLITS = ("train", "val", "test")  # in the order in which their pictures are numbered
 
 
@@ -37,6 +41,7 @@ class PackRecord:
         id: A name of its own for each pack.
         content: A hash of tables and options, by which a pack that was interrupted is known again.
         source: Class of the data module.
+        labels: The policy that the labels were read with, as a mapping.
         mask_bits: As `MaskFolder.bits`; None where there are no masks.
         splits: For each split its number of rows, and the splits whose table, and whose picture folder, are the same.
     """
@@ -52,6 +57,7 @@ class PackRecord:
     mask_bits: list[int | None] | None
     pair: bool
     bit_depth: Any
+    labels: dict[str, Any]
     splits: dict[str, list[Any]]
     format: int = FORMAT
 
@@ -84,9 +90,10 @@ def read_record(place: Place) -> PackRecord | None:
             and all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in texts)
             and record.group_overlap in get_args(GroupOverlap) and record.bit_depth in (None, *get_args(BitDepth))
             and {*bits} <= {None, *range(8)} and len(bits) == len(record.class_names) > 0
+            and isinstance(LabelPolicy(**record.labels), LabelPolicy)
             and record.splits.keys() <= {*SPLITS} and all(type(own[0]) is int for own in record.splits.values())
         )  # fmt: skip
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, InputError):
         sound = False
     if not sound:
         raise InputError(f"{place.root}/{NAME} as `ibca pack` writes it", "something else", "write the pack again")
@@ -115,13 +122,15 @@ def read_table(root: str, record: PackRecord, split: str, path: str) -> Table:
     rows, file, folder = record.splits[split]
     first = sum(number for other, number in record.rows().items() if SPLITS.index(other) < SPLITS.index(split))
     try:
+        with ZipFile(regular(path)) as archive:
+            require_unpacked(archive, _MOST)
         with np.load(path, allow_pickle=False) as arrays:
             plain = {name: arrays[name] for name in ("names", "labels", "groups", "lines")}
             columns = {name: arrays[f"subgroup{at}"] for at, name in enumerate(record.subgroups)}
         labels, texts = plain["labels"], [plain["names"], plain["groups"], *columns.values()]
         sound = (
             all(column.dtype.kind == "S" and column.shape == (rows,) for column in texts)
-            and labels.dtype == np.int8 and labels.shape == (rows, len(record.class_names)) and _within(labels, -1, 1)
+            and labels.dtype == np.int8 and labels.shape == (rows, len(record.class_names)) and _within(labels, -3, 1)
             and plain["lines"].dtype == np.int32 and _within(plain["lines"], first, first + rows - 1)
         )  # fmt: skip
     except Exception:  # the parsers of numpy's headers and of archives raise many kinds over damaged bytes

@@ -5,15 +5,17 @@ depends on the number of processes and workers, and leaves samples out so that a
 numbers they are drawn as rows of a table are.
 """
 
-import json
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +24,12 @@ from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.strangers import read_object, regular
 
 _OPEN = 64  # files that one process keeps open
 _LOCKS = 8  # shards that the processes of a machine fetch at a time
 _PATIENCE = 600.0  # seconds for another process to fetch one
+_OLD = 86400.0  # seconds after which nobody still writes a file
 _FIX = "restore it, or write the pack again with `ibca pack`"
 
 
@@ -52,7 +56,7 @@ class Shards:
         self._names, self._sizes = [name for name, _, _ in chunks], [size for _, size, _ in chunks]
         self._starts = np.cumsum([0, *(samples for _, _, samples in chunks)])
         self._files: OrderedDict[int, int] = OrderedDict()
-        self._wanted: tuple[int, SimpleQueue[int]] | None = None
+        self._wanted: tuple[int, SimpleQueue[int | None]] | None = None
 
     def __len__(self) -> int:
         return len(self._names)
@@ -82,12 +86,20 @@ class Shards:
         return parts
 
     def expect(self, shards: Iterable[int]) -> None:
-        """Have shards of a store fetched meanwhile."""
+        """Have shards of a store fetched meanwhile: the first ones, as many as may be kept, and no more the earlier."""
         if self._wanted is None or self._wanted[0] != os.getpid():
             self._wanted = os.getpid(), SimpleQueue()
             for _ in range(_LOCKS // 2):
-                threading.Thread(target=self._fetch_on, args=(self._wanted[1],), daemon=True).start()
+                # The threads do not keep this object: it ends them.
+                fetch = WeakMethod(self._fetched)
+                threading.Thread(target=_fetch_on, args=(fetch, self._wanted[1]), daemon=True).start()
+        with suppress(Empty):
+            while True:
+                self._wanted[1].get_nowait()
+        room = self._keep
         for shard in shards:
+            if (room := room - self._sizes[shard]) < 0:
+                break
             self._wanted[1].put(shard)
 
     def local(self, name: str) -> str:
@@ -99,11 +111,6 @@ class Shards:
             self.place.fetch(name, path)
         return path
 
-    def _fetch_on(self, wanted: "SimpleQueue[int]") -> None:
-        while True:
-            with suppress(Exception):  # who reads the shard will be told
-                self._fetched(wanted.get())
-
     def _opened(self, shard: int) -> int:
         if shard in self._files:
             self._files.move_to_end(shard)
@@ -112,7 +119,7 @@ class Shards:
             os.close(self._files.popitem(last=False)[1])
         while True:
             try:
-                file = os.open(path := self._fetched(shard), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+                file = os.open(path := regular(self._fetched(shard)), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
                 break
             except FileNotFoundError:
                 if not self.place.remote:  # else another process has just made room: fetched again
@@ -141,6 +148,10 @@ class Shards:
         return path
 
     def _make_room(self, needed: int) -> None:
+        for part in Path(self.folder).glob("*/.????????.*"):  # of a process that was killed
+            with suppress(OSError):
+                if time.time() - part.stat().st_mtime > _OLD:
+                    part.unlink()
         kept = []
         for name in self._names:
             with suppress(OSError):
@@ -163,13 +174,21 @@ class Shards:
     def __del__(self) -> None:
         for file in getattr(self, "_files", {}).values():
             os.close(file)
+        if (wanted := getattr(self, "_wanted", None)) is not None and wanted[0] == os.getpid():
+            for _ in range(_LOCKS // 2):
+                wanted[1].put(None)
+
+
+def _fetch_on(fetch: "WeakMethod[Callable[[int], str]]", wanted: "SimpleQueue[int | None]") -> None:
+    while (shard := wanted.get()) is not None:
+        with suppress(Exception):  # who reads the shard will be told; nobody is left to be asked
+            fetch()(shard)  # type: ignore[misc]
 
 
 def _index(place: Place, split: str, rows: int, local: Any) -> Sequence[tuple[str, int, int]]:
     """Name, bytes and number of samples of each shard of a split."""
     try:
-        with open(local(f"{split}/index.json"), "rb") as file:
-            content = json.load(file)
+        content = read_object(local(f"{split}/index.json"))
         chunks = [
             (f"{split}/{chunk['filename']}", int(chunk["chunk_bytes"]), int(chunk["chunk_size"]))
             for chunk in content["chunks"] if re.fullmatch(r"[\w-]+\.bin", chunk["filename"])

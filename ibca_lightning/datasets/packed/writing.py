@@ -8,7 +8,7 @@ import sys
 import tempfile
 import uuid
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ibca_lightning.datasets.packed.record import NAME, SPLITS, PackRecord, dump
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.system.whole_files import remove_parts
 
 _SHARD = 2**26  # bytes, LitData's own default
 _PART = ".part-"  # what the names of folders with unfinished shards begin with
@@ -44,10 +45,15 @@ def write_pack(data: Any, output: str, shard_bytes: int = _SHARD) -> None:
         InputError: If the data cannot be packed as they are, something else lies there, or litdata is missing.
     """
     _check(data)
+    place = Place(output)
+    if output.startswith("http"):
+        raise InputError("a folder, or an address of s3:// or gs://, for --output", output, "give such a one")
     data.prepare_data()
     data.find_bit_depth()
-    tables = {split: data.split_tables()[split] for split in SPLITS if split in data.split_tables()}
-    place, record = Place(output), _record(data, tables)
+    read = data.split_tables()
+    # As they are before it is known who trains on them: with data.fold or data.splits a pack has other training rows.
+    tables = {split: replace(read[split], labels=data.unsettled[split]) for split in SPLITS if split in read}
+    record = _record(data, tables)
     if not place.remote:
         os.makedirs(output, exist_ok=True)
     with nullcontext() if place.remote else sole_user(output):
@@ -59,12 +65,20 @@ def write_pack(data: Any, output: str, shard_bytes: int = _SHARD) -> None:
             _write_split(place, split, table, order, masks, shard_bytes)
             lines = np.empty(len(table), np.int32)
             lines[order] = first + np.arange(len(table))
-            names, groups = ([data.rename(decode(name)) for name in each] for each in (table.names, table.groups))
+            names = [_renamed(data, decode(name)) for name in table.names]
+            groups = [data.rename(decode(group)) for group in table.groups]
             named = replace(table, lines=lines, names=encode(names), groups=encode(groups))
             place.write(f"{split}/table.npz", dumped_table(named))
             first += len(table)
         place.write(NAME, replace(record, whole=True).dumped())
     write_out(f"wrote {output}\nnext: --data PackedPictures --data.root {output} behind the options of ibca fit\n")
+
+
+def _renamed(data: TableDataModule, name: str) -> str:
+    """Name a picture; without preamble DICOM is known by its suffix."""
+    end = os.path.splitext(name)[1]
+    renamed = data.rename(name)
+    return renamed.removesuffix(end) + end if end.lower() in (".dcm", ".dicom") else renamed
 
 
 def _check(data: Any) -> None:
@@ -101,6 +115,7 @@ def _record(data: TableDataModule, tables: dict[str, Table]) -> PackRecord:
         mask_bits=None if masks is None else [*masks.bits],
         pair=data.pair,
         bit_depth=data.bit_depth,
+        labels=asdict(data.label_policy),
         splits={split: [len(table), files[split], folders[split]] for split, table in tables.items()},
     )
     content = hashlib.blake2b(replace(record, id=data.rename("")).dumped(), digest_size=16)
@@ -112,8 +127,10 @@ def _record(data: TableDataModule, tables: dict[str, Table]) -> PackRecord:
 
 def _begun(place: Place, record: PackRecord) -> PackRecord:
     """Begin a pack, or go on with the one that is there."""
-    for part in Path(place.root).glob(f"{_PART}*"):  # of one that was killed
+    for part in () if place.remote else Path(place.root).glob(f"{_PART}*"):  # of one that was killed
         shutil.rmtree(part)
+    for folder in () if place.remote else ("", *SPLITS):
+        remove_parts(place.path(folder))
     if (there := read_record(place)) is None:
         place.write(NAME, record.dumped())
         return record

@@ -4,7 +4,6 @@ Shapes: S picture side, H x W attention grid, L labels.
 """
 
 import logging
-import os
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -173,7 +172,7 @@ def _in_proportion(image: np.ndarray, dataset: Any, row: int) -> np.ndarray:
     """The square of a file's picture (S, S, 3), stretched back; any other as it is."""
     with suppress(InputError):  # a file that is gone by now
         if isinstance(dataset, PictureDataset):
-            pixels = dataset.transform.read(os.path.join(dataset.table.folder, dataset.table.name(row)))
+            pixels = dataset.transform.read(dataset.picture(row))
             top, left, bottom, right = dataset.transform.placement(pixels)
             height, width = (bottom - top) * pixels.shape[0], (right - left) * pixels.shape[1]
             size = [round(len(image) * side / min(height, width)) for side in (width, height)]
