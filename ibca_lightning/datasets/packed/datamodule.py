@@ -30,8 +30,9 @@ class PackedPictures(TableDataModule):
 
     A batch is that of the loose files: the shards hold their bytes as they are, so size, crop, augmentation, marks and
     label noise are chosen here. Rows, order, splits and masks are those that were packed. An epoch is a function of
-    seed and epoch, as with loose files, and of up to 16 shards (1 GiB) the very same; of more, shards are shuffled, and
-    pictures among 16 shards at a time, so that each shard is read, or fetched, once. Evaluation reads each row once.
+    seed and epoch, as with loose files, and of up to 16 shards (1 GiB), without `fold` or `splits`, the very same; of
+    more, shards are shuffled, and pictures among 16 shards at a time, so that each shard is read, or fetched, once.
+    Evaluation reads each row once.
 
     Args:
         root: Where the pack lies: a folder, or an address such as `s3://bucket/folder`.
