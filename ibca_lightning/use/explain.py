@@ -73,7 +73,7 @@ def explain(arguments: list[str]) -> int:
     folders = {"images": pictures.folders, "mask_dir": [options.mask_dir] if options.mask_dir else []}
     record = {
         "version": __version__,
-        "checkpoints": dict(zip(options.names, map(fingerprint, options.ckpt_path), strict=True)),
+        "checkpoints": [list(pair) for pair in zip(options.names, map(fingerprint, options.ckpt_path), strict=True)],
         **{key: [rename(storage.real(path)) for path in paths] for key, paths in folders.items()},
         **{key: getattr(options, key) for key in ("classes", "max_side", "precision")},
     }

@@ -177,6 +177,9 @@ def test_several_models_stand_side_by_side_and_classes_are_matched_by_name(folde
     assert raw["two/box"].tolist() == [0, 0, HEIGHT, WIDTH]
     assert picture_of(sheet).shape == figure.shape
     assert (picture_of(sheet) == figure).all(), "in its own colours"
+    at = given.index("--ckpt_path")
+    swapped = ibca(*given[: at + 1], given[at + 2], given[at + 1], *given[at + 3 :], *masks, "--names", "two", "one")
+    assert (swapped.code, "explanations of the same checkpoints" in swapped.errors[0]) == (2, True), swapped.err
     checkpoint(runs[1] / "best.ckpt", 1, ["A"])
     for more, words in (((), "a class in common"), (("--names", "x", "x"), "2 different --names")):
         result = ibca(*given, *masks, "--overwrite", *more)
