@@ -87,8 +87,8 @@ def files_below(url: str) -> list[str]:
 
 def matching(pattern: str, folder: str) -> list[str]:
     """The files that fit a pattern, relative to the folder that it begins with; none that are hidden."""
-    if pattern.startswith("http"):  # there fsspec takes `?` for the mark of a query
-        pattern = re.sub(r"(\[[^]]*\])|\?", lambda found: found[1] or "[!/]", pattern)
+    if pattern.startswith("http"):  # there fsspec takes `?` for the mark of a query; not [!/], which it would cut
+        pattern = re.sub(r"(\[[^]]*\])|\?", lambda found: found[1] or "[!\n]", pattern)
     found = _ask(pattern, lambda system, path: _named(system, _address(folder), system.glob(path, detail=True)))
     return [name for name, info in found.items() if info["type"] == "file" and not re.search(r"(^|/)\.", name)]
 
