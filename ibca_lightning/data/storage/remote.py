@@ -204,8 +204,8 @@ def _ask(url: str, question: Callable[[Any, str], T]) -> T:
                 raise
             status = _status(error)
             # Of a web server fsspec says so whatever it refused.
-            gone = status in (404, 410) or isinstance(error.__cause__, KeyError | None)  # a key: of a store in memory
-            if isinstance(error, FileNotFoundError) and gone:
+            absent = error.__cause__ is None or status in (404, 410) or not url.startswith("http")
+            if isinstance(error, FileNotFoundError) and absent:
                 raise FileNotFoundError(errno.ENOENT, "nothing there", url) from None
             # A connection that fails the others have tried again by themselves.
             passing = url.startswith("http") if status is None else status >= 500 or status in (408, 429)
