@@ -1,5 +1,10 @@
-"""`ibca explain`: where models looked, drawn over each picture, and the same as numbers."""
+"""`ibca explain`: where models looked, drawn over each picture, and the same as numbers.
 
+A row of `explained.csv` claims a figure before it is drawn, so that what a stopped run left is known as ours. A picture
+is done when its row, its PNG and its NPZ are there.
+"""
+
+import csv
 import os
 import sys
 from argparse import Namespace
@@ -29,6 +34,8 @@ from ibca_lightning.use.model_options import (
 )
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
+    import numpy as np
+
     from ibca_lightning.use.predictor import Predictor
 
 _SHEET = 100  # pictures on one
@@ -47,7 +54,6 @@ def explain(arguments: list[str]) -> int:
         from rich.progress import track
 
         from ibca_lightning import __version__
-        from ibca_lightning.data.pictures.reading import read_image
         from ibca_lightning.use import explanation
         from ibca_lightning.use.picture_list import require_writable
         from ibca_lightning.use.predictions.files import Kind
@@ -66,21 +72,33 @@ def explain(arguments: list[str]) -> int:
     folder = Path(options.output)
     rename = hashed_names(options) or str
     kind = Kind("explained.csv", "explain.json", "explanations", "give another --output, or --overwrite")
-    replace = options.overwrite or (folder / kind.record).is_file()  # by the same command, or it is refused below
-    outputs = _outputs({rename(name): path for name, path in files.items()}, folder, replace)
+    outputs = _outputs({rename(name): path for name, path in files.items()}, folder, masks.values())
+    new = [*outputs.values(), *map(_npz, outputs.values())]
     if options.sheet:
-        _require_sheet(Path(options.sheet), files.values(), replace)
+        _require_sheet(Path(options.sheet), files.values(), [*new, folder / kind.rows, folder / kind.record])
+        new.append(Path(options.sheet))
+    found = None if options.overwrite else next(filter(Path.exists, new), None)
+    # Asked for last: another process may have begun meanwhile. Whose files they are is looked at with its record below.
+    if found and not (folder / kind.record).is_file():
+        raise InputError(f"no {found} yet", "an earlier one", "give another --output or --sheet, or --overwrite")
     folders = {"images": pictures.folders, "mask_dir": [options.mask_dir] if options.mask_dir else []}
     record = {
         "version": __version__,
         "checkpoints": [list(pair) for pair in zip(options.names, map(fingerprint, options.ckpt_path), strict=True)],
         **{key: [rename(storage.real(path)) for path in paths] for key, paths in folders.items()},
         **{key: getattr(options, key) for key in ("classes", "max_side", "precision")},
+        "sheet": options.sheet and rename(os.path.realpath(options.sheet)),  # an earlier one of this name is ours
     }
     parts = RowParts(folder, record, ["id", "figure"], list(map(rename, files)), own, kind, options.overwrite)
     share, step = list(files)[own.share(len(files))], options.batch_size or next(iter(models.values())).most
     with parts.own() as written:
-        left = [name for name in share if rename(name) not in written.done]
+        claims = _claims({folder / kind.rows, written.path}) if written.done else {}
+        mine = {name: outputs[name] for name in map(rename, share)}
+        if options.overwrite:
+            for path in (*mine.values(), *map(_npz, mine.values())):
+                path.unlink(missing_ok=True)
+        _require_own(mine, folder, claims)
+        left = [name for name in share if rename(name) not in claims or not _is_drawn(outputs[rename(name)])]
         shown_bar = own.rank == 0 and sys.stderr.isatty()
         for at in track(range(0, len(left), step), "explain", disable=not shown_bar):
             batch: list[explanation.Reading] = []
@@ -95,25 +113,70 @@ def explain(arguments: list[str]) -> int:
                     for file in (path, mask) if options.hash_names else ():
                         reason = reason.replace(file or path, shown)
                     failed.append((shown, shortened(reason)))
+            new_rows = [one.name for one in batch if one.name not in claims]
+            written.add([[name, _figure(outputs[name], folder)] for name in new_rows])
             for one, said in zip(batch, explanation.say(models, batch), strict=True):
                 write_png(outputs[one.name], explanation.figure(one, said, classes, asked, options.max_side))
                 write_whole(_npz(outputs[one.name]), partial(np.savez_compressed, **explanation.numbers(one, said)))
-            written.add([[one.name, outputs[one.name].relative_to(folder).as_posix()] for one in batch])
             written.fail(failed)
     if (ended := parts.ended(written, len(left), len(share))) is None:
         return 0
     whole, _ = ended
-    drawn = [path for path in outputs.values() if path.is_file()]
-    if options.sheet and drawn:
-        write_png(options.sheet, explanation.sheet([read_image(str(path)) for path in drawn]))
-    write_out(f"explained {len(files) - whole.failures} of {len(files)} pictures in {folder}\n")
-    if whole.failures < len(files):
+    claims = _claims([whole.path])
+    drawn = [path for name, path in outputs.items() if claims.get(name) == _figure(path, folder) and _is_drawn(path)]
+    write_out(f"explained {len(drawn)} of {len(files)} pictures in {folder}\n")
+    if drawn:
         say_passed_over(pictures, rename)
     bare = [name for name, mask in masks.items() if mask is None]
     if options.mask_dir and bare:
         write_err(f"note: no mask of {len(bare)} pictures, {rename(bare[0])} first; no lesion is outlined there\n")
+    if options.sheet and drawn:
+        write_png(options.sheet, explanation.sheet([_read_figure(path) for path in drawn]))
     whole.require_all(len(files))
+    if len(drawn) < len(files):  # removed meanwhile, or claimed by a stopped run and unreadable now
+        raise InputError(f"figures of all {len(files)} pictures", len(drawn), "the same command draws the others")
     return 0
+
+
+def _claims(tables: Iterable[Path]) -> dict[str, str]:
+    """The figure of each picture that has a row."""
+    claims: dict[str, str] = {}
+    for table in tables:
+        with table.open(newline="", encoding="utf-8", errors="backslashreplace") as file:
+            claims |= {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+    return claims
+
+
+def _require_own(outputs: Mapping[str, Path], folder: Path, claims: Mapping[str, str]) -> None:
+    """Refuse to replace the figure of another picture, and files that no row claims."""
+    owners, fix = {figure: name for name, figure in claims.items()}, "give another --output, or --overwrite"
+    for name, path in outputs.items():
+        figure = _figure(path, folder)
+        if owners.get(figure, name) != name:
+            raise InputError(f"no {path} yet", f"the figure of {owners[figure]}", fix)
+        if claims.get(name, figure) != figure:
+            raise InputError(f"the figure of {name} at {path}", f"one at {claims[name]}", fix)
+        if name not in claims and (path.exists() or _npz(path).exists()):
+            raise InputError(f"no {path} yet", "a file of others", fix)
+
+
+def _figure(path: Path, folder: Path) -> str:
+    """As a row says it."""
+    return path.relative_to(folder).as_posix()
+
+
+def _is_drawn(path: Path) -> bool:
+    return path.is_file() and _npz(path).is_file()
+
+
+def _read_figure(path: Path) -> "np.ndarray":
+    """A figure of ours as RGB, of any size: the bound of `read_image` is for pictures of strangers."""
+    import cv2
+
+    pixels: np.ndarray | None = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise InputError(f"a figure at {path}", "a damaged file", "remove it: the same command draws it again")
+    return pixels
 
 
 def _masks(files: Mapping[str, str], folder: str | None) -> dict[str, str | None]:
@@ -140,38 +203,36 @@ def common_classes(models: "Mapping[str, Predictor]", asked: list[str] | None) -
     return common, [common[at] for at in class_indices(asked, common)] if asked else None
 
 
-def _require_sheet(path: Path, pictures: Iterable[str], overwrite: bool) -> None:
-    """Refuse a figure too large to be looked at, and one in the place of a picture or an earlier file."""
+def _require_sheet(path: Path, pictures: Iterable[str], figures: Iterable[Path]) -> None:
+    """Refuse a figure too large to be looked at, and one in the place of a picture or of what is drawn of one."""
     real = [os.path.realpath(picture) for picture in pictures]
     if len(real) > _SHEET:
         raise InputError(f"at most {_SHEET} pictures on a --sheet", len(real), "give fewer --images, or leave it out")
-    if path.is_dir() or os.path.realpath(path) in real:
+    if path.is_dir() or os.path.realpath(path) in {*real, *map(os.path.realpath, figures)}:
         raise InputError("a --sheet that is no folder and none of the pictures", path, "give another file")
-    if path.exists() and not overwrite:
-        raise InputError(f"no {path} yet", "an earlier one", "give another --sheet, or --overwrite")
 
 
-def _outputs(files: Mapping[str, str], folder: Path, overwrite: bool) -> dict[str, Path]:
+def _outputs(files: Mapping[str, str], folder: Path, masks: Iterable[str | None]) -> dict[str, Path]:
     """The PNG of each picture: its id with another ending, or with one more where two pictures differ in it alone.
 
-    None may take the place of a picture, nor without `overwrite` of any file.
+    None may take the place of a picture or a mask.
     """
     from ibca_lightning.use.picture_list import inside
 
     stems = Counter(os.path.splitext(inside(name))[0] for name in files)
     outputs: dict[str, Path] = {}
-    pictures = {os.path.realpath(path) for path in files.values()}
+    taken: set[Path] = set()
+    pictures = {os.path.realpath(path) for path in (*files.values(), *masks) if path}
     for name in files:
         within = inside(name)
         stem = os.path.splitext(within)[0]
         output = folder / f"{stem if stems[stem] == 1 else within}.png"
-        if output in outputs.values():
+        if output in taken:
             raise InputError(f"one picture for {output}", f"{name} and another one", "explain them one by one")
         outputs[name] = output
+        taken.add(output)
         if pictures & {os.path.realpath(output), os.path.realpath(_npz(output))}:
             raise InputError("an --output outside of the pictures' folder", f"{folder}", "give another one")
-        if not overwrite and (output.exists() or _npz(output).exists()):
-            raise InputError(f"no {output} yet", "an earlier one", "give another --output, or --overwrite")
     return outputs
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ibca_lightning.data.pictures import reading
+from ibca_lightning.data.pictures import header, reading
 from ibca_lightning.data.pictures.drawing import Panel, share_on
 from ibca_lightning.data.pictures.figure import explanation
 from ibca_lightning.metrics.localisation import pair_figures
@@ -263,6 +263,66 @@ def test_several_processes_explain_what_one_does_whoever_is_killed(
     assert np.abs(picture_of(tmp_path / "one.png") - picture_of(tmp_path / "two.png")).max() <= 1
     refused = ibca(*two, "--overwrite")
     assert (refused.code, "one process for --overwrite, got 2" in refused.errors[0]) == (2, True)
+
+
+def test_a_process_that_begins_late_does_not_stumble_over_the_others_figures(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", "--device", "cpu", "--images", folder / "images")
+    given, outputs = (*given, "--max_side", 64, "--output", tmp_path / "out"), explain._outputs
+
+    def late(*arguments: object) -> dict[str, Path]:
+        monkeypatch.setattr(explain, "_outputs", outputs)
+        monkeypatch.setenv("RANK", "0")
+        done(*given)
+        return outputs(*arguments)
+
+    monkeypatch.setattr(explain, "_outputs", late)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert "explained 2 of 2" in done(*given).out
+
+
+def test_only_figures_of_these_pictures_are_replaced_and_all_are_there_at_the_end(folder: Path, tmp_path: Path) -> None:
+    images, output = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for name in ("a.bmp", "a.png", "b.png"):
+        (images / name).write_bytes((folder / "images/a.png").read_bytes())
+    given = ("explain", "--ckpt_path", folder / "x.ckpt", "--device", "cpu", "--output", output, "--max_side", 64)
+    first = (*given, "--images", images / "a.bmp")
+    done(*first)
+    (output / "b.npz").write_bytes(b"of others")
+    (tmp_path / "c.png").write_bytes(b"of others")
+    before = contents(tmp_path)
+    for refused, words in (
+        ((*given, "--images", images / "a.png"), "the figure of a.bmp"),
+        ((*given, "--images", images / "a.bmp", images / "a.png"), "one at a.png"),
+        ((*given, "--images", images / "b.png"), "a file of others"),
+        ((*first, "--sheet", tmp_path / "c.png"), "of the same sheet"),
+        ((*first, "--sheet", output / "a.npz"), "none of the pictures"),
+    ):
+        result = ibca(*refused)
+        assert (result.code, len(result.errors), words in result.err) == (2, 1, True), result.err
+        assert contents(tmp_path) == before
+    for name in ("a.png", "a.npz"):
+        (output / name).unlink()
+        assert "explained 1 of 1" in done(*first).out
+        assert contents(tmp_path).keys() == before.keys()
+    assert len(rows(output / "explained.csv")) == 1
+    figure = picture_of(output / "a.png")
+    (output / "a.png").write_bytes(b"spoilt")
+    done(*first, "--overwrite")
+    assert (picture_of(output / "a.png") == figure).all()
+
+
+def test_a_figure_may_be_larger_than_a_picture_of_strangers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(header, "MAX_PIXELS", HEIGHT * WIDTH)
+    sheet = tmp_path / "sheet.png"
+    for _ in range(2):  # the second call takes it for its own
+        explained(folder, tmp_path / "out", "--images", folder / "images/a.png", "--sheet", sheet)
+        assert (picture_of(sheet) == picture_of(tmp_path / "out/a.png")).all()
 
 
 def test_bf16_is_near(folder: Path, tmp_path: Path) -> None:
