@@ -306,4 +306,4 @@ def test_what_the_memory_does_not_hold_is_done_in_pieces(
     with pytest.raises(InputError):
         model.forward(pictures)
     holds = 5
-    assert len(model.forward(pictures)[0]) == 4, "a model that is kept, as by ibca app, goes on when the memory is free again"
+    assert len(model.forward(pictures)[0]) == 4, "a model that is kept goes on when the memory is free"
