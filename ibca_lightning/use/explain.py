@@ -95,8 +95,8 @@ def explain(arguments: list[str]) -> int:
         claims = _claims({folder / kind.rows, written.path}) if written.done else {}
         mine = {name: outputs[name] for name in map(rename, share)}
         if options.overwrite:
-            for path in (*mine.values(), *map(_npz, mine.values())):
-                path.unlink(missing_ok=True)
+            for old in (*mine.values(), *map(_npz, mine.values())):
+                old.unlink(missing_ok=True)
         _require_own(mine, folder, claims)
         left = [name for name in share if rename(name) not in claims or not _is_drawn(outputs[rename(name)])]
         shown_bar = own.rank == 0 and sys.stderr.isatty()
