@@ -383,6 +383,15 @@ def test_a_pack_is_written_to_folders_and_object_stores_alone(tree: Path) -> Non
     assert ibca("pack", "e.yaml", "--output", "https://host/pack").code == 2
 
 
+def test_a_bucket_that_is_not_there_is_one_line(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", none)
+    with pytest.raises(InputError, match=r"a bucket for memory://bucket/pack/a, got none; make it"):
+        Place(store).write("a", b"")
+
+
 def test_a_folder_is_taken_by_its_name(tree: Path, here: Path) -> None:
     for name in ("~", "a::b"):
         write_pack(loose(tree), name, SHARD)

@@ -71,9 +71,16 @@ class Place:
             raise InputError(f"a folder for copies of shards at {where}", error.strerror, fix) from None
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small file, whole or not at all."""
+        """Write a small file, whole or not at all.
+
+        Raises:
+            InputError: If a store refuses it, or has no such bucket.
+        """
         if self.remote:
-            remote.write(self.path(name), data)
+            try:
+                remote.write(self.path(name), data)
+            except FileNotFoundError:
+                raise InputError(f"a bucket for {self.path(name)}", "none", "make it, or correct --output") from None
             return
         with whole(self.path(name)) as part:
             part.write_bytes(data)
