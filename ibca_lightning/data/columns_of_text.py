@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 2**20  # bytes that are looked at together, so that they stay in the cache
-_LONGEST = 256  # bytes of a cell, beyond which a column of bytes would be mostly air
+LONGEST = 256  # bytes of a cell, beyond which a column of bytes would be mostly air
 
 Cells = NDArray[np.bytes_] | Sequence[str]
 
@@ -74,7 +74,7 @@ def plain_columns(data: bytes, start: int, separator: str, width: int) -> Column
             return None
         ends, begins = (each.reshape(-1, width) for each in (marks, np.append(0, marks[:-1] + 1)))
         lengths, line_ends = ends - begins, chunk[ends] == ord("\n")
-        if not line_ends[:, -1].all() or line_ends[:, :-1].any() or lengths.max() > _LONGEST:
+        if not line_ends[:, -1].all() or line_ends[:, :-1].any() or lengths.max() > LONGEST:
             return None
         if not lengths.any(axis=1).all():  # a line of separators alone is none
             return None

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.columns_of_text import Cells
+from ibca_lightning.data.columns_of_text import LONGEST, Cells
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
@@ -67,8 +67,8 @@ def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int
 
 
 def _cells(texts: Sequence[str], of_rows: NDArray[np.intp]) -> Cells:
-    """A byte a character; but for cells that hold the end of a line, which `Columns` knows as text alone."""
-    if any("\n" in text for text in texts):
+    """A byte a character; long cells, and those that hold the end of a line, as text: `Columns` wants them so."""
+    if any("\n" in text or len(text) > LONGEST for text in texts):
         return [texts[code] for code in of_rows]
     return np.array([text.encode() for text in texts], "S")[of_rows]
 
