@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ def free_port() -> int:
 @contextmanager
 def moto(log: Path) -> Iterator[int]:
     """Run moto's S3 server; its port."""
-    program = shutil.which("moto_server")
+    beside = str(Path(sys.executable).parent)  # CI does not have the environment on its PATH
+    program = shutil.which("moto_server", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip("no moto_server (pip install 'moto[s3]' flask flask-cors): S3 is tried against a true server only")
     port = free_port()
