@@ -129,8 +129,10 @@ def test_several_processes_write_what_one_does(
             np.testing.assert_allclose(two.astype(np.float32), one.astype(np.float32), rtol=2e-3, atol=1e-3)
         else:
             assert found[name] == expected[name], name
+    before = (maps / "train.stage0.npy").stat()
     (maps / "val.stage0.npy").unlink()
-    assert "120 new pictures" in store(config, maps).err, "what is lost is made again"
+    assert "\n40 new pictures" in store(config, maps).err, "the split that lost an array is made again"
+    assert (maps / "train.stage0.npy").stat() == before, "and no other"
 
 
 def test_two_do_not_write_one_set_of_maps_at_once(stored: tuple[Path, Path]) -> None:
