@@ -14,16 +14,8 @@ _RECORDER = '#!/bin/sh\necho "$@" >> "$CALLS"\n'
 
 
 def _plain() -> dict[str, str]:
-    given = (
-        "HEADS",
-        "SEEDS",
-        "TRIALS",
-        "ABLATION",
-        "OUT",
-        "DATA",
-        "SET",
-        "W",
-    )  # a caller's own must not reach the scripts
+    # A caller's own must not reach the scripts.
+    given = ("HEADS", "SEEDS", "TRIALS", "ABLATION", "OUT", "DATA", "SET", "W", "BACKBONE", "TABLE")
     return {name: value for name, value in os.environ.items() if name not in given}
 
 
@@ -63,10 +55,20 @@ def test_tables_of_heads_ask_for_every_head_and_then_the_ablation(tmp_path: Path
     (tmp_path / "out/tune/ibca").mkdir(parents=True)
     (tmp_path / "again").mkdir()
     lines = made("heads.sh", tmp_path / "again", SET="scm", OUT=str(tmp_path / "out"))
-    assert len([line for line in lines if line.startswith("tune")]) == 14
+    assert len([line for line in lines if line.startswith("tune")]) == 19
     assert [line.split()[0] for line in lines[-2:]] == ["sweep", "compare"]
     variants = Path(lines[-2].split("--variants ")[1].split()[0])
     assert variants.is_file()
+
+
+@pytest.mark.parametrize("name", ["edd2020", "chula_rbc12", "idrid"])
+def test_a_table_of_heads_on_another_backbone_stores_and_reads_maps_of_it(tmp_path: Path, name: str) -> None:
+    lines = made("heads.sh", tmp_path, SET=name, HEADS="gap ibca", BACKBONE="tf_efficientnet_lite0", ABLATION="no")
+    assert [line.split()[0] for line in lines] == ["maps", "tune", "tune", "sweep", "probe", "compare"]
+    assert all("--model.backbone tf_efficientnet_lite0 " in line for line in lines[:4])
+    recipes = {line.split("--config ")[1].split()[0] for line in lines[:5]}
+    assert all((FOLDER / f"{recipe}.yaml").is_file() for recipe in recipes)
+    assert not any("marks." in line for line in lines), "no marks are drawn"
 
 
 # mAP of same, independent, reversed: "A small table that the tests make again" of experiments/README.md.
