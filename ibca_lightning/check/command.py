@@ -39,7 +39,7 @@ def check(arguments: list[str]) -> int:
         from ibca_lightning.check.suspects import suspects
 
         return int(suspects(arguments))
-    options, experiment = _parse(arguments)
+    options, of_data = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     with light_imports():
         from ibca_lightning.check.card import print_card
@@ -53,10 +53,10 @@ def check(arguments: list[str]) -> int:
             summarise_split,
         )
         from ibca_lightning.data.datamodule import MultiLabelDataModule
-        from ibca_lightning.run.experiment_data import named_experiment_data
+        from ibca_lightning.run.experiment_data import experiment
         from ibca_lightning.system.pages.html_page import refuse_other
 
-    data, name = named_experiment_data(experiment)
+    data, name, _ = experiment(of_data)
     if not isinstance(data, MultiLabelDataModule):
         raise InputError("a data module on MultiLabelDataModule", type(data).__name__, "derive it from that class")
     hashed = data.rename is not str
@@ -100,7 +100,7 @@ def check(arguments: list[str]) -> int:
     write_whole(card, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
     write_whole(html, lambda file: file.write_text(shown, encoding="utf-8"))
     off_line = "  (off line, weights that were never fetched: --model.checkpoint_path FILE)"
-    following = f"next: ibca fit {shlex.join(experiment)}{off_line}\n" * (not errors)
+    following = f"next: ibca fit {shlex.join(of_data)}{off_line}\n" * (not errors)
     write_out(f"wrote {card} and {html}\n{following}")
     if stopped:
         raise stopped
