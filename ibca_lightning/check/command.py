@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.check.findings import Finding
     from ibca_lightning.check.folder import FolderCount
     from ibca_lightning.check.near_copies import NearCopy
-    from ibca_lightning.data.datamodule import MultiLabelDataModule
+    from ibca_lightning.data.base import MultiLabelDataModule
 
 _SHOWN = 5  # findings of one kind on the screen; all of them are in the files
 
@@ -52,7 +52,7 @@ def check(arguments: list[str]) -> int:
             size_histograms,
             summarise_split,
         )
-        from ibca_lightning.data.datamodule import MultiLabelDataModule
+        from ibca_lightning.data.base import MultiLabelDataModule
         from ibca_lightning.run.experiment_data import experiment
         from ibca_lightning.system.pages.html_page import refuse_other
 

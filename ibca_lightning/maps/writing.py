@@ -23,7 +23,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.pictures.masks import pack
 from ibca_lightning.data.pictures.views import turned

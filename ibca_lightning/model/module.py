@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.tables.split_file import trained_on, training_rows
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead, PairHead
 from ibca_lightning.losses import Loss, MaskedBCE

@@ -21,7 +21,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.storage import exists, here, is_remote
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
