@@ -35,7 +35,6 @@ from ibca_lightning.model.checkpoint import (
     ModelSpec,
     fitting_head,
     head_spec,
-    initialise_from,
     read_checkpoint,
     require_fitting_weights,
     require_same_model,
@@ -43,6 +42,7 @@ from ibca_lightning.model.checkpoint import (
 from ibca_lightning.model.compilation import Compiled
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
+from ibca_lightning.model.fine_tuning.init_from import initialise_from
 from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
 from ibca_lightning.model.fine_tuning.lora import adapt, merged
 from ibca_lightning.model.fine_tuning.unfreezing import Unfreezing
