@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.run.command_line.light_imports import light_imports
+from ibca_lightning.run.command_line.light_imports import late_transformers, light_imports
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.hashed_names import add_hash_options
 from ibca_lightning.system.options import OptionParser, require_folder
@@ -41,7 +41,7 @@ def check(arguments: list[str]) -> int:
         return int(suspects(arguments))
     options, experiment = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    with light_imports():
+    with light_imports(), late_transformers():
         from ibca_lightning.check.card import print_card
         from ibca_lightning.check.findings import unread
         from ibca_lightning.check.page import GENERATOR, page
