@@ -13,7 +13,7 @@ from typing import Any
 from ibca_lightning import __version__
 from ibca_lightning.run.command_line.help_screen import help_of
 from ibca_lightning.run.command_line.home import options_at_home
-from ibca_lightning.run.command_line.light_imports import light_imports
+from ibca_lightning.run.command_line.light_imports import late_transformers, light_imports
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.options import refuse_credentials
@@ -158,14 +158,14 @@ def _run(arguments: list[str]) -> int:
 
     arguments = [command, *gone_on(command, arguments[1:])]
     refuse_at_once(command, arguments[1:])
-    with light_imports():
+    with light_imports(), late_transformers():
         from ibca_lightning.run.lightning_cli import run_lightning
 
     return run_lightning(arguments)
 
 
 def _experiment_data(arguments: list[str]) -> Any:
-    with light_imports():
+    with light_imports(), late_transformers():
         from ibca_lightning.run.experiment_data import experiment_data
     return experiment_data(arguments)
 

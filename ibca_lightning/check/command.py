@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibca_lightning.run.command_line.light_imports import light_imports
+from ibca_lightning.run.command_line.light_imports import late_transformers, light_imports
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.hashed_names import add_hash_options
 from ibca_lightning.system.options import OptionParser, require_folder
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.check.findings import Finding
     from ibca_lightning.check.folder import FolderCount
     from ibca_lightning.check.near_copies import NearCopy
-    from ibca_lightning.data.datamodule import MultiLabelDataModule
+    from ibca_lightning.data.base import MultiLabelDataModule
 
 _SHOWN = 5  # findings of one kind on the screen; all of them are in the files
 
@@ -39,9 +39,9 @@ def check(arguments: list[str]) -> int:
         from ibca_lightning.check.suspects import suspects
 
         return int(suspects(arguments))
-    options, experiment = _parse(arguments)
+    options, of_data = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    with light_imports():
+    with light_imports(), late_transformers():
         from ibca_lightning.check.card import print_card
         from ibca_lightning.check.findings import unread
         from ibca_lightning.check.page import GENERATOR, page
@@ -52,11 +52,11 @@ def check(arguments: list[str]) -> int:
             size_histograms,
             summarise_split,
         )
-        from ibca_lightning.data.datamodule import MultiLabelDataModule
-        from ibca_lightning.run.experiment_data import named_experiment_data
+        from ibca_lightning.data.base import MultiLabelDataModule
+        from ibca_lightning.run.experiment_data import experiment
         from ibca_lightning.system.pages.html_page import refuse_other
 
-    data, name = named_experiment_data(experiment)
+    data, name, _ = experiment(of_data)
     if not isinstance(data, MultiLabelDataModule):
         raise InputError("a data module on MultiLabelDataModule", type(data).__name__, "derive it from that class")
     hashed = data.rename is not str
@@ -100,7 +100,7 @@ def check(arguments: list[str]) -> int:
     write_whole(card, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
     write_whole(html, lambda file: file.write_text(shown, encoding="utf-8"))
     off_line = "  (off line, weights that were never fetched: --model.checkpoint_path FILE)"
-    following = f"next: ibca fit {shlex.join(experiment)}{off_line}\n" * (not errors)
+    following = f"next: ibca fit {shlex.join(of_data)}{off_line}\n" * (not errors)
     write_out(f"wrote {card} and {html}\n{following}")
     if stopped:
         raise stopped

@@ -17,7 +17,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.check.look import SIDE, look
-from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
+from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.dataset import check_proportions
 from ibca_lightning.data.pictures.channels import as_rgb
 from ibca_lightning.data.pictures.masks import MaskFolder, read_mask

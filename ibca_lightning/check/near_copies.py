@@ -2,8 +2,11 @@
 
 Our own on purpose. A hash of 64 bits (`imagehash`) sees the outline alone: medical pictures share it, so that tiles of
 different eyes are as near as copies (numbers: the page of this room). Here the common outline is taken away: of each
-picture a `look` is kept, 32 x 32 local contrasts; the mean of all looks is subtracted; every pair of two splits is
-compared by correlation, a multiplication of matrices, which is exact and takes minutes for 100,000 pictures.
+picture a `look` is kept, 32 x 32 local contrasts; the mean of all looks is subtracted; pairs of two splits are
+compared by correlation. Of many, every pair is first compared by an eighth of that: coordinates of a look along the
+directions in which looks differ most, and the length of what they leave out. The product of the coordinates and that of
+the lengths is the most that two looks can correlate by (Cauchy and Schwarz), so that no pair is lost by going on with
+the few above `_ALIKE` alone.
 Pairs above `_ALIKE` are read again and compared by their details at 128 x 128, which lets other patients go.
 """
 
@@ -24,6 +27,10 @@ _MARGIN = 8  # pixels of that by which a copy may be shifted
 _ALIKE, _SAME = 0.8, 0.65  # correlations of looks, of details; measured: see the page
 _LOOKED_AT = 2000  # pairs that are read again, the most alike first
 _BLOCK = 4096  # rows compared at once
+_SHORT = 127  # numbers beside a length, an eighth of a look
+_FEW = 30_000_000  # pairs of which the whole looks are compared sooner than the directions are found
+_SPARSE = 64  # of so many pairs of a block one at most is worth being gone on with alone
+_ROUNDING = 1e-4  # of float32, and more
 
 
 class NearCopy(NamedTuple):
@@ -68,19 +75,60 @@ def _candidates(
     splits: list[Contents], mean: NDArray[np.float32]
 ) -> Iterator[tuple[float, Contents, int, Contents, int]]:
     """Pairs of two splits whose looks are alike; of each block of pairs the most alike."""
-    for first, second in combinations(splits, 2):
-        if not {first.name, second.name} & {"train", "val"}:
-            continue  # several test sets may show the same scenes on purpose
+    # Several test sets may show the same scenes on purpose.
+    pairs = [(one, two) for one, two in combinations(splits, 2) if {one.name, two.name} & {"train", "val"}]
+    many = sum(len(one) * len(two) for one, two in pairs) > _FEW
+    short = _shortened(splits, mean) if many else {}
+    for first, second in pairs:
         for start in range(0, len(first), _BLOCK):
-            ours = _centred(first.looks[start : start + _BLOCK], mean)
             for begin in range(0, len(second), _BLOCK):
-                alike = ours @ _centred(second.looks[begin : begin + _BLOCK], mean).T
-                here, there = np.nonzero(alike >= _ALIKE)
-                scores = alike[here, there]
+                here, there = slice(start, start + _BLOCK), slice(begin, begin + _BLOCK)
+                most = short[first.name][here] @ short[second.name][there].T if many else None
+                rows, others, scores = _alike(first.looks[here], second.looks[there], mean, most)
                 for at in np.argsort(-scores)[:_LOOKED_AT].tolist():
-                    row, other = start + int(here[at]), begin + int(there[at])
+                    row, other = start + int(rows[at]), begin + int(others[at])
                     if (first.digests[row] != second.digests[other]).any():
                         yield float(scores[at]), first, row, second, other
+
+
+def _alike(
+    ours: NDArray[np.int8], theirs: NDArray[np.int8], mean: NDArray[np.float32], most: NDArray[np.float32] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The rows of both whose looks are alike, and how much they are, at most `most`."""
+    may = None if most is None else np.flatnonzero(most >= _ALIKE - _ROUNDING)
+    if may is None or len(may) * _SPARSE > len(ours) * len(theirs):
+        alike = _centred(ours, mean) @ _centred(theirs, mean).T
+        rows, others = np.nonzero(alike >= _ALIKE)
+        return rows, others, alike[rows, others]
+    rows, others = np.divmod(may, len(theirs))
+    (own, at), (other, there) = (np.unique(each, return_inverse=True) for each in (rows, others))
+    one, two = _centred(ours[own], mean), _centred(theirs[other], mean)
+    pieces = [slice(start, start + _BLOCK) for start in range(0, len(may), _BLOCK)]
+    scores = [np.einsum("ij,ij->i", one[at[piece]], two[there[piece]]) for piece in pieces]
+    alike = np.concatenate([*scores, np.empty(0, np.float32)])
+    kept = alike >= _ALIKE
+    return rows[kept], others[kept], alike[kept]
+
+
+def _shortened(splits: list[Contents], mean: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Of each look its coordinates along `_SHORT` directions, those of the largest variance, and what these leave out.
+
+    They are found on a sample; whichever they are, products of these rows are bounds.
+    """
+    sample = np.concatenate([split.looks[:: -(-len(split) // _BLOCK)] for split in splits])
+    centred = _centred(sample, mean)
+    directions = np.linalg.eigh(centred.T @ centred).eigenvectors[:, -_SHORT:]
+
+    def shortened(looks: NDArray[np.int8]) -> NDArray[np.float32]:
+        whole = _centred(looks, mean)
+        known = whole @ directions
+        left = (whole * whole).sum(axis=1, keepdims=True) - (known * known).sum(axis=1, keepdims=True)
+        return np.hstack([known, np.sqrt(np.maximum(left, 0))])
+
+    return {
+        split.name: np.concatenate([shortened(split.looks[at : at + _BLOCK]) for at in range(0, len(split), _BLOCK)])
+        for split in splits
+    }
 
 
 def _centred(looks: NDArray[np.int8], mean: NDArray[np.float32]) -> NDArray[np.float32]:

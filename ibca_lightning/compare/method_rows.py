@@ -141,14 +141,19 @@ def add_costs(methods: Sequence[Method]) -> None:
         method.cost = costs.get(method.runs[0])
 
 
+def shown_figures(methods: Sequence[Method], shown: Sequence[str] | None) -> list[str]:
+    """The figures of a table: those `shown`, all where that is None, and what was computed since."""
+    known = dict.fromkeys(name for method in methods for name in method.figures)
+    # What was computed because it was asked for, or because there are several sets, is not in any run's figures.
+    return [n for n in known if shown is None or n in shown or n == DROP or n.startswith("mAP\\")]
+
+
 def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared: Sequence[str]) -> list[list[str]]:
     """The table of one test set for people, its header first; the best mean of each figure is bold.
 
     It has the figures `shown`, all where that is None, and the differences of those `compared`.
     """
-    known = list(dict.fromkeys(name for method in methods for name in method.figures))
-    # What was computed because it was asked for, or because there are several sets, is not in any run's figures.
-    names = [n for n in known if shown is None or n in shown or n == DROP or n.startswith("mAP\\")]
+    names = shown_figures(methods, shown)
     compared = [name for name in compared if any(name in method.differences for method in methods)]
     differences = [f"{name}{DIFFERENCE}" for name in compared]
     costs = COSTS if any(method.cost for method in methods) else ()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from ibca_lightning.compare.method_rows import DROP, Method, less_is_better
+from ibca_lightning.compare.method_rows import Method, less_is_better, shown_figures
 from ibca_lightning.compare.run_rows import Row
 from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD
 from ibca_lightning.system.pages.html_page import document
@@ -43,10 +43,8 @@ def _test_set(
     shown: Sequence[str] | None, compared: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
     own = [row for row in rows if row.test_set == methods[0].test_set]
-    known = list(dict.fromkeys(name for method in methods for name in method.figures))
-    wanted = [n for n in known if shown is None or n in shown or n == DROP or n.startswith("mAP\\")]
-    classes = [name for name in known if name.startswith(CLASS_AP)]
-    plain = [name for name in wanted if name not in classes or shown is not None]
+    classes = [name for name in shown_figures(methods, None) if name.startswith(CLASS_AP)]
+    plain = [name for name in shown_figures(methods, shown) if name not in classes or shown is not None]
     differences = [_differences(name, methods) for name in compared]
     return {
         "name": methods[0].test_set, "note": note, "methods": methods, "plain": plain,

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ibca_lightning.data.datamodule import MultiLabelDataModule as MultiLabelDataModule
+    from ibca_lightning.data.base import MultiLabelDataModule as MultiLabelDataModule
     from ibca_lightning.data.tables.label_policy import LabelPolicy as LabelPolicy
     from ibca_lightning.datasets.chest_mnist import ChestMNIST as ChestMNIST
     from ibca_lightning.datasets.chest_xray14 import ChestXray14 as ChestXray14
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # The same places again, for who runs: the imports above are for who reads, types or completes.
 _PLACES = (
-    *("data.datamodule.MultiLabelDataModule", "data.tables.label_policy.LabelPolicy"),
+    *("data.base.MultiLabelDataModule", "data.tables.label_policy.LabelPolicy"),
     *("datasets.chest_mnist.ChestMNIST", "datasets.chest_xray14.ChestXray14", "datasets.chexpert.CheXpert"),
     *("datasets.csv_table.CSVDataModule", "datasets.derm7pt.Derm7pt", "datasets.endo.Endo", "datasets.galar.Galar"),
     *("datasets.frozen_maps.FrozenMaps", "datasets.idrid.IDRiD", "datasets.joined.JoinedDataModule"),

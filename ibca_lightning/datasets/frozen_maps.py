@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.dataset import described
 from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.pictures.masks import unpack

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule, TableDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
+from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.label_space import intersection, read_label_space, union
 from ibca_lightning.data.tables.table import Table

@@ -1,15 +1,16 @@
 """PadChest: findings in chest radiographs, as many labels as the reports name often enough."""
 
-import ast
 import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from ibca_lightning.data import storage
 from ibca_lightning.data.options import check_whole
+from ibca_lightning.data.tables.label_policy import listed_names
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.layouts.released import OpenSplitSet
@@ -175,9 +176,6 @@ def _plain(name: str) -> str:
 
 def _list(text: str) -> set[str]:
     """Return the names in the text of a list; none where it is no list, which the label policy reports by its row."""
-    try:
-        names = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return set()
-    names = names if isinstance(names, list) else []
-    return {_plain(name) for name in names if isinstance(name, str) and name.strip()}
+    with suppress(InputError):
+        return set(map(_plain, listed_names(text, None, str, 0)))
+    return set()

@@ -1,23 +1,12 @@
 """What each position says about each class; and, apart from it, where queries of the class look.
 
-Shapes: B images, C channels, N = H x W positions, L labels, A heads.
+Shapes: C channels, L labels, A heads; l a label, a a head, n a position.
 """
-# ruff: noqa: N803 - shape suffixes
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ibca_lightning.heads.layers import of_length, positionwise
-
-
-def unit_class_evidence(x_BCN: Tensor, weight_LC: Tensor) -> Tensor:
-    """Scalar evidence c_ln = w_l . x_n / ||w_l||, (B, L, N) (CSRA: Zhu & Wu, ICCV 2021, arXiv 2108.02456).
-
-    The direction of w_l is learnt and its length is not: the scale of a logit is that of the features, and one class
-    cannot outweigh another by the length of its weights.
-    """
-    return positionwise(F.normalize(weight_LC, dim=-1), x_BCN)
+from ibca_lightning.heads.layers import of_length
 
 
 class ClassEvidence(nn.Module):

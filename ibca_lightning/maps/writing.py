@@ -23,7 +23,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.loader import make_loader
 from ibca_lightning.data.pictures.masks import pack
 from ibca_lightning.data.pictures.views import turned
@@ -131,7 +131,7 @@ def _write_rows(
     keys = {f"{name} {row}": (name, row) for name in writers for row in range(record.splits[name].rows)}
     parts = RowParts(folder, {"fingerprint": record.fingerprint}, ["row", "about"], list(keys), own, _NOTES)
     with parts.alone():
-        _prepare(folder, writers.values())
+        _prepare(folder, writers.values(), parts)
     share = list(keys)[own.share(len(keys))]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with parts.own() as notes, Progress(*columns, disable=own.rank > 0 or not sys.stderr.isatty()) as bar:
@@ -154,27 +154,21 @@ def _write_rows(
             about = dict(ended[0].rows())
             for name, writer in writers.items():
                 writer.finish(about[f"{name} {row}"] for row in range(record.splits[name].rows))
-        _forget_notes(folder)
+        parts.forget()
     said = f"{len(left)} new pictures in {time.monotonic() - started:.0f} s" if own.of == 1 else ended[1]
     write_err(f"{said}; wrote {folder}\n")
 
 
-def _prepare(folder: Path, writers: Collection[SplitWriter]) -> None:
+def _prepare(folder: Path, writers: Collection[SplitWriter], parts: RowParts) -> None:
     """Make the arrays, if they are not there as they were left, and the disk has room for them."""
     wanted, free = sum(writer.missing for writer in writers), shutil.disk_usage(folder).free
     if wanted > free:
         expected = f"{wanted / 1e9:.1f} GB free at --output {folder}"
         raise InputError(expected, f"{free / 1e9:.1f} GB", "give another --output, or fewer --views or --drawn")
     if not all(writer.sound for writer in writers):
-        _forget_notes(folder)
+        parts.forget()
         for writer in writers:
             writer.prepare()
-
-
-def _forget_notes(folder: Path) -> None:
-    for name in _NOTES[:2]:
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
 class _Mapper:

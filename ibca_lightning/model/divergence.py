@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ibca_lightning.system.errors import NonFiniteError
+from ibca_lightning.system.errors import NonFiniteError, first_of
 
-_NAMED = 16
+_NAMED = 16  # pictures of a step in a line
 
 
 def first_non_finite_layer(module: nn.Module, forward: Callable[[], object]) -> str:
@@ -124,16 +124,10 @@ class Watch:
 
 def diverged(what: str, place: tuple[int, int], ids: Collection[str] = ()) -> NonFiniteError:
     """Say where a run stopped being finite: what was expected and came, at which epoch, step and pictures `ids`."""
-    pictures = f" (pictures {listed(ids)})" if ids else ""
+    pictures = f" (pictures {first_of([*ids], _NAMED)})" if ids else ""
     return NonFiniteError(
         f"{what} at epoch {place[0]}, step {place[1]}{pictures}; lower the learning rate, or use full precision"
     )
-
-
-def listed(ids: Iterable[str]) -> str:
-    """The ids of a step's pictures for a message, as many as a line takes."""
-    names = list(ids)
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

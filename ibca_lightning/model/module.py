@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.tables.split_file import trained_on, training_rows
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead, PairHead
 from ibca_lightning.losses import Loss, MaskedBCE
@@ -35,7 +35,6 @@ from ibca_lightning.model.checkpoint import (
     ModelSpec,
     fitting_head,
     head_spec,
-    initialise_from,
     read_checkpoint,
     require_fitting_weights,
     require_same_model,
@@ -43,6 +42,7 @@ from ibca_lightning.model.checkpoint import (
 from ibca_lightning.model.compilation import Compiled
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
+from ibca_lightning.model.fine_tuning.init_from import initialise_from
 from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
 from ibca_lightning.model.fine_tuning.lora import adapt, merged
 from ibca_lightning.model.fine_tuning.unfreezing import Unfreezing

@@ -17,6 +17,7 @@ from ibca_lightning.report.charts import ranking_charts, reliability_charts, tra
 from ibca_lightning.report.pictures import Exhibit
 from ibca_lightning.report.run import Run, TestSet
 from ibca_lightning.report.svg_chart import paint
+from ibca_lightning.run.run_settings import setting
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.pages.html_page import document
 
@@ -79,8 +80,8 @@ def page(run: Run, gallery: Gallery) -> str:
 
 def _title(run: Run) -> str:
     model = run.facts.get("model") or {}
-    head = model.get("head") or _class_name(run.settings, "model", "init_args", "head") or "Model"
-    backbone = model.get("backbone") or _inside(run.settings, "model", "init_args", "backbone")
+    head = model.get("head") or _class_name(run.settings, "model.head") or "Model"
+    backbone = model.get("backbone") or setting(run.settings, "model.backbone")
     return f"{head} on {backbone}" if backbone else head
 
 
@@ -108,15 +109,8 @@ def _joined(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _inside(settings: Any, *keys: str) -> Any:
-    """What stands in settings at a place; None where there is no such place."""
-    for key in keys:
-        settings = settings.get(key) if isinstance(settings, dict) else None
-    return settings
-
-
-def _class_name(settings: Any, *keys: str) -> str:
-    return str(_inside(settings, *keys, "class_path") or "").rpartition(".")[2]
+def _class_name(settings: Any, key: str) -> str:
+    return str(setting(settings, f"{key}.class_path") or "").rpartition(".")[2]
 
 
 def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:

@@ -36,11 +36,6 @@ def experiment_data(arguments: list[str]) -> Any:
     return experiment(arguments)[0]
 
 
-def named_experiment_data(arguments: list[str]) -> tuple[Any, str]:
-    """Build the data module of an experiment, as `experiment_data` does; return it with the experiment's name."""
-    return experiment(arguments)[:2]
-
-
 def experiment(arguments: list[str]) -> tuple[Any, str, dict[str, Any]]:
     """Build the data module as `experiment_data` does; return it with the experiment's name and its settings."""
     built = build(["test", *arguments], _DataCLI)

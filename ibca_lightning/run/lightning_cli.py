@@ -1,13 +1,9 @@
 """fit, validate, test and predict on a data module: LightningCLI with the run folder and the errors of the contract."""
 
-import logging
 import os
-import re
 import shlex
-import subprocess
 import sys
 import time
-import warnings
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,7 +21,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.storage import exists, here, is_remote
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
@@ -54,28 +50,13 @@ from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.command_line.trainer_messages import of_lightning
 from ibca_lightning.run.loggers import named
 from ibca_lightning.run.loggers.wandb_logging import remove_logs, wandb_logger, wandb_mode
+from ibca_lightning.run.peers import code_of_peer, said_by_parent, silence_peers
+from ibca_lightning.run.quiet import quieten
 from ibca_lightning.system.allocator import keep_freed_memory
-from ibca_lightning.system.errors import DataWarning, InputError, refusal
+from ibca_lightning.system.errors import InputError, refusal
 from ibca_lightning.system.hashed_names import hashed_names
 from ibca_lightning.system.options import require_folder
-from ibca_lightning.system.output import write_err
 
-_NOISE = (
-    ".*does not have many workers.*",
-    ".*This DataLoader will create .* worker processes.*",  # twice, where there are fewer cores than our four
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*The number of training batches.*",
-    ".*lr_scheduler.step.*before.*optimizer.step.*",  # the first step of a resumed or fp16 run
-    ".*instantiate_classes.*",  # Lightning calls a name that jsonargparse 4.49 deprecates
-    ".*callbacks used to create the checkpoint need.*",
-    ".*LeafSpec.*",
-    ".*Unable to serialize instance.*",  # `resolved_yaml` leaves it out
-    ".*It is recommended to use .*sync_dist=True.*",  # every process holds the same gathered figures
-    ".*module\\(s\\) in eval mode.*",  # a frozen backbone is meant to be
-    ".*Using `DistributedSampler` with the dataloaders.*",  # what it pads a set with is dropped again, by index
-    ".*Grad strides do not match bucket view strides.*",  # NHWC maps under DDP; it costs a copy of a small gradient
-)
-_ASKED = ("callbacks", "profilers", "tuner")  # profiles, a summary, what `verbose: true` says
 _CLI = TypeVar("_CLI", bound="IBCACLI")
 
 
@@ -96,9 +77,10 @@ class IBCACLI(LightningCLI):
             super().__init__(*args, **kwargs)
         except Exception as raised:
             error = of_lightning(raised) or raised
+            trainer = getattr(self, "trainer", None)
             if isinstance(error, InputError):
-                self._silence_peers()
-            code = self._code_of_peer(error) or _said_by_parent(error, parent, time.monotonic() - began)
+                silence_peers(trainer)
+            code = code_of_peer(error, trainer) or said_by_parent(error, parent, time.monotonic() - began)
             self._finish(error, refused=isinstance(error, InputError) or refusal(error) is not None or code == 2)
             if code is not None:
                 raise SystemExit(code) from error
@@ -106,28 +88,6 @@ class IBCACLI(LightningCLI):
         finally:
             self._claimed.close()
         self._finish(None)
-
-    def _code_of_peer(self, error: Exception) -> int | None:
-        """The exit code for an error that only says that another process is gone, which has said why; else None."""
-        if not re.search(r"Connection (closed|reset) by peer", str(error)):
-            return None
-        try:
-            codes = [process.wait(timeout=3) for process in self._peers()]
-        except subprocess.TimeoutExpired:
-            return None
-        failed = next((code for code in codes if code), None)
-        # A child cannot ask rank 0, whose exit code is the command's.
-        return failed if failed is not None else 1 if os.environ.get("LOCAL_RANK", "0") != "0" else None
-
-    def _peers(self) -> list[subprocess.Popen[bytes]]:
-        """The processes that rank 0 started; of any other rank, none."""
-        trainer = getattr(self, "trainer", None)
-        return list(getattr(trainer and trainer.strategy.launcher, "procs", None) or [])
-
-    def _silence_peers(self) -> None:
-        """Rank 0 says what is wrong for all: the others, who may be about to say the same, do not outlive that."""
-        for process in self._peers():
-            process.kill()
 
     def _finish(self, error: Exception | None, refused: bool = False) -> None:
         trainer = getattr(self, "trainer", None)
@@ -388,7 +348,7 @@ def run_lightning(arguments: list[str]) -> int:
 
 def build(arguments: list[str], cli: type[_CLI]) -> _CLI:
     """Build model, data and trainer from a subcommand and its options, run it, and return the command line."""
-    _quieten()
+    quieten()
     check_config_files(with_recipe_files(arguments))
     keep_freed_memory()
     strict = {"exit_on_error": False, "allow_abbrev": False}  # a key cut short would be taken for a longer, later one
@@ -435,63 +395,3 @@ def _plugins(trainer: Any) -> list[Any]:
     if trainer.sync_batchnorm and not any(isinstance(plugin, LayerSync) for plugin in given):
         given.append(TimmSyncBatchNorm())
     return given
-
-
-def _said_by_parent(error: Exception, parent: int, took: float) -> int | None:
-    """The exit code of a process that Lightning started, where rank 0 met the same wrong input; else None.
-
-    Rank 0 ends soon after it has said what is wrong; if it goes on, this process is the only one to know. How soon
-    depends on how busy the machine is: rank 0 is given as many seconds as it `took` to come here, 5 to 60.
-    """
-    if not isinstance(error, InputError) or os.environ.get("LOCAL_RANK", "0") == "0":
-        return None
-    end = time.monotonic() + min(max(took, 5), 60)
-    while time.monotonic() < end:
-        if os.getppid() != parent:
-            return 2
-        time.sleep(0.1)
-    return None
-
-
-class _Stderr(logging.Handler):
-    """Writes to what `sys.stderr` is at that moment: a notebook or a test exchanges it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        write_err(self.format(record) + "\n")
-
-
-def _asked_for(record: logging.LogRecord) -> bool:
-    """Whether it is a warning, or comes from a part of Lightning that speaks only when it was asked to."""
-    return record.levelno >= logging.WARNING or Path(record.pathname).parent.name in _ASKED
-
-
-_format_other = warnings.formatwarning  # Lightning's
-
-
-def _format_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    """A warning of the data in a line for people, without the place in the code."""
-    if issubclass(category, DataWarning):
-        return f"warning: {message}\n"
-    return _format_other(message, category, filename, lineno, line)
-
-
-def _quieten() -> None:
-    """Keep what a user can act on: our own log, real warnings, what they asked Lightning for; no advertisements."""
-    for part in ("pytorch", "fabric"):
-        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
-        shared = logging.getLogger(f"lightning.{part}.utilities.rank_zero")  # of every part of Lightning
-        shared.setLevel(logging.INFO)
-        shared.addFilter(_asked_for)
-    for part in _ASKED:
-        logging.getLogger(f"lightning.pytorch.{part}").setLevel(logging.INFO)
-    logger = logging.getLogger("ibca_lightning")
-    if not logger.handlers and run_folder.process_rank() == 0:
-        handler = _Stderr()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-    for text in _NOISE:
-        warnings.filterwarnings("ignore", text)
-    warnings.formatwarning = _format_warning

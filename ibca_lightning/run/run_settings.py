@@ -29,12 +29,21 @@ def read_settings(run: Path) -> dict[str, Any]:
     return content
 
 
+def setting(settings: Any, key: str) -> Any:
+    """What stands at a dotted key of such settings, which may leave `init_args` out; None where there is no place."""
+    for name in key.split("."):
+        if isinstance(settings, dict) and name not in settings and isinstance(settings.get("init_args"), dict):
+            settings = settings["init_args"]
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    return settings
+
+
 def picture_folders(settings: Any) -> tuple[str | None, str | None]:
     """The folders of pictures and of masks that such settings name; None for what they do not."""
-    for key in ("data", "init_args"):
-        settings = settings.get(key) if isinstance(settings, dict) else None
-    given = {key: value for key, value in (settings or {}).items() if isinstance(value, str)}
+    options = setting(settings, "data.init_args")
+    options = options if isinstance(options, dict) else {}
+    given = {key: value for key, value in options.items() if isinstance(value, str)}
     if (root := given.get("root")) is None:
         return None, None
-    masks = "mask_dir" in given and "mask_labels" not in settings  # bits of other classes say nothing here
+    masks = "mask_dir" in given and "mask_labels" not in options  # bits of other classes say nothing here
     return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None

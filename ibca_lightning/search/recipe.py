@@ -13,12 +13,12 @@ import yaml
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.run.command_line.shipped import recipe_file
 from ibca_lightning.run.command_line.short_names import near_class, short_name
-from ibca_lightning.run.run_settings import read_settings
+from ibca_lightning.run.run_settings import read_settings, setting
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.options import OptionParser, require_least
+from ibca_lightning.system.options import OptionParser, given_values, require_least
 from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.whole_files import write_text, write_whole
 from ibca_lightning.system.yaml_text import load
@@ -69,12 +69,9 @@ class Recipe:
 
     def _of_trainer(self, key: str) -> Any:
         """An option of the trainer as files and overrides give it; None where they do not."""
-        given = [_at(_content(path), f"trainer.{key}") for path in self.configs]
-        for override, behind in zip(self.overrides, [*self.overrides[1:], None], strict=False):
-            name, equals, value = override.partition("=")
-            if name == f"--trainer.{key}":
-                given.append(value if equals else behind)
-        return next((value for value in reversed(given) if value is not None), None)
+        given = [setting(_content(path), f"trainer.{key}") for path in self.configs]
+        given += given_values(self.overrides, f"--trainer.{key}")
+        return next((value for value in reversed(given) if value not in (None, "")), None)
 
     def refuse(self, *keys: str) -> None:
         """Refuse overrides of keys that the command sets itself."""
@@ -103,7 +100,7 @@ class Recipe:
         named = "ibca"
         for given in self.configs:
             option, _, value = given.partition("=")
-            head = value if option == "--model.head" else _at(_content(given), "model.head")
+            head = value if option == "--model.head" else setting(_content(given), "model.head")
             head = head.get("class_path") if isinstance(head, dict) else head
             named = str(head or named)
         return named
@@ -180,13 +177,4 @@ def _validations(run: Path) -> list[dict[str, float]]:
 
 def config_value(run: Path, key: str) -> Any:
     """What a dotted key of `ibca fit` was in a run, from its `config.yaml`; None where it is not there."""
-    return _at(read_settings(run), key)
-
-
-def _at(node: Any, key: str) -> Any:
-    """What stands at a dotted key, which may leave `init_args` out."""
-    for name in key.split("."):
-        if isinstance(node, dict) and name not in node and isinstance(node.get("init_args"), dict):
-            node = node["init_args"]
-        node = node.get(name) if isinstance(node, dict) else None
-    return node
+    return setting(read_settings(run), key)

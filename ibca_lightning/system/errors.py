@@ -48,6 +48,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
 
 
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first of some names for a line, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 class PictureError(InputError):
     """One picture, or its mask, cannot be used: what `on_bad_image: skip` may pass over."""
 

@@ -4,6 +4,7 @@ import os
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +35,12 @@ class OptionParser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong in one line, as an InputError."""
         raise InputError(self._expected, message, f"see {self._command} --help")
+
+
+def given_values(arguments: Sequence[str], *names: str) -> list[str]:
+    """What stands behind an option of these names, each time that it is given; blank where nothing does."""
+    parts = ((*one.partition("="), after) for one, after in pairwise([*arguments, ""]))
+    return [value if equals else after for name, equals, value, after in parts if name in names]
 
 
 def class_indices(asked: Sequence[str] | None, names: Sequence[str]) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibca_lightning.data import storage
-from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
+from ibca_lightning.run.command_line.light_imports import late_modules, light_imports
 from ibca_lightning.system.errors import InputError, PictureError, shortened
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.launched import place
@@ -49,7 +49,7 @@ def explain(arguments: list[str]) -> int:
     options = _parse(arguments)
     pictures = listed(options)
     # Behind the options and pictures: wrong ones, and --help, are answered without seconds of imports.
-    with light_imports("wandb"), late_compiler():
+    with light_imports("wandb"), late_modules():
         import numpy as np
         from rich.progress import track
 

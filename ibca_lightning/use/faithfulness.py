@@ -1,45 +1,87 @@
 """`ibca faithfulness`: deletion and insertion curves on a sample of (picture, present class) pairs of a test set.
 
-One run measures one checkpoint, thus one training seed.
+One run measures one checkpoint, thus one training seed. What is measured of a picture is noted at once, as `predict`
+notes its rows: several processes share the pictures, and a command that was stopped goes on.
 """
 
+import hashlib
+import json
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.data.storage import is_remote
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import bounds, write_out
-from ibca_lightning.use.model_options import CHECKPOINT, add_arithmetic, add_device, opened
+from ibca_lightning.use.model_options import CHECKPOINT, add_arithmetic, add_device, fingerprint, opened
+from ibca_lightning.use.predictions.files import Kind
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from torch import Tensor
     from torch.utils.data import DataLoader
 
-    from ibca_lightning.metrics.faithfulness import Curve
     from ibca_lightning.use.predictor import Predictor
 
 _HEADLINE = ("deletion", "insertion", "deletion_gain", "insertion_gain")
+_SETTINGS = ("pairs", "seed", "steps", "filler", "precision")
+_NOTES = Kind("rows.csv", "rows.json", "curves", "remove it, or give another --output")  # what is done so far
 
 
 def faithfulness(arguments: list[str]) -> int:
-    """Write `faithfulness.json` and print its figures in one line."""
-    options, experiment = _parse(arguments)
+    """Write `faithfulness.json` and print its figures in one line.
+
+    Of several processes each does its share of the pictures, and the last to end does that.
+    """
+    options, given = _parse(arguments)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
-    from ibca_lightning.run.experiment_data import experiment_data
+    from rich.progress import track
+
+    from ibca_lightning import __version__
+    from ibca_lightning.run.experiment_data import experiment
     from ibca_lightning.run.model_card import without_paths
     from ibca_lightning.run.run_folder import run_of
     from ibca_lightning.system.whole_files import write_json
+    from ibca_lightning.use.predictions.parts import RowParts
 
     predictor = opened(options.ckpt_path, options.device, options.trust, options.precision)
-    data = experiment_data(experiment)
+    data, _, described = experiment(given)
     name, loader = _test_loader(data, options.test_set, predictor.spec.class_names)
-    result = measure(predictor, loader, options.pairs, options.seed, options.steps, options.filler)
-    path = Path(options.output or run_of(options.ckpt_path)) / "faithfulness.json"
-    checkpoint = options.ckpt_path if getattr(data, "rename", str) is str else without_paths([options.ckpt_path])
-    write_json(path, {"checkpoint": checkpoint, "test_set": name, **result})
+    chosen, own, rename = _sample(loader, options.pairs, options.seed), place(), getattr(data, "rename", str)
+    folder, settings = Path(options.output or run_of(options.ckpt_path)), {k: getattr(options, k) for k in _SETTINGS}
+    record = {
+        "version": __version__,
+        "checkpoint": fingerprint(options.ckpt_path),
+        "data": _fingerprint(described["data"]),
+        "test_set": name,
+        "settings": settings,
+    }
+    notes = folder / "faithfulness.notes"
+    parts = RowParts(notes, record, ["row", "about", "curves"], list(map(str, chosen)), own, _NOTES)
+    share = list(chosen)[own.share(len(chosen))]
+    _item(loader, next(iter(chosen)), predictor.spec.image_size)  # data that do not fit leave no notes
+    with parts.own() as files:
+        left = [row for row in share if str(row) not in files.done]
+        for row in track(left, "faithfulness", disable=own.rank > 0 or not sys.stderr.isatty()):
+            item = _item(loader, row, predictor.spec.image_size)
+            about, curves = _measured(predictor, item, row, chosen[row], options)
+            about["group"] = rename(str(item.get("group", item["id"])))
+            files.add([[str(row), *map(json.dumps, [about, *curves])]])
+    if (ended := parts.ended(files, len(left), len(share))) is None:
+        return 0
+    with parts.alone():
+        rows = {int(row): list(map(json.loads, fields)) for row, *fields in ended[0].rows()}
+        result = _summary([rows[row] for row in chosen], predictor.spec.class_names)
+        checkpoint = options.ckpt_path if rename is str else without_paths([options.ckpt_path])
+        path = folder / "faithfulness.json"
+        write_json(path, {"checkpoint": checkpoint, "test_set": name, **result, "settings": settings})
+        parts.forget()
+    with suppress(OSError):  # what others put there stays
+        notes.rmdir()
     values, ends = result["metrics"], result["intervals"]
     # A gain in pictures of one group has no interval.
     figures = ", ".join(f"{n} {values[n]:.4f}{bounds(ends[n])}" for n in _HEADLINE)
@@ -47,77 +89,70 @@ def faithfulness(arguments: list[str]) -> int:
     return 0
 
 
-def measure(
-    predictor: "Predictor", loader: "DataLoader[Any]", pairs: int = 100, seed: int = 0, steps: int = 10,
-    filler: str = "blur",
-) -> dict[str, Any]:  # fmt: skip
-    """Measure a sample of pairs.
+def _measured(
+    predictor: "Predictor", item: dict[str, Any], row: int, present: list[int], options: Namespace
+) -> tuple[dict[str, Any], list[Any]]:  # fmt: skip
+    """What is noted of one picture: probabilities, labels and the curves' shares; each curve as label, name, values."""
+    from ibca_lightning.metrics.faithfulness import mean_colour, pair_curves
 
-    Args:
-        predictor: The model.
-        loader: The test set, in order, with pictures of the model's size.
-        pairs: How many (picture, present class) pairs at most. Which depends on the labels and the seed alone, so that
-            models are compared on the same ones.
-        seed: Of the sample and of the random orders.
-        steps: Points of a curve, less the first.
-        filler: `blur` or `mean`, what takes the place of deleted cells.
+    image: Tensor = item["image"]
+    known, attention = (part[0] for part in predictor.forward(image[None]))
+    about: dict[str, Any] = {"probabilities": known.tolist(), "label": item["label"].tolist()}
+    curves = []
+    for label in present:
+        measured = pair_curves(
+            lambda images: predictor.forward(images)[0], image, attention[label], label,
+            item["mask"][label] if "mask" in item else None, options.steps,
+            mean_colour(image) if options.filler == "mean" else None,
+            seed=(options.seed * 1_000_003 + row) * len(known) + label,
+        )  # fmt: skip
+        about["shares"] = measured["deletion"].shares.tolist()
+        curves += [[label, name, curve.probabilities.tolist()] for name, curve in measured.items()]
+    return about, curves
 
-    Returns:
-        `metrics`: mean areas of the curves of `pair_curves`, and `deletion_gain` (random less attention) and
-        `insertion_gain` (attention less random), both better when higher. `per_class`: the same. `intervals`: 95 % of
-        each, by bootstrap over groups. `curves`: the mean of each; `shares`: of cells, at its points. `pairs`,
-        `pictures`, and the settings.
 
-    Raises:
-        InputError: When no class is present, or the data hold no pictures of the model's size.
+def _summary(rows: Sequence[Sequence[Any]], class_names: list[str]) -> dict[str, Any]:
+    """Average what was noted of each picture.
+
+    `metrics`: mean areas of the curves of `pair_curves`, and `deletion_gain` (random less attention) and
+    `insertion_gain` (attention less random), both better when higher. `per_class`: the same. `intervals`: 95 % of each,
+    by bootstrap over groups. `curves`: the mean of each; `shares`: of cells, at its points. `pairs`, `pictures`.
     """
     import torch
-    from rich.progress import track
 
-    from ibca_lightning.metrics.faithfulness import mean_colour, pair_curves
+    from ibca_lightning.metrics.faithfulness import Curve
     from ibca_lightning.metrics.intervals import bootstrap_intervals
     from ibca_lightning.metrics.localisation import summarise
 
-    names = predictor.spec.class_names
-    chosen = _sample(loader, pairs, seed)
-    probabilities, labels, groups = [], [], []
-    curves: dict[str, list[Curve]] = {}
+    abouts = [about for about, *_ in rows]
+    shares = torch.tensor(abouts[0]["shares"])
+    curves: dict[str, list[Tensor]] = {}
     areas: dict[str, Tensor] = {}  # each (pictures, labels), NaN where there is no such pair
-
-    for at, (row, present) in enumerate(track(chosen.items(), "faithfulness", disable=not sys.stderr.isatty())):
-        item = _item(loader, row, predictor.spec.image_size)
-        image: Tensor = item["image"]
-        known, attention = (part[0] for part in predictor.forward(image[None]))
-        probabilities.append(known)
-        labels.append(item["label"])
-        groups.append(str(item.get("group", item["id"])))
-        for label in present:
-            mask = item["mask"][label] if "mask" in item else None
-            measured = pair_curves(
-                lambda images: predictor.forward(images)[0], image, attention[label], label, mask, steps,
-                mean_colour(image) if filler == "mean" else None, seed=(seed * 1_000_003 + row) * len(names) + label,
-            )  # fmt: skip
-            for name, curve in measured.items():
-                curves.setdefault(name, []).append(curve)
-                areas.setdefault(name, torch.full((len(chosen), len(names)), torch.nan))[at, label] = curve.area
+    for at, (_, *measured) in enumerate(rows):
+        for label, name, values in measured:
+            curve = Curve(shares, torch.tensor(values))
+            curves.setdefault(name, []).append(curve.probabilities)
+            areas.setdefault(name, torch.full((len(rows), len(class_names)), torch.nan))[at, label] = curve.area
     areas["deletion_gain"] = areas["deletion_random"] - areas["deletion"]
     areas["insertion_gain"] = areas["insertion"] - areas["insertion_random"]
-    summary = summarise(areas, names)
-    intervals = bootstrap_intervals(torch.stack(probabilities), torch.stack(labels), groups, pairs=areas)
+    summary = summarise(areas, class_names)
+    probabilities, labels = (torch.tensor([about[key] for about in abouts]) for key in ("probabilities", "label"))
+    intervals = bootstrap_intervals(probabilities, labels, [about["group"] for about in abouts], pairs=areas)
     return {
         **summary,
         "intervals": {name: intervals[name] for name in summary["metrics"]},
-        "curves": {name: torch.stack([c.probabilities for c in own]).mean(0).tolist() for name, own in curves.items()},
-        "shares": curves["deletion"][0].shares.tolist(),
-        "pictures": len(chosen),
-        "settings": {
-            "pairs": pairs,
-            "seed": seed,
-            "steps": steps,
-            "filler": filler,
-            "precision": predictor.precision,
-        },
+        "curves": {name: torch.stack(own).mean(0).tolist() for name, own in curves.items()},
+        "shares": shares.tolist(),
+        "pictures": len(rows),
     }
+
+
+def _fingerprint(data: dict[str, Any]) -> str:
+    """Of the options of a data module that pictures depend on. A path may name a clinic, so they are not noted."""
+    options = {
+        key: value for key, value in (data.get("init_args") or {}).items() if key not in ("batch_size", "num_workers")
+    }
+    return hashlib.sha256(json.dumps([data["class_path"], options]).encode()).hexdigest()
 
 
 def _sample(loader: "DataLoader[Any]", pairs: int, seed: int) -> dict[int, list[int]]:
@@ -170,8 +205,9 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
         "ibca faithfulness",
         "options of `ibca faithfulness`",
         "Deletion and insertion curves of the attention on a sample of a test set, of one checkpoint and thus of one "
-        "training seed. Every other option is one of `ibca test` and describes the data: --config FILE "
-        "(RUN/config.yaml, or the pictures' experiment where the run was trained on maps), --data.root DIR, ...",
+        "training seed. A run that was stopped goes on with the same command. Every other option is one of `ibca test` "
+        "and describes the data: --config FILE (RUN/config.yaml, or the pictures' experiment where the run was trained "
+        "on maps), --data.root DIR, ...",
     )
     parser.allow_abbrev = False  # what is not ours is the parser's of `ibca test`
     parser.add_argument("--ckpt_path", required=True, help=CHECKPOINT)

@@ -23,7 +23,7 @@ from ibca_lightning.use.predictor import Predictor, load
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ibca_lightning.data.datamodule import MultiLabelDataModule
+    from ibca_lightning.data.base import MultiLabelDataModule
 
 _COLUMNS = 4  # of pictures of the data
 _MODEL = "model"  # the name of one that stands alone, which no picture shows

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibca_lightning.data import storage
-from ibca_lightning.run.command_line.light_imports import late_compiler, light_imports
+from ibca_lightning.run.command_line.light_imports import late_modules, light_imports
 from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_err
@@ -36,7 +36,7 @@ def predict_pictures(arguments: list[str]) -> int:
     options = _parse(arguments)
     pictures = listed(options)
     # Behind the options and pictures: wrong ones, and --help, are answered without seconds of imports.
-    with light_imports("wandb"), late_compiler():
+    with light_imports("wandb"), late_modules():
         from ibca_lightning import __version__
         from ibca_lightning.metrics.columns import decisions, digits, excel_safe, prediction_columns
         from ibca_lightning.use.ensemble import Ensemble

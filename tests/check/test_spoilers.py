@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ibca_lightning.check.content import read_contents
-from ibca_lightning.check.near_copies import near_copies
+from ibca_lightning.check import near_copies
+from ibca_lightning.check.content import Contents, read_contents
 from ibca_lightning.check.origin import NAME, SIZE, form_of_name, origin_associations
 from ibca_lightning.data.tables.doubts import table_doubts
 from ibca_lightning.data.tables.table import encode
@@ -287,7 +287,8 @@ def scenes(here: Path) -> Path:
 
 def near(root: Path) -> list[tuple[str, int, str, int]]:
     data = CSVDataModule(str(root), val_csv="val.csv", test_csv="test.csv", image_dir="images", image_size=32)
-    return [(each.first.name, each.row, each.second.name, each.other) for each in near_copies(read_contents(data, 0))]
+    copies = near_copies.near_copies(read_contents(data, 0))
+    return [(each.first.name, each.row, each.second.name, each.other) for each in copies]
 
 
 @pytest.mark.parametrize("case", COPIES)
@@ -309,6 +310,57 @@ def test_blocks_of_pairs_find_what_one_block_finds(scenes: Path, monkeypatch: py
     cv2.imwrite(str(scenes / "images" / "x33.png"), COPIES["brighter"](scene(4)))
     cv2.imwrite(str(scenes / "images" / "x29.png"), COPIES["half as large"](scene(38)))
     assert sorted(near(scenes)) == [("train", 4, "test", 3), ("val", 9, "test", 8)]
+
+
+def looks_of(number: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth ones, as those of pictures are, with some that are made to be hard."""
+    coarse = rng.normal(size=(number, 12, 12))
+    looks = np.stack([cv2.resize(each, (32, 32), interpolation=cv2.INTER_CUBIC) for each in coarse])
+    looks = np.clip(np.round(50 * looks.reshape(number, 1024)), -127, 127).astype(np.int8)
+    looks[:3] = 0  # no picture
+    looks[3:6] = rng.integers(-127, 128, (3, 1024))  # along no common direction
+    return looks
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_short_looks_lose_no_pair(crowded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    looks = {"train": looks_of(300, rng), "val": looks_of(90, rng), "test": looks_of(130, rng)}
+    for at, (name, share) in enumerate((name, share) for name in ("val", "test") for share in (0.2, 0.6, 0.75, 0.9)):
+        for row in range(3, 40):  # near copies of all degrees, many of them at the edge
+            noise = rng.normal(size=1024) * share * looks["train"][row].std()
+            if row % 2:  # along common directions
+                noise = np.roll(looks["train"][50 + at], row) * share
+            place = 10 + (row * 2 + at % 4) % 80
+            looks[name][place] = np.clip(looks["train"][row] + noise, -127, 127)
+    if crowded:  # all pictures nearly alike, beside others
+        looks["val"][20:] = looks["train"][60:130] = looks["train"][7]
+    names = np.array([b""])
+    splits = [
+        Contents(name, names, names, np.zeros((len(own), 1), np.int8), None, rng.integers(0, 255, (len(own), 16)), own,
+                 np.ones((len(own), 2), np.int32), names, names, {}, {}, names)  # type: ignore[arg-type]
+        for name, own in looks.items()
+    ]  # fmt: skip
+    mean = np.concatenate(list(looks.values())).mean(axis=0, dtype=np.float32)
+
+    def pairs() -> dict[tuple[str, int, str, int], float]:
+        found = near_copies._candidates(splits, mean)
+        return {(one.name, row, two.name, other): score for score, one, row, two, other in found}
+
+    monkeypatch.setattr(near_copies, "_LOOKED_AT", 10**6)
+    whole = pairs()
+    monkeypatch.setattr(near_copies, "_FEW", 0)
+    monkeypatch.setattr(near_copies, "_BLOCK", 64)
+    asked, alike = list[float](), near_copies._alike
+    monkeypatch.setattr(near_copies, "_alike", lambda *given: asked.append((given[3] >= 0.8).mean()) or alike(*given))
+    short = pairs()
+    assert len(whole) > 60
+    assert min(asked) < 1 / near_copies._SPARSE, "few are gone on with"
+    assert (max(asked) > 0.5) == crowded, "or the block is compared whole"
+    edge = {pair for pair, score in (whole | short).items() if abs(score - 0.8) < 1e-5}
+    assert whole.keys() - edge == short.keys() - edge
+    for pair in whole.keys() & short.keys():
+        assert whole[pair] == pytest.approx(short[pair], abs=1e-5)
 
 
 def test_near_copies_are_a_warning_and_stand_side_by_side_on_the_page(scenes: Path, here: Path) -> None:

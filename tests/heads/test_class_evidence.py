@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ibca_lightning.heads.attended_feature import AttendedFeatureClassifier
-from ibca_lightning.heads.class_evidence import ClassEvidence, ClassQueries, unit_class_evidence
+from ibca_lightning.heads.class_evidence import ClassEvidence, ClassQueries
 
 BATCH, CHANNELS, LABELS, HEADS, POSITIONS = 2, 6, 3, 4, 5
 
@@ -54,7 +54,6 @@ def test_evidence_starts_at_unit_scale_in_directions_that_differ() -> None:
 
 
 def test_evidence_of_no_direction_is_none() -> None:
-    assert unit_class_evidence(x(), torch.zeros(LABELS, CHANNELS)).abs().max() == 0
     evidence = ClassEvidence(CHANNELS, LABELS, HEADS)
     evidence.weight.data.zero_()
     found = evidence()

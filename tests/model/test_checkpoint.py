@@ -7,7 +7,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from ibca_lightning.heads import CSRAHead, GAPHead, Head, IBCAHead
-from ibca_lightning.model.checkpoint import ModelSpec, build_head, initialise_from, read_checkpoint
+from ibca_lightning.model.checkpoint import ModelSpec, build_head, read_checkpoint
+from ibca_lightning.model.fine_tuning.init_from import initialise_from
 from ibca_lightning.system.errors import InputError
 from tests.training import Pictures, best, last, loader, module, trainer
 

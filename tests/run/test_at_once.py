@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,18 +21,19 @@ def taken(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("taken")
-def test_a_taken_folder_and_a_folder_for_a_yaml_are_refused_without_torch(here: Path) -> None:
+def test_a_taken_folder_one_for_a_yaml_and_an_option_without_its_part_are_refused_without_torch(here: Path) -> None:
     code = (
         "import sys\nfrom ibca_lightning.cli import main\n"
-        "for given in (['e.yaml', '--run_dir', 'old'], ['--config', 'old']):\n"
+        "for given in (['e.yaml', '--run_dir', 'old'], ['--config', 'old'], ['e.yaml', '--head', 'gap']):\n"
         "    assert main(['fit', *given]) == 2\n"
         "    assert not {'torch', 'lightning', 'timm'} & set(sys.modules), given\n"
     )
     end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
-    first, second = end.stderr.splitlines()
+    first, second, third = end.stderr.splitlines()
     assert first.startswith("error: --run_dir old without a run, got checkpoints of an earlier one; give another")
     assert first.endswith("or go on with --ckpt_path old/checkpoints/last.ckpt")
     assert second.startswith("error: a YAML file at --config old, got a folder; name the YAML of an experiment")
+    assert third == "error: known options only, got --head; did you mean --model.head?"
 
 
 @pytest.mark.usefixtures("taken")
@@ -112,3 +114,19 @@ def test_a_folder_where_a_yaml_was_meant(here: Path) -> None:
     ):
         assert said in refused("fit", given, names=()).errors[0]
     refuse_at_once("fit", ["--config", "endo"])  # a recipe's name wins over a folder
+
+
+def test_no_option_of_the_parser_is_taken_for_an_unknown_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsers: dict[str, Any] = {}
+
+    def look(cli: Any, *_: object) -> None:
+        parsers.update(cli._subcommand_parsers)
+        raise InputError("nothing", "more", "stop")
+
+    monkeypatch.setattr("ibca_lightning.run.lightning_cli.IBCACLI.parse_arguments", look)
+    ibca("fit", "--config", "scm")
+    assert set(parsers) == {"fit", "validate", "test", "predict"}
+    for command, parser in parsers.items():
+        options = {name for action in parser._actions for name in action.option_strings}
+        for name in (name for name in options if name.startswith("--") and "." not in name):
+            refuse_at_once(command, [name, "value"] if name != "--config" else [])

@@ -7,7 +7,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from ibca_lightning.run.command_line.light_imports import light_imports
+import pytest
+
+from ibca_lightning.run.command_line.light_imports import late_transformers, light_imports
 from tests.command_line import REPOSITORY
 
 
@@ -23,6 +25,20 @@ def test_a_package_is_away_meanwhile_only_and_garbage_is_collected_again() -> No
     assert gc.isenabled()
     assert absent not in sys.modules
     assert find_spec(absent) is None
+
+
+def test_transformers_is_imported_when_something_of_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "transformers.py").write_text("class AutoModel:\n    fetched = 3\nclass AutoTokenizer: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "transformers", raising=False)
+    with late_transformers():
+        from transformers import AutoModel
+
+        assert find_spec("transformers") is not None
+    assert "transformers" not in sys.modules
+    assert AutoModel.fetched == 3
+    assert type(AutoModel()) is sys.modules["transformers"].AutoModel
+    monkeypatch.delitem(sys.modules, "transformers")
 
 
 def test_no_help_of_a_command_loads_torch() -> None:
@@ -42,13 +58,21 @@ def test_a_picture_is_predicted_without_training_and_compiler(run: Path, tree: P
         "import sys\nfrom ibca_lightning.cli import main\n"
         f"main(['predict', '--ckpt_path', {str(run / 'checkpoints/best.ckpt')!r}, '--images', {str(picture)!r},"
         f" '--output', {str(tmp_path / 'out')!r}])\n"
-        "print({'lightning', 'torchmetrics', 'wandb', 'albumentations', 'torch._dynamo', 'sympy'} & set(sys.modules))\n"
+        "training = {'lightning', 'torchmetrics', 'wandb', 'albumentations', 'sympy', 'scipy'}\n"
+        "unused = {'torch._dynamo', 'torchvision.models', 'huggingface_hub.hf_api'}\n"
+        "print((training | unused) & set(sys.modules))\n"
         "import torch\nprint(torch.compile(torch.nn.Linear(2, 2), backend='eager')(torch.ones(1, 2)).shape)\n"
         "from torch._dynamo.utils import is_compile_supported\nown = sys.modules['torchvision.ops.roi_align']\n"
         "print(own.is_compile_supported('cpu') == is_compile_supported('cpu'))\n"
+        "import timm, torchvision\nfrom torchvision.models.resnet import ResNet\n"
+        "features = timm.layers.create_feature_extractor(timm.create_model('test_resnet'), ['conv1'])\n"
+        "print(torchvision.models.ResNet is ResNet, *features(torch.ones(1, 3, 32, 32)))\n"
+        "print(timm.models._hub.HfApi(token='x').token, timm.models._hub.has_hf_hub())\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert result.stdout.splitlines() == ["set()", "torch.Size([1, 2])", "True"], result.stderr
+    assert result.stdout.splitlines() == [
+        "set()", "torch.Size([1, 2])", "True", "True conv1", "x True",
+    ], result.stderr  # fmt: skip
 
 
 def test_wrong_pictures_and_checkpoints_are_refused_before_torch_is_imported(tmp_path: Path) -> None:

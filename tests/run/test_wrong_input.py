@@ -154,6 +154,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "scheduler in part": (("--model.scheduler", "cosine"), ("did you mean torch.optim.lr_scheduler.CosineAnneal",)),
     "unknown scheduler": (("--model.scheduler", "StepLr"), ("did you mean torch.optim.lr_scheduler.StepLR?",)),
     "unknown option": (("--rundir", "x"), ("--rundir", "did you mean --run_dir?")),
+    "option without its part": (("--head", "gap"), ("--head", "did you mean --model.head?")),
+    "another one": (("--feature_stride=16",), ("--feature_stride", "did you mean --model.feature_stride?")),
     "abbreviated option": (("--run", "x"), ("--run",)),
     "stray word": (("stray",), ("stray",)),
     "option without value": (("--data.batch_size",), ("--data.batch_size",)),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ibca_lightning import terms
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.heads import HeadOutput
 from ibca_lightning.terms import Setting, Step, Teacher, Term

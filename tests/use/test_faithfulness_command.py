@@ -9,7 +9,7 @@ import torch
 from ibca_lightning.metrics.faithfulness import blurred, random_order, replacement_curve
 from ibca_lightning.use import faithfulness as command
 from ibca_lightning.use.predictor import load
-from tests.command_line import contents, done, experiment, ibca, written
+from tests.command_line import contents, done, experiment, ibca, near, written
 
 SCM = Path(__file__).parents[2] / "experiments/scm.yaml"
 SMALL = ("--data.image_size=64", "--data.train_size=32", "--data.val_size=8", "--data.test_size=8")
@@ -97,6 +97,41 @@ def test_the_sample_is_seeded_and_the_same_for_every_model(scm_run: Path, tmp_pa
     assert results[0]["metrics"] != results[2]["metrics"]
 
 
+def test_two_processes_and_one_that_was_killed_measure_what_one_does(
+    scm_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("--config", scm_run / "config.yaml", "--ckpt_path", scm_run / "checkpoints/best.ckpt", "--device=cpu",
+             "--pairs", 12, "--steps", 3)  # fmt: skip
+    measure, looked_at = command._measured, list[int]()
+
+    def of(folder: str, *ranks: int) -> dict:
+        for rank in ranks:
+            assert not (tmp_path / folder / "faithfulness.json").exists()
+            with monkeypatch.context() as patch:
+                for name, value in (("RANK", rank), ("WORLD_SIZE", len(ranks))):
+                    patch.setenv(name, str(value))
+                done("faithfulness", *given, "--output", tmp_path / folder)
+        assert [path.name for path in (tmp_path / folder).iterdir()] == ["faithfulness.json"]
+        return json.loads((tmp_path / folder / "faithfulness.json").read_text())
+
+    def killed_at_the_third(model: object, item: object, row: int, *others: object) -> object:
+        looked_at.append(row)
+        if len(looked_at) == 3:
+            raise KeyboardInterrupt
+        return measure(model, item, row, *others)
+
+    alone = of("one", 0)
+    assert alone["pictures"] >= 4
+    near(of("two", 1, 0), alone)
+    monkeypatch.setattr(command, "_measured", killed_at_the_third)
+    killed = ("faithfulness", *given, "--output", tmp_path / "killed")
+    assert ibca(*killed).code == 130
+    assert "curves of the same settings" in ibca(*killed, "--seed", 5).errors[0]
+    near(of("killed", 1, 0), alone)
+    del looked_at[2]
+    assert len(looked_at) == len(set(looked_at)) == alone["pictures"], "none is measured twice"
+
+
 def test_filler_and_precision_are_heeded(scm_run: Path, tmp_path: Path) -> None:
     plain, mean, half = (
         measured(scm_run, "--pairs", 3, "--output", tmp_path, *options)["metrics"]
@@ -142,4 +177,4 @@ def test_wrong_input_is_one_line(scm_run: Path, run: Path, tree: Path, tmp_path:
     from ibca_lightning.system.errors import InputError
 
     with pytest.raises(InputError, match="pictures' experiment"):
-        command.measure(load(run / "checkpoints/best.ckpt", "cpu"), torch.utils.data.DataLoader(Maps()))
+        command._item(torch.utils.data.DataLoader(Maps()), 0, 32)

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.array_file import is_array, read_array
-from ibca_lightning.data.pictures.header import check_size, damaged, picture_size
+from ibca_lightning.data.pictures.header import check_size, damaged, kind_of, picture_size
 from ibca_lightning.system.errors import InputError, PictureError
 
 _AT_ONCE = 4  # channels that all of OpenCV takes
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def gray(pixels: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
@@ -45,7 +44,7 @@ def read_channels(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[
         if size is None:
             raise damaged(f"a picture of {channels} channels (TIFF, NPZ, NPY)", data, path)
         check_size(*size, path)
-        pixels = _tiff(data, path) if data[:4].tobytes() in _TIFF else _decoded(data)
+        pixels = _tiff(data, path) if kind_of(data.data) == "TIFF" else _decoded(data)
     if pixels.ndim != 3 or pixels.shape[2] != channels:
         raise wrong(path, channels, pixels.shape[2] if pixels.ndim == 3 else 1)
     return pixels

@@ -95,13 +95,6 @@ def heat_maps(picture: np.ndarray, panels: Sequence[Panel]) -> list[np.ndarray]:
     return drawn
 
 
-def heat_map(
-    picture: np.ndarray, attention: np.ndarray, box: Box = _WHOLE, outline: np.ndarray | None = None
-) -> np.ndarray:
-    """Draw one map alone; of several maps of a picture, `heat_maps` gives them one scale."""
-    return heat_maps(picture, [Panel(attention, (), outline, box)])[0]
-
-
 def line_width(width: int) -> int:
     """How wide lines are on a picture of that width, in pixels, and how many times larger the letters beside it."""
     return max(1, round(width / 400))

@@ -4,6 +4,7 @@ Our own on purpose: it looks at bytes that were read anyway, for every kind of p
 """
 
 import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,21 +80,11 @@ def picture_size(data: memoryview) -> tuple[int, int] | None:
 
     None if the bytes are none of these, or the header is damaged.
     """
-    head = bytes(data[:32])
+    read = _SIZES.get(kind_of(data) or "")
     try:
-        if head[:2] == b"\xff\xd8":
-            return _jpeg(data)
-        if head[:8] == PNG:
-            return _big(head[20:24]), _big(head[16:20])
-        if head[:2] == b"BM":
-            return _bmp(head)
-        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-            return _webp(head)
-        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _tiff(data)
+        return read(data) if read else None
     except IndexError:
-        pass
-    return None
+        return None
 
 
 def _big(data: bytes | memoryview) -> int:
@@ -118,15 +109,19 @@ def _jpeg(data: memoryview) -> tuple[int, int] | None:
     return None
 
 
-def _bmp(head: bytes) -> tuple[int, int]:
+def _png(head: memoryview) -> tuple[int, int]:
+    return _big(head[20:24]), _big(head[16:20])
+
+
+def _bmp(head: memoryview) -> tuple[int, int]:
     if _little(head[14:18]) == 12:  # the header of OS/2
         return _little(head[20:22]), _little(head[18:20])
     # A negative height means that rows run downwards.
     return abs(int.from_bytes(head[22:26], "little", signed=True)), _little(head[18:22])
 
 
-def _webp(head: bytes) -> tuple[int, int] | None:
-    kind = head[12:16]
+def _webp(head: memoryview) -> tuple[int, int] | None:
+    kind = bytes(head[12:16])
     if kind == b"VP8X":
         return _little(head[27:30]) + 1, _little(head[24:27]) + 1
     if kind == b"VP8L":
@@ -140,6 +135,11 @@ def _webp(head: bytes) -> tuple[int, int] | None:
 def _tiff(data: memoryview) -> tuple[int, int] | None:
     found = _tags(data)
     return (found[257], found[256]) if {256, 257} <= found.keys() else None
+
+
+_SIZES: Mapping[str, Callable[[memoryview], tuple[int, int] | None]] = {
+    "JPEG": _jpeg, "PNG": _png, "BMP": _bmp, "WebP": _webp, "TIFF": _tiff,
+}  # fmt: skip
 
 
 def _tags(data: memoryview) -> dict[int, int]:

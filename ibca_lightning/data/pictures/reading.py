@@ -125,10 +125,6 @@ class PictureFile:
             return None
         return (self._decode(1) if channels in (1, 3) else self._many(channels)).depth(self._path)
 
-    @property
-    def _is_jpeg(self) -> bool:
-        return self._data[:2].tobytes() == b"\xff\xd8"
-
     def channels(self, count: int, target: int | None = None, depth: int | None = None) -> Pixels:
         """As `pixels`, but (H, W, count): of 1 a gray picture, of other numbers as `channels.read_channels`."""
         if count == 3:
@@ -141,7 +137,7 @@ class PictureFile:
 
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
-        if target is None or not self._is_jpeg:
+        if target is None or kind_of(self._data.data) != "JPEG":
             return 1
         size = picture_size(self._data.data)
         return next((factor for factor in _REDUCED if size and min(size) // factor >= target), 1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table, decode, joined
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, first_of
 from ibca_lightning.system.whole_files import write_csv
 
 COLUMNS = ("id", "group", "split")
@@ -143,6 +143,5 @@ def _divided(
 
 
 def _differ(path: str, expected: str, places: Sequence[str]) -> InputError:
-    shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
     fix = "give the splits.csv of a run on these tables, and --hash_names where it had that"
-    return InputError(f"{expected} in {path}", f"another at {shown}", fix)
+    return InputError(f"{expected} in {path}", f"another at {first_of(places, 3)}", fix)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ibca_lightning.data import storage
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, first_of
 
 _SHOWN = 6  # entries of a folder that a message names
 _PACKED = (".zip", ".7z", ".rar", ".tar", ".tgz", ".tar.gz")
@@ -45,8 +45,7 @@ def found_in(folder: str) -> str:
     kept = {name: is_folder for name, is_folder in storage.entries(folder).items() if not name.startswith(".")}
     names = sorted(f"{name}/" if is_folder else name for name, is_folder in kept.items())
     names = [f"{name} (not unpacked)" if name.lower().endswith(_PACKED) else name for name in names]
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}" if names else "nothing there"
+    return first_of(names, _SHOWN) or "nothing there"
 
 
 def _instead(root: str, path: str) -> str:

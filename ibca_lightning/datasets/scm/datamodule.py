@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.options import check_whole
 from ibca_lightning.data.pictures.masks import pack, unpack
 from ibca_lightning.data.pictures.transforms import Transform

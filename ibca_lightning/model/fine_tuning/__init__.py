@@ -1,1 +1,1 @@
-"""How a pretrained backbone learns: from which epoch on, which layer how fast, whole or by adapters."""
+"""How a pretrained model learns: from which weights and epoch on, which layer how fast, whole or by adapters."""

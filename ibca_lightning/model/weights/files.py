@@ -5,7 +5,7 @@ import pickle
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor
 
 from ibca_lightning.model.weights.layouts import LAYOUTS, State
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, first_of
 from ibca_lightning.system.strangers import require_not_packed
 
 _CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")  # timm's names for what comes after the pool
@@ -55,7 +55,7 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         dropped = {key: found[0] for key in state if (found := re.search(layout.drops, key))}
         state = layout.convert({key: value for key, value in state.items() if key not in dropped})
         parts = list(dict.fromkeys(part.strip(".") for part in dropped.values()))
-        said = [f"read {path} as {layout.title}", *([f"left out {_few(parts)}"] if parts else [])]
+        said = [f"read {path} as {layout.title}", *([f"left out {first_of(parts, 3)}"] if parts else [])]
     state = without_prefix(state, expected)
     if "fc_norm.weight" in state.keys() - expected.keys() and "norm.weight" in expected.keys() - state.keys():
         state = {re.sub(r"^fc_norm\.", "norm.", key): value for key, value in state.items()}
@@ -77,7 +77,7 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
                 state[key] = adapt_input_conv(in_channels, state[key])
         missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
         extra = [key for key in state if key not in expected and not key.startswith(classifiers)]
-        wrong = [f"{word} {_few(keys)}" for word, keys in (("no", missing), ("unexpected", extra)) if keys]
+        wrong = [f"{word} {first_of(keys, 3)}" for word, keys in (("no", missing), ("unexpected", extra)) if keys]
         if not wrong:
             model.load_state_dict(state, strict=False)
     except Exception as error:  # a converter meets a foreign file; a shape does not fit
@@ -130,14 +130,10 @@ def read(path: str) -> State:
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
-        held_keys = f" among {_few([str(key) for key in content], 9)}" if isinstance(content, dict) and content else ""
+        keys = [str(key) for key in content] if isinstance(content, dict) else []
+        held_keys = f" among {first_of(keys, 9)}" if keys else ""
         raise InputError(f"tensors by name in {path}", f"a {type(content).__name__} without any{held_keys}", _ALONE)
     return tensors
-
-
-def _few(keys: Sequence[str], shown: int = 3) -> str:
-    rest = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-    return ", ".join(keys[:shown]) + rest
 
 
 def first_line(error: BaseException | None) -> str:

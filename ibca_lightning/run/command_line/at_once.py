@@ -1,15 +1,24 @@
 """What is wrong with a command line as far as it can be told before torch is imported, which takes seconds."""
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ibca_lightning.run.command_line.config_files import check_config_files
+from ibca_lightning.run.command_line.help_screen import likely_option
 from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.options import given_values
 from ibca_lightning.system.whole_files import remove_parts
 
+# Options without a dot. All others are of the model, the data or the trainer.
+TOP_OPTIONS = (
+    "help", "config", "print_config", "seed_everything", "trainer", "model", "data", "ckpt_path", "weights_only",
+    "verbose", "return_predictions", "run_dir", "wandb", "wandb_project", "log_images", "save_every_n_steps",
+    "deterministic", "no_deterministic", "hash_names", "no_hash_names", "hash_key", "find_batch_size", "find_lr",
+)  # fmt: skip
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 
 
@@ -36,22 +45,26 @@ def require_own_store() -> None:
 
 def gone_on(command: str, arguments: Sequence[str]) -> list[str]:
     """The arguments of a `fit` that is started again: with the `last.ckpt` of its `--run_dir`, where there is one."""
-    last = Path(_value(arguments, "--run_dir"), "checkpoints", "last.ckpt")
-    goes_on = command == "fit" and restarts() and _value(arguments, "--run_dir") and last.is_file()
+    run_dir = _run_dir(arguments)
+    last = Path(run_dir, "checkpoints", "last.ckpt")
+    goes_on = command == "fit" and restarts() and run_dir and last.is_file()
     return [*arguments, *(("--ckpt_path", str(last)) if goes_on else ())]
 
 
 def refuse_at_once(command: str, arguments: Sequence[str]) -> None:
-    """Refuse YAML files that are none, and for `fit` a `--run_dir` that holds a run, and starts that could hang.
+    """Refuse YAML files that are none, options without their section, for `fit` a taken `--run_dir`, and what may hang.
 
     Raises:
         InputError: Where one is such.
     """
     given = with_recipe_files(list(arguments))
     check_config_files(given)
+    for name in (argument.partition("=")[0] for argument in given):
+        if re.fullmatch(r"--\w+", name) and name[2:] not in TOP_OPTIONS and (likely := likely_option(name[2:])):
+            raise InputError("known options only", name, f"did you mean --{likely}?")
     if command == "fit":
         require_own_store()
-    run_dir = _value(given, "--run_dir")
+    run_dir = _run_dir(given)
     # A child process of the same run meets the folder that its parent has just begun.
     first = next((os.environ[name] for name in _RANKS if name in os.environ), "0") == "0"
     if command == "fit" and run_dir and first and not _goes_on(given):
@@ -80,17 +93,11 @@ def refuse_taken(run_dir: str) -> None:
 
 def _goes_on(arguments: Sequence[str]) -> bool:
     """Whether a checkpoint may be named, behind an option or in a YAML: the parser knows then."""
-    files = [argument.partition("=")[2] or path for argument, path in zip(arguments, [*arguments[1:], ""], strict=True)
-             if argument.partition("=")[0] in ("--config", "-c")]  # fmt: skip
+    files = given_values(arguments, "--config", "-c")
     texts = [*arguments, *(Path(file).read_text(encoding="utf-8") for file in files)]
     return any("ckpt_path" in text for text in texts)
 
 
-def _value(arguments: Sequence[str], option: str) -> str:
-    """What stands behind an option, the last time that it is given; blank where it is not."""
-    found = ""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, equals, value = argument.partition("=")
-        if name == option:
-            found = value if equals else following
-    return found
+def _run_dir(arguments: Sequence[str]) -> str:
+    """What is given last; blank where nothing is."""
+    return ["", *given_values(arguments, "--run_dir")][-1]

@@ -20,7 +20,7 @@ import torch
 from jsonargparse import Namespace, _typehints
 from torch.optim.lr_scheduler import LRScheduler
 
-from ibca_lightning.data.datamodule import MultiLabelDataModule
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import Loss
 from ibca_lightning.model.public_names import public_name

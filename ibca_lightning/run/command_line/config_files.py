@@ -7,7 +7,7 @@ from difflib import get_close_matches
 import yaml
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.options import refuse_credentials
+from ibca_lightning.system.options import given_values, refuse_credentials
 from ibca_lightning.system.yaml_text import YAMLTooLargeError, compose, construct
 
 _SECTIONS = ("model", "data", "trainer")
@@ -22,14 +22,10 @@ def check_config_files(arguments: Sequence[str]) -> None:
         InputError: Names the file, and the line where there is one, when a file is missing, unreadable, no YAML, no
             mapping, or has a key twice.
     """
-    for at, argument in enumerate(arguments):
-        name, equals, path = argument.partition("=")
-        if name in ("--config", "-c"):
-            if not equals:
-                path = arguments[at + 1] if at + 1 < len(arguments) else ""
-            if not path or path.startswith("--"):
-                raise InputError("a YAML file behind --config", "none", "give a file, or a name of ibca list recipes")
-            _check(path)
+    for path in given_values(arguments, "--config", "-c"):
+        if not path or path.startswith("--"):
+            raise InputError("a YAML file behind --config", "none", "give a file, or a name of ibca list recipes")
+        _check(path)
 
 
 def _check(path: str) -> None:

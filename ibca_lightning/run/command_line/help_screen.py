@@ -1,8 +1,10 @@
 """`ibca fit --help`: the options that people need on one screen, and the way to all others. Loads nothing."""
 
+import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
-from ibca_lightning.run.command_line.short_names import class_paths
+from ibca_lightning.run.command_line.short_names import NAMES, class_paths
 
 _ALL = """
 every option:
@@ -43,6 +45,7 @@ _TEST = """usage: ibca {0} RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   --trainer.devices N        GPUs, or processes on a CPU (all GPUs)
   --run_dir DIR              where to write, if not into the run
 """
+_OTHERWISE = {"lr": "model.learning_rate", "seed": "seed_everything"}  # as they are often called
 _SCREENS = {
     "fit": _FIT,
     "test": _TEST.format("test", "The figures of the test set(s), written into the run folder."),
@@ -82,3 +85,17 @@ def help_of(command: str, arguments: Sequence[str]) -> str | list[str] | None:
     if about[:1] == ["data"]:
         return ["--data.help", *(about[1:2] or ["CSVDataModule"])]
     return None
+
+
+def likely_option(name: str) -> str | None:
+    """The option of the screen of `fit`, or one that takes a class, that ends in such a name or nearly so.
+
+    Examples:
+        >>> from ibca_lightning.run.command_line.help_screen import likely_option
+        >>> likely_option("head"), likely_option("epochs"), likely_option("lr"), likely_option("colour")
+        ('model.head', 'trainer.max_epochs', 'model.learning_rate', None)
+    """
+    options = [*NAMES, *re.findall(r"--([\w.]+)", _FIT)]
+    by_end = {option.rpartition(".")[2]: option for option in options} | _OTHERWISE
+    near = get_close_matches(name, by_end, n=1)
+    return by_end[near[0]] if near else None

@@ -2,9 +2,10 @@
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -29,37 +30,52 @@ def light_imports(*without: str) -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def late_compiler() -> Iterator[None]:
-    """Import meanwhile without torch's compiler, a third of the modules that timm brings; for what compiles nothing.
+def late_modules() -> AbstractContextManager[None]:
+    """Import meanwhile without what timm and torchvision import and a trained model does not use: 1,000 modules.
 
-    Torchvision wants a function of it that is called where boxes are pooled, timm to mark methods that are not to be
-    compiled, which here they are not. Whoever wants anything else of it gets it.
+    Torch's compiler: torchvision wants a function of it that is called where boxes are pooled, timm to mark methods
+    that are not to be compiled, which here they are not. Torchvision's models, of which timm takes two functions that
+    cut models into pieces, and what it asks a hub by. Whoever wants anything of them later gets it.
     """
-    stand_ins = [
-        _Late("torch._dynamo", disable=_as_it_is),
-        _Late("torch._dynamo.utils", is_compile_supported=_is_compile_supported),
-    ]
-    if "torch._dynamo" in sys.modules:
-        stand_ins = []
-    sys.modules.update({each.__name__: each for each in stand_ins})
+    return _instead(
+        _Late("torch._dynamo", {"disable": _as_it_is}, package=True),
+        _late("torch._dynamo.utils", "is_compile_supported"),
+        _Late("torchvision.models", {}, package=True),
+        _late("torchvision.models.feature_extraction", "create_feature_extractor", "get_graph_node_names"),
+        _late("huggingface_hub.hf_api", "HfApi", "model_info"),
+    )
+
+
+def late_transformers() -> AbstractContextManager[None]:
+    """Import meanwhile without transformers: where it is, torchmetrics takes two classes for figures of texts."""
+    spec = None if "transformers" in sys.modules else find_spec("transformers")
+    stand_in = _late("transformers", "AutoModel", "AutoTokenizer")
+    stand_in.__spec__ = spec  # by which others see whether it is there
+    return _instead(*[stand_in] if spec else [])
+
+
+@contextmanager
+def _instead(*stand_ins: "_Late") -> Iterator[None]:
+    absent = [each for each in stand_ins if each.__name__ not in sys.modules]
+    sys.modules.update({each.__name__: each for each in absent})
     try:
         yield
     finally:
-        for each in stand_ins:
+        for each in absent:
             each.step_aside()
 
 
 class _Late(ModuleType):
     """Stands for a module until something of it is wanted that is not given."""
 
-    def __init__(self, name: str, **given: Any) -> None:
+    def __init__(self, name: str, given: Mapping[str, Any], package: bool = False) -> None:
         super().__init__(name)
+        self._package = package
         self.__dict__.update(given)
 
     def __getattr__(self, name: str) -> Any:
         # Of a package its path is asked for where something below it is wanted; of a module, by every import.
-        if name.startswith("__") and (name != "__path__" or "." in self.__name__.removeprefix("torch.")):
+        if name.startswith("__") and not (name == "__path__" and self._package):
             raise AttributeError(name)
         self.step_aside()
         return getattr(import_module(self.__name__), name)
@@ -69,9 +85,30 @@ class _Late(ModuleType):
             del sys.modules[self.__name__]
 
 
+class _LateObject:
+    """Stands for a function or class of a module until it is called, or something of it is wanted."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._place = module, name
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._real()(*arguments, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def _real(self) -> Any:
+        module, name = self._place
+        if isinstance(found := import_module(module), _Late):  # asked for early
+            found.step_aside()
+            found = import_module(module)
+        return getattr(found, name)
+
+
+def _late(module: str, *names: str) -> _Late:
+    """Stand for a module of which these are wanted."""
+    return _Late(module, {name: _LateObject(module, name) for name in names})
+
+
 def _as_it_is(function: Any, recursive: bool = True, *, reason: str | None = None) -> Any:
     return function
-
-
-def _is_compile_supported(device_type: str) -> bool:
-    return bool(import_module("torch._dynamo.utils").is_compile_supported(device_type))

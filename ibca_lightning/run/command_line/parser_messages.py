@@ -15,6 +15,7 @@ from ibca_lightning.system.errors import InputError
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca fit --help model, --help data CLASS or --help trainer for the names"
+_PARTS = ("model", "data", "trainer")
 _KINDS = {
     "model": "LightningModule such as MultiLabelModule",
     "model.head": "Head",
@@ -112,6 +113,8 @@ def _unknown_option(message: str) -> InputError | None:
         name = stray[1].partition("=")[0]
         section, dot, last = name.lstrip("-").rpartition(".")
         near = _near(last, _known(section)) if name.startswith("--") else None
+        if not near and not section:  # the option of a part, without its name
+            section, dot, near = next(((part, ".", last) for part in _PARTS if last in _known(part)), ("", "", None))
         return InputError("known options only", name, f"did you mean --{section}{dot}{near}?" if near else _SEE)
     found = re.search(r"(?:Option|does not accept option|Key|key) '([\w.-]+)'", message)
     if not found or "not" not in message or "is required" in message:

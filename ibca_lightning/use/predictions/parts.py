@@ -114,6 +114,12 @@ class RowParts:
         """Meanwhile nobody else begins or ends there."""
         return sole_user(self._folder, self._patience)
 
+    def forget(self) -> None:
+        """Remove what is noted, of rows that are only notes."""
+        for name in self._kind[:2]:
+            (self._folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self._folder / _PARTS, ignore_errors=True)
+
     def _whole(self) -> RowFiles:
         return RowFiles(self._folder, self._record, self._header, self._patience, self._kind, self._anew)
 

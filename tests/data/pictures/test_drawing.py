@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.data.pictures.drawing import COLOUR, Panel, class_panel, heat_map, heat_maps, held_level, smooth
+from ibca_lightning.data.pictures.drawing import COLOUR, Panel, class_panel, heat_maps, held_level, smooth
 from ibca_lightning.data.pictures.figure import explanation
 from ibca_lightning.system.whole_files import write_png
 
@@ -16,6 +16,11 @@ def one_hot(row, column, grid=6):
     attention = np.zeros((grid, grid), np.float32)
     attention[row, column] = 1
     return attention
+
+
+def heat_map(picture, attention):
+    """The picture with one map alone."""
+    return heat_maps(picture, [Panel(attention)])[0]
 
 
 def lined(drawn, most=30):

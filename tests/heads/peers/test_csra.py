@@ -41,3 +41,9 @@ def test_several_heads_of_the_authors_code_are_several_of_ours_added_up(temperat
         head.weight.data.copy_(0.5 * torch.randn(3, 6, generator=generator))
         logits += head(x).logits
     torch.testing.assert_close(logits, torch.tensor(SEVERAL_HEADS[temperatures]), rtol=0, atol=1e-5)
+
+
+def test_a_class_without_a_direction_has_no_evidence() -> None:
+    head, x = seeded(CSRAHead, 6, 3, (2, 3))
+    head.weight.data.zero_()
+    assert head(x).logits.abs().max() == 0

@@ -12,15 +12,19 @@ Shapes: B images, C channels, H x W positions, N = H*W, L labels.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.heads.base import Head, HeadOutput
-from ibca_lightning.heads.class_evidence import unit_class_evidence
+from ibca_lightning.heads.layers import positionwise
 from ibca_lightning.heads.peers.projection import projection
 
 
 class CSRAHead(Head):
     """s_ln = w_l . x_n / ||w_l||; logit_l = mean_n s_ln + lambda * sum_n s_ln softmax_n(T s_ln).
+
+    The direction of w_l is learnt and its length is not: the scale of a logit is that of the features, and one class
+    cannot outweigh another by the length of its weights.
 
     Args:
         channels: C of the feature map.
@@ -50,7 +54,7 @@ class CSRAHead(Head):
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """See `Head.forward`; no losses of its own."""
-        evidence = unit_class_evidence(self.project(features).flatten(2), self.weight).float()
+        evidence = positionwise(F.normalize(self.weight, dim=-1), self.project(features).flatten(2)).float()
         attention = (self.temperature * evidence).softmax(-1)
         contribution = (1 / evidence.shape[-1] + self.residual_weight * attention) * evidence
         logits = contribution.sum(-1)
