@@ -1,7 +1,7 @@
 """IBCA: information bottleneck-based causal attention (MICCAI 2025).
 
-The paper publishes no equation, hyper-parameter or code; its abstract makes the claims that `IBCAHead` quotes, and all
-the maths is ours.
+We had the paper's abstract, not its method section, and no code: the repository that the paper names (rabbittsui/IBCA)
+held a title alone. The abstract makes the claims that `IBCAHead` quotes, and all the maths is ours.
 
 Shapes: B images, C channels of the projected map, D latent size, N = H x W positions, L labels, A heads, K background
 components, M = L + K.
@@ -58,8 +58,8 @@ class IBCAHead(Head):
        The gradient flows through A alone: what is pooled, S and p are only read. What it does is to gather the
        attention on what the evidence favours: with other parts that is the cause more often (the ablation in
        experiments/README.md), but a mark that recurs as the cause does looks the same to it, and where the mark is the
-       stronger evidence it can be gathered instead. The training term `NoiseIntervention` takes such marks away,
-       on one set of three at the cost of the maps.
+       stronger evidence it can be gathered instead. The training term `NoiseIntervention` lessens that,
+       on two sets of three at the cost of the maps.
 
     **Assumption.** No loss here can tell a cause from a companion that is nearly always there: a mixture rightly takes
     a mark that comes with 95 % of the cases as evidence for them. What makes the cause identifiable is that it predicts
