@@ -10,12 +10,14 @@ from ibca_lightning.terms.mean_teaching import MeanTeaching
 from ibca_lightning.terms.metric_learning import MetricLearning
 from ibca_lightning.terms.noise_intervention import NoiseIntervention
 from ibca_lightning.terms.reconstruction import Reconstruction
+from ibca_lightning.terms.shortcuts.group_dro import GroupDRO
+from ibca_lightning.terms.shortcuts.jtt import JTT
 from ibca_lightning.terms.wrong_labels.early_learning import EarlyLearning
 from ibca_lightning.terms.wrong_labels.label_correction import LabelCorrection
 from ibca_lightning.terms.wrong_labels.nvum import NVUM
 
 __all__ = [
-    "NVUM", "PREFIX", "CellContrast", "Distillation", "DomainAlignment", "EarlyLearning", "LabelCorrection",
-    "MaskGuidance", "MeanTeaching", "MetricLearning", "NoiseIntervention", "Reconstruction", "Setting", "Step",
-    "Teacher", "Term", "Terms",
+    "JTT", "NVUM", "PREFIX", "CellContrast", "Distillation", "DomainAlignment", "EarlyLearning", "GroupDRO",
+    "LabelCorrection", "MaskGuidance", "MeanTeaching", "MetricLearning", "NoiseIntervention", "Reconstruction",
+    "Setting", "Step", "Teacher", "Term", "Terms",
 ]  # fmt: skip

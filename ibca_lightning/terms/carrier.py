@@ -20,6 +20,10 @@ _LACKING = {
         "noise drawn on the training pictures",
         "give data.drawn_noise 0.5, with stored maps of ibca maps --drawn 4",
     ),
+    "spurious_mask": (
+        "masks of marks in the training batches",
+        "give data.marks, or of maps of marked pictures --data.train_masks true",
+    ),
     "training_labels": ("a data module that knows the labels of its training split", "derive it from ours"),
 }
 

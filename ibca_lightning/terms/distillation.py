@@ -1,27 +1,26 @@
 """A student learns what trained models say: a large one made small, or several readers of noisy labels."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Collection, Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ibca_lightning.heads import HeadOutput
 from ibca_lightning.losses import masked_mean
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.terms.base import Setting, Step, Teacher, Term
+from ibca_lightning.terms.asked_models import AskingTerm
+from ibca_lightning.terms.base import Setting, Step
 
 Choice = Literal["mean", "random", "unseen"]
 _TINY = 1e-7
 
 
-class Distillation(Term):
+class Distillation(AskingTerm):
     """T^2 BCE(z / T, sigma(z_t / T)), the mean over pictures and the classes that a teacher has, labels known or not.
 
     The classification loss stays as it is, so that a weight w is a share w / (1 + w) of the sum. Teachers are models of
-    `ibca fit`, of any backbone and head: classes are matched by name, pictures are normalised and resized as theirs.
-    They are never saved. On stored maps they need the backbone of the maps.
+    `ibca fit`, of any backbone and head, and never saved (`AskingTerm`).
     Source: Hinton et al. 2015, arXiv 1503.02531; several teachers, RoS-KD (2022), of which no code is public: ours.
 
     Args:
@@ -47,35 +46,24 @@ class Distillation(Term):
         choose: Choice = "mean",
         attention: float = 0.0,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(teachers, weight)
         if not teachers:
             raise InputError("a checkpoint in Distillation's teachers", "none", "name one, or leave the term out")
         if choose not in get_args(Choice) or temperature <= 0 or attention < 0:
             got = f"{choose}, {temperature}, {attention}"
             raise InputError("Distillation's choose (mean, random, unseen), temperature > 0, attention >= 0", got,
                              "correct them")  # fmt: skip
-        self.paths, self.temperature, self.choose, self.attention = list(teachers), temperature, choose, attention
-        self._teachers: list[Teacher] = []  # no parts of this module: neither saved nor trained
-        self._columns: list[list[int | None]] = []
+        self.temperature, self.choose, self.attention = temperature, choose, attention
 
     def begin(self, setting: Setting) -> None:
         """Load the teachers, and find the classes and pictures that each can speak of."""
-        if setting.load is None:
-            raise InputError("a way to load Distillation's teachers", "none", "train with MultiLabelModule")
-        self._teachers = [setting.load(path).requires_grad_(False).eval() for path in self.paths]
-        self._columns = []
-        for path, teacher in zip(self.paths, self._teachers, strict=True):
-            names = list(teacher.class_names)
-            self._columns.append([names.index(name) if name in names else None for name in setting.class_names])
-            if all(column is None for column in self._columns[-1]):
-                expected = f"a teacher with one of the classes {', '.join(setting.class_names[:5])}"
-                raise InputError(expected, f"{', '.join(names[:5])} of {path}", "give another teacher")
+        super().begin(setting)
         if self.choose == "unseen":
             self.register_buffer("unseen", self._unseen(setting.ids), persistent=False)
 
     def _unseen(self, ids: Sequence[str] | None) -> Tensor:
         """(N, teachers) bool: which did not learn from which picture."""
-        told: list[Collection[str]] = [t.trained_on for t in self._teachers if t.trained_on is not None]
+        told: list[Collection[str]] = [t.trained_on for t in self.teachers if t.trained_on is not None]
         if ids is None or len(told) < len(self.paths):
             which = "of the data" if ids is None else "beside the teachers' checkpoints"
             raise InputError(f"names of training pictures {which}, for choose: unseen", "none", "use mean")
@@ -87,9 +75,7 @@ class Distillation(Term):
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """See the class."""
-        with torch.no_grad():
-            said = [self._of_student(teacher(step.batch), columns)
-                    for teacher, columns in zip(self._teachers, self._columns, strict=True)]  # fmt: skip
+        said = self.ask(step)
         weights = self._weights(step) * torch.stack([known for *_, known in said])  # (teachers, B, L)
         total = weights.sum(0)
         t = self.temperature
@@ -113,35 +99,9 @@ class Distillation(Term):
         if self.choose == "unseen":
             return self.unseen[step.batch["index"]].T[..., None].float()
         if self.choose == "random":
-            drawn = torch.randint(len(self._teachers), (pictures,), device=device)
-            return F.one_hot(drawn, len(self._teachers)).T[..., None].float()
-        return torch.ones(len(self._teachers), pictures, 1, device=device)
-
-    def _of_student(self, output: HeadOutput, columns: Sequence[int | None]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits and attention in the order of the student's classes, and (1, L), which of them the teacher has."""
-        order = [column or 0 for column in columns]
-        known = torch.tensor([[column is not None for column in columns]], device=output.logits.device)
-        return output.logits.float()[:, order], output.attention.float()[:, order], known.expand(len(output.logits), -1)
-
-    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:
-        """Take the teachers along to another device."""
-        for teacher in self._teachers:
-            teacher._apply(fn)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-
-    def get_extra_state(self) -> list[str]:
-        """What the teachers were, but not they themselves."""
-        return [teacher.digest for teacher in self._teachers]
-
-    def set_extra_state(self, state: list[str]) -> None:
-        """Go on with the same teachers.
-
-        Raises:
-            InputError: A file has changed.
-        """
-        for path, before, teacher in zip(self.paths, state, self._teachers, strict=True):
-            if before != teacher.digest:
-                raise InputError(f"the teacher that the run began with at {path}", "another file", "restore it")
+            drawn = torch.randint(len(self.teachers), (pictures,), device=device)
+            return F.one_hot(drawn, len(self.teachers)).T[..., None].float()
+        return torch.ones(len(self.teachers), pictures, 1, device=device)
 
 
 def resized(attention: Tensor, size: Sequence[int]) -> Tensor:

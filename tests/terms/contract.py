@@ -25,6 +25,7 @@ TERMS: dict[str, type[Term]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "LabelCorrection": {"start": 0.0},
     "Distillation": {"teachers": ["a.ckpt", "b.ckpt"], "attention": 0.5},
+    "JTT": {"first": "a.ckpt"},
     "DomainAlignment": {"site_column": "site"},
     "MeanTeaching": {"relations": 0.5},
     "MetricLearning": {"clusters": 3},
@@ -105,6 +106,7 @@ def step(student: Student, labels: Tensor, index: Tensor, masks: bool = True) ->
         "label": labels[index],
         "mask": mask,
         "drawn_mask": drawn,
+        "spurious_mask": mask & (index % 3 > 0)[:, None, None, None],
         "id": [f"{int(row)}.png" for row in index],
     }
     return seen(student, batch | {"features": [features(index)]})

@@ -57,6 +57,7 @@ def test_a_run_prints_logs_and_writes_what_terms_say(tree: Path, here: Path) -> 
         (["--model.terms", "[{class_path: nvum, init_args: {decai: 1}}]"], ("decay?",)),
         (["--model.terms", "[{class_path: nvum, init_args: {decay: 3}}]"], ("NVUM's decay in [0, 1)",)),
         (["--model.terms", "[mask_guidance]"], ("lesion masks", "data.mask_dir")),
+        (["--model.terms", "[group_dro]"], ("masks of marks", "data.marks")),
         (["--model.terms", "[{class_path: label_correction, init_args: {site_column: ward}}]"], ("subgroup_columns",)),
         (["--model.terms", "[{class_path: domain_alignment, init_args: {site_column: ward}}]"], ("subgroup_columns",)),
         (["--data.sites", "{column: ward, test: [B]}"], ("subgroup_columns", "add ward")),

@@ -66,7 +66,7 @@ def test_classes_are_matched_by_name_and_each_speaks_of_its_own():
     alone = Says(torch.tensor([[5.0, 1.0]]), ("other", "b"))
     said = torch.nn.functional.binary_cross_entropy_with_logits(torch.zeros(()), torch.tensor(1.0).sigmoid())
     assert value(begun(alone, temperature=1), z) == pytest.approx(float(said))
-    with pytest.raises(InputError, match="a teacher with one of the classes a, b, got c, d of 0"):
+    with pytest.raises(InputError, match="a model with one of the classes a, b for Distillation, got c, d of 0"):
         begun(Says(torch.zeros(1, 2), ("c", "d")))
 
 
@@ -110,13 +110,13 @@ def test_a_teacher_of_another_size_and_head_is_asked_and_left_as_it_is(tmp_path:
     model = module(terms=[term])
     trainer(limit_val_batches=0).fit(model, datamodule=Trained(Pictures(8)))
     saved = torch.load(path, weights_only=True)["state_dict"]
-    weights = term._teachers[0].network.state_dict()
+    weights = term.teachers[0].network.state_dict()
     assert all(torch.equal(saved[name], weights[name]) for name in weights)
     trained = {id(p) for group in model.trainer.optimizers[0].param_groups for p in group["params"]}
     assert trained == {id(p) for p in model.parameters() if p.requires_grad}
     assert list(model.terms.state()["Distillation"]) == ["_extra_state"]
     term.set_extra_state(term.get_extra_state())
-    with pytest.raises(InputError, match="the teacher that the run began with"):
+    with pytest.raises(InputError, match="the model that the run began with"):
         term.set_extra_state(["other"])
 
 

@@ -20,11 +20,18 @@ class Stopped(BaseException):
     pass
 
 
+class Marked(Pictures):
+    """A present class has its mark, too."""
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return super().__getitem__(at) | {"spurious_mask": self.mask[at]}
+
+
 def fit(terms: list[Term], folder: Path | None = None, stop: int | None = None, go_on: Path | None = None) -> Any:
     """The weights of three epochs of two steps; `stop` is the step before which the run ends."""
     model = module(terms=terms, ema_decay=0.5)
     saved = [LastCheckpoint(str(folder))] if folder else []
-    run, data = trainer(max_epochs=3, callbacks=saved, limit_val_batches=0), Trained(Pictures(8, masks=True))
+    run, data = trainer(max_epochs=3, callbacks=saved, limit_val_batches=0), Trained(Marked(8, masks=True))
     data.train_dataloader = lambda: loader(data.train, 4)  # type: ignore[method-assign]
     step = model.training_step
 
@@ -44,6 +51,7 @@ def teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of another head and size."""
     path = str(save(module(head=CSRAHead, seed=1, image_size=32), tmp_path / "teacher.ckpt"))
     monkeypatch.setitem(OPTIONS["Distillation"], "teachers", [path])
+    monkeypatch.setitem(OPTIONS["JTT"], "first", path)
 
 
 def every(**weight: float) -> list[Term]:
@@ -67,7 +75,9 @@ def test_a_resumed_run_is_the_same_to_the_bit(tmp_path: Path) -> None:
     assert saved["global_step"] == 4
     assert list(saved["ibca_terms"]) == list(TERMS)
     assert not [key for key in saved["state_dict"] if "term" in key.lower()], "predict and export see none of it"
-    assert not [key for key in saved["ibca_terms"]["Distillation"] if "network" in key], "a teacher is never saved"
+    assert not [
+        key for key in [*saved["ibca_terms"]["Distillation"], *saved["ibca_terms"]["JTT"]] if "network" in key
+    ], "a teacher is never saved"
     resumed = fit(every(), tmp_path / "part", go_on=tmp_path / "part/last.ckpt")
     same(whole, resumed)
     ends = [torch.load(tmp_path / run / "last.ckpt", weights_only=True)["ibca_terms"] for run in ("whole", "part")]

@@ -42,6 +42,8 @@ NAMES: dict[str, dict[str, str]] = {
         "distillation": "ibca_lightning.terms.Distillation",
         "domain_alignment": "ibca_lightning.terms.DomainAlignment",
         "early_learning": "ibca_lightning.terms.EarlyLearning",
+        "group_dro": "ibca_lightning.terms.GroupDRO",
+        "jtt": "ibca_lightning.terms.JTT",
         "label_correction": "ibca_lightning.terms.LabelCorrection",
         "mask_guidance": "ibca_lightning.terms.MaskGuidance",
         "mean_teaching": "ibca_lightning.terms.MeanTeaching",
