@@ -91,7 +91,7 @@ def refuse_taken(run_dir: str) -> None:
 
 def _goes_on(arguments: Sequence[str]) -> bool:
     """Whether a checkpoint may be named, behind an option or in a YAML: the parser knows then."""
-    files = [argument.partition("=")[2] or path for argument, path in zip(arguments, [*arguments[1:], ""], strict=True)
+    files = [argument.partition("=")[2] or path for argument, path in zip(arguments, [*arguments, ""][1:], strict=True)
              if argument.partition("=")[0] in ("--config", "-c")]  # fmt: skip
     texts = [*arguments, *(Path(file).read_text(encoding="utf-8") for file in files)]
     return any("ckpt_path" in text for text in texts)
@@ -100,7 +100,7 @@ def _goes_on(arguments: Sequence[str]) -> bool:
 def _value(arguments: Sequence[str], option: str) -> str:
     """What stands behind an option, the last time that it is given; blank where it is not."""
     found = ""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         name, equals, value = argument.partition("=")
         if name == option:
             found = value if equals else following
