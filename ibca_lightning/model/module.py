@@ -328,14 +328,21 @@ class MultiLabelModule(Network, pl.LightningModule):
             return divergence.diverged(f"a finite training loss, got {values} {where},", place, batch["id"])
 
         self._watch.take(torch.isfinite(loss.detach()), fault)
-        self._log_loss("train/loss", loss, len(labels), on_step=True)
-        for name, part in parts.items():
+        self._log_step(loss.detach())
+        for name, part in {"loss_epoch": loss, **parts}.items():
             self._log_loss(f"train/{name}", part, len(labels))
         return loss
 
-    def _log_loss(self, name: str, value: Tensor, samples: int, on_step: bool = False) -> None:
+    def _log_step(self, loss: Tensor) -> None:
+        """Log the loss of a step, of all processes where it is written down: to ask them in each would hold them up."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # of its logger connector
+        if every and (self.trainer.global_step + 1) % every == 0:
+            loss = self.trainer.strategy.reduce(loss.clone(), reduce_op="mean")  # in place, where there are others
+        self.log("train/loss_step", loss, on_step=True, on_epoch=False)
+
+    def _log_loss(self, name: str, value: Tensor, samples: int) -> None:
         """Log a mean over the samples of an epoch, also where it was begun by a run that this one takes up."""
-        record = partial(self.log, prog_bar=on_step, on_step=on_step, on_epoch=True, sync_dist=True)
+        record = partial(self.log, on_step=False, on_epoch=True, sync_dist=True)
         earlier = self._epoch_sums.add(name, value, samples)
         if earlier is not None:
             record(name, earlier.mean.to(value.device), batch_size=earlier.samples)

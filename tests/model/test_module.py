@@ -72,6 +72,27 @@ def test_logged_loss_is_the_classification_loss_plus_the_heads_own(head):
         assert logged["train/classification"] == pytest.approx(sum(known) / len(known), rel=1e-4)
 
 
+def test_the_loss_of_a_step_is_asked_of_other_processes_only_where_it_is_logged(monkeypatch: pytest.MonkeyPatch):
+    class Seen(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            losses.append(float(trainer.callback_metrics["train/loss_step"]))
+
+    def reduce(value, *_, reduce_op=None, **__):
+        if reduce_op != "mean":  # Lightning's own questions before the first step
+            return value
+        asked.append(run.global_step)
+        return value + 100
+
+    losses, asked = [], []
+    run = trainer(log_every_n_steps=2, callbacks=[Seen()])
+    monkeypatch.setattr(run.strategy, "reduce", reduce)
+    run.fit(module(), loader(Pictures(8), 2))
+    assert asked == [1, 3]
+    assert [loss > 100 for loss in losses] == [False, True, False, True]
+    assert float(run.callback_metrics["train/loss_epoch"]) < 100
+    assert not run.progress_bar_metrics, "which waits for the device whenever it is looked at"
+
+
 def test_validation_loss_counts_every_picture_once_however_the_batches_are_cut():
     pictures, model = Pictures(8, known=False), module()
     repeated = torch.utils.data.Subset(pictures, [*range(8), 2, 2, 5])  # as a stand-in or a padded share repeats rows

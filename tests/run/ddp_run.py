@@ -30,7 +30,7 @@ def unfrozen(folder: Path, processes: int, options: dict[str, Any]) -> None:
 
 def main(folder: Path, processes: int) -> None:
     """Fit GAP and IBCA, then test and predict on 13 pictures, which 2 processes cannot share evenly."""
-    options = {"devices": processes, "strategy": "ddp" if processes > 1 else "auto"}
+    options = {"devices": processes, "strategy": "ddp" if processes > 1 else "auto", "log_every_n_steps": 1}
     unfrozen(folder, processes, options)
     for name, head in (("gap", GAPHead), ("ibca", IBCAHead)):
         # One batch an epoch: it holds the same pictures however a sampler shares and orders them.

@@ -129,4 +129,4 @@ def test_no_option_of_the_parser_is_taken_for_an_unknown_one(monkeypatch: pytest
     for command, parser in parsers.items():
         options = {name for action in parser._actions for name in action.option_strings}
         for name in (name for name in options if name.startswith("--") and "." not in name):
-            refuse_at_once(command, [name, "value"] if name != "--config" else [])
+            refuse_at_once(command, [name, "value"] if name != "--config" else [])  # `ibca fit` alone is the parser's

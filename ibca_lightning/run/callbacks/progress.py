@@ -27,13 +27,19 @@ def say(line: str) -> None:
 
 
 class ProgressBar(TQDMProgressBar):
-    """A bar with epoch, the whole loss of the step and validation mAP, and nothing else."""
+    """A bar with epoch, the whole loss of the last step that is logged and validation mAP, and nothing else."""
+
+    _loss: float | None = None
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Loss and mAP under their short names."""
-        shown = {"train/loss_step": "whole loss", "train/loss": "whole loss", "val/mAP": "val mAP"}
+        """Loss and mAP under their short names. To read the loss of other steps would be to wait for the device."""
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # of its logger connector
+        loss = trainer.logged_metrics.get("train/loss_step")
+        if loss is not None and (self._loss is None or (every and trainer.global_step % every == 0)):
+            self._loss = float(loss)
         metrics = super().get_metrics(trainer, pl_module)
-        return {shown[name]: value for name, value in metrics.items() if name in shown}
+        shown = {"whole loss": self._loss, "val mAP": metrics.get("val/mAP")}
+        return {name: value for name, value in shown.items() if value is not None}
 
 
 class EpochLines(Callback):
