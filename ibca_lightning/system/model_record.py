@@ -37,7 +37,7 @@ def require_archive(path: str | Path) -> None:
         raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
     try:
         archive = zipfile.is_zipfile(path)
-    except OSError:
+    except (OSError, zipfile.BadZipFile):  # the latter where the end of the file speaks of several disks
         archive = False
     if not archive:
         raise unreadable(path)

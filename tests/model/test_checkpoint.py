@@ -1,5 +1,6 @@
 import copy
 import logging
+import struct
 import zipfile
 
 import pytest
@@ -86,6 +87,7 @@ def test_a_malicious_file_is_refused_and_not_run(tmp_path):
         (None, "a checkpoint file at .*, got none"),
         (b"", "unreadable"),
         (b"PK\x03\x04 not a zip", "unreadable"),
+        (struct.pack("<4sIQI4s18x", b"PK\6\7", 0, 0, 2, b"PK\5\6"), "unreadable"),  # an archive on several disks
         ({"state_dict": {}}, "written by `ibca fit`"),
         ([1, 2], "written by `ibca fit`"),
         ({"ibca": {"format": 99, "version": "9.9"}}, r"format 1, got format 99 \(ibca 9.9\)"),
