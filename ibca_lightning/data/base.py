@@ -17,6 +17,7 @@ from ibca_lightning.data.loader import Loader, OnBadImage, make_loader
 from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.bit_depth import BitDepth
 from ibca_lightning.data.pictures.transforms import Crop, Resize, Transform, evaluation_transform, training_transform
+from ibca_lightning.data.run_split import RunSplit
 from ibca_lightning.data.sampling import BalancedSampler, EpochSampler
 from ibca_lightning.data.tables.doubts import Doubt, table_doubts
 from ibca_lightning.data.tables.table import Table
@@ -61,12 +62,14 @@ class MultiLabelDataModule(LightningDataModule):
 
     Attributes:
         rename: What becomes of the names of pictures and groups in batches and split files (`--hash_names`).
+        run_split: What the run of the model has trained on, which is not to be evaluated on; None asks nothing.
         label_noise: What makes training labels wrong on purpose; a data module with tables has it as an option.
         pair: Whether each picture is two, side by side, which are augmented alike, each on its side.
         marks: Which artefacts are drawn on the pictures as shortcuts; likewise.
     """
 
     rename: Callable[[str], str] = staticmethod(str)
+    run_split: RunSplit | None = None
     label_noise: LabelNoise | None = None
     pair = False
     marks: Marks | None = None
@@ -161,7 +164,14 @@ class MultiLabelDataModule(LightningDataModule):
         return evaluation_transform(self.image_size, self.preprocessing)
 
     def read_tables(self) -> None:
-        """Read what is cheap to read and tells wrong data: called before the model is built. Here there is nothing."""
+        """Read the tables, if there are any, which tell wrong data: called before the model is built.
+
+        Raises:
+            InputError: If a table is wrong, or would evaluate a model on what it was trained on.
+        """
+        for tables in self.split_files().values():
+            if self.run_split is not None:
+                self.run_split.require_unseen(tables, self.rename)
 
     def doubts(self) -> list[Doubt]:
         """Return what the tables of `split_files` say that may spoil a result: a fit warns of it."""
@@ -181,6 +191,8 @@ class MultiLabelDataModule(LightningDataModule):
         if stage == "predict" and self.marks is not None:
             fix = "leave data.marks out; ibca test has figures and predictions with them"
             raise InputError("data as they are for predict: no marks are drawn there", "data.marks", fix)
+        if self.run_split is not None:
+            self.read_tables()
         self.find_bit_depth()
         for said in [*self.instruments(), *self.doubts()] if stage == "fit" else ():
             rank_zero_warn(str(said), category=DataWarning)

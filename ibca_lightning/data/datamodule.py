@@ -214,23 +214,21 @@ class TableDataModule(MultiLabelDataModule):
             return DiskCache(self.cache_dir or default_folder(), layout, self.preprocessing, paths)
         return None
 
-    def read_tables(self) -> None:
-        """Read the tables, which stay read."""
-        self.split_tables()
-
     def split_tables(self) -> Mapping[str, Table]:
-        """Return all tables by split: `tables` with `splits` or `fold`, `labels` and `label_space`; read once.
+        """Return all tables by split: `tables` with `splits`, `fold` or `run_split`, `labels`, `label_space`, once.
 
         Raises:
             InputError: If a table is wrong, or a group or picture stands in two splits.
         """
         if self._tables is None:
-            tables = self.tables()
+            tables, overlap = self.tables(), self.group_overlap
             if self.splits is not None:
                 tables = apply_splits(self.splits, tables, self.rename)
             elif self.fold is not None:
                 tables = cross_validated(tables, self.fold, self.folds, self.split_seed)
-            check_overlap(tables, self.group_overlap)
+            if self.run_split is not None and (kept := self.run_split.kept(tables, self.rename)) is not None:
+                tables, overlap = kept, "warn"  # it is trained: what it has done can only be told
+            check_overlap(tables, overlap)
             if self.marks is not None:
                 self.marks.kinds_of(self.class_names)
             self._tables = {split: self._read(split, table) for split, table in tables.items()}

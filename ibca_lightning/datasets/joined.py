@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,9 @@ class JoinedDataModule(MultiLabelDataModule):
         return {f".{name}": each.split_tables() for name, each in self._ready().items()}
 
     def _ready(self) -> dict[str, TableDataModule]:
-        for each in self.sets.values():
+        for name, each in self.sets.items():
             each.label_space, each.rename, each.marks = self.class_names, self.rename, self.marks
+            each.run_split = self.run_split and replace(self.run_split, suffix=f".{name}")
             # ibca check switches these off.
             each.trainer, each.augment, each.drawn_noise = self.trainer, self.augment, self.drawn_noise
         return self.sets

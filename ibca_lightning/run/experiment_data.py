@@ -6,8 +6,9 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.run.callbacks.run_config import resolved_yaml
-from ibca_lightning.run.lightning_cli import IBCACLI, build, require_data
+from ibca_lightning.run.lightning_cli import IBCACLI, build, require_data, run_split
 from ibca_lightning.run.run_folder import experiment_name
 from ibca_lightning.system.yaml_text import load
 
@@ -36,8 +37,15 @@ def experiment_data(arguments: list[str]) -> Any:
     return experiment(arguments)[0]
 
 
-def experiment(arguments: list[str]) -> tuple[Any, str, dict[str, Any]]:
-    """Build the data module as `experiment_data` does; return it with the experiment's name and its settings."""
+def experiment(arguments: list[str], checkpoint: str | None = None) -> tuple[Any, str, dict[str, Any]]:
+    """Build the data module as `experiment_data` does; return it with the experiment's name and its settings.
+
+    Args:
+        arguments: As for `experiment_data`.
+        checkpoint: The model that is to be tested on the data.
+    """
     built = build(["test", *arguments], _DataCLI)
+    if isinstance(built.datamodule, MultiLabelDataModule):
+        built.datamodule.run_split = run_split("test", checkpoint)
     config = built.config["test"]
     return built.datamodule, experiment_name(config), load(resolved_yaml(built._parser("test"), config))

@@ -22,6 +22,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import LayerSync
 
 from ibca_lightning.data.base import MultiLabelDataModule
+from ibca_lightning.data.run_split import RunSplit
 from ibca_lightning.data.storage import exists, here, is_remote
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
@@ -68,6 +69,7 @@ class IBCACLI(LightningCLI):
     _before: set[str] | None
     _goes_on: bool = False
     _rename: Callable[[str], str] = str
+    _run_split: RunSplit | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parse, build and run, as LightningCLI does; leave nothing of a run that could not start."""
@@ -198,6 +200,9 @@ class IBCACLI(LightningCLI):
         require_folder(self.run_dir, "--run_dir")  # before the data are read, and weights fetched
         if fit and not self._goes_on:
             run_folder.refuse_taken(self.run_dir)
+        init_from = (config.model.get("init_args") or {}).get("init_from")
+        if not self._goes_on or not fit:  # a run that goes on is held to its own split when it is written
+            self._run_split = run_split(self.subcommand, checkpoint or init_from, warn=not checkpoint)
         note = None
         if fit and checkpoint and is_remote(checkpoint):
             say("note: its run lies behind a URL: whether the options are those of the run is not checked")
@@ -220,7 +225,7 @@ class IBCACLI(LightningCLI):
 
     def _hide_names(self, data: Any) -> None:
         if isinstance(data, MultiLabelDataModule):
-            data.rename = self._rename
+            data.rename, data.run_split = self._rename, self._run_split
         elif self._rename is not str:
             raise InputError(
                 "a data module on MultiLabelDataModule for --hash_names", type(data).__name__, "leave it out"
@@ -338,6 +343,16 @@ def require_data(config: Any) -> None:
     asked = (config.model.get("init_args") or {}).get("in_channels")
     if asked is not None and config.data.init_args.get("in_channels") == 3:
         config.data.init_args["in_channels"] = asked
+
+
+def run_split(subcommand: str, checkpoint: str | None, warn: bool = False) -> RunSplit | None:
+    """What is held out of the training of a checkpoint, by the run beside it; None where none is known."""
+    if not checkpoint or is_remote(checkpoint):
+        return None
+    run = run_folder.choose_run_dir(None, checkpoint, {})
+    if subcommand == "fit":
+        return RunSplit(run, ("val", "test"), "warn" if warn else "refuse")
+    return RunSplit(run, ("val" if subcommand == "validate" else "test",), "keep")
 
 
 def run_lightning(arguments: list[str]) -> int:

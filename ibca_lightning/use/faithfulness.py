@@ -49,7 +49,7 @@ def faithfulness(arguments: list[str]) -> int:
     from ibca_lightning.use.predictions.parts import RowParts
 
     predictor = opened(options.ckpt_path, options.device, options.trust, options.precision)
-    data, _, described = experiment(given)
+    data, _, described = experiment(given, options.ckpt_path)
     name, loader = _test_loader(data, options.test_set, predictor.spec.class_names)
     chosen, own, rename = _sample(loader, options.pairs, options.seed), place(), getattr(data, "rename", str)
     folder, settings = Path(options.output or run_of(options.ckpt_path)), {k: getattr(options, k) for k in _SETTINGS}

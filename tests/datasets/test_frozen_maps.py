@@ -12,6 +12,8 @@ import torch
 from ibca_lightning.data import CSVDataModule, FrozenMaps
 from ibca_lightning.data.label_noise import LabelNoise
 from ibca_lightning.data.pictures.views import turned
+from ibca_lightning.data.run_split import RunSplit
+from ibca_lightning.data.tables.split_file import write_splits
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.system.errors import InputError
 from tests import stored_maps
@@ -65,6 +67,17 @@ def test_the_split_of_a_fold_is_told(maps: Path) -> None:
     for split, table in tables.items():
         told = [(table.name(row), bytes(table.groups[row]).decode()) for row in range(len(table))]
         assert told == [(item["id"], item["group"]) for item in items(sets[split])]
+
+
+def test_maps_are_no_validation_of_a_run_that_trained_on_their_pictures(maps: Path, tmp_path: Path) -> None:
+    write_splits(tmp_path / "splits.csv", FrozenMaps(str(maps), fold=0).split_files()[""])
+    module = FrozenMaps(str(maps), fold=1)
+    module.run_split = RunSplit(str(tmp_path), ("val",), "keep")
+    with pytest.raises(InputError, match="val pictures that the model has not seen"):
+        module.setup("validate")
+    module.fold = 0
+    module._chosen = None
+    module.setup("validate")
 
 
 def test_everything_but_the_picture_is_that_of_the_pictures(stored: tuple[Path, Path]) -> None:

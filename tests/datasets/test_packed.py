@@ -18,6 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from ibca_lightning.data import ChestXray14, CSVDataModule, JoinedDataModule, PackedPictures
 from ibca_lightning.data.label_noise import LabelNoise
+from ibca_lightning.data.run_split import RunSplit
 from ibca_lightning.data.storage import remote
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.sites import Sites
@@ -157,6 +158,9 @@ def test_folds_and_a_split_file_divide_the_rows_as_they_divide_the_loose_ones(
         "id,group,split\n" + "".join(f"{','.join(row)}\n" for row in split_rows(loose(tree, fold=0).split_tables()))
     )
     assert ids(packed(root, splits=str(tmp_path / "splits.csv"))) == ids(loose(tree, fold=0)) != ids(module)
+    evaluated = packed(root)
+    evaluated.run_split = RunSplit(str(tmp_path), ("val",), "keep")  # of a run on the loose files
+    assert ids(evaluated) == ids(loose(tree, fold=0))
 
 
 def test_labels_are_settled_by_the_rows_that_train(tree: Path, tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ _SPLITS = ("train", "val", "test")
 
 
 class _Entry(NamedTuple):
-    group: str
     split: str
     row: int
 
@@ -56,7 +55,7 @@ def split_rows(
 def write_splits(
     path: str | os.PathLike[str], tables: Mapping[str, Table], rename: Callable[[str], str] = str
 ) -> None:  # fmt: skip
-    """Write the split of every row; a file that says the same already is left alone.
+    """Write the split of every row; a file that says the same already is left alone, and groups named otherwise too.
 
     `rename` is what becomes of the names of pictures and groups, as when they are read again.
 
@@ -66,8 +65,8 @@ def write_splits(
     rows = [COLUMNS, *split_rows(tables, rename)]
     if os.path.exists(path):
         sheet = read_sheet(os.fspath(path))
-        if [tuple(sheet.header), *(tuple(row) for row in sheet.rows)] != rows:
-            fix = f"give --data.splits {path} with the tables as they were, or start a new run"
+        if [tuple(row)[::2] for row in (sheet.header, *sheet.rows)] != [row[::2] for row in rows]:
+            fix = f"give --data.splits {path} with tables of the same pictures, or start a new run"
             raise InputError(f"the splits that this run began with, {path}", "others", fix)
         return
     write_csv(path, rows)
@@ -75,9 +74,15 @@ def write_splits(
 
 def trained_on(path: str | os.PathLike[str]) -> frozenset[str] | None:
     """The pictures that a run trained on, as its file says; None where there is no file of ours."""
+    rows = read_splits(path)
+    return None if rows is None else frozenset(name for name, split in rows if split == "train")
+
+
+def read_splits(path: str | os.PathLike[str]) -> list[tuple[str, str]] | None:
+    """Name and split of each picture of a run, as its file says; None where there is no file of ours."""
     if not os.path.isfile(path) or tuple((sheet := read_sheet(os.fspath(path))).header) != COLUMNS:
         return None
-    return frozenset(name for name, _, split in sheet.rows if split == "train")
+    return [(name, split) for name, _, split in sheet.rows]
 
 
 def apply_splits(
@@ -86,19 +91,19 @@ def apply_splits(
     """Divide the rows as a file of `write_splits` says, each split in the order of its table.
 
     Rows move between splits of one table only, that is between those that would be split off from it by share: a row of
-    an official test table stays there.
+    an official test table stays there. Groups are those of the tables: their spelling may have been corrected since.
 
     Raises:
-        InputError: If the file and the tables do not hold the same rows in the same groups, or train or val is empty.
+        InputError: If the file and the tables do not hold the same rows, or train or val is empty.
     """
     sheet = read_sheet(path)
     if tuple(sheet.header) != COLUMNS:
         raise InputError(f"the columns {', '.join(COLUMNS)} in {path}", ", ".join(sheet.header), "give RUN/splits.csv")
     entries: dict[str, list[_Entry]] = {}
-    for row, (name, group, split) in enumerate(sheet.rows):
+    for row, (name, _, split) in enumerate(sheet.rows):
         if split not in _SPLITS:
             raise InputError(f"train, val or test in {sheet.where(row)}", f"'{split}'", "give RUN/splits.csv")
-        entries.setdefault(name, []).append(_Entry(group, split, row))
+        entries.setdefault(name, []).append(_Entry(split, row))
     pools: dict[tuple[str, str], dict[str, Table]] = {}
     for split, table in tables.items():
         pools.setdefault((table.file, table.folder), {})[split] = table
@@ -121,24 +126,19 @@ def _divided(
 ) -> dict[str, Table]:  # fmt: skip
     """Divide one table, and take its entries out of the file's."""
     rows: dict[str, list[int]] = {}
-    missing, moved = [], []
+    missing = []
     for row in range(len(table)):
-        name, group = rename(table.name(row)), rename(decode(table.groups[row]))
+        name = rename(table.name(row))
         here = [entry for entry in entries.get(name, ()) if entry.split in own]
         if len(here) > 1:
             raise _differ(sheet.file, f"'{name}' once", [sheet.where(entry.row) for entry in here])
         if not here:
             missing.append(table.where(row))
             continue
-        entry = here[0]
-        entries[name].remove(entry)
-        if entry.group != group:
-            moved.append(f"{sheet.where(entry.row)} ('{entry.group}', now '{group}')")
-        rows.setdefault(entry.split, []).append(row)
+        entries[name].remove(here[0])
+        rows.setdefault(here[0].split, []).append(row)
     if missing:
         raise _differ(sheet.file, f"every row of {table.file} in one of {', '.join(sorted(own))}", missing)
-    if moved:
-        raise _differ(sheet.file, f"the groups of {table.file}", moved)
     return {split: table.take(np.array(at, dtype=np.intp)) for split, at in rows.items()}
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,8 @@ def test_a_file_that_says_the_same_is_left_alone_and_another_is_refused(root: Pa
     before = path.stat()
     write_splits(path, tables)
     assert path.stat() == before
+    # As where the spelling of a patient was corrected meanwhile.
+    write_splits(path, {split: replace(table, groups=table.names) for split, table in tables.items()})
     with pytest.raises(InputError, match="the splits that this run began with"):
         write_splits(path, {"train": tables["test"], "val": tables["val"], "test": tables["train"]})
     assert path.stat() == before
@@ -103,7 +106,6 @@ def edited(path: Path, change: object) -> None:
         (lambda table: table.pop(3), r"every row of .*all.csv in one of test, train, val in .* at .*all.csv, line \d+"),
         (lambda table: table.append(["x.png", "0000", "train"]), r"rows of the tables only in .* at .*s.csv, line 62;"),
         (lambda table: table.append([*table[1][:2], "val"]), r"once in .*, got another at .*line 2, .*line 62"),
-        (lambda table: table[1].__setitem__(1, "0009x"), r"the groups of .*line 2 \('0009x', now '000\d'\)"),
         (lambda table: table[1].__setitem__(2, "holdout"), r"train, val or test in .*s.csv, line 2, got 'holdout'"),
         (lambda table: table[0].__setitem__(0, "picture"), r"the columns id, group, split in"),
         (lambda table: [row.__setitem__(2, "train") for row in table[1:]], r"rows of val in .*s.csv, got none"),

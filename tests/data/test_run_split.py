@@ -1,0 +1,137 @@
+"""A model is never evaluated on what it was trained on, however its table was changed since."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibca_lightning.data import CSVDataModule, JoinedDataModule
+from ibca_lightning.data.run_split import RunSplit
+from ibca_lightning.data.tables.split_file import write_splits
+from ibca_lightning.system.errors import DataWarning, InputError
+from tests.command_line import done, ibca, refused, rows
+from tests.datasets import fake_csv
+
+
+def module(root: Path, **options: Any) -> CSVDataModule:
+    given = {"train_csv": "all.csv", "group_column": "patient", "image_dir": "images", "test_fraction": 0.3}
+    return CSVDataModule(str(root), exclude_columns=["sex", "age"], num_workers=0, **(given | options))
+
+
+def ids(data: CSVDataModule) -> dict[str, set[str]]:
+    return {split: set(map(table.name, range(len(table)))) for split, table in data.split_tables().items()}
+
+
+def changed(table: Path, change: Callable[[list[list[str]]], object]) -> None:
+    with table.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    change(lines)
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+
+
+def of(data: Any, folder: Path, split: str = "test", answer: Any = "keep") -> Any:
+    data.run_split = RunSplit(str(folder), (split,), answer)
+    return data
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A table, and beside it `run/splits.csv` of a run on it."""
+    fake_csv.write(tmp_path / "tree", rows=60)
+    (tmp_path / "run").mkdir()
+    write_splits(tmp_path / "run/splits.csv", module(tmp_path / "tree").split_tables())
+    return tmp_path / "tree"
+
+
+def test_a_table_whose_groups_were_corrected_is_split_as_the_run_was(root: Path, tmp_path: Path) -> None:
+    trained = ids(module(root))
+
+    def correct(lines: list[list[str]]) -> None:
+        for line in lines[1:]:
+            line[1] = f"P{int(line[1]) // 2}"  # two spellings of each patient become one
+
+    changed(root / "all.csv", correct)
+    assert ids(module(root, group_overlap="warn"))["test"] & trained["train"]  # without the run
+    for split in ("test", "val"):
+        data = of(module(root), tmp_path / "run", split)
+        with pytest.warns(DataWarning, match=r"the split of .*splits.csv is kept"):
+            data.read_tables()
+        assert ids(data) == trained
+
+
+@pytest.mark.parametrize("options", [{}, {"split_seed": 5}, {"fold": 1, "folds": 3}])
+def test_whatever_else_divides_the_table(options: dict[str, Any], root: Path, tmp_path: Path) -> None:
+    data = of(module(root, **options), tmp_path / "run", "val")
+    data.setup("validate")
+    assert ids(data) == ids(module(root))
+
+
+def test_tested_pictures_that_were_trained_on_are_refused_and_counted(root: Path, tmp_path: Path) -> None:
+    trained = ids(module(root))["train"]
+    changed(root / "all.csv", lambda lines: lines.pop())  # a picture less: the run's split is none of this table
+    data, seen = of(module(root, split_seed=5), tmp_path / "run"), ids(module(root, split_seed=5))["test"] & trained
+    for read in (data.read_tables, lambda: data.setup("test")):
+        with pytest.raises(InputError, match=rf"{len(seen)} of \d+ that it was trained on, '\S+' first \(.*splits.csv"):
+            read()
+    with pytest.raises(InputError, match=r"give --data.splits .*splits.csv"):
+        of(module(root, split_seed=5), tmp_path / "run", answer="refuse").read_tables()
+    with pytest.warns(DataWarning, match=r"give --data.splits .*splits.csv"):
+        of(module(root, split_seed=5), tmp_path / "run", answer="warn").read_tables()
+
+
+def test_another_data_set_is_not_asked(root: Path, tmp_path: Path) -> None:
+    shutil.move(root / "images", root / "far/images")
+
+    def elsewhere(lines: list[list[str]]) -> None:
+        for line in lines[1:]:
+            line[0] = f"images/{line[0]}"
+
+    changed(root / "all.csv", elsewhere)
+    own = ids(module(root, image_dir="far", split_seed=5))
+    assert ids(of(module(root, image_dir="far", split_seed=5), tmp_path / "run")) == own
+    data = of(module(root, image_dir="far", split_seed=5), tmp_path)  # a copy of the checkpoint: no run
+    data.read_tables()
+    assert ids(data) == own
+
+
+def test_a_name_of_train_and_test_folders_is_that_of_two_pictures(tmp_path: Path) -> None:
+    (tmp_path / "splits.csv").write_text("id,group,split\n1.png,a,train\n2.png,b,val\n1.png,c,test\n")
+    held = RunSplit(str(tmp_path), ("test",), "keep")
+    assert not held._seen("test", {"test": type("T", (list,), {"name": lambda self, at: self[at]})(["1.png"])}, str)
+
+
+def test_each_of_joined_sets_and_one_of_them_alone(root: Path, tmp_path: Path) -> None:
+    def joined(**options: Any) -> JoinedDataModule:
+        return JoinedDataModule([module(root), module(root, **options)], num_workers=0)
+
+    for suffix, tables in joined().split_files().items():
+        write_splits(tmp_path / f"splits{suffix}.csv", tables)
+    data = of(joined(split_seed=5), tmp_path)
+    data.read_tables()
+    assert all(ids(each) == ids(module(root)) for each in data.sets.values())
+    with pytest.raises(InputError, match="that it was trained on"):
+        of(module(root, split_seed=5), tmp_path).read_tables()
+
+
+def test_every_command_that_evaluates_a_split(run: Path, tree: Path, here: Path, tmp_path: Path) -> None:
+    """As if a picture of test, and one of val, had been one to train on."""
+    own = here / "own"
+    shutil.copytree(run, own)
+    given = ("--config", own / "config.yaml", "--ckpt_path", own / "checkpoints/best.ckpt")
+    for split, commands in (("test", ("test", "predict", "faithfulness")), ("val", ("validate",))):
+        shutil.copy(run / "splits.csv", own / "splits.csv")
+        at = next(at for at, row in enumerate(rows(own / "splits.csv"), 1) if row["split"] == split)
+        changed(own / "splits.csv", lambda lines, at=at: lines[at].__setitem__(2, "train"))
+        name = rows(own / "splits.csv")[at - 1]["id"]
+        for command in commands:
+            refused(command, *given, names=(f"1 of {'5' if split == 'val' else '10'}", f"'{name}'", "own/splits.csv"))
+        result = ibca("fit", *given, "--run_dir", tmp_path / "new", "--trainer.max_epochs", 3)
+        assert result.code == 2
+        assert "give --data.splits own/splits.csv" in result.errors[0]
+    with pytest.warns(DataWarning, match="val pictures that the model has not seen, got 1 of 5"):
+        done("fit", "--config", own / "config.yaml", "--model.init_from", own / "checkpoints/best.ckpt",
+             "--run_dir", tmp_path / "new", "--trainer.max_epochs", 1)  # fmt: skip
