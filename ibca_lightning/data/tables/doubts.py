@@ -67,7 +67,7 @@ def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
     """
     found = []
     for split, table in tables.items():
-        groups = np.unique(table.groups, return_inverse=True)[1] if table.subgroups else table.lines
+        groups = _numbered(table) if table.subgroups else np.arange(0)
         for column, cells in table.subgroups.items():
             values, codes = _values(cells, groups)
             pairs, pair = np.unique(groups * len(values) + codes, return_inverse=True)
@@ -95,13 +95,15 @@ def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Do
     for split, table in tables.items():
         if split == "val":
             continue  # of thresholds that rest on few positives, the end of a fit speaks
+        groups = _numbered(table)
+        once = ", a group counted once" if groups.max(initial=-1) + 1 < len(table) else ""
         fix = "expect little of what is learnt of them"
         if split != "train":
             fix = "their figures are mostly chance: read the intervals, or hold out more"
         for value, kind in ((1, "positives"), (0, "negatives")):
-            counts = zip(class_names, (table.labels == value).sum(axis=0), strict=True)
-            if few := [f"{name} {count}" for name, count in counts if 0 < count < FEW]:
-                yield Doubt(f"few {kind}", f"fewer than {FEW} {kind} in {split}: {', '.join(few)}", fix)
+            counts = [np.count_nonzero(np.bincount(groups[column == value])) for column in table.labels.T]
+            if few := [f"{name} {count}" for name, count in zip(class_names, counts, strict=True) if 0 < count < FEW]:
+                yield Doubt(f"few {kind}", f"fewer than {FEW} {kind} in {split}{once}: {', '.join(few)}", fix)
 
 
 def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
@@ -193,6 +195,13 @@ def _uneven(tables: Mapping[str, Table]) -> Iterator[Doubt]:
         told = ", ".join(f"{share:.0%} of {split}" for split, share in zip(tables, shares[far], strict=True))
         fix = "know that the model is tested on other patients than it learns from, or split the table anew"
         yield Doubt("uneven splits", f"'{column}' is spread unevenly over the splits: '{values[far]}' is {told}", fix)
+
+
+def _numbered(table: Table) -> NDArray[np.intp]:
+    """(N,) which group each row is of."""
+    if np.array_equal(table.groups, table.names):  # each its own: no need to sort millions of names
+        return np.arange(len(table))
+    return np.unique(table.groups, return_inverse=True)[1]
 
 
 def _values(cells: NDArray[np.bytes_], groups: NDArray[np.integer]) -> tuple[NDArray[np.str_], NDArray[np.intp]]:

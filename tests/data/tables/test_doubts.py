@@ -110,6 +110,12 @@ def test_chance_is_no_shortcut() -> None:
     assert said(rare, COIN[0], site=[f"{at % 30}" for at in range(N)]) == []
 
 
+def test_positives_of_one_patient_are_counted_once() -> None:
+    own = replace(table(np.stack([COIN[0], first(40)], axis=1)), groups=encode([f"p{at // 5}" for at in range(N)]))
+    (doubt,) = table_doubts({"test": own}, ["c0", "c1"])
+    assert doubt.what == "fewer than 10 positives in test, a group counted once: c1 8"
+
+
 def of_patients(labels: ArrayLike, site: ArrayLike, patients: ArrayLike) -> list[Doubt]:
     own = table(np.asarray(labels, dtype=np.int8)[:, None], [f"site {value}" for value in np.asarray(site)])
     return list(shortcuts({"train": replace(own, groups=encode([f"p{at}" for at in np.asarray(patients)]))}, ["c"]))
