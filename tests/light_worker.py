@@ -13,12 +13,14 @@ def work(connection: Connection, gpus: str | None) -> None:
     """Does what the first step of a job says, and tells in the error which process did it."""
     while True:
         try:
-            _, steps = connection.recv()
+            folder, steps = connection.recv()
         except EOFError:
             return
         if steps[0][1] == ["die"]:
             os.kill(os.getpid(), signal.SIGKILL)
-        connection.send((0 if steps[0][1] == ["work"] else 3, f"by {os.getpid()}", 1.0))
+        if steps[0][1] == ["warn"]:
+            Path(folder, "log.txt").write_text("$ ibca fit\nwarning: a leak\nepoch 1\nwarning: a leak\n")
+        connection.send((3 if steps[0][1] == ["refuse"] else 0, f"by {os.getpid()}", 1.0))
 
 
 def fit(connection: Connection, gpus: str | None) -> None:

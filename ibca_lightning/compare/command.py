@@ -4,7 +4,6 @@ The figures and intervals are those of `test_metrics*.json`; only what is asked 
 `--cost` is computed. With one of them, or with `--per_class`, a table with one row a method stands first.
 """
 
-import json
 import os
 import re
 from argparse import Namespace
@@ -14,7 +13,17 @@ from functools import partial
 from pathlib import Path
 
 from ibca_lightning.compare import method_rows as methods
-from ibca_lightning.compare.run_rows import Row, by_method, read_run, table, table_rows, without_terms
+from ibca_lightning.compare.run_rows import (
+    Row,
+    by_method,
+    read_run,
+    repetitions,
+    table,
+    table_rows,
+    title,
+    without_terms,
+)
+from ibca_lightning.run.tested_figures import CLASS_AP
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.terminal_table import terminal_table
@@ -23,7 +32,7 @@ from ibca_lightning.use.model_options import add_trust
 
 _COLUMNS = 8  # of a table on the terminal; the files have all
 _LONG = 20  # letters of a name that is too long to stand twice in a line
-_WANTED = ("mAP", "AUROC", "CF1", "OF1", "ECE", "attention_gain")  # first of them
+_WANTED = ("mAP", "AUROC", "tuned_CF1", "tuned_OF1", "ECE", "attention_gain", "CF1", "OF1")  # first of them
 
 
 def compare(arguments: list[str]) -> int:
@@ -37,12 +46,13 @@ def compare(arguments: list[str]) -> int:
         refuse_other(folder / "compare.html", GENERATOR)
     runs = [run for given in options.runs for run in _runs_below(Path(given))]
     rows = [row for run in runs for row in read_run(run, options.per_class)]
-    _say_copies(rows)
+    _say_doubts(rows)
     lines = table_rows(rows, options.figures)  # refuses unknown figures before anything is computed
     start = os.path.commonpath([os.path.dirname(os.path.abspath(run)) for run in runs])
     short = {str(run): os.path.relpath(run, start) for run in runs}
     asked = bool(options.reference or options.without or options.cost or options.per_class)
     by_set = _methods(rows, options)
+    _say_missing(by_set, options)
     tables = [(methods.table_rows(own, options.figures, options.differences), said) for own, said in by_set if asked]
     where = "compare.md, which --output DIR writes"
     if folder:
@@ -57,32 +67,59 @@ def compare(arguments: list[str]) -> int:
         text = page(by_set, rows, short, options.figures, options.differences, options.reference)
         write_whole(folder / "compare.html", partial(write_text, text=text))
     by_run = [[short.get(name, name), *cells] for name, *cells in lines]
-    write_out("\n".join(_shown(own, options, where) + said for own, said in [*tables, (by_run, "")]))
+    shown = [_shown(own, options, where) + said for own, said in [*tables, (by_run, "")]]
+    if options.per_class:
+        shown[len(tables) : len(tables)] = [_classes(own, where) for own, _ in by_set]
+    write_out("\n".join(shown))
     return 0
 
 
-def _say_copies(rows: list[Row]) -> None:
-    """Say which runs of one seed have the same figures: a copy is no further training, and hides their scatter."""
-    for group in by_method(rows).values():
-        seen: dict[str, Row] = {}
+def _classes(own: Sequence[methods.Method], where: str) -> str:
+    """The AP of each class on the terminal: a row a class, a column a method, as classes may be many."""
+    names = [name for name in methods.shown_figures(own, None) if name.startswith(CLASS_AP)]
+    header, _, *rows = zip(*methods.table_rows(own, names, []), strict=True)
+    kept = [[cell.replace("**", "") for cell in row] for row in rows if row[0].startswith(CLASS_AP)]
+    return terminal_table([[f"{header[0]}, class", *header[1:]], *kept], where)
+
+
+def _say_doubts(rows: list[Row]) -> None:
+    """Say which runs are no further training of a method, and which are of other test pictures."""
+    by_set: dict[tuple[str, str], list[Row]] = {}
+    for (_, test_set, pictures), group in by_method(rows).items():
+        by_set.setdefault((test_set, pictures), []).extend(group)
+        seen: dict[tuple[int | None, str | None], Row] = {}
         for row in group:
-            first = seen.setdefault(json.dumps([row.seed, row.figures], sort_keys=True), row)
-            if first is not row and row.figures:
-                note = (
-                    f"note: {first.run} and {row.run} have one seed and the same figures on {row.test_set}, as a copy"
-                )
-                write_err(f"{note} has; they count as two seeds all the same\n")
+            first = seen.setdefault(row.repetition, row)
+            if first is not row and row.seed is not None:
+                copy = " and the same figures, as a copy has," if first.figures == row.figures else ""
+                note = f"note: {first.run} and {row.run} have one seed{copy} on {row.test_set}; they count as one seed"
+                write_err(f"{note}, and how they differ is not how trainings do\n")
+    for name in dict.fromkeys(test_set for test_set, _ in by_set):
+        runs = [f"{own[0].run}" for (test_set, _), own in by_set.items() if test_set == name]
+        if len(runs) > 1:
+            note = f"note: not known to be tested on the same pictures ({name}): {', '.join(runs)}"
+            write_err(f"{note}; no mean is over these, and a higher figure says nothing\n")
+
+
+def _say_missing(by_set: Sequence[tuple[Sequence[methods.Method], str]], options: Namespace) -> None:
+    """Say which differences were asked for and are not there, such as of figures at tuned thresholds."""
+    known = dict.fromkeys(name for own, _ in by_set for method in own for name in method.differences)
+    if known and (missing := [name for name in options.differences if name not in known]):
+        write_err(f"note: no difference in {', '.join(missing)}; --differences takes {', '.join(known)}\n")
 
 
 def _shown(rows: list[list[str]], options: Namespace, where: str) -> str:
-    """A table on the terminal: first what was asked for."""
+    """A table on the terminal: first what was asked for; classes have a table of their own, but for those named."""
+    named = [title(name) for name in options.figures or ()]
     asked = [name for name in rows[0] if name.endswith(methods.DIFFERENCE) or name in methods.COSTS or "\\" in name]
+    kept = [at for at, name in enumerate(rows[0]) if not name.startswith(CLASS_AP) or name in [*named, *asked]]
+    rows = [[row[at] for at in kept] for row in rows]
     plain = [[cell.replace("**", "") for cell in row] for row in rows]
     differences = any(name.endswith(methods.DIFFERENCE) for name in rows[0])
     if differences and max(len(row[0]) for row in rows[1:]) > _LONG:
         plain = _numbered(plain)
-    wanted = ("set", "seeds", *asked, *(options.figures or ()), *_WANTED)
-    return terminal_table(plain, where, wanted=wanted, most=_COLUMNS)
+    wanted = ("set", "seeds", *asked, *named, *map(title, _WANTED))
+    return terminal_table(plain, where, wanted=wanted, most=max(_COLUMNS, 2 + len(asked) + len(named)))
 
 
 def _numbered(rows: list[list[str]]) -> list[list[str]]:
@@ -113,15 +150,17 @@ def _methods(rows: list[Row], options: Namespace) -> list[tuple[list[methods.Met
     """The methods of each test set, with what is to be said of their differences."""
     by_set: dict[str, list[methods.Method]] = {}
     found = by_method(rows)
-    called = Counter((_called(group), test_set) for (_, test_set), group in found.items())
-    for (configuration, test_set), group in found.items():
+    called = Counter((_called(group), test_set) for (_, test_set, _), group in found.items())
+    for (configuration, test_set, pictures), group in found.items():
         runs, seeds = [row.run for row in group], [row.seed for row in group]
         figures = {name: [row.figures.get(name) for row in group] for row in group for name in row.figures}
         plain, terms = without_terms(configuration)
         name = _called(group)
         if called[name, test_set] > 1:  # two sweeps of the same heads, under two settings
             name = f"{runs[0].resolve().parent.name}/{name}"
-        method = methods.Method(name, test_set, runs, seeds, figures, plain=plain, terms=terms)
+        method = methods.Method(
+            name, test_set, runs, seeds, figures, repetitions(group), pictures, plain=plain, terms=terms
+        )
         by_set.setdefault(test_set, []).append(method)
     every = [method for own in by_set.values() for method in own]
     if options.cost:
@@ -142,10 +181,14 @@ def _methods(rows: list[Row], options: Namespace) -> list[tuple[list[methods.Met
 def _parse(arguments: list[str]) -> Namespace:
     parser = OptionParser("ibca compare", "ibca compare RUN RUN ...", "The test figures of several runs in one table.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="Tested run folders, or folders of them.")
-    parser.add_argument("--figures", nargs="+", help="Figures to print, such as mAP CF1; default all.")
+    parser.add_argument(
+        "--figures", nargs="+",
+        help="Figures to print, such as mAP, CF1 (at 0.5) or tuned_CF1 (at each model's own thresholds); "
+        "default: all in the files, and on the terminal as many as there is room for.",
+    )  # fmt: skip
     parser.add_argument(
         "--per_class", action="store_true",
-        help="The AP of each class too, as AP/CLASS, also in --figures and --differences.",
+        help="The AP of each class too, in a table of its own; as AP/CLASS also in --figures and --differences.",
     )  # fmt: skip
     parser.add_argument("--output", help="Folder for compare.html, compare.md, compare.csv and methods.csv.")
     parser.add_argument(

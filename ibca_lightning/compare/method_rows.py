@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ibca_lightning.compare.run_rows import title
 from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD, figure_files, read_figures
 from ibca_lightning.system.errors import InputError
@@ -36,6 +37,7 @@ class Difference(NamedTuple):
 class Method:
     """One method on one test set: a run, a seed where it is known, and a value of each figure, for each training.
 
+    `repetitions` is how many of the runs have different seeds, `pictures` tells sets of test pictures apart.
     `differences` are by figure, to the reference in that figure; `cost` the head's parameters and CPU milliseconds.
     `plain` is its configuration without training terms, and `terms` whether it has any.
     """
@@ -45,6 +47,8 @@ class Method:
     runs: list[Path]
     seeds: list[int | None]
     figures: dict[str, list[float | None]]
+    repetitions: int
+    pictures: str
     differences: dict[str, Difference] = field(default_factory=dict)
     cost: tuple[int, float] | None = None
     plain: str = ""
@@ -155,12 +159,12 @@ def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared:
     """
     names = shown_figures(methods, shown)
     compared = [name for name in compared if any(name in method.differences for method in methods)]
-    differences = [f"{name}{DIFFERENCE}" for name in compared]
+    differences = [f"{title(name)}{DIFFERENCE}" for name in compared]
     costs = COSTS if any(method.cost for method in methods) else ()
-    rows = [[methods[0].test_set, "seeds", *names, *differences, *costs]]
+    rows = [[methods[0].test_set, "seeds", *map(title, names), *differences, *costs]]
     best = {name: _best(methods, name) for name in names}
     for method in methods:
-        cells = [method.name, str(len(method.runs))]
+        cells = [method.name, str(method.repetitions)]
         for name in names:
             mean, deviation = method.mean(name), method.deviation(name)
             text = "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
@@ -180,10 +184,12 @@ def _difference(found: Difference | None) -> str:
 
 
 def note(methods: Sequence[Method], groups: int) -> str:
-    """What the differences are, in a line; blank where there are none. `groups`: that were resampled."""
+    """What the differences are, or why there can be none, in a line; or nothing. `groups`: that were resampled."""
+    if len({method.pictures for method in methods}) > 1:
+        return "Not all of these are known to be tested on the same pictures: a higher figure says nothing.\n"
     if not any(method.differences for method in methods):
         return ""
-    single = [method.name for method in methods if len(method.runs) == 1]
+    single = [method.name for method in methods if method.repetitions == 1]
     without = f"; with one seed, the scatter between seeds is not in it: {', '.join(single)}" if single else ""
     return (
         f"Difference to the method named, with the scatter of a paired bootstrap over {groups} groups, {RESAMPLES} "
@@ -215,7 +221,7 @@ def table(methods: Sequence[Method]) -> Iterator[list[Any]]:
         found = method.differences
         references = [found[name].reference if name in found else None for name in names]
         of_map = found["mAP"].reference if "mAP" in found else None
-        cells: list[Any] = [method.name, method.test_set, len(method.runs), of_map, *(method.cost or (None, None))]
+        cells: list[Any] = [method.name, method.test_set, method.repetitions, of_map, *(method.cost or (None, None))]
         for name in names:
             _, value, interval = found.get(name, (None, None, None))
             cells += [method.mean(name), method.deviation(name), value, *(interval or (None, None))]

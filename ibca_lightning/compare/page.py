@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from ibca_lightning.compare.method_rows import Method, less_is_better, shown_figures
-from ibca_lightning.compare.run_rows import Row
+from ibca_lightning.compare.run_rows import Row, title
 from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD
 from ibca_lightning.system.pages.html_page import document
 
@@ -48,6 +48,7 @@ def _test_set(
     differences = [_differences(name, methods) for name in compared]
     return {
         "name": methods[0].test_set, "note": note, "methods": methods, "plain": plain,
+        "titles": [title(name) for name in plain],
         "forests": [forest for forest in [*differences, _values(plain, own, names)] if forest],
         "best": {name: _best(name, [method.mean(name) for method in methods]) for name in [*plain, *classes]},
         "classes": {name: name.removeprefix(CLASS_AP) for name in classes},
@@ -61,7 +62,7 @@ def _differences(name: str, methods: Sequence[Method]) -> dict[str, Any] | None:
     found = [(method, method.differences[name]) for method in methods if name in method.differences]
     lines = [(method.name, f"to {own.reference}", own.value, own.interval, method.mean(name)) for method, own in found]
     lines.sort(key=lambda line: line[2] if less_is_better(name) else -line[2])
-    return _forest(f"Differences in {name}", name, lines, zero=True) if lines else None
+    return _forest(f"Differences in {title(name)}", name, lines, zero=True) if lines else None
 
 
 def _values(figures: Sequence[str], rows: Sequence[Row], names: Mapping[str, str]) -> dict[str, Any] | None:
@@ -71,7 +72,7 @@ def _values(figures: Sequence[str], rows: Sequence[Row], names: Mapping[str, str
         return None
     known = [(row, value) for row in rows if (value := row.figures.get(name)) is not None]
     lines = [(names[str(row.run)], "", value, row.intervals.get(name), None) for row, value in known]
-    return _forest(f"{name} of each run", name, lines, zero=False)
+    return _forest(f"{title(name)} of each run", name, lines, zero=False)
 
 
 _Line = tuple[str, str, float, Sequence[float] | None, float | None]

@@ -1,9 +1,12 @@
 """One row a run and test set: reading what `ibca test` wrote, the tables and the CSV of it."""
 
+import csv
 import json
 import reprlib
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,23 +15,32 @@ from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import bounds, write_err
 
+_DECIDED = ("CP", "CR", "CF1", "OP", "OR", "OF1", "sensitivity", "specificity")  # at 0.5; `tuned_CF1` is not
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
 
 
 class Row(NamedTuple):
     """One test set of one run: its figures and their intervals by name, `AP/<class>` where it was asked for, too.
 
-    `method` is what the run's configuration says without its seeds: equal for runs that differ in these alone. `folds`
-    has the mean of the single folds of a cross-validation, and their deviation.
+    `method` is what the run's configuration says without its seeds: equal for runs that differ in these alone. `seed`
+    is `seed_everything`, None where it is not known, `repetition` that and `split_seed`. `pictures` tells sets of test
+    pictures apart; it is blank where the predictions are gone. `folds` has the mean of the single folds of a
+    cross-validation, and their deviation.
     """
 
     run: Path
     test_set: str
     method: str
-    seed: int | None
+    repetition: tuple[int | None, str | None]
+    pictures: str
     figures: dict[str, float | None]
     intervals: dict[str, list[float] | None]
     folds: Mapping[str, tuple[float, float | None]]
+
+    @property
+    def seed(self) -> int | None:
+        """The first of `repetition`."""
+        return self.repetition[0]
 
 
 def read_run(run: Path, per_class: bool) -> list[Row]:
@@ -37,7 +49,7 @@ def read_run(run: Path, per_class: bool) -> list[Row]:
     Raises:
         InputError: When it was not tested, or a file cannot be read.
     """
-    rows, (method, seed) = [], method_and_seed(run)
+    rows, (method, repetition) = [], method_and_repetition(run)
     faithful = read_figures(run / "faithfulness.json", "faithfulness") if (run / "faithfulness.json").is_file() else {}
     for test_set, file in figure_files(run).items():
         content = read_figures(file, "test")
@@ -45,11 +57,25 @@ def read_run(run: Path, per_class: bool) -> list[Row]:
         if per_class:
             precisions, their_intervals = class_precisions(content, file)
             figures, intervals = figures | precisions, intervals | their_intervals
+        figures |= {f"tuned_{name}": value for name, value in content.get("tuned", {}).items()}
+        intervals |= {f"tuned_{name}": ends for name, ends in content.get("tuned_intervals", {}).items()}
         if faithful.get("test_set") == test_set:
             for name in (n for n in _FAITHFULNESS if n in faithful["metrics"]):
                 figures[name], intervals[name] = faithful["metrics"][name], faithful.get("intervals", {}).get(name)
-        rows.append(Row(run, test_set, method, seed, figures, intervals, _folds(content, file)))
+        predictions = file.with_name(file.name.replace("_metrics", "_predictions", 1)).with_suffix(".csv")
+        pictures = _pictures(predictions)
+        rows.append(Row(run, test_set, method, repetition, pictures, figures, intervals, _folds(content, file)))
     return rows
+
+
+def _pictures(predictions: Path) -> str:
+    """A digest of the ids in the first column, in any order; of what cannot be read somebody else complains."""
+    ids: list[str] = []
+    if not predictions.is_file():
+        return ""
+    with predictions.open(newline="", encoding="utf-8", errors="replace") as file, suppress(csv.Error):
+        ids += sorted(row[0] for row in csv.reader(file) if row)
+    return blake2b("\n".join(ids).encode()).hexdigest()
 
 
 def _folds(content: Mapping[str, Any], file: Path) -> dict[str, tuple[float, float | None]]:
@@ -82,6 +108,16 @@ def without_terms(method: str) -> tuple[str, bool]:
     return json.dumps(config, sort_keys=True), bool(found.get("terms"))
 
 
+def title(figure: str) -> str:
+    """What a column is called for people: a figure that rests on decisions at 0.5 says so."""
+    return f"{figure} at 0.5" if figure in _DECIDED else figure
+
+
+def repetitions(rows: Sequence[Row]) -> int:
+    """How many trainings some runs of one method are: those with equal seeds are one, of unknown ones each is one."""
+    return len({row.run if row.seed is None else row.repetition for row in rows})
+
+
 def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str]]:
     """A table for people: each run with its intervals, and behind the seeds of one method their mean and deviation.
 
@@ -97,8 +133,8 @@ def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str
             to_do = "add --per_class" if of_class else "correct --figures"
             raise InputError(f"a figure of the runs ({', '.join(known)})", name, to_do)
     shown = names or known
-    lines = [["run", "set", *shown]]
-    for (_, test_set), group in by_method(rows).items():
+    lines = [["run", "set", *map(title, shown)]]
+    for (_, test_set, _), group in by_method(rows).items():
         for row in group:
             cells = [_with_interval(row.figures.get(name), row.intervals.get(name)) for name in shown]
             lines.append([str(row.run), test_set, *cells])
@@ -108,7 +144,9 @@ def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str
                 )
         if len(group) > 1:
             cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
-            lines.append([f"**mean ± sd of these {len(group)} seeds**", test_set, *cells])
+            seeds = repetitions(group)
+            runs = f"{len(group)} seeds" if seeds == len(group) else f"{len(group)} runs of {seeds} seeds"
+            lines.append([f"**mean ± sd of these {runs}**", test_set, *cells])
     return lines
 
 
@@ -129,31 +167,30 @@ def table(rows: list[Row]) -> Iterator[list[Any]]:
         yield [str(row.run), row.test_set, *cells]
 
 
-def by_method(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The rows of each method on each test set."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+def by_method(rows: list[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """The rows of each method on each test set, apart where the pictures are others: no mean is over those."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.method, row.test_set), []).append(row)
+        groups.setdefault((row.method, row.test_set, row.pictures), []).append(row)
     return groups
 
 
-def method_and_seed(run: Path) -> tuple[str, int | None]:
-    """What a run's configuration says without its seeds, as text; and its `seed_everything`, None where it has none."""
+def method_and_repetition(run: Path) -> tuple[str, tuple[int | None, str | None]]:
+    """What a run's configuration says without its seeds, as text, and these; each None where it has none."""
     try:
         config = read_settings(first_training(run))
     except InputError as error:
         write_err(f"note: {run / 'config.yaml'} says nothing of the run, which stands alone: {error.got}\n")
         config = {}
     if not config:  # or it was tested into a folder of its own
-        return str(run), None
-    seed, data = config.pop("seed_everything", None), config.get("data")
+        return str(run), (None, None)
+    seed, draw, data = config.pop("seed_everything", None), None, config.get("data")
     if isinstance(data, dict) and isinstance(data.get("init_args"), dict):
-        # Another draw of the split is another repetition, as another seed is. Differences are refused all the same
-        # where the test pictures are not the same.
-        data["init_args"].pop("split_seed", None)
+        # Another draw of the split is another repetition, as another seed is, where the test pictures stay the same.
+        draw = data["init_args"].pop("split_seed", None)
         if first_training(run) is not run:  # a cross-validation has all of them, and is no other method for the first
             data["init_args"].pop("fold", None)
-    return json.dumps(config, sort_keys=True), seed if isinstance(seed, int) else None
+    return json.dumps(config, sort_keys=True), (seed if isinstance(seed, int) else None, json.dumps(draw))
 
 
 def _with_interval(value: float | None, interval: list[float] | None) -> str:

@@ -124,7 +124,7 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
         Finding(name, missed, hit + missed, alarms, alarms + rest)
         for name, (hit, alarms, missed, rest) in zip(own.tested.class_names, confusion, strict=True)
     ]
-    groups = _groups_with(own)
+    groups, without = _groups_with(own, 1), _groups_with(own, 0)
     known = dict.fromkeys(name for values in per_class.values() for name in values)
     return {
         "name": own.name,
@@ -137,7 +137,7 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
             (each for each in findings if each.positives), key=lambda each: -each.missed / each.positives
         ),
         "groups": groups,
-        "widest": _widest(own.figures, findings, groups),
+        "widest": _widest(own.figures, findings, {"positives": groups, "negatives": without}),
         "chances": by_chance(own.figures),
         "unknown": any(values.get("unknown") for values in per_class.values()),
         "ranking": [name for name in known if name not in (*_COUNTS, *_DECIDED) and not _of_attention(name)],
@@ -153,12 +153,12 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
     }
 
 
-def _groups_with(own: TestSet) -> dict[str, int]:
-    """How many groups, such as patients, have each class; empty where each picture is its own."""
+def _groups_with(own: TestSet, label: int) -> dict[str, int]:
+    """How many groups, such as patients, have a label of each class; empty where each picture is its own."""
     groups = np.array(own.tested.groups)
     if len(np.unique(groups)) == len(groups):
         return {}
-    return {name: len(np.unique(groups[own.labels[:, at] == 1])) for at, name in enumerate(own.tested.class_names)}
+    return {name: len(np.unique(groups[own.labels[:, at] == label])) for at, name in enumerate(own.tested.class_names)}
 
 
 def by_chance(figures: Mapping[str, Any]) -> tuple[list[str], int]:
@@ -168,9 +168,15 @@ def by_chance(figures: Mapping[str, Any]) -> tuple[list[str], int]:
 
 
 def _widest(
-    figures: Mapping[str, Any], findings: Iterable[Finding], groups: Mapping[str, int]
+    figures: Mapping[str, Any], findings: Iterable[Finding], groups: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Any] | None:
-    """The class whose AUROC is known less than the mean of all, and the least; None where there is none such."""
+    """The class whose AUROC is known less than the mean of all, and the least; None where there is none such.
+
+    Args:
+        figures: Of the test set.
+        findings: Of each class.
+        groups: Of the positives and the negatives of each class, as `_groups_with` counts them.
+    """
     known = {name: ends for name, own in figures.get("per_class_intervals", {}).items() if (ends := own.get("AUROC"))}
     mean = figures.get("intervals", {}).get("AUROC")
     if mean is None or len(known) < 2:
@@ -179,9 +185,11 @@ def _widest(
     if known[name][1] - known[name][0] <= mean[1] - mean[0]:
         return None
     own = next(each for each in findings if each.name == name)
-    count, kind = min((own.positives, "positives"), (own.negatives, "negatives"))
-    counted = groups.get(name) if kind == "positives" else None
-    return {"name": name, "count": count, "kind": kind, "groups": counted, "ends": known[name], "mean": mean}
+    sides = [(own.positives, "positives"), (own.negatives, "negatives")]
+    # Whole groups are drawn: two patients' many pictures leave more to chance than three pictures of three.
+    counted, count, kind = min((groups[kind].get(name, count), count, kind) for count, kind in sides)
+    few = counted if groups[kind] else None
+    return {"name": name, "count": count, "kind": kind, "groups": few, "ends": known[name], "mean": mean}
 
 
 def _of_attention(name: str) -> bool:

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -67,13 +68,14 @@ def run_jobs(
     """
     left = [(job, steps) for job in jobs if (steps := pending(job, again))]
     total = len(jobs) if total is None else total
-    done, failed = len(jobs) - len(left), []
+    done, failed, folders = len(jobs) - len(left), [], []
     if done:
         write_err(f"{done} of {total} were done before\n")
     queue = chain(left, ((job, pending(job, again)) for job in more))
     with _terminable():
         for ended in _ended(queue, places, stop):
             done += 1
+            folders.append(ended.job.folder)
             head = f"[{done}/{total}] {ended.job.label}: "
             if ended.code and not ended.excuse:
                 failed.append(ended)
@@ -82,7 +84,19 @@ def run_jobs(
                 write_err(f"{head}{ended.excuse or said(ended.job)}, {ended.seconds:.0f} s\n")
     if failed:
         write_err(f"{len(failed)} of {total} failed; {LOG} in the run folder says more\n")
+    _say_warnings(folders)
     return failed
+
+
+def _say_warnings(folders: Sequence[Path]) -> None:
+    """Say each warning of some runs once: of a leak between splits nobody reads in a log."""
+    told: Counter[str] = Counter()
+    for folder in folders:
+        with suppress(OSError):
+            lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+            told.update([*dict.fromkeys(line for line in lines if line.startswith("warning: "))])
+    for line, runs in told.items():
+        write_err(f"{line} ({runs} of {len(folders)} runs)\n")
 
 
 def _ended(

@@ -35,7 +35,9 @@ def sweep(arguments: list[str]) -> int:
         help="Names (ibca list heads), class paths, or YAML files; default that of the recipe.",
     )  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, help="Default 0 1 2 3 4; 0 with --folds.")
-    parser.add_argument("--tuned", help="Folder with HEAD/best.yaml of ibca tune for every head.")
+    parser.add_argument(
+        "--tuned", help="Folder with HEAD/best.yaml of ibca tune for every head; of one head, its --output."
+    )
     parser.add_argument("--variants", help="YAML for ablations: NAME: {dotted key of ibca fit: value, ...}.")
     parser.add_argument("--variants_of", default="ibca", help="The head that the variants change (default ibca).")
     parser.add_argument(
@@ -52,7 +54,8 @@ def sweep(arguments: list[str]) -> int:
     require_least(options, folds=2)
     recipe.refuse("seed_everything", "model.head", *(("data.fold", "data.folds") if options.folds else ()))
     output = Path(options.output)
-    recipes = {_name(head): _of_head(recipe, head, options.tuned) for head in options.heads}
+    alone = len(options.heads) < 2
+    recipes = {_name(head): _of_head(recipe, head, options.tuned, alone) for head in options.heads}
     recipes |= _variants(recipe, options.variants, options.variants_of, options.tuned, output)
     if not recipes:
         own = recipe.head().rpartition(".")[2].lower().removesuffix("head")
@@ -111,15 +114,20 @@ def _pool(output: Path, jobs: Sequence[Job], folds: int | None) -> bool:
 _Row = tuple[str, int, int | None, dict[str, float], dict[str, float]]
 
 
-def _of_head(recipe: Recipe, head: str, tuned: str | None) -> Recipe:
+def _of_head(recipe: Recipe, head: str, tuned: str | None, alone: bool = True) -> Recipe:
     """The recipe with a head, and what tuning chose for it."""
-    return _tuned(recipe.with_head(head), _name(head), tuned)
+    return _tuned(recipe.with_head(head), _name(head), tuned, alone)
 
 
-def _tuned(recipe: Recipe, name: str, tuned: str | None) -> Recipe:
+def _tuned(recipe: Recipe, name: str, tuned: str | None, alone: bool = True) -> Recipe:
     file = Path(tuned or "", name, "best.yaml")
     if tuned and not file.is_file():
-        raise InputError(f"what ibca tune chose for {name} at {file}", "no file", "tune it, or no --tuned")
+        got, fix = "no file", "tune it, or no --tuned"
+        if (single := Path(tuned, "best.yaml")).is_file():  # the output of one search, which may be of another head
+            if alone:
+                return recipe.with_files(single)
+            got, fix = f"{single} of one search", "sweep its head alone, or tune each with --output FOLDER/HEAD"
+        raise InputError(f"what ibca tune chose for {name} at {file}", got, fix)
     return recipe.with_files(*([file] if tuned else []))
 
 

@@ -4,6 +4,7 @@ Optuna keeps the trials; the runs are jobs, so that a search that was stopped go
 one budget.
 """
 
+import shlex
 import statistics
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +97,7 @@ def tune(arguments: list[str]) -> int:
             stop=lambda job: search.behind(numbers[job.folder], epoch_scores(job.folder)),
         )  # fmt: skip
         _settle(search, output, options.folds)
-    return _close(search, output, options.trials, options.folds, list(space), bool(failed))
+    return _close(search, recipe, output, options.trials, options.folds, list(space), bool(failed))
 
 
 def _settle(search: "Search", output: Path, folds: int | None) -> None:
@@ -110,7 +111,9 @@ def _settle(search: "Search", output: Path, folds: int | None) -> None:
                 search.tell(trial.number, score)
 
 
-def _close(search: "Search", output: Path, budget: int, folds: int | None, keys: Sequence[str], failed: bool) -> int:
+def _close(
+    search: "Search", recipe: Recipe, output: Path, budget: int, folds: int | None, keys: Sequence[str], failed: bool
+) -> int:
     """Write and say what came out; return the exit code."""
     trials = search.trials[:budget]
     first = _runs(output, 0, folds)[0]
@@ -133,11 +136,14 @@ def _close(search: "Search", output: Path, budget: int, folds: int | None, keys:
         write_err("error: no trial has a validation mAP\n")
         return 1
     best = max(known, key=lambda number: known[number])  # the first of equals
-    found = f"trial {best} of {len(trials)}, validation mAP {known[best]:.4f}"
+    found = f"best of {len(trials)} trials: trial-{best:03d}, validation mAP {known[best]:.4f}"
     file = output / "best.yaml"
-    write_fragment(file, values[best], f"Chosen by ibca tune: {found}. Merge it behind the experiment and the head.")
+    following = f"ibca {shlex.join(recipe.with_files(file).arguments())}"
+    write_fragment(
+        file, values[best], f"Chosen by ibca tune: {found}.", f"Train with it: {' '.join(following.split())}"
+    )
     listed = ", ".join(f"{key} {value}" for key, value in values[best].items())
-    write_out(f"{found}: {listed}\nwrote {file}\n")
+    write_out(f"{found}: {listed}\nwrote {file}\ntrain with it: {following}\n")
     return int(failed)
 
 

@@ -26,6 +26,7 @@ SOUND = {"val_csv": "val.csv", "test_csv": "test.csv", "image_dir": "images", "g
          "label_columns": ["A", "B", "C"]}  # fmt: skip
 
 LABELS = ("--data.label_columns", "[A,B,C]")
+ALONE = ("--data.group_column", "null")  # each picture counts: there are few patients
 
 
 def module(root: Path, **changes: Any) -> CSVDataModule:
@@ -113,8 +114,11 @@ def test_fit_and_check_tell_of_a_site_that_predicts_a_class(planted: Tree, monke
     monkeypatch.setattr("ibca_lightning.data.tables.doubts._CHANCE", 0.01)
     by_site(planted)
     what = "'site' alone predicts 'A' in train (AUROC 1.00): 100% of "
-    assert any(text.startswith(what) for text in of_fit(module(planted, subgroup_columns=["site"])))
-    _, report = checked("--data.subgroup_columns", "[site,sex]", *LABELS)
+    assert any(text.startswith(what) for text in of_fit(module(planted, subgroup_columns=["site"], group_column=None)))
+    assert not any("'site' alone" in text for text in of_fit(module(planted, subgroup_columns=["site"]))), (
+        "few patients"
+    )
+    _, report = checked("--data.subgroup_columns", "[site,sex]", *LABELS, *ALONE)
     assert any(text.startswith(what) for text in found(report, "warning")["shortcut"])
     assert not any("'sex' alone" in text for text in found(report, "warning")["shortcut"])
     assert {(each["column"], each["label"]) for each in report["associations"]} >= {("site", "A"), ("sex", "C")}
@@ -134,9 +138,9 @@ def by_size(root: Tree) -> None:
 def test_check_tells_of_a_size_or_a_name_that_predicts_a_class(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setattr("ibca_lightning.data.tables.doubts.FEW", 2)
     monkeypatch.setattr("ibca_lightning.data.tables.doubts._CHANCE", 0.01)
-    assert not any("picture size" in text for text in found(checked(*LABELS)[1], "warning").get("shortcut", []))
+    assert not any("picture size" in text for text in found(checked(*LABELS, *ALONE)[1], "warning").get("shortcut", []))
     by_size(planted)
-    _, report = checked(*LABELS)
+    _, report = checked(*LABELS, *ALONE)
     (told,) = [text for text in found(report, "warning")["shortcut"] if "picture size" in text]
     assert told.startswith("'picture size' alone predicts 'A' in train (AUROC 1.00): 100% of ")
     assert "with '52 x 52'" in told

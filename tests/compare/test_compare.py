@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ibca_lightning.cli import main
-from ibca_lightning.compare.run_rows import method_and_seed
+from ibca_lightning.compare.run_rows import method_and_repetition
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
@@ -60,15 +60,52 @@ def test_every_test_set_is_a_row_of_its_own(tmp_path):
     assert sets == ["same", "reversed"]  # the first of the run first, not of the alphabet
 
 
-def test_a_copy_of_a_run_is_said_to_be_no_further_seed(tmp_path):
-    runs = [fake(tmp_path / f"{seed} {value}", seed, "A", value) for seed, value in ((0, 0.5), (1, 0.5), (0, 0.6))]
+def test_a_copy_of_a_run_and_another_run_of_its_seed_are_said_to_be_no_further_seed(tmp_path):
+    runs = [fake(tmp_path / f"{seed} {value}", seed, "A", value) for seed, value in ((0, 0.5), (1, 0.5))]
     assert "note:" not in done("compare", *runs).err
-    result = done("compare", *runs, fake(tmp_path / "copy", 0, "A", 0.5))
-    assert f"note: {runs[0]} and {tmp_path / 'copy'} have one seed and the same figures on" in result.err
+    result = done("compare", *runs, fake(tmp_path / "copy", 0, "A", 0.5), fake(tmp_path / "again", 0, "A", 0.6))
+    assert f"note: {runs[0]} and {tmp_path / 'copy'} have one seed and the same figures, as a copy has" in result.err
+    assert f"note: {runs[0]} and {tmp_path / 'again'} have one seed on test; they count as one seed" in result.err
+    text = full(*runs, tmp_path / "copy")
+    assert "mean ± sd of these 3 runs of 2 seeds" in text
+
+
+def test_runs_of_other_test_pictures_have_no_mean_and_are_named(tmp_path):
+    runs = [fake(tmp_path / f"a{seed}", seed, "A", 0.5 + seed / 10) for seed in range(3)]
+    for run, pictures in zip(runs, (["x", "y"], ["y", "x"], ["y", "z"]), strict=True):
+        text = "".join(f"{name}.png,0.5,1\n" for name in pictures)
+        (Path(run) / "test_predictions.csv").write_text(f"id,c,label:c\n{text}")
+    assert "note:" not in done("compare", *runs[:2]).err
+    result = done("compare", *runs)
+    assert f"note: not known to be tested on the same pictures (test): {runs[0]}, {runs[2]}; no mean" in result.err
+    text = full(*runs, to=tmp_path / "out")
+    assert "mean ± sd of these 2 seeds" in text
+    assert "0.5500 ± 0.0707" in text, "of the first two"
+    assert "tested on the same pictures: a higher figure says" in (tmp_path / "out/compare.html").read_text()
+
+
+def test_figures_at_one_half_say_so_and_those_at_the_own_thresholds_come_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    runs = [fake(tmp_path / name, 0, name, 0.5) for name in "ab"]
+    for run in runs:
+        content = {
+            "metrics": {"mAP": 0.5, "CF1": 0.3314},
+            "tuned": {"CF1": 0.6007},
+            "tuned_intervals": {"CF1": [0.5, 0.7]},
+        }
+        (Path(run) / "test_metrics.json").write_text(json.dumps(content))
+    out = done("compare", *runs, "--output", tmp_path / "out").out
+    assert out.split("\n")[0].split() == ["run", "set", "mAP", "CF1", "at", "0.5", "tuned_CF1"]
+    assert "0.6007 [0.500, 0.700]" in out
+    assert "| CF1 at 0.5 |" in (tmp_path / "out/compare.md").read_text()
+    assert "CF1 at 0.5" in (tmp_path / "out/compare.html").read_text()
+    (row, _) = csv.DictReader((tmp_path / "out/compare.csv").open())
+    assert (row["CF1"], row["tuned_CF1"], row["tuned_CF1_high"]) == ("0.3314", "0.6007", "0.7")
+    assert "CF1 at 0.5" in done("compare", *runs, "--figures", "CF1").out
 
 
 def method(run):
-    return method_and_seed(run)[0]
+    return method_and_repetition(run)[0]
 
 
 def test_another_draw_of_the_split_is_another_repetition_and_other_data_another_method(tmp_path):
@@ -338,6 +375,20 @@ def test_figures_and_differences_name_classes(sweep):
     difference = means["good"] - means["fair"]
     assert row["AP/B: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"
     assert "AP/" not in full(folder, "--reference", "fair"), "only where asked for"
+
+
+def test_the_terminal_has_a_row_for_each_class_and_says_which_differences_there_are_not(sweep, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = done("compare", sweep[0], "--per_class", "--reference", "best", "--differences", "mAP", "tuned_CF1")
+    header = next(line for line in result.out.splitlines() if line.startswith("two, class"))
+    assert header.split() == ["two,", "class", "fair", "good", "poor"]
+    assert [line.split()[0] for line in result.out.splitlines() if line.startswith("AP/")] == [
+        "AP/A",
+        "AP/B",
+        "AP/C",
+    ] * 2
+    assert not any("AP/" in line for line in result.out.splitlines() if line.startswith("not shown"))
+    assert "note: no difference in tuned_CF1; --differences takes " in result.err
 
 
 @pytest.mark.parametrize(

@@ -178,10 +178,16 @@ def test_a_class_is_no_better_than_chance_where_its_interval_holds_one_half() ->
 def test_an_interval_is_wide_by_few_negatives_too_and_nothing_is_said_where_that_of_the_mean_is_no_narrower() -> None:
     counts = [Finding("EX", 0, 30, 0, 10), Finding("HE", 0, 10, 0, 30)]
     figures = {"per_class_intervals": {"EX": {"AUROC": [0.2, 0.9]}, "HE": {"AUROC": [0.4, 0.8]}}}
-    said = _widest(figures | {"intervals": {"AUROC": [0.5, 0.6]}}, counts, {"EX": 15, "HE": 5})
+    figures |= {"intervals": {"AUROC": [0.5, 0.6]}}
+    none: dict[str, dict[str, int]] = {"positives": {}, "negatives": {}}
+    said = _widest(figures, counts, none)
     assert said is not None
     assert (said["name"], said["count"], said["kind"], said["groups"]) == ("EX", 10, "negatives", None)
-    assert _widest(figures | {"intervals": {"AUROC": [0.1, 0.9]}}, counts, {}) is None
+    for have, lack, few in ((15, 5, (10, "negatives", 5)), (4, 9, (30, "positives", 4))):
+        said = _widest(figures, counts, {"positives": {"EX": have}, "negatives": {"EX": lack}})
+        assert said is not None
+        assert (said["count"], said["kind"], said["groups"]) == few, "what few patients have is uncertain"
+    assert _widest(figures | {"intervals": {"AUROC": [0.1, 0.9]}}, counts, none) is None
 
 
 def test_bands_of_a_subgroup_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:

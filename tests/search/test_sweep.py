@@ -108,6 +108,15 @@ def test_a_worker_that_dies_is_replaced_and_its_job_told(
     assert len({ended.error for ended in two}) == 2, "two processes at a time"
 
 
+def test_warnings_in_the_logs_are_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_work", light_worker.work)
+    made = [Job(tmp_path / f"{i}", f"job {i}", {"fit": [do]}, {}) for i, do in enumerate(("warn", "work", "warn"))]
+    assert jobs.run_jobs(made, [None], lambda job: "done") == []
+    assert capfd.readouterr().err.splitlines()[3:] == ["warning: a leak (2 of 3 runs)"]
+
+
 def test_what_another_process_runs_or_has_done_since_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +244,19 @@ def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pyte
     ]  # fmt: skip
     best = f"--ckpt_path={Path('out/slow-0/fold-1/checkpoints/best.ckpt')}"
     assert seen[3].steps["validate"] == ["validate", "--config=out/slow-0/fold-1/config.yaml", best]
+
+
+def test_the_output_of_one_search_is_taken_for_one_head(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_, **__: seen.extend(jobs) or [])
+    (here / "tuned").mkdir()
+    written(here / "tuned/best.yaml", {"model": {"optimizer": {"lr": 0.02}}})
+    command = ("sweep", "--config", small(here), "--seeds", 0, "--output", "out", "--tuned", "tuned", "--heads", "gap")
+    done(*command)
+    assert seen[0].steps["fit"][5:7] == ["--config", "tuned/best.yaml"], "behind the head"
+    result = ibca(*command, "csra")
+    assert result.code == 2
+    assert "for gap at tuned/gap/best.yaml, got tuned/best.yaml of one search; sweep its head alone" in result.errors[0]
 
 
 def test_without_heads_it_is_the_recipe_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,7 +273,10 @@ def test_a_trial_behind_the_median_is_stopped_and_is_neither_failure_nor_best(
     assert "[6/7] trial 5: stopped early" in result.err
     assert "[7/7] trial 6: stopped early" in result.err
     assert [bool(row["score"]) for row in rows(search.out / "trials.csv")] == [True] * 5 + [False] * 2
-    assert "trial 0 of 7" in result.out
+    assert "best of 7 trials: trial-000" in result.out
+    assert "train with it: ibca fit " in result.out
+    assert f"--config {search.out / 'best.yaml'}" in result.out.splitlines()[-1], "behind the head"
+    assert "# Train with it: ibca fit " in (search.out / "best.yaml").read_text()
     assert "7 of 7 were done before" in done(*command).err, "what was stopped is not tried again"
     refused = ibca("tune", *search.options, "--trials", 7, "--pruner", "median", "--folds", 2)
     assert "--pruner none with --folds" in refused.errors[0]
@@ -363,7 +366,7 @@ def test_two_machines_share_a_budget_by_the_storage_and_take_over_what_a_killed_
         assert again.returncode == 0, again.stderr
         table = rows(tmp_path / name / "trials.csv")
         assert [float(row["score"]) for row in table] == pytest.approx([0.9 - n / 1000 for n in range(8)])
-        assert "trial 0 of 8" in again.stdout
+        assert "best of 8 trials: trial-000" in again.stdout
     ran = {name: {path.name for path in (tmp_path / name).glob("trial-*")} for name in "abc"}
     assert ran["a"] | ran["b"] | ran["c"] == {f"trial-00{n}" for n in range(8)}
     assert not ran["a"] & ran["b"], "each once"

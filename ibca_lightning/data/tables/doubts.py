@@ -42,7 +42,7 @@ class Association(NamedTuple):
     column: str
     label: str
     auroc: float
-    chance: float  # probability of such a difference between the values by chance (chi-squared test)
+    chance: float  # probability of such a difference between the values by chance; a group counts once
     values: tuple[str, str]  # with the largest and with the smallest share of positives
     shares: tuple[float, float]
     rows: tuple[int, int]
@@ -61,13 +61,17 @@ def table_doubts(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
 def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> list[Association]:
     """Return how well each subgroup column tells each label, in each split.
 
-    Of a label both values must be there. Values of a column with fewer than 10 rows count as one, `(rare)`, blank ones
-    as a value. The AUROC is that of the share of positives of each row's value; the shares are those of the same rows.
+    Of a label both values must be there. Values of a column with fewer than 10 groups count as one, `(rare)`, blank
+    ones as a value. The AUROC is that of the share of positives of each row's value; the shares are those of the same
+    rows.
     """
     found = []
     for split, table in tables.items():
+        groups = _numbered(table) if table.subgroups else np.arange(0)
         for column, cells in table.subgroups.items():
-            values, codes = _values(cells)
+            values, codes = _values(cells, groups)
+            pairs, pair = np.unique(groups * len(values) + codes, return_inverse=True)
+            parts = np.stack(np.divmod(pairs, len(values)))
             for name, labels in zip(class_names, table.labels.T, strict=True):
                 counts = np.zeros((len(values), 2))
                 np.add.at(counts, (codes[labels >= 0], labels[labels >= 0]), 1)
@@ -79,7 +83,7 @@ def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
                 low, high = int(order[0]), int(order[-1])
                 found.append(
                     Association(
-                        split, column, name, _auroc(counts[order]), _chance(counts),
+                        split, column, name, _auroc(counts[order]), _chance_of_groups(parts, pair, labels),
                         (str(own[high]), str(own[low])), (float(shares[high]), float(shares[low])),
                         (int(counts[high].sum()), int(counts[low].sum())),
                     )
@@ -91,13 +95,15 @@ def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Do
     for split, table in tables.items():
         if split == "val":
             continue  # of thresholds that rest on few positives, the end of a fit speaks
+        groups = _numbered(table)
+        once = ", a group counted once" if groups.max(initial=-1) + 1 < len(table) else ""
         fix = "expect little of what is learnt of them"
         if split != "train":
             fix = "their figures are mostly chance: read the intervals, or hold out more"
         for value, kind in ((1, "positives"), (0, "negatives")):
-            counts = zip(class_names, (table.labels == value).sum(axis=0), strict=True)
-            if few := [f"{name} {count}" for name, count in counts if 0 < count < FEW]:
-                yield Doubt(f"few {kind}", f"fewer than {FEW} {kind} in {split}: {', '.join(few)}", fix)
+            counts = [np.count_nonzero(np.bincount(groups[column == value])) for column in table.labels.T]
+            if few := [f"{name} {count}" for name, count in zip(class_names, counts, strict=True) if 0 < count < FEW]:
+                yield Doubt(f"few {kind}", f"fewer than {FEW} {kind} in {split}{once}: {', '.join(few)}", fix)
 
 
 def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
@@ -174,13 +180,14 @@ def shortcuts(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterat
 def _uneven(tables: Mapping[str, Table]) -> Iterator[Doubt]:
     """Subgroups of which splits hold other shares than chance gives; a group counts once for each of its values."""
     columns = [*next(iter(tables.values())).subgroups] if len(tables) > 1 else []
+    if not columns:
+        return
+    groups = np.unique(np.concatenate([table.groups for table in tables.values()]), return_inverse=True)[1]
+    ends = np.cumsum([len(table) for table in tables.values()])[:-1]
     for column in columns:
-        values, codes = _values(np.concatenate([table.subgroups[column] for table in tables.values()]))
-        ends = np.cumsum([len(table) for table in tables.values()])[:-1]
-        counts = np.zeros((len(values), len(tables)))
-        for at, (table, own) in enumerate(zip(tables.values(), np.split(codes, ends), strict=True)):
-            groups = np.unique(table.groups, return_inverse=True)[1]
-            counts[:, at] = np.bincount(np.unique(groups * len(values) + own) % len(values), minlength=len(values))
+        values, codes = _values(np.concatenate([table.subgroups[column] for table in tables.values()]), groups)
+        parts = zip(np.split(groups, ends), np.split(codes, ends), strict=True)
+        counts = np.stack([_groups_with(*own, len(values)) for own in parts], axis=1).astype(np.float64)
         shares = counts / counts.sum(axis=0)
         far = int(np.ptp(shares, axis=1).argmax())
         if np.ptp(shares[far]) < _UNEVEN or _chance(counts) * len(columns) >= _CHANCE:
@@ -190,13 +197,25 @@ def _uneven(tables: Mapping[str, Table]) -> Iterator[Doubt]:
         yield Doubt("uneven splits", f"'{column}' is spread unevenly over the splits: '{values[far]}' is {told}", fix)
 
 
-def _values(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
-    """The values of a column and which each row has; those of few rows are one."""
-    names, codes, counts = np.unique(cells, return_inverse=True, return_counts=True)
+def _numbered(table: Table) -> NDArray[np.intp]:
+    """(N,) which group each row is of."""
+    if np.array_equal(table.groups, table.names):  # each its own: no need to sort millions of names
+        return np.arange(len(table))
+    return np.unique(table.groups, return_inverse=True)[1]
+
+
+def _values(cells: NDArray[np.bytes_], groups: NDArray[np.integer]) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
+    """The values of a column and which each row has; those of few groups are one."""
+    names, codes = np.unique(cells, return_inverse=True)
     texts = np.array([decode(name) or "(blank)" for name in names], dtype=object)
-    texts[counts < FEW] = "(rare)"
+    texts[_groups_with(groups, codes, len(names)) < FEW] = "(rare)"
     values, merged = np.unique(texts.astype(str), return_inverse=True)
     return values, merged[codes]
+
+
+def _groups_with(groups: NDArray[np.integer], codes: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """How many groups each of `size` values has."""
+    return np.bincount(np.unique(groups * size + codes) % size, minlength=size)
 
 
 def _auroc(counts: NDArray[np.float64]) -> float:
@@ -209,3 +228,29 @@ def _auroc(counts: NDArray[np.float64]) -> float:
 def _chance(counts: NDArray[np.float64]) -> float:
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
     return float(chdtrc((counts.shape[0] - 1) * (counts.shape[1] - 1), ((counts - expected) ** 2 / expected).sum()))
+
+
+def _chance_of_groups(parts: NDArray[np.integer], part: NDArray[np.intp], labels: NDArray[np.int8]) -> float:
+    """How likely labels differ as much between values if groups, such as patients, were dealt out to these by chance.
+
+    A group weighs one, shared by the values that its rows have. Over all ways to deal them out the statistic has the
+    mean of chi-squared; where each row is a group it is Pearson's. One patient's many pictures are no further evidence.
+
+    Args:
+        parts: (2, P), group and value of each pair of the two that there is.
+        part: (N,), which pair each row is of.
+        labels: (N,) in {0, 1, -1}.
+    """
+    rows, positives = (np.bincount(part[chosen], minlength=parts.shape[1]) for chosen in (labels >= 0, labels == 1))
+    told = (rows > 0) & (np.bincount(parts[1], rows > 0)[parts[1]] >= FEW)  # of fewer groups chance makes anything
+    (groups, values), rows, positives = parts[:, told], rows[told], positives[told]
+    both = (positives, rows - positives)
+    if len(np.unique(values)) < 2 or min(len(np.unique(groups[some > 0])) for some in both) < FEW:
+        return 1.0
+    weights, shares = rows / np.bincount(groups, rows)[groups], positives / rows
+    apart = shares - np.average(shares, weights=weights)
+    if np.allclose(apart, 0):
+        return 1.0  # each group has as many, whatever its value
+    held, sums = np.bincount(values, weights), np.bincount(values, weights * apart)
+    between = (sums[held > 0] ** 2 / held[held > 0]).sum()
+    return float(chdtrc((held > 0).sum() - 1, (weights.sum() - 1) * between / (weights * apart**2).sum()))

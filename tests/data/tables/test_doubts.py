@@ -1,13 +1,14 @@
 """Rare classes, negations and shortcuts are told of, and sound tables are not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
-from ibca_lightning.data.tables.doubts import Doubt, associations, table_doubts
+from ibca_lightning.data.tables.doubts import Doubt, associations, shortcuts, table_doubts
 from ibca_lightning.data.tables.table import Table, encode
 
 N = 400
@@ -107,6 +108,46 @@ def test_chance_is_no_shortcut() -> None:
     assert said(*COIN, site=[f"{at % 30}" for at in range(N)]) == []
     rare = np.isin(np.arange(N), np.random.default_rng(1).choice(N, 12, replace=False))
     assert said(rare, COIN[0], site=[f"{at % 30}" for at in range(N)]) == []
+
+
+def test_positives_of_one_patient_are_counted_once() -> None:
+    own = replace(table(np.stack([COIN[0], first(40)], axis=1)), groups=encode([f"p{at // 5}" for at in range(N)]))
+    (doubt,) = table_doubts({"test": own}, ["c0", "c1"])
+    assert doubt.what == "fewer than 10 positives in test, a group counted once: c1 8"
+
+
+def of_patients(labels: ArrayLike, site: ArrayLike, patients: ArrayLike) -> list[Doubt]:
+    own = table(np.asarray(labels, dtype=np.int8)[:, None], [f"site {value}" for value in np.asarray(site)])
+    return list(shortcuts({"train": replace(own, groups=encode([f"p{at}" for at in np.asarray(patients)]))}, ["c"]))
+
+
+def test_pictures_of_one_patient_are_no_further_evidence_of_a_shortcut() -> None:
+    """Of 60 patients with one to many pictures, site and disease are drawn by patient, and have nothing in common."""
+    alarms, random = 0, np.random.default_rng(0)
+    for _ in range(300):
+        patients = np.sort(np.concatenate([np.arange(60), random.integers(0, 60, 200)]))
+        sick, site = random.random(60) < 0.4, random.integers(0, 4, 60)
+        alarms += bool(of_patients(sick[patients], site[patients], patients))
+    assert alarms <= 1, "as rows are counted, a third of them"  # 0.3 are promised; two in one of 30 such simulations
+
+
+def test_a_shortcut_of_patients_is_found_between_them_and_within_them() -> None:
+    random = np.random.default_rng(1)
+    patients = np.repeat(np.arange(60), 4)
+    sick = random.random(60) < 0.4
+    some = sick[patients] & (random.random(240) < 0.5)  # half of a patient's pictures show it
+    (doubt,) = of_patients(some, sick[patients], patients)
+    assert "'site' alone predicts 'c' in train" in doubt.what
+    within = np.arange(240) % 2  # each patient was seen through both devices, and one of them shows it
+    assert of_patients(within, within, patients)
+    assert not of_patients(sick[patients], within, patients)
+
+
+def test_a_class_or_a_site_of_few_patients_is_left_to_chance() -> None:
+    patients = np.repeat(np.arange(60), 4)
+    assert not of_patients(patients < 9, patients < 20, patients)
+    assert not of_patients(patients < 20, patients < 9, patients)
+    assert of_patients(patients < 10, patients < 10, patients)
 
 
 def test_the_association_is_the_auroc_of_the_shares_over_the_known_rows() -> None:
