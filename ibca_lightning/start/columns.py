@@ -2,25 +2,28 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
+from itertools import takewhile
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.tables.columns import split_of
+from ibca_lightning.data.tables.columns import split_of, with_values
 from ibca_lightning.data.tables.doubts import negating_all
 from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
+from ibca_lightning.data.tables.paths import suggestion
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.datasets.layouts.bands import in_bands, limits_of
+from ibca_lightning.datasets.layouts.bands import in_bands, limits_of, number
 from ibca_lightning.start import words
-from ibca_lightning.start.label_form import LEAST, Form, Reading, form_of, prefixed
+from ibca_lightning.start.label_form import LEAST, Form, Reading, form_of, is_number, prefixed, says_present, slips
 from ibca_lightning.start.words import spaced
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, first_of
 
 Role = Literal["picture", "group", "split", "label", "subgroup", "left out"]
 Answer = Role | Reading | tuple[str, ...]  # the names of grades, from the lowest
@@ -29,6 +32,8 @@ _WORDS = "they may be findings (label) or kinds of patients (subgroup)"
 _ORDER = "ordered: true, names: [LOWEST, ..., WORST]"
 _FEW = 12  # different values of a subgroup
 _SHOWN = 5
+_SAME = 0.9  # of the rows that hold either of two findings, for one to say the other again
+_NEAR, _LONG = 0.8, 5  # how alike two names are of which one may be a slip, and the letters it takes to tell
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?")
 
 
@@ -39,8 +44,10 @@ class Column:
     Attributes:
         name: As in the table.
         role: What it is taken for.
-        why: The reason, or what it holds.
-        doubt: What speaks against it, as a line for the user; blank where nothing does.
+        why: The reason; of a column that is left out it holds no cell, as it is written into the YAML.
+        seen: What its cells hold, for the screen alone.
+        doubt: What speaks against it, as a line for the user; blank where nothing does. It too holds no cell.
+        example: Of the doubt, for the screen alone.
         form: How its labels are written.
         bands: Where the bands of a subgroup of numbers end.
     """
@@ -48,17 +55,30 @@ class Column:
     name: str
     role: Role
     why: str
+    seen: str = ""
     doubt: str = ""
+    example: str = ""
     form: Form | None = None
     bands: Sequence[int] = ()
+
+    @property
+    def told(self) -> str:
+        """Why, with what its cells hold."""
+        return self.why + f": {self.seen}" * bool(self.seen)
+
+    @property
+    def asked(self) -> str:
+        """The doubt with its example, behind the name."""
+        return f"'{self.name}': {self.doubt}" + f" ({self.example})" * bool(self.example)
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """The cells of a column."""
+    """The cells of a column, and the lines on which they stand."""
 
     name: str
     all: Sequence[str]
+    lines: Sequence[int]
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -91,14 +111,14 @@ def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Answer] | None 
         InputError: If no column names the pictures, or a picture stands in several rows.
     """
     forced = forced or {}
-    texts = {name: _Texts(name, sheet.column(name)) for name in sheet.header if name}
+    texts = {name: _Texts(name, sheet.column(name), sheet.lines) for name in sheet.header if name}
     found = {each.name: each for each in _pictures(sheet, texts, index)}
     free = [name for name in texts if name not in found and name not in forced]
     group = next((name for name in forced if forced[name] == "group"), None) or _group([texts[name] for name in free])
     split = next((name for name in free if name != group and _is_split(texts[name])), None)
     if split is not None and group is not None and (cut := _cut(texts[split], texts[group])):
         doubt = f"it puts {cut} values of '{group}' into several splits: the table is split anew by '{group}'"
-        found[split] = Column(split, "left out", texts[split].shown(), doubt)
+        found[split] = Column(split, "left out", "a split that cuts groups", texts[split].shown(), doubt)
     elif split is not None:
         found[split] = Column(split, "split", texts[split].shown())
     if group is not None:
@@ -110,7 +130,7 @@ def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Answer] | None 
                 found[name] = Column(name, "left out", f"one column groups, and '{group}' was named first")
     if not any(each.role == "label" for each in found.values()):
         found |= {name: _last_resort(texts[name]) for name, each in found.items() if each.doubt == _WORDS}
-    return _negations(sheet, _apart([found[name] for name in texts]))
+    return _repeated(sheet, _apart([found[name] for name in texts]), forced)
 
 
 def _last_resort(texts: _Texts) -> Column:
@@ -160,13 +180,14 @@ def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], ind
             fix = "give the folder of the pictures alone with --images, or write paths into the table"
             raise InputError(f"one picture '{text}' below {index.folder}", " and ".join(found[:2]), fix)
     gone = [text for text, found in files.items() if not found]
-    doubt = ""
+    doubt, example = "", ""
     if gone:
-        where = sheet.where(texts.all.index(gone[0]))
-        doubt = f"{len(gone)} pictures are not in the folder, such as '{gone[0]}' ({where}): their rows are left out"
+        doubt = f"{len(gone)} pictures are not in the folder: their rows are left out"
+        near = suggestion(index.folder, gone[0])
+        example = f"such as '{gone[0]}', {sheet.where(texts.all.index(gone[0]))}" + f"; {near}" * bool(near)
     text, file = next((text, found[0]) for text, found in files.items() if found)
     why = f"{texts.filled} pictures, such as {text}" + (f" (the file {file})" if file != text else "")
-    return Column(texts.name, "picture", why, doubt)
+    return Column(texts.name, "picture", why, doubt=doubt, example=example)
 
 
 def _group(free: Sequence[_Texts]) -> str | None:
@@ -186,7 +207,7 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         f"taken as no filled column of patients was found: rows of one '{texts.name}' stay in one split, but a patient "
         "with several of them may be in training and in test; if you have their names, add them as group_column"
     )
-    return Column(texts.name, "group", why, "" if forced or of_patients(texts.name) else doubt)
+    return Column(texts.name, "group", why, doubt="" if forced or of_patients(texts.name) else doubt)
 
 
 def _is_split(texts: _Texts) -> bool:
@@ -205,14 +226,14 @@ def _cut(split: _Texts, group: _Texts) -> int:
 def _forced(texts: _Texts, answer: Answer) -> Column:
     """What the user says that it is."""
     if answer in ("group", "subgroup", "left out"):
-        return Column(texts.name, answer, texts.shown())
+        return Column(texts.name, answer, "so you said", texts.shown())
     if isinstance(answer, tuple):
         form = form_of(texts.name, texts.all, "ordered", answer)
     else:
         form = form_of(texts.name, texts.all, answer)
     if form is None:
         what = "whole numbers from 0" if answer == "count" else "two values, or names that come again"
-        return Column(texts.name, "left out", f"not {what}: {texts.shown()}")
+        return Column(texts.name, "left out", f"not {what}", texts.shown())
     return _as_label(texts, form)
 
 
@@ -224,37 +245,41 @@ def _plain(texts: _Texts) -> Column:
         return Column(name, "left out", "blank")
     if texts.blank and count > 2 and of_patients(name):
         doubt = f"it could say which pictures are of one patient, but {len(texts.all) - texts.filled} rows are blank"
-        return Column(name, "left out", f"{texts.blank:.0%} blank", f"{doubt}: fill them in, for group_column")
+        return Column(name, "left out", f"{texts.blank:.0%} blank", doubt=f"{doubt}: fill them in, for group_column")
     if count == 1 and not texts.blank:
-        return Column(name, "left out", f"'{next(iter(texts.counts))[:40]}' in every row")
+        return Column(name, "left out", "the same in every row", texts.shown())
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
-        return Column(name, "left out", f"dates: {texts.shown()}")
+        return Column(name, "left out", "dates", texts.shown())
     found = {text.casefold() for text in texts.counts}
     if (count in (2, 3) and (found <= words.SEXES or found <= words.SIDES)) or words.SEX.search(called):
-        return Column(name, "subgroup", texts.shown())
+        return Column(name, "subgroup", "by its name or values", texts.shown())
     if words.AGE.search(called):
-        if 2 <= count <= _FEW and not all(map(_number, texts.counts)):
-            return Column(name, "subgroup", texts.shown())
+        if 2 <= count <= _FEW and not all(map(is_number, texts.counts)):
+            return Column(name, "subgroup", "by its name", texts.shown())
         if texts.blank <= MOSTLY and (limits := limits_of(texts.all)):
-            shown = Counter(in_bands([*texts.counts.elements()], limits))
-            return Column(name, "subgroup", ", ".join(f"{b} {n}" for b, n in sorted(shown.items())), bands=limits)
-        return Column(name, "left out", f"numbers: {texts.shown()}")
+            rising = sorted(texts.counts.elements(), key=lambda text: (number(text) is None, number(text) or 0))
+            seen = ", ".join(f"{band} {rows}" for band, rows in Counter(in_bands(rising, limits)).items())
+            return Column(name, "subgroup", "in bands", seen, bands=limits)
+        return Column(name, "left out", "numbers", texts.shown())
     if words.NOTES.search(called):
-        return Column(name, "left out", f"text: {texts.shown()}")
+        return Column(name, "left out", "text", texts.shown())
     if words.SUBGROUP.search(called) and not words.LABEL.search(called) and form is not None and form.kind != "count":
         if 2 <= count <= _FEW:
-            return Column(name, "subgroup", texts.shown())
-        return Column(name, "left out", texts.shown())
+            return Column(name, "subgroup", "by its name", texts.shown())
+        return Column(name, "left out", f"more than {_FEW} kinds", texts.shown())
     if form is None:
-        return Column(name, "left out", _nothing(texts), _question(texts))
+        return Column(name, "left out", *_nothing(texts), doubt=_question(texts))
     if words.NO_FINDING.search(called):
-        return Column(name, "left out", f"no finding by its name: {texts.shown()}", "it could be a label all the same")
+        return Column(name, "left out", "no finding by its name", texts.shown(), "it could be a label all the same")
     marked = form.blank_is_absent or (form.listed is not None and form.listed.separator is not None)
     if texts.blank > MOSTLY and not marked:
         doubt = "a label if a blank says something" if form.kind == "flags" else ""
-        return Column(name, "left out", f"{texts.blank:.0%} blank", doubt)
+        return Column(name, "left out", f"{texts.blank:.0%} blank", doubt=doubt)
+    if word := says_present(form):
+        doubt = f"'{word}' stands beside more of other words: it is no name of a finding"
+        return Column(name, "left out", "yes and no among other words", texts.shown(), doubt)
     if form.kind == "list" and not (form.sure or words.LABEL.search(called) or words.GRADE.search(called)):
-        return Column(name, "left out", f"words: {texts.shown()}", _WORDS)
+        return Column(name, "left out", "words", texts.shown(), _WORDS)
     return _as_label(texts, form)
 
 
@@ -265,19 +290,28 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         if min(count, rest) < LEAST:
             why = f"{count} rows have it and {rest} have not: at least {LEAST} of either make a class"
             return Column(texts.name, "left out", why)
-    doubt = ""
+    doubt, example = "", ""
     if form.blank_is_absent:
-        doubt = f"a blank is taken for absent, as only '{next(iter(texts.counts))}' is ever written"
+        mark = next(text for text in texts.counts if form.values.get(text.casefold(), parse_label(text)) == 1)
+        doubt = f"a blank is taken for absent, as only '{mark}' is ever written"
     elif form.kind == "count":
         doubt = "a number above 0 is taken for present, however large it is"
     elif form.listed is not None and not form.listed.ordered and _graded(texts):
         doubt = "each grade but 0 is a class of its own; ordered: true in its label_list makes them 'so or worse'"
-        if not all(map(_number, texts.counts)):
+        if not all(map(is_number, texts.counts)):
             doubt = f"each grade is a class of its own; {_ORDER} in its label_list makes them 'so or worse'"
     elif texts.blank and _spared(form):
         absent = form.listed.absent if form.listed else []
-        doubt = "a blank is taken for none of them" + f", though '{absent[0]}' is written elsewhere" * bool(absent)
+        though = f", though '{absent[0]}' is written elsewhere" if absent else ""
+        doubt = f"a blank is taken for none of them{though}"
         doubt += " (label_list: {unknown: ['']} makes it unknown)"
+    if wrong := slips(form, texts.counts):
+        lines = [f"line {line}" for line, text in zip(texts.lines, texts.all, strict=True) if text in wrong]
+        slip = f"neither present nor absent, and so taken for unknown: {first_of(lines, _SHOWN)}; correct them"
+        doubt, example = f"{doubt}; {slip}" if doubt else slip, ", ".join(map(repr, wrong[:_SHOWN]))
+    elif near := _near(form):
+        slip = "some rare names are nearly those of classes, and their rows count as without: correct them"
+        doubt, example = f"{doubt}; {slip}" if doubt else slip, ", ".join(near[:_SHOWN])
     classes = ", ".join(f"{name} {count}" for name, count in [*form.positives.items()][:_SHOWN])
     more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
     total = len(texts.all) if form.blank_is_absent else texts.filled
@@ -294,12 +328,18 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     if form.rare:
         names += f"; no class, as in fewer than {LEAST} rows: {', '.join([*form.rare][:_SHOWN])}"
     why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": names}[form.kind]
-    return Column(texts.name, "label", why, doubt, form)
+    return Column(texts.name, "label", why, doubt=doubt, example=example, form=form)
+
+
+def _near(form: Form) -> list[str]:
+    """Names of a list that are too rare for a class and written nearly as one."""
+    near = {rare: get_close_matches(rare, form.positives, 1, _NEAR) for rare in form.rare if len(rare) >= _LONG}
+    return [f"'{rare}' and '{name}'" for rare, names in near.items() for name in names]
 
 
 def _graded(texts: _Texts) -> bool:
     """Whether what a column names may be grades of one thing."""
-    return words.GRADE.search(spaced(texts.name)) is not None or all(map(_number, texts.counts))
+    return words.GRADE.search(spaced(texts.name)) is not None or all(map(is_number, texts.counts))
 
 
 def _spared(form: Form) -> bool:
@@ -307,16 +347,16 @@ def _spared(form: Form) -> bool:
     return form.listed is not None and "" not in form.listed.unknown
 
 
-def _nothing(texts: _Texts) -> str:
-    """What a column is that is of no use."""
+def _nothing(texts: _Texts) -> tuple[str, str]:
+    """What a column is that is of no use, and what it holds."""
     if texts.blank > MOSTLY:
-        return f"{texts.blank:.0%} blank"
-    if all(map(_number, texts.counts)):
-        return f"numbers: {texts.shown()}"
+        return f"{texts.blank:.0%} blank", ""
+    if all(map(is_number, texts.counts)):
+        return "numbers", texts.shown()
     if len(texts.counts) > 0.9 * texts.filled:
         long = sum(text.count(" ") > 2 for text in texts.counts) > 0.3 * len(texts.counts)
-        return f"{'text' if long else 'another value in every row'}: {texts.shown()}"
-    return texts.shown()
+        return "text" if long else "another value in every row", texts.shown()
+    return "of no known use", texts.shown()
 
 
 def _question(texts: _Texts) -> str:
@@ -325,10 +365,6 @@ def _question(texts: _Texts) -> str:
     if texts.blank <= MOSTLY and 3 <= len(whole) == len(texts.counts) <= 10:
         return "whole numbers: grades or numbers of findings (label), or a code (subgroup)"
     return ""
-
-
-def _number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) is not None
 
 
 def _apart(columns: Sequence[Column]) -> list[Column]:
@@ -348,22 +384,36 @@ def _apart(columns: Sequence[Column]) -> list[Column]:
     return [named(column) for column in columns]
 
 
-def _negations(sheet: Sheet, columns: Sequence[Column]) -> list[Column]:
-    """Leave out a class such as `normal` that says no more than that all others are absent."""
-    ones = {
-        column.name: _ones(sheet, column)
-        for column in columns
-        if column.form is not None and column.form.kind == "flags"
-    }
-    negating = negating_all(np.array([*ones.values()]).T, [*ones])
-    out = {[*ones][at] for at in negating}
-    why = "it says that no other class is present"
-    return [Column(each.name, "left out", why) if each.name in out else each for each in columns]
+def _repeated(sheet: Sheet, columns: Sequence[Column], forced: Collection[str]) -> list[Column]:
+    """Doubt what says again what other columns say: a class such as `normal`, findings in words beside yes and no."""
+    rows = {column.name: _rows(sheet, column, column.form) for column in columns if column.form is not None}
+    flags = {name: own[name] for name, own in rows.items() if name in own}
+    negating = {[*flags][at] for at in negating_all(np.array([*flags.values()]).T, [*flags])}
+
+    def judged(column: Column) -> Column:
+        if column.form is None or column.name in forced:
+            return column
+        if column.name in negating:
+            return Column(column.name, "left out", "it says that no other class is present")
+        own = rows[column.name].values()
+        others = [flags[name] for name in takewhile(lambda name: name != column.name, flags)]
+        again = sum(any((a & b).sum() >= _SAME * (a | b).sum() for b in others) for a in own)
+        if not again:
+            return column
+        doubt = f"{again} of its {len(own)} findings stand in the same rows as findings of other columns"
+        if column.form.kind != "list" or 2 * again < len(own):
+            return replace(column, doubt=f"{column.doubt}; {doubt}" if column.doubt else doubt)
+        return Column(column.name, "left out", "findings of other columns in words", column.told, doubt)
+
+    return [judged(column) for column in columns]
 
 
-def _ones(sheet: Sheet, column: Column) -> NDArray[np.bool_]:
-    """The rows in which a column of flags says that its class is present."""
-    said = column.form.values if column.form else {}
-    texts = sheet.column(column.name)
-    ones = {text for text in set(texts) if said.get(text.casefold(), parse_label(text)) == 1}
-    return np.array([text in ones for text in texts])
+def _rows(sheet: Sheet, column: Column, form: Form) -> dict[str, NDArray[np.bool_]]:
+    """The rows that hold each class of a column."""
+    if form.listed is not None:
+        read = form.listed.columns(sheet, form.listed.classes(sheet))
+        return {name: np.array(cells) == "1" for name, cells in read.items()}
+    counts = [column.name] if form.kind == "count" else []
+    texts = with_values(sheet, [column.name], form.values, counts).column(column.name)
+    ones = {text for text in set(texts) if parse_label(text) == 1}
+    return {column.name: np.array([text in ones for text in texts])}

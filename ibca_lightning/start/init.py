@@ -76,18 +76,18 @@ def init(arguments: list[str]) -> int:
     told: list[str] = []
     if not options.yes and _on_terminal():
         unsure = [column for column in columns if column.doubt and column.role != "picture"]
-        told = [f"'{column.name}': {column.doubt}" for column in unsure]
+        told = [column.asked for column in unsure]
         before, columns = columns, look(sheet, index, _asked(sheet, unsure))
         if changed := [column for column in columns if column not in before]:
             write_out(_shown(changed))
     if not any(column.role == "label" for column in columns):
         raise InputError(
             f"a column with findings in {sheet.file} (0 and 1, yes and no, names of findings, lists of them)",
-            "; ".join(f"'{column.name}' {column.why}" for column in columns), "add one, or correct its values",
+            "; ".join(f"'{column.name}' {column.told}" for column in columns), "add one, or correct its values",
         )  # fmt: skip
     splits = {split: rows for c in columns if c.role == "split" for split, rows in rows_by_split(sheet, c.name).items()}
     beside = {} if splits else tables_beside(options.table, sheet.header)
-    doubts = [f"'{column.name}': {column.doubt}" for column in columns if column.doubt]
+    doubts = [column for column in columns if column.doubt]
     others = _of_all(sheet, columns)
     files = _files(sheet, index, columns)
     recipe = _recipe(files, index, columns, splits or dict.fromkeys(beside, ()))
@@ -100,10 +100,11 @@ def init(arguments: list[str]) -> int:
         f"Written by ibca init for {len(sheet)} rows of {options.table}; change what you like.",
         f"Next: ibca check --config {output}; then ibca fit --config {output}",
     )
-    text = written(head, data, reasons, recipe, [*doubts, *others])
+    quiet = [f"'{column.name}': {column.doubt}" for column in doubts]  # without an example, which may name a patient
+    text = written(head, data, reasons, recipe, [*quiet, *others])
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, text)
-    unasked = [doubt for doubt in doubts if doubt not in told]
+    unasked = [column.asked for column in doubts if column.asked not in told]
     write_out("".join(f"unsure: {doubt}\n" for doubt in (*unasked, *others)))
     write_out("".join(f"{split}: {file}, found beside {options.table}\n" for split, file in beside.items()))
     classes = [name for column in columns if column.form for name in column.form.positives]
@@ -121,11 +122,12 @@ def _asked(sheet: Sheet, unsure: Sequence[Column]) -> dict[str, Answer]:
     answers: dict[str, Answer] = {}
     write_out("".join(f"  {word:<9} {what}\n" for word, (_, what) in _ANSWERS.items() if unsure))
     for column in unsure:
-        write_out(f"'{column.name}': {column.doubt}\n")
+        write_out(f"{column.asked}\n")
         while True:
             answer = _typed(f"  taken for {column.role}; Enter keeps it, or {', '.join(_ANSWERS)}: ").lower()
             if answer in ("", *_ANSWERS):
                 break
+            write_out(f"'{answer}' is none of these words\n")
         if answer == "ordered":
             answers[column.name] = _grades(column.name, sheet.column(column.name))
         elif answer:
@@ -199,7 +201,7 @@ def _shown(columns: Sequence[Column]) -> str:
     table.add_column("taken for", no_wrap=True)
     table.add_column("why", overflow="fold")
     for column in columns:
-        table.add_row(*(Text(text) for text in (column.name, column.role, column.why)))
+        table.add_row(*(Text(text) for text in (column.name, column.role, column.told)))
     text = StringIO()
     Console(file=text, width=Console().width).print(table)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())

@@ -1,7 +1,8 @@
 """How a column says which findings are present: 0 and 1 in whatever words, numbers of findings, names of findings."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -84,22 +85,45 @@ def prefixed(form: Form, column: str) -> Form:
 
 
 def _flags(name: str, texts: Sequence[str], cells: Counter[str]) -> Form | None:
-    if len(cells) == 1 and next(iter(cells)) in MARKS and 0 < sum(cells.values()) < len(texts):
-        mark = next(iter(cells))
-        own = {} if parse_label(mark) == 1 else {mark: 1}
-        return Form("flags", {name: cells[mark]}, own, blank_is_absent=True)
-    values = {}
-    for word in cells:
-        value = None if is_blank(word) else parse_label(word)
-        if value is None:
-            value = 1 if word in PRESENT else -1 if word in UNSURE else 0 if word in ABSENT else None
-            if value is None:
-                return None
-            values[word] = value
-    found = {word: values.get(word, parse_label(word)) for word in cells}
-    if not {0, 1} <= set(found.values()):
+    """Present or absent, or a mark beside blanks. Any other word in fewer than half of the cells is a slip: unknown."""
+    found = {word: _meaning(word) for word in cells}
+    strange = [word for word, value in found.items() if value is None]
+    if any(map(is_number, strange)) or 2 * sum(cells[word] for word in strange) >= cells.total():
         return None
-    return Form("flags", {name: sum(count for word, count in cells.items() if found[word] == 1)}, values)
+    present = [word for word, value in found.items() if value == 1]
+    blank_is_absent = 0 not in found.values() and cells.total() < len(texts) and all(word in MARKS for word in present)
+    if not (present and (0 in found.values() or blank_is_absent)):
+        return None
+    values = {word: -1 if value is None else value for word, value in found.items()}
+    own = {word: value for word, value in values.items() if is_blank(word) or parse_label(word) != value}
+    return Form("flags", {name: sum(cells[word] for word in present)}, own, blank_is_absent)
+
+
+def _meaning(word: str) -> int | None:
+    """0, 1 or -1; None for a word that says neither present nor absent, nor that it does not know."""
+    value = None if is_blank(word) else parse_label(word)
+    if value is not None:
+        return value
+    return 1 if word in PRESENT else -1 if word in UNSURE else 0 if word in ABSENT else None
+
+
+def slips(form: Form, texts: Iterable[str]) -> list[str]:
+    """The cells of a column of flags that say neither present nor absent, nor that they do not know."""
+    words = [text for text in texts if form.kind == "flags" and form.values.get(text.casefold()) == -1]
+    return [word for word in words if _meaning(word.casefold()) is None]
+
+
+def says_present(form: Form) -> str:
+    """The name of a list that only says present, such as `yes`: it is no finding; blank where there is none."""
+    names = [*form.positives, *form.rare] if form.listed is not None else []
+    return next(
+        (name for name in names if len(name) > 1 and _meaning(name.casefold()) == 1 and not is_number(name)), ""
+    )
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is a number, with a decimal point or comma."""
+    return re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) is not None
 
 
 def _numbers(name: str, texts: Sequence[str], cells: Counter[str], asked: str) -> Form | None:
@@ -126,7 +150,7 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
         if not (bracketed or _names(filled, separator)):
             continue
         read = _read(LabelList(name, separator), texts)
-        if read is not None and (numbers or not all(word.replace(".", "").isdecimal() for word in read)):
+        if read is not None and (numbers or not all(map(is_number, read))):
             absent = [word for word in read if word.casefold() in ABSENT or NO.match(word)]
             unknown = [word for word in read if word.casefold() in UNSURE]
             several = separator is not None or bracketed

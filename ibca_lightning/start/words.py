@@ -11,14 +11,19 @@ def _words(*lines: str) -> frozenset[str]:
 ABSENT = _words(
     "absent|none|no|normal|healthy|negative|neg|nothing|nil|unremarkable|no finding|no findings|no lesion|no disease",
     "no abnormality|without finding|not present|0|0.0|-|kein|keine|keiner|nein|ohne befund|o.b.|unauffällig|gesund",
-    "aucun|aucune|non|sain|ninguno|ninguna|sano|nessuno|assente|正常|无",
+    "nicht vorhanden|negativ|nee|nej|aucun|aucune|non|sain|négatif|ninguno|ninguna|sano|negativo|nessuno|assente|não",
+    "nie|brak|正常|无",
 )
 UNSURE = _words(
     "unsure|uncertain|unclear|unknown|not sure|possible|possibly|maybe|equivocal|indeterminate|ungradable|?",
     "unklar|unbekannt|incertain|incierto|不确定",
 )
-PRESENT = _words("x|✓|✔|+|ja|oui|si|sí|sì|seen|found|有|是")
-MARKS = _words("x|✓|✔|+|1|yes|y|true|ja|present|positive")  # alone, beside blanks
+PRESENT = _words(
+    "x|✓|✔|+|ja|j|vorhanden|positiv|oui|présent|positif|si|sí|sì|presente|positivo|sim|tak|seen|found|有|是"
+)
+MARKS = _words(
+    "x|✓|✔|+|1|1.0|yes|y|true|ja|j|oui|si|sí|sì|sim|tak|present|vorhanden|positive|positiv"
+)  # alone, beside blanks
 NO = re.compile(r"(?i)(no|without|keine?|ohne|sans|sin|senza) \w")  # what a word of absence begins with
 SIDES = _words("l|r|left|right|od|os|links|rechts|gauche|droite|frontal|lateral|ap|pa")
 SEXES = _words("m|f|w|d|h|male|female|man|woman|männlich|weiblich|homme|femme|hombre|mujer|diverse|other")

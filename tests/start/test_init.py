@@ -197,6 +197,7 @@ def test_a_terminal_is_asked_where_it_is_unsure(tmp_path: Path, monkeypatch: pyt
     left = answered(monkeypatch, "what?", "label")
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
     assert "4 classes: arm, head, leg, polyp" in result.out
+    assert "'what?' is none of these words" in result.out
     assert not left
     assert len(re.findall("^file ", result.out, re.M)) == 1  # the table once; behind the answers what they changed
     assert len(re.findall("^kind ", result.out, re.M)) == 2
@@ -284,7 +285,7 @@ def test_on_a_terminal_nothing_that_was_not_asked_stays_unsaid_and_one_column_gr
     left = answered(monkeypatch, "split", "group", "group")  # a split is known by its values alone
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml")
     assert not left
-    assert "unsure: 'file': 2 pictures are not in the folder, such as '58.png'" in result.out
+    assert "unsure: 'file': 2 pictures are not in the folder: their rows are left out (such as '58.png', " in result.out
     assert taken(result)["floor"].startswith("one column groups, and 'ward'")
     assert yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]["exclude_columns"] == ["floor"]
 
@@ -378,7 +379,95 @@ def test_rows_without_a_picture_are_said_and_left_out(tmp_path: Path) -> None:
         tmp_path / "t.csv", ["file", "polyp"], [["", 1], *([n, at % 2] for at, n in enumerate(names))]
     )
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
-    assert "unsure: 'file': 2 pictures are not in the folder, such as '58.png'" in result.out
+    assert "unsure: 'file': 2 pictures are not in the folder: their rows are left out (such as '58.png', " in result.out
     assert "unsure: rows without a name in 'file', left out: 1" in result.out
     with pytest.warns(DataWarning, match="3 of 61 rows"):
         assert sum(sizes(experiment_data(["--config", str(tmp_path / "e.yaml")])).values()) == 58
+
+
+def quickly(root: Path, header: list[str], rows: list[list[object]]) -> tuple[str, dict[str, Any]]:
+    """What init says of 60 pictures, in one line, and its options of the data; the first column is theirs."""
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(root / "p", names)
+    table = raw_sets.table(root / "t.csv", ["file", *header], [[n, *row] for n, row in zip(names, rows, strict=True)])
+    result = done("init", "--table", table, "--images", root / "p", "--output", root / "e.yaml", "--yes")
+    options = yaml.safe_load((root / "e.yaml").read_text(encoding="utf-8"))["data"]["init_args"]
+    return " ".join(result.out.split()), options
+
+
+@pytest.mark.parametrize(
+    ("yes", "no", "slip"),
+    [("ja", "nein", "nien"), ("yes", "no", "ye"), ("1", "0", "O"), ("x", "", "xx"), ("oui", "non", "ouii")],
+)
+def test_a_slip_in_a_yes_no_column_is_unknown_and_neither_a_class_nor_absent(
+    tmp_path: Path, yes: str, no: str, slip: str
+) -> None:
+    rows: list[list[object]] = [[(yes, no)[at % 2], (at // 2) % 3 // 2] for at in range(60)]
+    rows[10][0] = slip
+    said, options = quickly(tmp_path, ["polyp", "ulcer"], rows)
+    assert "2 classes: polyp, ulcer" in said
+    assert f"unknown: line 12; correct them ('{slip}')" in said
+    assert options["label_columns"] == ["polyp", "ulcer"]
+    assert options["label_values"].get(slip.casefold()) == -1
+    data = experiment_data(["--config", str(tmp_path / "e.yaml")])
+    read = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
+    assert [read[f"{at}.png"][0] for at in (8, 9, 10)] == [1, 0, -1]
+
+
+def test_a_mark_in_two_spellings_is_one_class(tmp_path: Path) -> None:
+    said, options = quickly(tmp_path, ["polyp"], [[("x", "", "1", "?")[at % 4]] for at in range(60)])
+    assert "1 class: polyp" in said
+    assert options["labels"] == {"blank": {"polyp": "zero"}}
+
+
+def test_a_name_that_says_yes_is_no_class(tmp_path: Path) -> None:
+    words = ("ja", "nein", "klein", "groß", "gestielt")
+    said, options = quickly(tmp_path, ["polyp", "ulcer"], [[words[at % 5], at // 5 % 2] for at in range(60)])
+    assert "1 class: ulcer" in said
+    assert "'polyp': 'ja' stands beside more of other words" in said
+    assert options["exclude_columns"] == ["polyp"]
+
+
+def test_a_rare_name_near_one_of_a_class_is_doubted(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[("polyp", "ulcer", "normal")[at % 3]] for at in range(60)]
+    rows[0] = ["pollyp"]
+    said, _ = quickly(tmp_path, ["diagnosis"], rows)
+    assert "correct them ('pollyp' and 'polyp')" in said
+
+
+def test_findings_in_words_beside_yes_and_no_are_said_to_be_the_same(tmp_path: Path) -> None:
+    rows = [[at % 2, at // 2 % 2, at % 2] for at in range(60)]
+    texts = ["; ".join(["Polyp, gestielt"] * row[0] + ["Erosion der Mukosa"] * row[1]) for row in rows]
+    said, options = quickly(
+        tmp_path, ["polyp", "erosion", "Befund", "stalk"],
+        [[*row[:2], text, row[2]] for row, text in zip(rows, texts, strict=True)],
+    )  # fmt: skip
+    assert "unsure: 'Befund': 2 of its 2 findings stand in the same rows as findings of other columns" in said
+    assert "unsure: 'stalk': 1 of its 1 findings" in said
+    assert "unsure: 'polyp'" not in said
+    assert options["label_columns"] == ["polyp", "erosion", "stalk"]
+    assert options["exclude_columns"] == ["Befund"]
+
+
+def test_the_file_holds_no_cell_that_may_name_a_patient(tmp_path: Path) -> None:
+    """Names, dates, texts, pictures that are not there: on the screen, not in the comments."""
+    names = [f"Kaya_Eva_{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names[:-1])
+    rows = [
+        [n, f"Kaya, Eva {at}", f"{at % 28 + 1:02d}.03.1950", f"Kaya klagt über Husten seit Tag {at}", "Kaya", at % 2]
+        for at, n in enumerate(names)
+    ]
+    header = ["file", "Name", "Geburtstag", "Anamnese", "Arzt", "polyp"]
+    table = raw_sets.table(tmp_path / "t.csv", header, rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "Kaya, Eva 0" in result.out
+    assert "such as 'Kaya_Eva_59.png'" in result.out
+    written = (tmp_path / "e.yaml").read_text()
+    assert "Kaya" not in written
+    assert "1950" not in written
+    assert re.search("- Geburtstag +# dates\n", written)
+
+
+def test_bands_of_age_stand_in_their_order(tmp_path: Path) -> None:
+    said, _ = quickly(tmp_path, ["age", "polyp"], [[90 - at, at % 2] for at in range(60)])
+    assert re.search(r"<50 \d+, 50 to <70 \d+, 70\+ \d+", said)

@@ -1,15 +1,21 @@
-"""A figure of heat maps: panels with titles, and a legend below."""
+"""A figure of heat maps: panels with titles, and a legend below.
+
+OpenCV's own font holds the scripts of Europe, Chinese and more; Pillow's has English alone.
+"""
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from ibca_lightning.data.pictures.drawing import IN_WORDS, Panel, fitted, heat_maps, line_width
+from ibca_lightning.system.output import plain
 
 _LINE, _LETTERS, _INDENT = 16, 13, 3  # pixels of text
+_REGULAR = 400  # weight of letters
 _GAP, _LEAST, _NARROWEST = 4, 256, 192  # between panels, the shortest longer side, the least width
 
 
@@ -62,19 +68,27 @@ def _joined(parts: Sequence[np.ndarray], axis: int) -> np.ndarray:
 
 def _text(lines: Sequence[str], count: int, width: int, size: int) -> np.ndarray:
     """Lines of text, with room for `count`."""
-    strip = Image.new("RGB", (width, size * (2 + _LINE * count)), "white")
-    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(_LETTERS * size)
+    strip = np.full((size * (2 + _LINE * count), width, 3), 255, np.uint8)
+    font = cv2.FontFace("sans")
     for row, line in enumerate(lines):
-        draw.text((_INDENT * size, size * (1 + _LINE * row)), line, fill="black", font=font)
-    return np.asarray(strip)
+        foot = (_INDENT * size, size * (1 + _LETTERS + _LINE * row))
+        cv2.putText(strip, line, foot, (0, 0, 0), font, _LETTERS * size, _REGULAR)
+    return strip
+
+
+def _length(text: str, size: int) -> int:
+    """Pixels from the left to the right of a text."""
+    return cv2.getTextSize((0, 0), text, (0, 0), cv2.FontFace("sans"), _LETTERS * size, _REGULAR)[2]
 
 
 def _wrapped(text: str, width: int, size: int) -> list[str]:
     """A text in lines of that width: broken behind a space, _, / or -, elsewhere only where a part alone is wider."""
-    lines, room, font = [""], width - 2 * _INDENT * size, ImageFont.load_default(_LETTERS * size)
+    # A name in bytes that are no UTF-8 would end the process; letters and their accents apart are drawn apart.
+    text = unicodedata.normalize("NFC", plain(text)).replace("\n", " ")
+    lines, room = [""], width - 2 * _INDENT * size
     for part in re.split(r"(?<=[ _/-])", text):
-        for piece in (part,) if font.getlength(part.rstrip()) <= room else part:
-            if lines[-1] and font.getlength(f"{lines[-1]}{piece}".rstrip()) > room:
+        for piece in (part,) if _length(part.rstrip(), size) <= room else part:
+            if lines[-1] and _length(f"{lines[-1]}{piece}".rstrip(), size) > room:
                 lines.append("")
             lines[-1] += piece
     return lines

@@ -155,6 +155,16 @@ def test_a_title_is_never_cut():
         assert (strip[:, -3:] == 255).all(), "nothing runs beyond the edge"
 
 
+def test_letters_of_other_languages_are_drawn():
+    """German, French, Spanish, Polish, signs of numbers, Chinese: no box and no question mark in their place."""
+    letters = "äöüßÄÖÜéèçñåłąęśćżź–≥µ?正常"
+    drawn = [heading([letter]).tobytes() for letter in letters]
+    assert len({*drawn, heading([""]).tobytes()}) == len(letters) + 1
+    assert heading(["\U0010ffff"]).tobytes() == heading(["?"]).tobytes(), "what no font holds"
+    assert heading(["u\u0308"]).tobytes() == heading(["ü"]).tobytes(), "as macOS names files"
+    assert heading(["b\udcff"]).tobytes() == heading(["b\\udcff"]).tobytes(), "a name that is no UTF-8"
+
+
 def test_a_name_is_broken_behind_its_signs():
     width = 150  # panels are 192 wide
     parts = ["very_long_file_name_of_a_", "patient_2026_11_27_left_", "eye.jpg"]
