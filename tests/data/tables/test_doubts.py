@@ -128,7 +128,7 @@ def test_pictures_of_one_patient_are_no_further_evidence_of_a_shortcut() -> None
         patients = np.sort(np.concatenate([np.arange(60), random.integers(0, 60, 200)]))
         sick, site = random.random(60) < 0.4, random.integers(0, 4, 60)
         alarms += bool(of_patients(sick[patients], site[patients], patients))
-    assert alarms <= 1, "as rows are counted, a third of them"  # 0.3 are promised; two in one of 30 such simulations
+    assert alarms <= 1, "27 where rows are counted"  # 0.3 are promised; two in one of 30 such simulations
 
 
 def test_a_shortcut_of_patients_is_found_between_them_and_within_them() -> None:
