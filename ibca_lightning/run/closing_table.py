@@ -72,7 +72,7 @@ def fit_table(
     points: OperatingPoints,
     checkpoints: Sequence[Any],
     run_dir: str,
-    best: bool = False,
+    is_best: bool = False,
     epochs: tuple[int, int] | None = None,
 ) -> None:
     """Print a validation at the thresholds that were chosen on it, the best one's score and how to test it.
@@ -82,7 +82,7 @@ def fit_table(
         points: What was chosen on it.
         checkpoints: The callbacks that wrote them.
         run_dir: Where the run lies.
-        best: Whether it is the best one.
+        is_best: Whether it is the best one.
         epochs: That of the best validation, from 1, and how many there were.
     """
     told = "" if epochs is None else f", epoch {epochs[0]} of {epochs[1]}"
@@ -95,7 +95,7 @@ def fit_table(
         own = figures(*given, evaluation.class_names, points.thresholds) | {"intervals": intervals}
         own |= {"thresholds": points.record(evaluation.class_names)}
         tuned, half = _beside(own, "CF1", intervals=False)
-        which = f"Best validation{told}" if best else "Last validation"
+        which = f"Best validation{told}" if is_best else "Last validation"
         console.print(f"{which}: {_mean_precision(own)}", soft_wrap=True)
         where = "At the fixed thresholds" if _fixed(points.thresholds) else "At thresholds chosen on it"
         console.print(f"{where}: F1 of the class means (CF1) {tuned}, {half} at 0.5")
