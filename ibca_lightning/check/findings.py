@@ -13,7 +13,7 @@ from ibca_lightning.check.folder import FolderCount
 from ibca_lightning.check.near_copies import NearCopy
 from ibca_lightning.check.origin import origin_doubts
 from ibca_lightning.data.tables.doubts import NORMAL, Doubt
-from ibca_lightning.data.tables.splits import otherwise_written
+from ibca_lightning.data.tables.grouping import otherwise_written
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
 
@@ -130,14 +130,19 @@ def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> It
     for first, second in _pairs(contents):
         _, here, there = np.intersect1d(first.groups, second.groups, return_indices=True)
         for a, b in zip(here.tolist(), there.tolist(), strict=True):
-            level: Level = "warning" if decode(first.groups[a]).startswith(tuple(meant)) else "error"
+            level = _leak(first.groups[a], meant)
             what = f"group '{first.group(a)}' in {_named(first, [a])} and in {_named(second, [b])}"
             yield Finding(level, "group leak", what, "keep a group in one split, or expect figures that are too good")
         for a, b in [] if np.array_equal(first.groups, first.ids) else otherwise_written(first.groups, second.groups):
             what = f"'{first.group(a)}' in {_named(first, [a])} and '{second.group(b)}' in {_named(second, [b])}"
             what = f"groups that may be one and the same, written otherwise: {what}"
-            fix = "write a group in one way, or expect figures that are too good"
-            yield Finding("warning", "group leak by spelling", what, fix)
+            fix = "write a group in one way; where they are two, set group_overlap to warn"
+            yield Finding(_leak(first.groups[a], meant), "group leak by spelling", what, fix)
+
+
+def _leak(group: np.bytes_, meant: Sequence[str]) -> Level:
+    """What a group in two splits is, of a set that does or does not mean it so."""
+    return "warning" if decode(group).startswith(tuple(meant)) else "error"
 
 
 def _near_copy(pair: NearCopy) -> Finding:

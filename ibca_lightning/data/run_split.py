@@ -55,8 +55,10 @@ class RunSplit:
         for split in self.held_out:
             if not (seen := self._seen(split, tables, rename)):
                 continue
-            fix = "give the pictures that it was trained with, or others alone; of equal names, with a copy of the "
-            fix += "checkpoint outside of its run"
+            fix = (
+                "give the tables that it was trained with, or new pictures alone (for others of the same names: a copy "
+            )
+            fix += "of the checkpoint outside of its run)"
             if self.answer != "keep":
                 fix = f"give --data.splits {self._file}"
             got = f"{len(seen)} of {len(tables[split])} that it was trained on, '{seen[0]}' first ({self._file})"

@@ -31,8 +31,9 @@ class OperatingPoints:
 
 
 def few_positives(class_names: Sequence[str], positives: Sequence[int]) -> str | None:
-    """Say which thresholds rest on few positives, in one line; None where none does."""
-    few = [f"{name} ({number})" for name, number in zip(class_names, positives, strict=True) if number < FEW]
+    """Say which thresholds rest on few positives, in one line; None where none does, or nothing is known."""
+    known = zip(class_names, positives, strict=True) if positives else ()  # no old checkpoint says them
+    few = [f"{name} ({number})" for name, number in known if number < FEW]
     if not few:
         return None
     return f"thresholds that rest on fewer than {FEW} positives of the validation set: {', '.join(few)}"

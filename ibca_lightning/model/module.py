@@ -534,7 +534,7 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_fit_end(self) -> None:
         """Say which thresholds rest on next to nothing."""
-        rare = few_positives(self.class_names, self.points.positives) if self.points.positives else None
+        rare = few_positives(self.class_names, self.points.positives)
         if rare is not None and self.trainer.is_global_zero:
             log.warning(rare)
 

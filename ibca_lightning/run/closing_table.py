@@ -67,8 +67,25 @@ def _fixed(thresholds: Iterable[float]) -> bool:
     return set(thresholds) == {0.5}
 
 
-def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoints: Sequence[Any], run_dir: str) -> None:
-    """Print the last validation at the thresholds that were chosen on it, the best one's score and how to test it."""
+def fit_table(
+    evaluation: Evaluation | None,
+    points: OperatingPoints,
+    checkpoints: Sequence[Any],
+    run_dir: str,
+    is_best: bool = False,
+    epochs: tuple[int, int] | None = None,
+) -> None:
+    """Print a validation at the thresholds that were chosen on it, the best one's score and how to test it.
+
+    Args:
+        evaluation: The best validation, whose weights `best.ckpt` holds, or the last one where that is not at hand.
+        points: What was chosen on it.
+        checkpoints: The callbacks that wrote them.
+        run_dir: Where the run lies.
+        is_best: Whether it is the best one.
+        epochs: That of the best validation, from 1, and how many there were.
+    """
+    told = "" if epochs is None else f", epoch {epochs[0]} of {epochs[1]}"
     console = Console(highlight=False, markup=False)
     if evaluation is not None:
         given = evaluation.probabilities, evaluation.labels
@@ -78,14 +95,20 @@ def fit_table(evaluation: Evaluation | None, points: OperatingPoints, checkpoint
         own = figures(*given, evaluation.class_names, points.thresholds) | {"intervals": intervals}
         own |= {"thresholds": points.record(evaluation.class_names)}
         tuned, half = _beside(own, "CF1", intervals=False)
-        console.print(f"Last validation: {_mean_precision(own)}")
+        which = f"Best validation{told}" if is_best else "Last validation"
+        console.print(f"{which}: {_mean_precision(own)}", soft_wrap=True)
         where = "At the fixed thresholds" if _fixed(points.thresholds) else "At thresholds chosen on it"
         console.print(f"{where}: F1 of the class means (CF1) {tuned}, {half} at 0.5")
         write_out(terminal_table(_class_rows(own), "metrics.csv", wanted=_WANTED))
+        pictures, groups = len(evaluation.ids), len(set(evaluation.groups))
+        console.print(f"validated on {pictures} pictures" + f" of {groups} groups" * (groups < pictures))
     for checkpoint in checkpoints:
         if getattr(checkpoint, "monitor", None) and checkpoint.best_model_score is not None:
             score = float(checkpoint.best_model_score)
-            console.print(f"best validation score {score:.4f}: {checkpoint.best_model_path}")
+            console.print(f"best validation score {score:.4f}{told}: {checkpoint.best_model_path}", soft_wrap=True)
+            if epochs is not None and epochs[0] == 1 < epochs[1]:
+                said = "the first epoch was the best: no later one learnt more, or too few are held out to see it"
+                console.print(f"note: {said}; look at metrics.csv, and try a lower --model.learning_rate")
     config = os.path.join(run_dir, "config.yaml")
     best, last = (os.path.join(run_dir, "checkpoints", f"{name}.ckpt") for name in ("best", "last"))
     if not os.path.isfile(best) and os.path.isfile(last):

@@ -24,6 +24,7 @@ from lightning.pytorch.plugins import LayerSync
 from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.run_split import RunSplit
 from ibca_lightning.data.storage import exists, here, is_remote
+from ibca_lightning.metrics.decision import few_positives
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.model.public_names import with_public_names
@@ -127,7 +128,7 @@ class IBCACLI(LightningCLI):
         parser.add_argument("--wandb_project", type=str, default="ibca_lightning", help="Project on wandb.")
         parser.add_argument(
             "--log_images", type=bool, default=False,
-            help="Send attention pictures to wandb on line. Patient pictures leave the machine only with this.",
+            help="Give wandb the attention pictures, off line too. Patient pictures leave the machine only with this.",
         )  # fmt: skip
         parser.add_argument(
             "--save_every_n_steps", type=PositiveInt | None, default=None,
@@ -313,8 +314,11 @@ class IBCACLI(LightningCLI):
         if stopped is not None and stopped.stopped_epoch:
             say(f"stopped early: no better validation score in {stopped.patience} validations")
         if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
-            last, checkpoints = self.model.evaluations.get("val"), self.trainer.checkpoint_callbacks
-            fit_table(last, self.model.points, checkpoints, self.run_dir)
+            last = self.model.evaluations.get("val"), self.model.points
+            (card,) = (each for each in self.trainer.callbacks if isinstance(each, ModelCard))  # type: ignore[attr-defined]
+            epochs = None if card.epoch is None else (card.epoch, max(card.epoch, self.trainer.current_epoch))
+            checkpoints = self.trainer.checkpoint_callbacks
+            fit_table(*(card.best or last), checkpoints, self.run_dir, card.best is not None, epochs)
             self._say_instruments()
 
     def after_test(self) -> None:
@@ -332,7 +336,11 @@ class IBCACLI(LightningCLI):
                 say(line)
 
     def after_predict(self) -> None:
-        """Say where the predictions lie."""
+        """Say where the predictions lie, and which of the decisions are mostly chance."""
+        if self.trainer.is_global_zero and isinstance(self.model, MultiLabelModule):
+            rare = few_positives(self.model.class_names, self.model.points.positives)
+            if rare:
+                say(f"note: {rare}; these decisions are mostly chance")
         say(f"wrote {os.path.join(self.run_dir, 'predictions.csv')}")
 
 

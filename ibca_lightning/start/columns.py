@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import split_of, with_values
 from ibca_lightning.data.tables.doubts import negating_all
-from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients
+from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients, otherwise_written
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.paths import suggestion
 from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts.bands import in_bands, limits_of, number
 from ibca_lightning.start import words
 from ibca_lightning.start.label_form import LEAST, Form, Reading, form_of, is_number, prefixed, says_present, slips
@@ -207,7 +208,15 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         f"taken as no filled column of patients was found: rows of one '{texts.name}' stay in one split, but a patient "
         "with several of them may be in training and in test; if you have their names, add them as group_column"
     )
-    return Column(texts.name, "group", why, doubt="" if forced or of_patients(texts.name) else doubt)
+    doubts = [] if forced or of_patients(texts.name) else [doubt]
+    names = encode([*texts.counts])
+    alike = [pair for pair in otherwise_written(names, names) if pair[0] < pair[1]]
+    if alike:
+        one, other = ([*texts.counts][at] for at in alike[0])
+        doubts.append(
+            f"'{one}' and '{other}' may be one, and in two splits ({len(alike)} such pairs): write it in one way"
+        )
+    return Column(texts.name, "group", why, "; ".join(doubts))
 
 
 def _is_split(texts: _Texts) -> bool:

@@ -8,6 +8,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import require_not_packed
 
 CHECKPOINT_KEY = "ibca"
+_GIVE = "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it (weights of a backbone alone: --model.checkpoint_path)"
 FORMAT = 1
 
 
@@ -45,8 +46,7 @@ def require_archive(path: str | Path) -> None:
 
 def unreadable(path: str | Path) -> InputError:
     """Say that a file is no checkpoint."""
-    fix = "give RUN/checkpoints/best.ckpt as `ibca fit` wrote it"
-    return InputError(f"{path} to be a checkpoint of tensors and plain data", "an unreadable file", fix)
+    return InputError(f"{path} to be a checkpoint of tensors and plain data", "an unreadable file", _GIVE)
 
 
 def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, Any]:
@@ -57,7 +57,7 @@ def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, 
     """
     record = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
     if not isinstance(record, dict):
-        raise InputError(f"{path} to be a checkpoint written by `ibca fit`", "none", "give RUN/checkpoints/best.ckpt")
+        raise InputError(f"{path} to be a checkpoint written by `ibca fit`", "none", _GIVE)
     if record.get("format") != FORMAT:
         got = f"format {record.get('format')} (ibca {record.get('version')})"
         raise InputError(f"{path} in checkpoint format {FORMAT}", got, "use the version of ibca that wrote it")

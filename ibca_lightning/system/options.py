@@ -11,6 +11,7 @@ from typing import NoReturn
 from ibca_lightning.system.errors import InputError
 
 # user:password@ before the host, or a query such as ?X-Amz-Signature=...; of the places that data may lie at.
+_OF_FILES = frozenset((".csv", ".tsv", ".txt", ".json", ".xlsx", ".parquet", ".html", ".pdf", ".png", ".jpg", ".npz"))
 _SECRET = re.compile(r"\b(s3|gs|https?)://(?:[^\s'\"/@]*@|[^\s'\"?]*\?[^\s'\"]*=)", re.IGNORECASE)
 
 
@@ -76,6 +77,8 @@ def require_folder(path: str, option: str = "--output") -> None:
     if re.match("(s3|gs|https?):/", path):  # a Path has one slash
         raise InputError(f"{option} on this machine", path, "write it here, and copy it there when it is done")
     place = Path(path)
+    if place.suffix.lower() in _OF_FILES and not place.exists():
+        raise InputError(f"{option} as a folder for the files", f"{path}, a file by its name", "leave the ending away")
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     if not place.is_dir():

@@ -30,6 +30,7 @@ from ibca_lightning.use.model_options import (
     listed,
     named,
     opened,
+    say_few_positives,
     say_passed_over,
 )
 
@@ -124,6 +125,7 @@ def explain(arguments: list[str]) -> int:
     whole, _ = ended
     claims = _claims([whole.path])
     drawn = [path for name, path in outputs.items() if claims.get(name) == _figure(path, folder) and _is_drawn(path)]
+    say_few_positives(models.values())
     write_out(f"explained {len(drawn)} of {len(files)} pictures in {folder}\n")
     if drawn:
         say_passed_over(pictures, rename)

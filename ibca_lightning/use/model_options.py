@@ -3,7 +3,7 @@
 import hashlib
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ibca_lightning.data import storage
@@ -23,11 +23,11 @@ def add_images(parser: ArgumentParser, required: bool = True, more: str = "") ->
     """Add `--images`, of which `--help` says `more`, and what goes with it."""
     parser.add_argument(
         "--images", nargs="+", required=required,
-        help="Pictures, folders of pictures (searched below too), patterns in quotes such as 'scans/*.png', or .csv "
-        f"files of paths; also behind s3://, gs://, https://.{more}",
+        help="Pictures, folders of pictures (searched below too), patterns in quotes such as 'scans/*.png', or tables "
+        f"of paths (.csv, .xlsx, .parquet); also behind s3://, gs://, https://.{more}",
     )  # fmt: skip
-    parser.add_argument("--image_column", default="image", help="Of the paths in a .csv file (default image).")
-    parser.add_argument("--image_dir", help="Where these paths are seen from; default the folder of the .csv file.")
+    parser.add_argument("--image_column", default="image", help="Of the paths in a table (default image).")
+    parser.add_argument("--image_dir", help="Where these paths are seen from; default the folder of the table.")
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -115,6 +115,18 @@ def listed(options: Namespace) -> "PictureList":
     for path in given if isinstance(given, list) else [given]:
         require_archive(os.path.expanduser(here(path)))
     return list_pictures(options.images, options.image_column, options.image_dir)
+
+
+def say_few_positives(models: "Iterable[Predictor]") -> None:
+    """Say which decisions are next to chance, as the thresholds of a class rest on few positives in some model."""
+    from ibca_lightning.metrics.decision import few_positives
+
+    fewest: dict[str, int] = {}
+    for spec in (model.spec for model in models):
+        for name, number in zip(spec.class_names, spec.threshold_positives, strict=False):  # an old one has none
+            fewest[name] = min(number, fewest.get(name, number))
+    if said := few_positives([*fewest], [*fewest.values()]):
+        write_err(f"note: {said}; these decisions are mostly chance\n")
 
 
 def say_passed_over(pictures: "PictureList", rename: Callable[[str], str] = str) -> None:

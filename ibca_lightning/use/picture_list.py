@@ -1,4 +1,4 @@
-"""Which pictures a command line means: files, folders, patterns such as `scans/*.png`, CSV files of paths."""
+"""Which pictures a command line means: files, folders, patterns such as `scans/*.png`, tables of paths."""
 
 import glob
 import os
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ibca_lightning.data import storage
-from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.datasets.layouts.picture_files import only_pictures, pictures_below
+from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.system.errors import InputError, PictureError
+
+_TABLES = (".csv", ".xlsx", ".xlsm", ".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,14 @@ class PictureList:
 
 
 def list_pictures(images: Sequence[str], column: str = "image", image_dir: str | None = None) -> PictureList:
-    """Find the pictures that a user names, each once: sorted within a folder or pattern, in the order of a CSV file.
+    """Find the pictures that a user names, each once: sorted within a folder or pattern, in the order of a table.
 
     Args:
         images: Each a picture; a folder, searched below too; a pattern with `*`, `?`, `[...]` or `**`, which passes
-            over hidden files and other files than pictures; or a `.csv` file of paths, which may be absolute ones and
-            of files that are not there.
-        column: Of the paths in a CSV file.
-        image_dir: Where the paths in a CSV file are seen from; default the folder that it lies in.
+            over hidden files and other files than pictures; or a table of paths (.csv, .xlsx, .parquet), which may be
+            absolute ones and of files that are not there.
+        column: Of the paths in a table.
+        image_dir: Where the paths in a table are seen from; default the folder that it lies in.
 
     Raises:
         InputError: If one of `images` names no picture, or two pictures have one id.
@@ -55,11 +57,13 @@ def list_pictures(images: Sequence[str], column: str = "image", image_dir: str |
 
 def _one(images: str, column: str, image_dir: str | None) -> tuple[str, list[str], list[str]]:
     """A folder, the pictures' paths in it, and those of files that are none."""
-    if images.lower().endswith(".csv") and storage.is_file(images):
-        names = read_sheet(images).column(column)
+    if images.lower().endswith(_TABLES) and storage.is_file(images):
+        names = read_any(images).column(column)
         if not all(names):
             raise InputError(f"a path in every row of '{column}' in {images}", "a blank", "fill it in, or drop the row")
         return os.path.dirname(images) if image_dir is None else image_dir, names, []
+    if images.lower().endswith((".xls", ".ods", ".tsv")) and storage.is_file(images):
+        raise InputError("pictures, or a table of paths as .csv, .xlsx or .parquet", images, "save it as one of these")
     if not glob.has_magic(images) or storage.exists(images):
         return pictures_below(images)
     parts = images.replace(os.sep, "/").split("/")

@@ -18,6 +18,7 @@ from ibca_lightning.use.model_options import (
     fingerprint,
     listed,
     opened,
+    say_few_positives,
     say_passed_over,
 )
 
@@ -73,6 +74,7 @@ def predict_pictures(arguments: list[str]) -> int:
     if (ended := parts.ended(files, len(left), len(share))) is None:
         return 0
     files, said = ended
+    say_few_positives(models.values())
     write_err(f"{said}; wrote {files.path}\n")
     if len(pictures.files) > files.failures:
         say_passed_over(pictures)

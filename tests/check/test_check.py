@@ -134,6 +134,10 @@ ERRORS: dict[str, tuple[Callable[[Tree], object], str, str]] = {
         both(labelled("train", 0, A="1"), labelled("train", 3, A="0"), same_picture(("train", 0), ("train", 3))),
         "contradiction", r"different labels in train: '.*line 2\), '.*line 5\)",
     ),
+    "a patient in two spellings": (
+        lambda root: table(root, "val", lambda data: data[0].update(patient="0000.0")), "group leak by spelling",
+        r"'0000' in train '.*line 2\) and '0000.0' in val '.*line 2\)",
+    ),
     "no positive": (every("train", "B", "0"), "no positive", "class 'B' has none in train"),
     "no negative": (
         lambda root: table(root, "train", lambda d: [row.update(C="1") for row in d if row["C"] == "0"]),

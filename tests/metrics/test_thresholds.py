@@ -127,6 +127,7 @@ def test_few_positives_are_named():
     assert OperatingPoints([0.5]).record(["a"])["a"] == {"threshold": 0.5, "positives": None, "few": None}
     assert few_positives(["a", "b"], [9, 10]).endswith(": a (9)")
     assert few_positives(["b"], [10]) is None
+    assert few_positives(["b"], []) is None
 
 
 def test_points_are_chosen_on_calibrated_probabilities_and_know_their_positives():

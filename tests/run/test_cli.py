@@ -61,6 +61,7 @@ def test_fit_writes_the_run_folder_and_nothing_else(config: Path, here: Path) ->
 def test_closing_lines_can_be_pasted_into_a_shell(config: Path, here: Path) -> None:
     result = done("fit", "--config", config, "--wandb", "offline", "--run_dir", "a run")
     assert "ibca test --config 'a run/config.yaml' --ckpt_path 'a run/checkpoints/best.ckpt'" in result.out
+    assert result.out.startswith("Best validation, epoch 1 of 1: mAP ")
     sent = "wandb was off line: nothing was sent. a run/wandb holds the figures"
     assert sent in result.err
     assert "only `wandb sync 'a run/wandb'/offline-run-*` would send them" in result.err
@@ -268,7 +269,8 @@ def test_validate_gives_the_figures_of_training_and_leaves_its_predictions(own_r
 
 
 def test_predict_from_a_configuration_agrees_with_test(own_run: Path, here: Path) -> None:
-    done("predict", "--config", own_run / "config.yaml", "--ckpt_path", own_run / "checkpoints/best.ckpt")
+    said = done("predict", "--config", own_run / "config.yaml", "--ckpt_path", own_run / "checkpoints/best.ckpt").err
+    assert "note: thresholds that rest on fewer than 10 positives of the validation set: A (2)" in said
     columns = ["A", "B", "C", "decision:A", "decision:B", "decision:C", "threshold:A", "threshold:B", "threshold:C"]
     assert list(rows(own_run / "predictions.csv")[0]) == ["id", *columns]
     predicted = probabilities(own_run / "predictions.csv")

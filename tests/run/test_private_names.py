@@ -25,7 +25,7 @@ ATTRIBUTES = [
     ("checkpoint", "_last_global_step_saved", "last_checkpoint"),
     ("CSV logger", "_experiment", "metrics_csv"),
     ("wandb logger", "_experiment", "lightning"),
-    ("wandb logger", "_offline", "lightning, attention_pictures"),
+    ("wandb logger", "_offline", "lightning"),
     ("wandb logger", "_wandb_init", "wandb_logging"),
 ]
 # Methods and functions that we override, replace or call, with the parameters that we count on.

@@ -181,6 +181,16 @@ def test_what_is_no_patient_is_said_to_be_none(tmp_path: Path, column: str) -> N
     assert sizes(experiment_data(["--config", str(tmp_path / "e.yaml")]))["train"] == 36
 
 
+def test_a_patient_in_two_spellings_is_told_of(tmp_path: Path) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, "v1" if at == 4 else f"V{at // 3:03d}", at % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "patient", "polyp"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    told = "'patient': 'V001' and 'v1' may be one, and in two splits (1 such pairs): write it in one way"
+    assert told in " ".join(result.out.split())
+
+
 def answered(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
     """Let a terminal answer; what is left of the answers."""
     left = list(answers)

@@ -1,5 +1,7 @@
 """Tables of every command at 80 columns, with names of 40 characters."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -115,6 +117,14 @@ def test_the_end_of_fit_and_test_lead_with_map_and_say_what_excludes_each_other(
     assert second.endswith(f" (CF1) {result.figures['tuned']['CF1']:.4f}, 0.0000 at 0.5")
     (line,) = (line.split() for line in rest if line.startswith("c "))
     assert (line[4], line[-1]) == ("0.2000", "0.0000")
+    best = SimpleNamespace(monitor="val/monitor", best_model_score=torch.tensor(0.5), best_model_path="best.ckpt")
+    fit_table(fitted, points, [best], "run", True, (1, 6))
+    out = capsys.readouterr().out
+    assert out.startswith("Best validation, epoch 1 of 6: mAP 1.0000 [0.")
+    assert "\nvalidated on 60 pictures\n" in out
+    assert "best validation score 0.5000, epoch 1 of 6: best.ckpt\nnote: the first epoch was the best" in out
+    fit_table(fitted, points, [best], "run", True, (2, 6))
+    assert "note: the first" not in capsys.readouterr().out
     calibration = {"kind": "temperature", "scale": [2.0] * 3, "offset": [0.0] * 3}
     at = (torch.tensor(0.2).logit() * 2).sigmoid().item()  # the same decisions, of calibrated probabilities
     fit_table(fitted, OperatingPoints([at] * 3, calibration), [], "run")

@@ -9,14 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
 
 import ibca_lightning
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.model_record import model_record, require_archive
+from ibca_lightning.system.options import require_folder
+from ibca_lightning.use.model_options import say_few_positives
 from ibca_lightning.use.picture_list import list_pictures
 from ibca_lightning.use.predictor import Predictor
 from tests.command_line import contents, done, experiment, ibca, near, rows, written
@@ -152,6 +157,14 @@ def test_pictures_by_folder_pattern_and_table(tree: Path, here: Path):
     found = list_pictures(["s/list.csv"], "file")
     assert found.files == {"a.png": "s/a.png", "../e.jpg": "s/../e.jpg", "/data/f.png": "/data/f.png"}
     assert list_pictures(["s/list.csv"], "file", "s/t").files["../e.jpg"] == "s/t/../e.jpg"
+    book = openpyxl.Workbook()
+    for row in (["image"], ["a.png"], ["../e.jpg"]):
+        book.active.append(row)
+    book.save("s/Befunde.xlsx")
+    assert list_pictures(["s/Befunde.xlsx"]).files == {"a.png": "s/a.png", "../e.jpg": "s/../e.jpg"}
+    Path("s/Befunde.ods").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"a table of paths as \.csv, \.xlsx or \.parquet, got s/Befunde\.ods"):
+        list_pictures(["s/Befunde.ods"])
     several = list_pictures(["s/t", "s/a.png", "e.jpg", "s/*.png"])
     assert several.files == {"b.PNG": "s/t/b.PNG", "a.png": "s/a.png", "e.jpg": "e.jpg"}
     assert several.folders == ["s/t", "s", ""]
@@ -159,6 +172,31 @@ def test_pictures_by_folder_pattern_and_table(tree: Path, here: Path):
     for wrong in (["s/*.bmp"], ["nowhere"], ["nowhere/*.png"], ["s/list.csv"], ["s", "nowhere"], ["s/a.png", "a.png"]):
         with pytest.raises(InputError):
             list_pictures(wrong)
+
+
+def test_decisions_on_few_positives_are_told_of_in_some_model(capsys: pytest.CaptureFixture[str]) -> None:
+    specs = (["a", "b"], [12, 10]), (["a", "b"], [4, 10]), (["a", "c"], [])
+    models = [SimpleNamespace(spec=SimpleNamespace(class_names=n, threshold_positives=p)) for n, p in specs]
+    say_few_positives(models[:1])
+    assert capsys.readouterr().err == ""
+    say_few_positives(models)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("of the validation set: a (4); these decisions are mostly chance")
+
+
+@pytest.mark.parametrize("name", ["vorhersage.csv", "new/befunde.XLSX"])
+def test_a_folder_to_write_in_has_no_name_of_a_file(name: str, here: Path) -> None:
+    with pytest.raises(InputError, match=rf"a folder for the files, got {name}, a file by its name; leave the ending"):
+        require_folder(name)
+    Path(name).mkdir(parents=True)
+    require_folder(name)
+
+
+def test_weights_of_a_backbone_are_no_checkpoint_and_where_they_go_is_said(here: Path) -> None:
+    Path("b.safetensors").write_bytes(bytes(64))
+    for refuse in (lambda: require_archive("b.safetensors"), lambda: model_record({"conv1.weight": 0}, "b.pth")):
+        with pytest.raises(InputError, match=r"weights of a backbone alone: --model\.checkpoint_path"):
+            refuse()
 
 
 # --- going on -----------------------------------------------------------------------------------------------------

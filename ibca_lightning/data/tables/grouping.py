@@ -16,12 +16,14 @@ a word of a patient stands before them.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.labels import is_blank
@@ -242,3 +244,33 @@ def _spaced(name: str) -> str:
 def _words(name: str) -> set[str]:
     """The words of a name such as `PatientAge` or `exam_date`, in lower case."""
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)}
+
+
+def otherwise_written(first: NDArray[np.bytes_], second: NDArray[np.bytes_]) -> list[tuple[int, int]]:
+    """Find groups of two splits, or of one twice, that differ but may be one: `PT-3` and `pt3`, `0003` and `3.0`.
+
+    Args:
+        first: (N,) the group of each row.
+        second: (M,) that of other rows.
+
+    Returns:
+        For each such pair the first row of either.
+    """
+    (ours, here), (theirs, there) = (np.unique(each, return_index=True) for each in (first, second))
+    spelt: dict[str, list[int]] = {}
+    for at, group in enumerate(ours):
+        spelt.setdefault(_canonical(decode(group)), []).append(at)
+    return [
+        (int(here[at]), int(there[other]))
+        for other, group in enumerate(theirs)
+        for at in spelt.get(_canonical(decode(group)), [])
+        if ours[at] != group
+    ]
+
+
+def _canonical(group: str) -> str:
+    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or between letter and number."""
+    plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
+    plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
+    plain = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", plain)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)

@@ -3,8 +3,6 @@
 Our own on purpose: scikit-learn spreads one label at a time over groups, not many labels with unknown ones.
 """
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -12,6 +10,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
+from ibca_lightning.data.tables.grouping import otherwise_written
 from ibca_lightning.data.tables.table import Table, decode, pooled
 from ibca_lightning.system.errors import DataWarning, InputError
 
@@ -158,36 +157,6 @@ def split_off(tables: Mapping[str, Table], fractions: Mapping[str, float], seed:
 
 class SpellingWarning(DataWarning):
     """Groups of two splits that differ in their spelling alone; `ibca check` finds each of them by itself."""
-
-
-def otherwise_written(first: NDArray[np.bytes_], second: NDArray[np.bytes_]) -> list[tuple[int, int]]:
-    """Find groups of two splits that differ but may be one: `PT-3` and `pt3`, `0003` and `3.0`.
-
-    Args:
-        first: (N,) the group of each row.
-        second: (M,) that of other rows.
-
-    Returns:
-        For each such pair the first row of either.
-    """
-    (ours, here), (theirs, there) = (np.unique(each, return_index=True) for each in (first, second))
-    spelt: dict[str, list[int]] = {}
-    for at, group in enumerate(ours):
-        spelt.setdefault(_canonical(decode(group)), []).append(at)
-    return [
-        (int(here[at]), int(there[other]))
-        for other, group in enumerate(theirs)
-        for at in spelt.get(_canonical(decode(group)), [])
-        if ours[at] != group
-    ]
-
-
-def _canonical(group: str) -> str:
-    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or between letter and number."""
-    plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
-    plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
-    plain = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", plain)
-    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
 
 
 def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:

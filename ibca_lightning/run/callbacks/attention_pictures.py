@@ -53,8 +53,8 @@ class AttentionPictures(Callback):
     the same at every epoch and in every run on the same data. Drawn at the validation that is best so far, so that
     they belong to `best.ckpt`, and at each test. Stored maps come without pictures; then none are drawn.
 
-    `limit` is their number in all. With `log_images` they are also sent to wandb when that is on line: patient pictures
-    leave the machine only when asked. Off line they are always added. wandb is never given their names.
+    `limit` is their number in all. With `log_images` wandb gets them too: patient pictures leave the machine only when
+    asked, also where what was written off line is sent later. wandb is never given their names.
     """
 
     def __init__(self, run_dir: str | Path, per_class: int = 2, limit: int = 12, log_images: bool = False) -> None:
@@ -142,7 +142,7 @@ class AttentionPictures(Callback):
         for name, chosen in self._chosen.items():
             write_png(self.folder / f"{name}.png", _draw(chosen, pl_module))
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and (self.log_images or logger._offline):
+            if isinstance(logger, WandbLogger) and self.log_images:
                 for number, (name, chosen) in enumerate(self._chosen.items()):
                     # By its place in the choice: a name may be that of a patient.
                     title = f"{name.partition('_')[0]}_{number}"

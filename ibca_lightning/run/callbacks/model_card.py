@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 
 import ibca_lightning
 from ibca_lightning.data.loader import Guard
+from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
@@ -30,11 +31,20 @@ class ModelCard(Callback):
 
     The figures of the fit are those of the best validation, which `best.ckpt` holds. A test writes beside the
     checkpoint that it was given, or into the run folder where that is another one.
+
+    Attributes:
+        best: The best validation and what was chosen on it; None where there was none since the run was taken up.
     """
 
     def __init__(self, run_dir: str | Path, command: Sequence[str]) -> None:
         self.run_dir, self.command = Path(run_dir), without_paths(command)
         self._best: dict[str, Any] = {}
+        self.best: tuple[Evaluation, OperatingPoints] | None = None
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the best validation, from 1; None where it is not known."""
+        return self._best.get("epoch")
 
     def state_dict(self) -> dict[str, Any]:
         """The best validation, so that a resumed run knows it."""
@@ -50,7 +60,9 @@ class ModelCard(Callback):
             return
         score = float(trainer.callback_metrics.get(MONITOR, float("-inf")))
         if not self._best or score > self._best["score"]:
-            self._best = {"score": score, "model": _model(pl_module), "val": _set(pl_module.evaluations["val"])}
+            evaluation, epoch = pl_module.evaluations["val"], trainer.current_epoch + 1
+            self._best = {"score": score, "epoch": epoch, "model": _model(pl_module), "val": _set(evaluation)}
+            self.best = evaluation, pl_module.points
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the card, where there is a checkpoint."""

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ibca_lightning.data.tables.grouping import otherwise_written
 from ibca_lightning.data.tables.splits import (
     check_overlap,
     cross_validated,
     keep_share,
-    otherwise_written,
     split_fold,
     split_groups,
     split_off,

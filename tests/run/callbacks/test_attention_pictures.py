@@ -142,9 +142,9 @@ def test_of_several_test_sets_the_first_is_drawn_and_no_id_leaves_the_folder(tmp
 
 @pytest.mark.parametrize(
     ("offline", "log_images", "sent"),
-    [(True, False, True), (False, False, False), (False, True, True)],
+    [(True, False, False), (True, True, True), (False, False, False), (False, True, True)],
 )
-def test_pictures_go_on_line_only_when_asked_for(offline, log_images, sent, tmp_path):
+def test_pictures_go_to_wandb_only_when_asked_for(offline, log_images, sent, tmp_path):
     logger = FakeWandb(offline)
     run = trainer(logger=logger, callbacks=[AttentionPictures(tmp_path, log_images=log_images)])
     run.test(module(), datamodule=Data({"test": Pictures(8)}))
@@ -165,7 +165,7 @@ def test_no_name_stands_in_a_picture_that_is_sent(tmp_path):
     sent, drawn = [], []
     for number, kind in enumerate((Pictures, Named)):
         logger = Keeps(offline=True)
-        run = trainer(logger=logger, callbacks=[AttentionPictures(tmp_path / str(number), limit=3)])
+        run = trainer(logger=logger, callbacks=[AttentionPictures(tmp_path / str(number), limit=3, log_images=True)])
         run.test(module(), datamodule=Data({"test": kind(8)}))
         sent.append(dict(logger.sent))
         drawn.append([np.asarray(Image.open(tmp_path / str(number) / "attention" / name)) for name in

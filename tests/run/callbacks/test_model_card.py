@@ -4,14 +4,20 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.model.checkpoint import read_checkpoint
+from ibca_lightning.model.module import MONITOR
+from ibca_lightning.run.callbacks.model_card import ModelCard
 from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
 from tests.command_line import done, experiment, rows, written
 from tests.datasets import fake_csv
+from tests.training import module
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,26 @@ def test_the_card_counts_the_data_and_gives_the_figures(run: tuple[Path, str]) -
     for text in (before, card):
         assert "not a medical device" in text.lower()
         assert "torch 2" in text
+
+
+def test_the_best_validation_is_kept_with_what_was_chosen_on_it(tmp_path: Path) -> None:
+    card = ModelCard(tmp_path, [])
+    model = module()
+    for epoch, score in enumerate((0.4, 0.6, 0.5)):
+        state = SimpleNamespace(fn="fit")
+        told = SimpleNamespace(
+            sanity_checking=False, state=state, current_epoch=epoch, callback_metrics={MONITOR: score}
+        )
+        model.evaluations["val"] = SimpleNamespace(
+            name=str(epoch), figures={"per_class": {}}, labels=torch.ones(1, len(model.class_names)),
+            class_names=model.class_names, ids=["x"], groups=["x"],
+        )  # fmt: skip
+        model.points = OperatingPoints([score] * len(model.class_names))
+        card.on_validation_end(told, model)
+    assert (card.epoch, card.best[0].name, card.best[1].thresholds[0]) == (2, "1", 0.6)
+    resumed = ModelCard(tmp_path, [])
+    resumed.load_state_dict(card.state_dict())
+    assert (resumed.epoch, resumed.best) == (2, None)
 
 
 def test_the_card_names_no_picture_no_group_and_no_place(run: tuple[Path, str]) -> None:
