@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import takewhile
+from os.path import splitext
 from typing import Literal
 
 import numpy as np
@@ -17,9 +18,9 @@ from ibca_lightning.data.tables.doubts import negating_all
 from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.paths import suggestion
-from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.datasets.layouts.bands import in_bands, limits_of, number
+from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 from ibca_lightning.start import words
 from ibca_lightning.start.label_form import LEAST, Form, Reading, form_of, is_number, prefixed, says_present, slips
 from ibca_lightning.start.words import spaced
@@ -159,7 +160,7 @@ def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) ->
         example = f"such as {index.files[0]}"
         raise InputError(
             f"a column of {sheet.file} that names the pictures in {index.folder}, {example}", f"none of {near}",
-            "give the folder they lie in with --images, or correct the names",
+            _nearly(texts, index) or "give the folder they lie in with --images, or correct the names",
         )  # fmt: skip
     first = max(able, key=lambda name: (round(shares[name], 2), bool(words.IMAGE.search(spaced(name)))))
     columns = [_as_picture(sheet, texts[first], files[first], index)]
@@ -172,6 +173,20 @@ def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) ->
         elif name != first:
             columns.append(Column(name, "left out", f"it names the same pictures as '{first}'"))
     return columns
+
+
+def _nearly(texts: Mapping[str, _Texts], index: PictureIndex) -> str:
+    """What to do about names that are those of files but for case or extension; blank where none is."""
+    files = {_bare(file): file for file in index.files}
+    cells = (cell for each in texts.values() for cell in [*each.counts][:_LOOKED_AT])
+    cell = next((cell for cell in cells if _bare(cell) in files), None)
+    if cell is None:
+        return ""
+    return f"'{cell}' is called {files[_bare(cell)]}: write names as the files have them, in case too"
+
+
+def _bare(name: str) -> str:
+    return splitext(re.split(r"[/\\]", name)[-1])[0].casefold()
 
 
 def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], index: PictureIndex) -> Column:
