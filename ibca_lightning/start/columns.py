@@ -94,6 +94,10 @@ class _Texts:
     def blank(self) -> float:
         return 1 - self.filled / len(self.all)
 
+    def lines_of(self, cells: Collection[str]) -> list[str]:
+        """Where some cells stand."""
+        return [f"line {line}" for line, text in zip(self.lines, self.all, strict=True) if text in cells]
+
     def shown(self) -> str:
         """The most frequent values."""
         most = [text if len(text) <= 30 else f"{text[:30]}..." for text, _ in self.counts.most_common(_SHOWN)]
@@ -263,6 +267,11 @@ def _plain(texts: _Texts) -> Column:
         return Column(name, "left out", f"{texts.blank:.0%} blank", doubt=f"{doubt}: fill them in, for group_column")
     if count == 1 and not texts.blank:
         return Column(name, "left out", "the same in every row", texts.shown())
+    splits = {text: split_of(text) for text in {*texts.all}}
+    wrong = [text for text, split in splits.items() if split is None]
+    if wrong and {"train", "test"} <= {*splits.values()} and 2 * len(lines := texts.lines_of(wrong)) < len(texts.all):
+        doubt = f"a split but for {first_of(lines, _SHOWN)}: correct them, or the table is split anew"
+        return Column(name, "left out", "no whole split", texts.shown(), doubt)
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
         return Column(name, "left out", "dates", texts.shown())
     found = {text.casefold() for text in texts.counts}
@@ -321,8 +330,8 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         doubt = f"a blank is taken for none of them{though}"
         doubt += " (label_list: {unknown: ['']} makes it unknown)"
     if wrong := slips(form, texts.counts):
-        lines = [f"line {line}" for line, text in zip(texts.lines, texts.all, strict=True) if text in wrong]
-        slip = f"neither present nor absent, and so taken for unknown: {first_of(lines, _SHOWN)}; correct them"
+        lines = first_of(texts.lines_of(wrong), _SHOWN)
+        slip = f"neither present nor absent, and so taken for unknown: {lines}; correct them"
         doubt, example = f"{doubt}; {slip}" if doubt else slip, ", ".join(map(repr, wrong[:_SHOWN]))
     elif near := _near(form):
         slip = "some rare names are nearly those of classes, and their rows count as without: correct them"
@@ -336,7 +345,7 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     meaning = {text: form.values.get(text, form.values.get(text.casefold())) for text in texts.counts}
     unsure = {text: count for text, count in texts.counts.items() if meaning[text] == -1}
     if unsure:
-        rows += f"; {', '.join(unsure)} ({sum(unsure.values())} rows): unknown"
+        rows += f"; {', '.join(unsure)} ({sum(unsure.values())} row{'s' * (sum(unsure.values()) > 1)}): unknown"
     names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
         texts.blank > 0 and _spared(form)
     )

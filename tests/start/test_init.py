@@ -414,6 +414,14 @@ def test_a_slip_in_a_yes_no_column_is_unknown_and_neither_a_class_nor_absent(
     assert [read[f"{at}.png"][0] for at in (8, 9, 10)] == [1, 0, -1]
 
 
+def test_a_slip_in_a_split_is_said(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[("train", "val", "test")[at % 3], at // 3 % 2] for at in range(60)]
+    rows[10][0] = "tset"
+    said, options = quickly(tmp_path, ["use", "polyp"], rows)
+    assert "unsure: 'use': a split but for line 12: correct them, or the table is split anew" in said
+    assert options["exclude_columns"] == ["use"]
+
+
 def test_a_mark_in_two_spellings_is_one_class(tmp_path: Path) -> None:
     said, options = quickly(tmp_path, ["polyp"], [[("x", "", "1", "?")[at % 4]] for at in range(60)])
     assert "1 class: polyp" in said
