@@ -18,12 +18,12 @@ from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns, is_blank
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
-from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table
 from ibca_lightning.datasets.layouts.bands import in_bands
 from ibca_lightning.datasets.layouts.pairs import pair_pictures, pairs_folder
+from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import takewhile
+from os.path import splitext
 from typing import Literal
 
 import numpy as np
@@ -17,10 +18,10 @@ from ibca_lightning.data.tables.doubts import negating_all
 from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients, otherwise_written
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.paths import suggestion
-from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts.bands import in_bands, limits_of, number
+from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 from ibca_lightning.start import words
 from ibca_lightning.start.label_form import LEAST, Form, Reading, form_of, is_number, prefixed, says_present, slips
 from ibca_lightning.start.words import spaced
@@ -94,6 +95,10 @@ class _Texts:
     def blank(self) -> float:
         return 1 - self.filled / len(self.all)
 
+    def lines_of(self, cells: Collection[str]) -> list[str]:
+        """Where some cells stand."""
+        return [f"line {line}" for line, text in zip(self.lines, self.all, strict=True) if text in cells]
+
     def shown(self) -> str:
         """The most frequent values."""
         most = [text if len(text) <= 30 else f"{text[:30]}..." for text, _ in self.counts.most_common(_SHOWN)]
@@ -160,7 +165,7 @@ def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) ->
         example = f"such as {index.files[0]}"
         raise InputError(
             f"a column of {sheet.file} that names the pictures in {index.folder}, {example}", f"none of {near}",
-            "give the folder they lie in with --images, or correct the names",
+            _nearly(texts, index) or "give the folder they lie in with --images, or correct the names",
         )  # fmt: skip
     first = max(able, key=lambda name: (round(shares[name], 2), bool(words.IMAGE.search(spaced(name)))))
     columns = [_as_picture(sheet, texts[first], files[first], index)]
@@ -173,6 +178,20 @@ def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) ->
         elif name != first:
             columns.append(Column(name, "left out", f"it names the same pictures as '{first}'"))
     return columns
+
+
+def _nearly(texts: Mapping[str, _Texts], index: PictureIndex) -> str:
+    """What to do about names that are those of files but for case or extension; blank where none is."""
+    files = {_bare(file): file for file in index.files}
+    cells = (cell for each in texts.values() for cell in [*each.counts][:_LOOKED_AT])
+    cell = next((cell for cell in cells if _bare(cell) in files), None)
+    if cell is None:
+        return ""
+    return f"'{cell}' is called {files[_bare(cell)]}: write names as the files have them, in case too"
+
+
+def _bare(name: str) -> str:
+    return splitext(re.split(r"[/\\]", name)[-1])[0].casefold()
 
 
 def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], index: PictureIndex) -> Column:
@@ -257,6 +276,11 @@ def _plain(texts: _Texts) -> Column:
         return Column(name, "left out", f"{texts.blank:.0%} blank", doubt=f"{doubt}: fill them in, for group_column")
     if count == 1 and not texts.blank:
         return Column(name, "left out", "the same in every row", texts.shown())
+    splits = {text: split_of(text) for text in {*texts.all}}
+    wrong = [text for text, split in splits.items() if split is None]
+    if wrong and {"train", "test"} <= {*splits.values()} and 2 * len(lines := texts.lines_of(wrong)) < len(texts.all):
+        doubt = f"a split but for {first_of(lines, _SHOWN)}: correct them, or the table is split anew"
+        return Column(name, "left out", "no whole split", texts.shown(), doubt)
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
         return Column(name, "left out", "dates", texts.shown())
     found = {text.casefold() for text in texts.counts}
@@ -315,8 +339,8 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         doubt = f"a blank is taken for none of them{though}"
         doubt += " (label_list: {unknown: ['']} makes it unknown)"
     if wrong := slips(form, texts.counts):
-        lines = [f"line {line}" for line, text in zip(texts.lines, texts.all, strict=True) if text in wrong]
-        slip = f"neither present nor absent, and so taken for unknown: {first_of(lines, _SHOWN)}; correct them"
+        lines = first_of(texts.lines_of(wrong), _SHOWN)
+        slip = f"neither present nor absent, and so taken for unknown: {lines}; correct them"
         doubt, example = f"{doubt}; {slip}" if doubt else slip, ", ".join(map(repr, wrong[:_SHOWN]))
     elif near := _near(form):
         slip = "some rare names are nearly those of classes, and their rows count as without: correct them"
@@ -330,7 +354,7 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     meaning = {text: form.values.get(text, form.values.get(text.casefold())) for text in texts.counts}
     unsure = {text: count for text, count in texts.counts.items() if meaning[text] == -1}
     if unsure:
-        rows += f"; {', '.join(unsure)} ({sum(unsure.values())} rows): unknown"
+        rows += f"; {', '.join(unsure)} ({sum(unsure.values())} row{'s' * (sum(unsure.values()) > 1)}): unknown"
     names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
         texts.blank > 0 and _spared(form)
     )

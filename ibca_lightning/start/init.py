@@ -13,8 +13,8 @@ from rich.text import Text
 
 from ibca_lightning.data.tables.columns import rows_by_split
 from ibca_lightning.data.tables.labels import is_blank
-from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.search.gpus import cores
 from ibca_lightning.start.columns import Answer, Column, look

@@ -2,6 +2,8 @@
 
 import re
 
+from ibca_lightning.data.tables.grouping import without_accents
+
 
 def _words(*lines: str) -> frozenset[str]:
     return frozenset(word for line in lines for word in line.split("|"))
@@ -30,28 +32,48 @@ SEXES = _words("m|f|w|d|h|male|female|man|woman|männlich|weiblich|homme|femme|h
 
 
 def _named(*words: str) -> re.Pattern[str]:
-    """A name that is, begins or ends with one of some words, or holds it between marks."""
+    """A name that is, begins or ends with one of some words, or holds it between marks; as `spaced` writes it."""
     return re.compile(rf"(?:^|[^a-z])(?:{'|'.join(words)})(?:$|[^a-z])", re.I)
 
 
-IMAGE = _named("images?", "img", "files?", "filename", "path", "pictures?", "photos?", "fundus", "dcm", "dicom", "png")
-DATE = _named("dates?", "time", "timestamp", "year", "dob", "birth", "datum", "acquired", "created")
-SEX = _named("sex", "gender", "geschlecht", "sexe", "sexo")
-AGE = _named("age", "alter", "edad", "years")
+IMAGE = _named(
+    "images?", "img", "files?", "filename", "path", "pictures?", "photos?", "fundus", "dcm", "dicom", "png",
+    "bild(?:er)?", "datei", "fichiers?", "imagen(?:es)?", "archivos?", "immagini?", "obraz", "plik",
+)  # fmt: skip
+DATE = _named(
+    "dates?", "time", "timestamp", "year", "dob", "birth", "datum", "acquired", "created", "geburtstag", "geburtsdatum",
+    "naissance", "fecha", "nacimiento",
+)  # fmt: skip
+SEX = _named("sex", "gender", "geschlecht", "sexe", "sexo", "sesso", "plec")
+AGE = _named("age", "alter", "edad", "eta", "wiek", "years")
 SUBGROUP = _named(
     "sites?", "hospitals?", "cent(?:er|re)s?", "clinics?", "institution", "device", "camera", "scanner", "vendor",
     "manufacturer", "model", "machine", "ethnicity", "race", "fitzpatrick", "skin ?type", "eye", "side", "laterality",
-    "view", "position", "location", "localization", "country", "seite", "auge", "klinik", "ger[äa]e?t", "zentrum",
-    "standort", "lokalisation",
+    "view", "position", "location", "localization", "country", "seite", "auge", "klinik", "gerae?t", "zentrum",
+    "standort", "lokalisation", "appareil", "hopital", "oeil", "cote", "equipo", "centro", "ojo", "apparecchio",
 )  # fmt: skip
 LABEL = _named(
     "labels?", "findings?", "diagnos[ie]s", "dx", "disease", "diseases", "pathology", "class", "category", "condition",
-    "conditions", "befund", "diagnose", "target",
+    "conditions", "befund", "diagnose", "target", "diagnosti[ck]o?", "diagnosi", "hallazgos?", "rozpoznanie",
 )  # fmt: skip
-COUNT = _named("n", "num", "number", "count", "counts", "anzahl", "nombre")
+COUNT = _named("n", "num", "number", "count", "counts", "anzahl", "nombre", "numero")
 GRADE = _named("grade", "grading", "stage", "severity", "score", "level", "birads", "bi-rads", "icdr")
 NOTES = _named(
-    "notes?", "comments?", "remarks?", "report", "text", "description", "bemerkung", "freetext", "url", "hash"
+    "notes?",
+    "comments?",
+    "remarks?",
+    "report",
+    "text",
+    "description",
+    "bemerkung",
+    "freetext",
+    "url",
+    "hash",
+    "remarques?",
+    "commentaires?",
+    "comentarios?",
+    "observaciones",
+    "uwagi",
 )
 NO_FINDING = _named(
     "quality", "gradable", "usable", "valid", "train", "fold", "excluded?", "include", "smok(?:er|ing)", "dead",
@@ -61,5 +83,6 @@ NO_FINDING = _named(
 
 
 def spaced(name: str) -> str:
-    """Return a column's name in words: `PatientID` and `patient_id` as `patient id`."""
-    return " ".join(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ").lower().split())
+    """Return a name in words without accents: `PatientID` and `patient_id` as `patient id`, `Âge` as `age`."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", without_accents(name))
+    return " ".join(name.replace("_", " ").lower().split())

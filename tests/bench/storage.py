@@ -11,8 +11,8 @@ from pathlib import Path
 from ibca_lightning.data.cache import Signature
 from ibca_lightning.data.pictures.reading import read_bytes
 from ibca_lightning.data.tables.paths import absent
-from ibca_lightning.data.tables.picture_index import PictureIndex
 from ibca_lightning.datasets.layouts.picture_files import pictures_below
+from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 
 _FOLDERS, _EACH, _TIMES = 40, 500, 7
 

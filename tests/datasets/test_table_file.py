@@ -4,7 +4,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from ibca_lightning.datasets.layouts.table_file import read_workbook
+from ibca_lightning.datasets.layouts.table_file import read_any, read_workbook
 from ibca_lightning.system.errors import InputError
 
 
@@ -40,3 +40,43 @@ def test_a_file_that_is_no_workbook_is_named(tmp_path: Path, content: bytes) -> 
     (tmp_path / "t.xlsx").write_bytes(content)
     with pytest.raises(InputError, match=r"an Excel workbook at .*t\.xlsx"):
         read_workbook(str(tmp_path / "t.xlsx"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [["Ward 7, 2021"], ["file", "polyp"], ["a.png", 1]],
+            r"nothing beyond column 1, .*got a value on line 2; .*title",
+        ),
+        ([["file", "polyp"], ["a.png", 1, None, "see report"]], r"nothing beyond column 2, .*got a value on line 2"),
+        ([["Ward 7", None, None, "2021"], ["file", "a", "b", "c"]], r"header of .*got 2 without one; .*title"),
+    ],
+)
+def test_cells_beyond_the_header_are_not_cut_in_silence(tmp_path: Path, rows: Any, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        read_workbook(save(tmp_path / "t.xlsx", rows))
+
+
+def test_the_sheet_that_is_read_is_named_where_there_are_several(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.worksheets[0].title = "Legende"
+    book.worksheets[0].append(["code", "meaning"])
+    book.create_sheet("Befunde").append(["file", "polyp"])
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match=r"sheet 'Legende', the first of 2.*got a header only"):
+        read_workbook(str(tmp_path / "t.xlsx"))
+
+
+def test_a_workbook_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"t\.xlsx, got nothing there; correct the path"):
+        read_workbook(str(tmp_path / "t.xlsx"))
+
+
+def test_a_row_too_long_for_its_header_is_told_of_quotes_and_titles(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file;findings\na.png;polyp\nb.png;polyp; BE\n")
+    with pytest.raises(InputError, match=r"line 3, got 3; put quotes round a cell that holds the separator$"):
+        read_any(str(tmp_path / "t.csv"))
+    (tmp_path / "t.csv").write_text("Ward 7\nfile,polyp\na.png,1\n")
+    with pytest.raises(InputError, match=r"line 2, got 2; .*title"):
+        read_any(str(tmp_path / "t.csv"))

@@ -198,7 +198,7 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(
             once(patch, MultiLabelModule, "training_step", at_step(step), send(number))
             result = ibca(*resume)
         assert (result.code, len(result.errors)) == (code, 1), result.err
-        assert "--ckpt_path run/checkpoints/last.ckpt" in result.err
+        assert "ibca fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt" in result.err
         assert read_checkpoint(last)["global_step"] > step, "the step was not finished and saved"
     done(*resume)
     same_run(here / "whole", here / "run")

@@ -424,6 +424,14 @@ def test_a_slip_in_a_yes_no_column_is_unknown_and_neither_a_class_nor_absent(
     assert [read[f"{at}.png"][0] for at in (8, 9, 10)] == [1, 0, -1]
 
 
+def test_a_slip_in_a_split_is_said(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[("train", "val", "test")[at % 3], at // 3 % 2] for at in range(60)]
+    rows[10][0] = "tset"
+    said, options = quickly(tmp_path, ["use", "polyp"], rows)
+    assert "unsure: 'use': a split but for line 12: correct them, or the table is split anew" in said
+    assert options["exclude_columns"] == ["use"]
+
+
 def test_a_mark_in_two_spellings_is_one_class(tmp_path: Path) -> None:
     said, options = quickly(tmp_path, ["polyp"], [[("x", "", "1", "?")[at % 4]] for at in range(60)])
     assert "1 class: polyp" in said
@@ -481,3 +489,42 @@ def test_the_file_holds_no_cell_that_may_name_a_patient(tmp_path: Path) -> None:
 def test_bands_of_age_stand_in_their_order(tmp_path: Path) -> None:
     said, _ = quickly(tmp_path, ["age", "polyp"], [[90 - at, at % 2] for at in range(60)])
     assert re.search(r"<50 \d+, 50 to <70 \d+, 70\+ \d+", said)
+
+
+def test_pictures_without_an_extension_are_known_by_what_they_hold(tmp_path: Path) -> None:
+    names = [f"1.2.276.{at}" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", [f"{name}.png" for name in names])
+    for name in names:
+        (tmp_path / "p" / f"{name}.png").rename(tmp_path / "p" / name)
+    (tmp_path / "p" / "notes").write_text("no picture")
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "polyp"], [[n, at % 2] for at, n in enumerate(names)])
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert taken(result)["file"].startswith("60 pictures, such as 1.2.276.0")
+    assert sum(sizes(experiment_data(["--config", str(tmp_path / "e.yaml")])).values()) == 60
+
+
+def test_columns_of_other_languages_and_decimal_commas(tmp_path: Path) -> None:
+    rows = [
+        [
+            f"{61 + at % 30}",
+            ("Fuji", "Olympus")[at % 2],
+            f"{at % 4},{at % 3}",
+            f"{at % 28 + 1}.3.2020 früh",
+            at % 2,
+            "wie oben",
+        ]
+        for at in range(60)
+    ]
+    header = ["âge", "Appareil", "taille (cm)", "Geburtstag", "polype", "Remarques"]
+    said, options = quickly(tmp_path, header, rows)
+    assert options["subgroup_columns"] == ["âge", "Appareil"]
+    assert options["exclude_columns"] == ["taille (cm)", "Geburtstag", "Remarques"]
+    assert "taille (cm) left out numbers" in said
+    assert "1 class: polype" in said
+
+
+def test_names_in_another_case_are_said_as_the_files_have_them(tmp_path: Path) -> None:
+    raw_sets.pictures(tmp_path / "p", [f"img{at}.png" for at in range(30)])
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "polyp"], [[f"IMG{at}.PNG", at % 2] for at in range(30)])
+    result = ibca("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    assert "'IMG0.PNG' is called img0.png" in result.errors[0]

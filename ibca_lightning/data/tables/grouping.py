@@ -48,7 +48,8 @@ _OTHER_WORDS = """
     rater annotator grader doctor physician author expert format ext extension url location localization
     localisation anatomy anatomic organ part quadrant segment bbox box area diameter pixel pixels spacing
     thickness resolution iso exposure kv kvp fold split subset partition batch dataset database prob probability
-    confidence smoking pressure iop hba1c ldl hdl count
+    confidence smoking pressure iop hba1c ldl hdl count eta wiek taille appareil equipo gerat geraet standort
+    hopital zentrum centro seite auge oeil ojo cote sesso plec fichier archivo datei jahr annee naissance
 """
 _OTHER = frozenset(_OTHER_WORDS.split())
 _IDENTIFIER = re.compile(r"(?=\S*\d)[^\s,;]{1,64}")
@@ -134,7 +135,7 @@ def like_patients(name: str, texts: Sequence[str]) -> bool:
     Examples:
         >>> from ibca_lightning.data.tables.grouping import like_patients
         >>> texts = [f"{at // 2}" for at in range(40)]
-        >>> [like_patients(name, texts) for name in ("Patient ID", "Patient Age", "age", "key")]
+        >>> [like_patients(name, texts) for name in ("Patient ID", "Patient Age", "âge", "key")]
         [True, False, False, True]
     """
     filled = [text.strip() for text in texts if not is_blank(text)]
@@ -243,6 +244,7 @@ def _spaced(name: str) -> str:
 
 def _words(name: str) -> set[str]:
     """The words of a name such as `PatientAge` or `exam_date`, in lower case."""
+    name = without_accents(name)
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)}
 
 
@@ -274,3 +276,17 @@ def _canonical(group: str) -> str:
     plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
     plain = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", plain)
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
+
+
+def without_accents(name: str) -> str:
+    """`Âge` as `Age`, `płeć` as `plec`: names are known without them.
+
+    Examples:
+        >>> from ibca_lightning.data.tables.grouping import without_accents
+        >>> without_accents("Âge, Gerät, płeć")
+        'Age, Gerat, plec'
+    """
+    if name.isascii():
+        return name
+    parted = unicodedata.normalize("NFKD", name.replace("ł", "l"))
+    return "".join(letter for letter in parted if not unicodedata.combining(letter))

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, first_of
 
 UNKNOWN = -1
 MOSTLY = 0.5  # a column with more blanks than this is no label unless somebody says so
-_SHOWN = 40  # characters of a cell, in a message
+_SHOWN, _COLUMNS = 40, 20  # characters of a cell, and columns, in a message
 _MARK = 3  # characters of what may stand for 1 beside blanks: x, X, +, yes in another language
 # What pandas, numpy, R, SQL and Excel write for a value that is not there.
 _BLANK = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none"})
@@ -112,6 +113,8 @@ def require_columns(sheet: Sheet, class_names: Sequence[str]) -> None:
     if missing:
         expected, got = f"the label columns {', '.join(class_names)} in {sheet.file}", f"no column {', '.join(missing)}"
         fix = "every split needs the same label columns (leave values blank where they are unknown)"
+        near = get_close_matches(missing[0], [name for name in sheet.header if name not in class_names], 1)
+        fix = f"did you mean '{near[0]}'?" if near else f"{fix}; it has {first_of(sheet.header, _COLUMNS)}"
         raise InputError(expected, got, fix)
 
 

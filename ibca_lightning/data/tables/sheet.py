@@ -20,6 +20,7 @@ from ibca_lightning.data.columns_of_text import Cells, Columns, plain_columns
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, gunzipped, regular
 
+HEADER_FIRST = "if that is a title and no header, remove what stands above the header"
 _HEAD = 2**20  # characters of a table that show what parts its cells
 
 
@@ -138,7 +139,11 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
     for values, line_number in zip(rows, lines, strict=True):
         if len(values) != len(names):
             expected = f"{len(names)} values in {path}, line {line_number}"
-            raise InputError(expected, len(values), "correct that line of the file")
+            fix = "correct that line of the file"
+            if len(values) > len(names):
+                fix = "put quotes round a cell that holds the separator"
+            first = f", or {HEADER_FIRST}" if line_number == lines[0] and header is None else ""
+            raise InputError(expected, len(values), fix + first)
     return Sheet(path, names, rows, lines)
 
 
@@ -159,8 +164,11 @@ def _plain(path: str, text: str, separator: str) -> Sheet | None:
 
 
 def check_columns(path: str, names: Sequence[str]) -> None:
-    """Refuse a table with a column twice, as an InputError."""
-    double = sorted({name for name in names if names.count(name) > 1})
+    """Refuse a table with a column twice, or several without a name, as an InputError."""
+    double = sorted({name for name in names if names.count(name) > 1}, reverse=True)
+    if double == [""]:
+        got = f"{names.count('')} without one"
+        raise InputError(f"a name for every column in the header of {path}", got, f"name them; {HEADER_FIRST}")
     if double:
         raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
 

@@ -1,6 +1,7 @@
 """Ends a run that is asked to end: the step is finished, `last.ckpt` saved, the exit code that of the signal."""
 
 import os
+import shlex
 import signal
 import threading
 import time
@@ -61,7 +62,9 @@ class StopSignals(Callback):
         if saver is not None:
             saver.save_before(trainer, batch_idx)
             if saver.best_model_path:
-                say(f"saved; to go on, give --ckpt_path {os.path.relpath(saver.best_model_path)}")
+                last = os.path.relpath(saver.best_model_path)
+                config = os.path.join(os.path.dirname(os.path.dirname(last)), "config.yaml")
+                say(f"saved; to go on: ibca fit --config {shlex.quote(config)} --ckpt_path {shlex.quote(last)}")
         _stop(asked)
 
     def _asked_anywhere(self, trainer: pl.Trainer) -> int:

@@ -7,7 +7,7 @@ Only the innermost reason helps a user: the keys on the way to it are collected,
 import inspect
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pkgutil import resolve_name
 
 from ibca_lightning.run.command_line.short_names import NAMES, near_class, short_name
@@ -28,6 +28,7 @@ _KINDS = {
     "trainer.logger": "Logger",
 }
 """What a key takes a class of."""
+_LISTS = {"model.head": "heads", "model.loss": "losses", "model.terms": "terms", "data": "datasets"}
 # What the data, the backbone or the model give.
 _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "preprocessing"}
 
@@ -92,7 +93,9 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
         if wanted in (values[1:] if stray else values[:1]):
             fix = f"write --{option} '[{', '.join(re.split(r', *', ','.join(values)))}]' for a list"
             blanks = ", or quotes round a text with blanks" if stray else ""
-            return InputError(f"one value behind --{option}", " ".join(values), fix + blanks)
+            alone = stray or re.search(r"Expected a <class '(?!list|tuple|NoneType)", message)
+            expected = f"{'one value' if alone else 'a list'} behind --{option}"
+            return InputError(expected, " ".join(values), fix + blanks)
     return None
 
 
@@ -114,7 +117,9 @@ def _unknown_option(message: str) -> InputError | None:
         section, dot, last = name.lstrip("-").rpartition(".")
         near = _near(last, _known(section)) if name.startswith("--") else None
         if not near and not section:  # the option of a part, without its name
-            section, dot, near = next(((part, ".", last) for part in _PARTS if last in _known(part)), ("", "", None))
+            parts = {option: part for part in reversed(_PARTS) for option in _known(part)}
+            near = last if last in parts else _near(last, parts) if name.startswith("--") else None
+            section, dot = (parts[near], ".") if near else ("", "")
         return InputError("known options only", name, f"did you mean --{section}{dot}{near}?" if near else _SEE)
     found = re.search(r"(?:Option|does not accept option|Key|key) '([\w.-]+)'", message)
     if not found or "not" not in message or "is required" in message:
@@ -185,7 +190,8 @@ def no_class(key: str, wanted: str) -> InputError:
     """Say that an option takes no such class, and which was probably meant."""
     near = near_class(key, wanted, _more_classes(key))
     kind = f" ({_KINDS[key]})" if key in _KINDS else ""
-    hint = f"did you mean {near}?" if near else "give one of ibca_lightning, or module.Class of a file of your own"
+    hint = f"see ibca list {_LISTS[key]}, or" if key in _LISTS else "give one of ibca_lightning, or"
+    hint = f"did you mean {near}?" if near else f"{hint} module.Class of a file of your own"
     return InputError(f"a class for {key}{kind}", wanted, hint)
 
 
@@ -202,8 +208,10 @@ def _more_classes(key: str) -> tuple[str, ...]:
 
 def _near(wanted: str, known: Iterable[str]) -> str | None:
     by_end = {name.rpartition(".")[2].lower(): name for name in known}
-    near = get_close_matches(wanted.lower(), by_end, n=1)
-    return by_end[near[0]] if near and by_end[near[0]] != wanted else None
+    close, plain = get_close_matches(wanted.lower(), by_end), wanted.lower()
+    # Of two that are as near it is the first by letters: max_epochs, not min_epochs.
+    near = min(close, key=lambda name: (-SequenceMatcher(None, name, plain).ratio(), name), default="")
+    return by_end[near] if near and by_end[near] != wanted else None
 
 
 def _required(message: str, arguments: Sequence[str]) -> InputError | None:

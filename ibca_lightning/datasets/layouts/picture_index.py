@@ -5,9 +5,9 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ibca_lightning.data.pictures.header import EXTENSIONS
 from ibca_lightning.data.storage import files_below
 from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.datasets.layouts.picture_files import only_pictures
 from ibca_lightning.system.errors import InputError
 
 
@@ -18,13 +18,12 @@ class PictureIndex:
         folder: The folder; hidden files and folders are passed over, links to folders are not followed.
 
     Attributes:
-        files: Every file with the extension of a picture, relative to the folder, in POSIX form, sorted.
+        files: Every picture, by extension or content, relative to the folder, in POSIX form, sorted.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        below = files_below(folder)
-        self.files = sorted(name for name in below if os.path.splitext(name)[1].lower() in EXTENSIONS)
+        self.files, _ = only_pictures(folder, files_below(folder))
         self._found: tuple[dict[str, list[str]], ...] = tuple(defaultdict(list) for _ in range(4))
         for file in self.files:
             name = file.rpartition("/")[2]
