@@ -8,6 +8,9 @@ DONE := $(VENV)/.installed
 # What tune and compare work on; override any of them, such as make compare EXPERIMENT=experiments/scm.yaml MAPS=
 EXPERIMENT ?= experiments/idrid_maps.yaml
 MAPS ?= data/idrid_maps
+# All but pair, which wants two pictures a case, and lp: without a file of embeddings of the classes it is a linear
+# head like gap, on random directions, a control of nothing else in the table. With one:
+# HEADS=lp OPTIONS="--model.head.class_embeddings FILE".
 HEADS ?= gap csra mil_attention ep attentive_pool att_vib c_gmvae cal caam ida query2label ml_decoder c_tran ts_former glori lff gcn add_gcn ibca
 SEEDS ?= 0 1 2 3 4
 TRIALS ?= 12

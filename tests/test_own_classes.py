@@ -1,14 +1,17 @@
-"""A head, a term and a data module of one's own, each in one short file; and use without the command line."""
+"""A head, a loss, a term and a data module of one's own, each in one short file; and use without the command line."""
 
 import csv
 import shutil
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import ibca_lightning
@@ -43,15 +46,16 @@ def findings(root: Path) -> None:
             csv.writer(file).writerows([["file", "findings"], *table])
 
 
-@pytest.mark.parametrize("file", ["my_head.py", "my_data.py", "my_term.py"])
+@pytest.mark.parametrize("file", ["my_head.py", "my_data.py", "my_loss.py", "my_term.py"])
 def test_the_examples_are_short(file: str) -> None:
     assert len([line for line in (OWN / file).read_text().splitlines() if line.strip()]) <= 15
 
 
-def test_own_head_term_and_data_through_fit_test_and_predict(beside: Path) -> None:
+def test_own_head_loss_term_and_data_through_fit_test_and_predict(beside: Path) -> None:
     findings(beside / "data")
     config = experiment(beside)
     config["model"]["init_args"]["head"] = {"class_path": "my_head.MaxHead", "init_args": {"dropout": 0.25}}
+    config["model"]["init_args"]["loss"] = {"class_path": "my_loss.Hinge", "init_args": {"margin": 0.5}}
     config["model"]["init_args"]["terms"] = ["my_term.Sure"]
     config["data"] = {
         "class_path": "my_data.Findings",
@@ -61,6 +65,7 @@ def test_own_head_term_and_data_through_fit_test_and_predict(beside: Path) -> No
     done("fit", "--config", "own.yaml", "--run_dir", "run")
     kept = yaml.safe_load((beside / "run/config.yaml").read_text())
     assert kept["model"]["init_args"]["head"]["init_args"] == {"dropout": 0.25}
+    assert kept["model"]["init_args"]["loss"] == {"class_path": "my_loss.Hinge", "init_args": {"margin": 0.5}}
     assert 0 < float(rows(beside / "run/metrics.csv")[-1]["train/terms/unsure"]) <= 0.025
     done("test", "--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt", "--data.batch_size", 3)
     tested = rows(beside / "run/test_predictions.csv")
@@ -107,3 +112,23 @@ def test_from_a_notebook(tree: Path, here: Path) -> None:
     prediction = ibca_lightning.load("model.ckpt", device="cpu").predict(tree / "images" / evaluation.ids[0])
     assert prediction.names == ["A", "B", "C"]
     np.testing.assert_allclose(prediction.probabilities, evaluation.probabilities[0], atol=1e-4)
+
+
+def test_a_head_alone_in_a_loop_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = (OWN / "head_alone.py").read_text(encoding="utf-8")
+    for large, small in (
+        ('"resnet50", pretrained=True', '"test_resnet", pretrained=False'), ("224, 224", "64, 64"),
+        ('"EX"], 20', '"EX"], 2'),
+    ):  # fmt: skip
+        assert large in code
+        code = code.replace(large, small)
+    made: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exec(compile(code, "head_alone.py", "exec"), made)
+    assert 0 < float(capsys.readouterr().out.removeprefix("mAP ")) <= 1
+    assert torch.load("model.pt")["2.progress"] == 1
+    made["head"].train()
+    learnt = made["head"](torch.randn(2, made["backbone"].num_features, 2, 2), labels=torch.ones(2, 3).long())
+    assert all(loss > 0 for loss in learnt.losses.values())
+    assert set(learnt.losses) == {"bottleneck", "contrast"}

@@ -194,8 +194,8 @@ def _parse(arguments: list[str]) -> Namespace:
     parser.add_argument(
         "--reference", metavar="NAME|best|no_terms",
         help="Differences of every method to this one, figure by figure to the best other one, or of each with "
-        "model.terms to the same without (no_terms), with intervals of a paired bootstrap that draws groups (such as "
-        "patients) and training seeds with replacement.",
+        "model.terms to the same without (no_terms), with intervals of two scatters: that of a paired bootstrap over "
+        "groups (such as patients), and that between training seeds.",
     )  # fmt: skip
     parser.add_argument(
         "--differences", nargs="+", default=["mAP"], help="Figures whose differences are printed (default mAP)."

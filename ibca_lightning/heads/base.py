@@ -5,6 +5,8 @@ Shapes: B images, C channels, H x W positions, L labels.
 
 import inspect
 import math
+import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -65,6 +67,7 @@ class Head(nn.Module):
         self.channels, self.num_labels = channels, num_labels
         # A buffer, so that resume, prediction and export see the schedule where training left it.
         self.register_buffer("progress", torch.zeros(()))
+        self._told: set[str] = set()  # of `set_progress` and `see_labels`, those that were called
 
     def require(self, least: float, below: float = math.inf, **options: float) -> None:
         """Refuse options that are less than `least`, or not below `below`.
@@ -89,6 +92,22 @@ class Head(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Tell the head how far training is, from 0 (start) to 1 (end); schedules read `self.progress`."""
         self.progress.fill_(min(max(progress, 0.0), 1.0))
+        self._told.add("set_progress")
+
+    def expect(self, call: str, lacking: Callable[[], bool | Tensor], effect: str) -> None:
+        """Warn once that a head learns of which nobody called a method that our module calls: a loop of one's own.
+
+        Args:
+            call: `set_progress` or `see_labels`.
+            lacking: Asked once: whether a checkpoint has not brought what the call would.
+            effect: What the head is without.
+        """
+        if torch.compiler.is_compiling() or call in self._told:
+            return
+        self._told.add(call)
+        if lacking():
+            when = "before each step, from 0 at the first to 1 at the last" if call == "set_progress" else "once, first"
+            warnings.warn(f"{type(self).__name__}: {effect}, as nobody called {call}; call it {when}", stacklevel=3)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """Classify a batch of feature maps.

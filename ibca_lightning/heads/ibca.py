@@ -102,7 +102,9 @@ class IBCAHead(Head):
     Examples:
         >>> import torch
         >>> from ibca_lightning.heads import IBCAHead
-        >>> output = IBCAHead(channels=8, num_labels=3)(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
+        >>> head = IBCAHead(channels=8, num_labels=3)
+        >>> head.set_progress(0.1)  # before each step, how far training is; `ibca fit` does it
+        >>> output = head(torch.rand(2, 8, 6, 5), labels=torch.tensor([[1, 0, -1]] * 2))
         >>> output.attention.shape, list(output.losses)
         (torch.Size([2, 3, 6, 5]), ['bottleneck', 'contrast'])
     """
@@ -162,6 +164,9 @@ class IBCAHead(Head):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """See `Head.forward`; losses are "bottleneck" and "contrast", those that are on."""
         learning = labels if self.training else None
+        if learning is not None and self.gradual and (self.alignment or self.contrast_weight):
+            effect = "the mixture stays out of its attention and its contrast is 0, also in evaluation"
+            self.expect("set_progress", lambda: self.progress == 0, effect)
         projected = F.gelu(self.project(features))
         x_BCN = (projected + F.gelu(self.refine(projected))).flatten(2)
         with torch.autocast(x_BCN.device.type, enabled=False):

@@ -61,7 +61,8 @@ class Recipe:
             raise InputError("options that start with --", overrides[0], f"see {parser.prog} --help")
         require_least(options, processes=1)
         recipe = cls([recipe_file(path) for path in options.config], overrides)
-        recipe.refuse("run_dir", "ckpt_path")
+        recipe.refuse("run_dir", fix="give --output, the folder of all runs")
+        recipe.refuse("ckpt_path")
         check_config_files(recipe.arguments())
         devices, accelerator = recipe._of_trainer("devices"), recipe._of_trainer("accelerator")
         options.places = places(options.processes, devices, accelerator, cores())
@@ -73,12 +74,12 @@ class Recipe:
         given += given_values(self.overrides, f"--trainer.{key}")
         return next((value for value in reversed(given) if value not in (None, "")), None)
 
-    def refuse(self, *keys: str) -> None:
-        """Refuse overrides of keys that the command sets itself."""
+    def refuse(self, *keys: str, fix: str = "leave it out") -> None:
+        """Refuse overrides of keys that the command sets itself; `fix` says what to give instead."""
         overrides = {given.partition("=")[0].removeprefix("--") for given in self.overrides}
         for key in keys:
             if key in overrides:
-                raise InputError(f"no --{key}, which differs from run to run here", f"--{key}", "leave it out")
+                raise InputError(f"no --{key}, which differs from run to run here", f"--{key}", fix)
 
     def with_files(self, *files: Path) -> "Recipe":
         """The same with further YAML files behind its own; overrides still win."""

@@ -52,7 +52,9 @@ def sweep(arguments: list[str]) -> int:
     parser.add_argument("--count", action="store_true", help="Print how many runs there are, and run none.")
     options, recipe = Recipe.parsed(parser, arguments)
     require_least(options, folds=2)
-    recipe.refuse("seed_everything", "model.head", *(("data.fold", "data.folds") if options.folds else ()))
+    recipe.refuse("seed_everything", fix="give --seeds")
+    recipe.refuse("model.head", fix=f"give --{'variants_of' if options.variants else 'heads'} HEAD")
+    recipe.refuse(*(("data.fold", "data.folds") if options.folds else ()))
     output = Path(options.output)
     alone = len(options.heads) < 2
     recipes = {_name(head): _of_head(recipe, head, options.tuned, alone) for head in options.heads}

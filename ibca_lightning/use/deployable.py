@@ -30,7 +30,7 @@ class Deployed(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify pictures (B, C, S, S) uint8, RGB where C is 3, of S x S as the metadata's preprocessing says.
+        """Classify pictures (B, C, S, S) uint8, RGB where C is 3, of S x S as the metadata's `reading` says.
 
         Returns:
             Probabilities (B, L) float32, decisions (B, L) bool, attention (B, L, H, W) float32.
@@ -58,6 +58,7 @@ def metadata(spec: ModelSpec) -> dict[str, str]:
         "calibration": spec.calibration or {"kind": "none"},
         "image_size": spec.image_size,
         "preprocessing": spec.preprocessing,
+        "reading": _reading(spec),
         "input": f"{INPUT}: uint8 (batch, {spec.in_channels}, {spec.image_size}, {spec.image_size})"
         f"{', RGB' * (spec.in_channels == 3)}, 0-255",
         "outputs": "probabilities: float32 (batch, classes); decisions: bool (batch, classes), probability above the "
@@ -68,6 +69,24 @@ def metadata(spec: ModelSpec) -> dict[str, str]:
         "limits": "For research; not a medical device.",
     }
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
+
+
+def _reading(spec: ModelSpec) -> str:
+    """From a file to the input, in words: what `Transform.read` and `Transform.prepare` do, to the pixel."""
+    side, given = spec.image_size, spec.preprocessing
+    depth = given.get("bit_depth", "as many (8, 10, 12, 14, 16) as hold the picture's largest value")
+    own = ["two pictures are joined side by side (data.join_images)"] * ("pair" in given)
+    own += ["the box of the lit disc is cut out, and has that short side"] * (given.get("crop", "none") != "none")
+    form = f"{side} x {side}, whatever the proportions"
+    if given["resize"] == "pad":
+        form = f"a long side of {side} and the short one in proportion, rounded; black round it, in the middle"
+    return (
+        f"1. A JPEG is decoded at 1/8, else 1/4, else 1/2 of its size where that leaves a short side of {side} or more "
+        "(OpenCV's IMREAD_REDUCED_COLOR_8, _4, _2), all else whole; EXIF orientation is applied, transparency dropped. "
+        f"2. Of more than 8 bits: the upper 8 of {depth}. {''.join(f'Then {step}. ' for step in own)}"
+        f"3. OpenCV's resize, INTER_AREA where a side shrinks to half or less, else INTER_LINEAR, to {form}. "
+        "With the package: ibca_lightning.load(CKPT).see(FILE).image"
+    )
 
 
 def _rounded_down(thresholds: list[float]) -> "np.ndarray[Any, np.dtype[np.float32]]":

@@ -200,8 +200,8 @@ class Predictor:
 
         Args:
             picture: A file, an 8-bit PIL image, or an (H, W, C) uint8 array, RGB where C is 3. A file is read as
-                training read it; a large JPEG that you decode yourself differs a little, because files are decoded at
-                reduced size.
+                training read it, a large JPEG at reduced size: decoded by yourself, it can have probabilities that
+                differ by several hundredths. `reading.read_image(file, model.spec.image_size)` decodes alike.
 
         Raises:
             InputError: The file cannot be read, or the picture is none of these.

@@ -1,6 +1,7 @@
 """What IBCAHead makes of its parts: reductions, switches, schedule, unknown labels, causes beside marks."""
 
 import itertools
+import warnings
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from ibca_lightning.heads import GAPHead, HeadOutput, IBCAHead, MILAttentionHead
+from ibca_lightning.heads import GAPHead, Head, HeadOutput, IBCAHead, MILAttentionHead, PairHead
 from ibca_lightning.losses import masked_bce
 from ibca_lightning.system.errors import InputError
 from tests.heads.contract import BATCH, CHANNELS, HEIGHT, LABEL_BATCHES, LABELS, WIDTH, features, labels
@@ -344,6 +345,35 @@ def test_without_gradual_the_progress_does_not_matter() -> None:
     start, end = build(0.0, gradual=0.0).eval(), build(1.0, gradual=0.0).eval()
     assert_same(start(features()), end(features()))
     assert start.train()(features(), labels()).losses["contrast"] > 0
+
+
+def warned(head: Head, *given: Tensor) -> list[str]:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        head(*given)
+    return [str(warning.message) for warning in found]
+
+
+@pytest.mark.parametrize("make", [IBCAHead, PairHead], ids=lambda head: head.__name__)
+def test_a_loop_that_never_says_how_far_it_is_is_told_once(make: type[Head]) -> None:
+    head = make(CHANNELS, LABELS)
+    assert not warned(head.eval(), features(), labels()) + warned(head.train(), features())
+    (said,) = warned(head, features(), labels())
+    assert said.startswith("IBCAHead: the mixture stays out of its attention and its contrast is 0")
+    assert "nobody called set_progress; call it before each step, from 0 at the first to 1" in said
+    assert not warned(head, features(), labels())
+
+
+def test_who_says_it_or_has_it_from_a_checkpoint_or_needs_it_not_is_told_nothing() -> None:
+    at_start = IBCAHead(CHANNELS, LABELS)
+    at_start.set_progress(0.0)
+    restored = IBCAHead(CHANNELS, LABELS)
+    state = restored.state_dict()
+    assert {"progress", "bias"} <= set(state)
+    restored.load_state_dict(state | {"progress": torch.tensor(0.3)})
+    others = [IBCAHead(CHANNELS, LABELS, gradual=0.0), IBCAHead(CHANNELS, LABELS, alignment=0.0, contrast=0.0)]
+    for head in (at_start, restored, *others):
+        assert not warned(head.train(), features(), labels())
 
 
 # --- what the contrast moves ------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """`ibca export`: a file that answers as its checkpoint does, where this package is not installed."""
 
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +18,7 @@ import ibca_lightning
 from ibca_lightning.heads import GAPHead, Head, IBCAHead, MLDecoderHead
 from ibca_lightning.system.errors import DisagreementError
 from ibca_lightning.use import exported
-from ibca_lightning.use.deployable import Deployed
+from ibca_lightning.use.deployable import Deployed, metadata
 from ibca_lightning.use.exported import compare, runner
 from tests.command_line import done, ibca
 from tests.training import SIZE, Pictures, module, probabilities, save
@@ -77,31 +80,76 @@ def test_onnx_answers_as_the_model_for_a_batch_of_any_size(written: tuple[Path, 
     assert json.loads(about["preprocessing"]) == {"resize": "stretch"}
 
 
+def photo(path: Path, height: int, width: int) -> Path:
+    """A picture with fine detail, which another decoder or interpolation would give other pixels."""
+    pixels = np.random.default_rng(height).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC))
+    return path
+
+
 @pytest.mark.slow
-def test_the_readme_runs_it_with_onnxruntime_and_numpy_alone(written: tuple[Path, Any], pictures: Pictures) -> None:
-    path, made = written
-    np.save(path.with_name("picture.npy"), pictures.image[0].permute(1, 2, 0).numpy())
-    script = "import sys, runpy\nfor name in ('torch', 'ibca_lightning', 'cv2', 'PIL'): sys.modules[name] = None\n"
+@pytest.mark.parametrize("name", ["picture.jpg", "picture.png"])
+def test_the_readme_reads_a_file_and_runs_it_without_this_package(
+    written: tuple[Path, Any], tmp_path: Path, name: str
+) -> None:
+    path, _ = written
+    shutil.copy(path, tmp_path)
+    code = (
+        (OWN / "run_onnx.py").read_text(encoding="utf-8").replace("picture.jpg", photo(tmp_path / name, 300, 410).name)
+    )
+    script = "import sys\nfor name in ('torch', 'ibca_lightning', 'PIL'): sys.modules[name] = None\n"
     told = subprocess.run(
-        [sys.executable, "-c", f"{script}runpy.run_path({str(OWN / 'run_onnx.py')!r})"],
-        cwd=path.parent, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    expected = calibrated(probabilities(made, pictures))[0].tolist()
-    with torch.no_grad():
-        attention = made(pictures.image[:1]).attention[0].flatten(1)
+        [sys.executable, "-c", script + code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    expected = ibca_lightning.load(path.with_name("x.ckpt"), "cpu").predict(tmp_path / name)
     assert len(told) == len(NAMES)
     for label, line in enumerate(told):
         state, probability = line.removeprefix(f"{NAMES[label]}: ").split(" (")
-        assert float(probability.split(")")[0]) == pytest.approx(expected[label], abs=1e-4)
-        assert state == ("present" if expected[label] > [0.5, 0.45][label] else "absent")
+        assert float(probability.split(")")[0]) == pytest.approx(expected.probabilities[label], abs=1e-4)
+        assert state == ("present" if expected.decisions[label] else "absent")
         row, column = (int(part.split()[-1]) for part in line.rsplit("looked at ")[1].split(","))
-        assert attention[label, 2 * row + column] == pytest.approx(attention[label].max().item(), abs=1e-6)
+        attention = expected.attention[label]
+        assert attention[row, column] == pytest.approx(attention.max(), abs=1e-6)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "pad"])
+def test_pictures_read_as_the_readme_shows_get_the_probabilities_of_predict(tmp_path: Path, resize: str) -> None:
+    shown: dict[str, Any] = {}
+    exec((OWN / "run_onnx.py").read_text(encoding="utf-8").split("\n\n\nsession = ")[0], shown)
+    made = model()
+    made.preprocessing = {"resize": resize}
+    predictor = ibca_lightning.load(save(made, tmp_path / "x.ckpt"), "cpu")
+    # Whole, and at 1/2, 1/4 and 1/8; where the least side of the rest is above half and below.
+    for name, height, width in itertools.product(("a.jpg", "a.png"), (60, 64, 130, 300, 600), (97, 410)):
+        file = photo(tmp_path / name, height, width)
+        pixels = shown["read"](str(file), SIZE, resize).transpose(2, 0, 1)
+        np.testing.assert_array_equal(pixels, predictor.see(file).image, err_msg=f"{name} of {height} x {width}")
+        found = Deployed(predictor)(torch.from_numpy(pixels[None].copy()))[0][0]
+        np.testing.assert_allclose(found.detach(), predictor.predict(file).probabilities, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "words"),
+    [
+        ({"resize": "stretch"}, "1/8, else 1/4, else 1/2 of its size where that leaves a short side of 64 or more"),
+        ({"resize": "stretch"}, "INTER_AREA where a side shrinks to half or less, else INTER_LINEAR, to 64 x 64"),
+        ({"resize": "pad"}, "a long side of 64 and the short one in proportion"),
+        ({"resize": "stretch", "bit_depth": "12"}, "the upper 8 of 12."),
+        ({"resize": "stretch", "crop": "field_of_view"}, "Then the box of the lit disc is cut out"),
+    ],
+)
+def test_the_metadata_say_how_a_file_becomes_the_input(
+    tmp_path: Path, preprocessing: dict[str, str], words: str
+) -> None:
+    made = model()
+    made.preprocessing = preprocessing
+    about = metadata(ibca_lightning.load(save(made, tmp_path / "x.ckpt"), "cpu").spec)
+    assert words in about["reading"]
+    assert json.loads(about["preprocessing"]) == preprocessing
 
 
 @pytest.mark.slow
 def test_the_program_runs_on_torch_alone_and_real_pictures_are_compared_too(tmp_path: Path, pictures: Pictures) -> None:
-    import cv2
-
     made = model()
     (tmp_path / "images").mkdir()
     for row, image in enumerate(pictures.image):

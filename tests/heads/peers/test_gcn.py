@@ -1,5 +1,7 @@
 """ML-GCN's graph and logits against the authors' code; what its graph is made of."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -60,6 +62,19 @@ def test_the_graph_is_made_of_known_labels_and_stays_in_the_weights() -> None:
     other = GCNHead(4, 3)
     other.load_state_dict(head.state_dict())
     assert torch.equal(other.links, head.links)
+
+
+def test_a_loop_that_never_shows_it_the_labels_is_told_once() -> None:
+    x, y = torch.rand(2, 4, 2, 2), torch.tensor([[1, 0, 1]] * 2)
+    seen, restored, head = GCNHead(4, 3), GCNHead(4, 3), GCNHead(4, 3)
+    seen.see_labels(torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]))
+    restored.load_state_dict(seen.state_dict())
+    with pytest.warns(UserWarning, match=r"GCNHead: its graph joins no labels, as nobody called see_labels"):
+        head(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for quiet in (head, seen, restored, GCNHead(4, 3).eval()):
+            quiet(x, y)
 
 
 def test_neighbours_have_a_say() -> None:

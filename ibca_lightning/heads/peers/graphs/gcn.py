@@ -85,9 +85,14 @@ class GCNHead(Head):
         """Make the graph of the labels (N, L) of the training split."""
         present, known = (labels == 1).double(), (labels >= 0).double()
         self.links.copy_(label_graph(present.T @ present, present.T @ known, self.threshold, self.neighbours))
+        self._told.add("see_labels")
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> HeadOutput:
         """See `Head.forward`; no losses of its own."""
+        if labels is not None and self.training:
+            self.expect(
+                "see_labels", lambda: self.links.count_nonzero() == self.num_labels, "its graph joins no labels"
+            )
         x_BCN = self.project(features).flatten(2)
         with torch.autocast(x_BCN.device.type, enabled=False):
             x_BCN, graph_LL = x_BCN.float(), self.links.float()
