@@ -203,7 +203,7 @@ class IBCACLI(LightningCLI):
             run_folder.refuse_taken(self.run_dir)
         init_from = (config.model.get("init_args") or {}).get("init_from")
         if not self._goes_on or not fit:  # a run that goes on is held to its own split when it is written
-            self._run_split = run_split(self.subcommand, checkpoint or init_from, warn=not checkpoint)
+            self._run_split = run_split(str(self.subcommand), checkpoint or init_from, warn=not checkpoint)
         note = None
         if fit and checkpoint and is_remote(checkpoint):
             say("note: its run lies behind a URL: whether the options are those of the run is not checked")
