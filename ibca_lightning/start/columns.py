@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import split_of, with_values
-from ibca_lightning.data.tables.doubts import negating_all
+from ibca_lightning.data.tables.doubts import NORMAL, negating_all
 from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients, otherwise_written
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.paths import suggestion
@@ -427,7 +427,8 @@ def _repeated(sheet: Sheet, columns: Sequence[Column], forced: Collection[str]) 
         if column.form is None or column.name in forced:
             return column
         if column.name in negating:
-            return Column(column.name, "left out", "it says that no other class is present")
+            doubt = "" if NORMAL.search(column.name) else "it could be a finding that never comes with another"
+            return Column(column.name, "left out", "it says that no other class is present", doubt=doubt)
         own = rows[column.name].values()
         others = [flags[name] for name in takewhile(lambda name: name != column.name, flags)]
         again = sum(any((a & b).sum() >= _SAME * (a | b).sum() for b in others) for a in own)

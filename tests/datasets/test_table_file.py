@@ -68,9 +68,10 @@ def test_the_sheet_that_is_read_is_named_where_there_are_several(tmp_path: Path)
         read_workbook(str(tmp_path / "t.xlsx"))
 
 
-def test_a_workbook_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"t\.xlsx, got nothing there; correct the path"):
-        read_workbook(str(tmp_path / "t.xlsx"))
+@pytest.mark.parametrize("name", ["t.xlsx", "t.parquet"])
+def test_a_table_that_is_not_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}, got nothing there; correct the path"):
+        read_any(str(tmp_path / name))
 
 
 def test_a_row_too_long_for_its_header_is_told_of_quotes_and_titles(tmp_path: Path) -> None:

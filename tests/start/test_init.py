@@ -133,7 +133,9 @@ def test_a_class_that_negates_the_others_and_a_mostly_blank_one_are_left_out(tmp
     raw_sets.pictures(tmp_path / "p", names)
     rows = [[n, at % 3 == 0, at % 4 == 0, at % 3 > 0 < at % 4, "" if at % 5 else at % 2] for at, n in enumerate(names)]
     table = raw_sets.table(tmp_path / "t.csv", ["file", "polyp", "ulcer", "normal", "biopsy"], rows)
-    said = taken(done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes"))
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    said = taken(result)
+    assert "unsure: 'normal'" not in result.out
     assert "it says that no other class is present" in said["normal"]
     assert "80% blank" in said["biopsy"]
 
@@ -369,6 +371,7 @@ def test_tables_of_published_sets_are_read_as_meant(tmp_path: Path) -> None:
     assert options["label_list"] == {"column": "dx"}
     assert options["exclude_columns"] == ["dx_type", "Patient Age", "Follow-up #", "Spacing", "N"]
     assert "it says that no other class is present" in taken(result)["N"]
+    assert "unsure: 'N': it could be a finding that never comes with another" in result.out
 
 
 def test_words_alone_are_findings_where_there_is_nothing_else(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def read_parquet(path: str) -> Sheet:
         texts = [field.name for field in schema if _kind(field.type) == "text"]
         with parquet.ParquetFile(own, read_dictionary=texts) as file:
             columns = [_texts(column) for column in file.read(use_threads=False).columns]
+    except FileNotFoundError:
+        raise InputError(f"a Parquet table at {path}", "nothing there", "correct the path") from None
     except (ArrowException, OSError, ValueError) as error:
         raise InputError(f"a Parquet table at {path}", str(error).partition("\n")[0], "restore the file") from None
     rows = list(zip(*columns, strict=True))
