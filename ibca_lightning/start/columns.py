@@ -235,7 +235,7 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         doubts.append(
             f"'{one}' and '{other}' may be one, and in two splits ({len(alike)} such pairs): write it in one way"
         )
-    return Column(texts.name, "group", why, "; ".join(doubts))
+    return Column(texts.name, "group", why, doubt="; ".join(doubts))
 
 
 def _is_split(texts: _Texts) -> bool:
