@@ -30,7 +30,7 @@ _BLOCK = 4096  # rows compared at once
 _SHORT = 127  # numbers beside a length, an eighth of a look
 _FEW = 30_000_000  # pairs of which the whole looks are compared sooner than the directions are found
 _SPARSE = 64  # of so many pairs of a block one at most is worth being gone on with alone
-_ROUNDING = 1e-4  # of float32, and more
+_ROUNDING = 1e-3  # of float32, and more: the length of what is left is the root of a difference
 
 
 class NearCopy(NamedTuple):
@@ -115,7 +115,7 @@ def _shortened(splits: list[Contents], mean: NDArray[np.float32]) -> dict[str, N
 
     They are found on a sample; whichever they are, products of these rows are bounds.
     """
-    sample = np.concatenate([split.looks[:: -(-len(split) // _BLOCK)] for split in splits])
+    sample = np.concatenate([split.looks[:: max(1, -(-len(split) // _BLOCK))] for split in splits])
     centred = _centred(sample, mean)
     directions = np.linalg.eigh(centred.T @ centred).eigenvectors[:, -_SHORT:]
 

@@ -16,8 +16,8 @@ from ibca_lightning.compare import method_rows as methods
 from ibca_lightning.compare.run_rows import (
     Row,
     by_method,
+    one_a_seed,
     read_run,
-    repetitions,
     table,
     table_rows,
     title,
@@ -92,8 +92,8 @@ def _say_doubts(rows: list[Row]) -> None:
             first = seen.setdefault(row.repetition, row)
             if first is not row and row.seed is not None:
                 copy = " and the same figures, as a copy has," if first.figures == row.figures else ""
-                note = f"note: {first.run} and {row.run} have one seed{copy} on {row.test_set}; they count as one seed"
-                write_err(f"{note}, and how they differ is not how trainings do\n")
+                note = f"note: {first.run} and {row.run} have one seed{copy} on {row.test_set}"
+                write_err(f"{note}; means and differences have the first alone\n")
     for name in dict.fromkeys(test_set for test_set, _ in by_set):
         runs = [f"{own[0].run}" for (test_set, _), own in by_set.items() if test_set == name]
         if len(runs) > 1:
@@ -149,18 +149,23 @@ def _called(group: Sequence[Row]) -> str:
 def _methods(rows: list[Row], options: Namespace) -> list[tuple[list[methods.Method], str]]:
     """The methods of each test set, with what is to be said of their differences."""
     by_set: dict[str, list[methods.Method]] = {}
-    found = by_method(rows)
-    called = Counter((_called(group), test_set) for (_, test_set, _), group in found.items())
+    found = {key: one_a_seed(group) for key, group in by_method(rows).items()}
+    base: dict[str, list[Row]] = {}
+    for (configuration, _, _), group in found.items():
+        base.setdefault(configuration, group)
+    apart = Counter((of, test_set) for of, test_set, _ in found)
+    called = Counter((_called(base[of]), test_set) for of, test_set in apart)
     for (configuration, test_set, pictures), group in found.items():
         runs, seeds = [row.run for row in group], [row.seed for row in group]
         figures = {name: [row.figures.get(name) for row in group] for row in group for name in row.figures}
         plain, terms = without_terms(configuration)
-        name = _called(group)
+        name = _called(base[configuration])
+        folder = base[configuration][0].run.resolve().parent.name
         if called[name, test_set] > 1:  # two sweeps of the same heads, under two settings
-            name = f"{runs[0].resolve().parent.name}/{name}"
-        method = methods.Method(
-            name, test_set, runs, seeds, figures, repetitions(group), pictures, plain=plain, terms=terms
-        )
+            name = f"{folder}/{name}"
+        if apart[configuration, test_set] > 1:  # one method, tested on other pictures
+            name = f"{runs[0].resolve().parent.name}/{runs[0].resolve().name}"
+        method = methods.Method(name, test_set, runs, seeds, figures, pictures, plain=plain, terms=terms)
         by_set.setdefault(test_set, []).append(method)
     every = [method for own in by_set.values() for method in own]
     if options.cost:
@@ -172,7 +177,7 @@ def _methods(rows: list[Row], options: Namespace) -> list[tuple[list[methods.Met
     result = []
     for own in by_set.values():
         groups = 0
-        if options.reference or options.without or options.per_class:
+        if options.reference or options.without:
             groups = methods.add_samples(own, options.reference, options.without or [], per_class=options.per_class)
         result.append((own, methods.note(own, groups)))
     return result

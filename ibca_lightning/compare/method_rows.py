@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 class Method:
     """One method on one test set: a run, a seed where it is known, and a value of each figure, for each training.
 
-    `repetitions` is how many of the runs have different seeds, `pictures` tells sets of test pictures apart.
+    `pictures` tells sets of test pictures apart.
     `differences` are by figure, to the reference in that figure; `cost` the head's parameters and CPU milliseconds.
     `plain` is its configuration without training terms, and `terms` whether it has any.
     """
@@ -47,7 +47,6 @@ class Method:
     runs: list[Path]
     seeds: list[int | None]
     figures: dict[str, list[float | None]]
-    repetitions: int
     pictures: str
     differences: dict[str, Difference] = field(default_factory=dict)
     cost: tuple[int, float] | None = None
@@ -70,12 +69,13 @@ class Method:
 
 def add_drops(methods: Sequence[Method]) -> None:
     """Add, on each set but a method's first, what its mAP there is lower than on the first, seed by seed."""
-    first: dict[str, Method] = {}
+    first: dict[Path, tuple[Method, float | None]] = {}
     for method in methods:
-        start = first.setdefault(method.name, method)
-        if start is not method and start.runs == method.runs and OUT_OF_FOLD not in (start.test_set, method.test_set):
-            values = zip(start.figures.get("mAP", []), method.figures.get("mAP", []), strict=True)
-            method.figures[DROP] = [a - b if a is not None and b is not None else None for a, b in values]
+        own = method.figures.get("mAP", [None] * len(method.runs))
+        starts = [first.setdefault(run, (method, value)) for run, value in zip(method.runs, own, strict=True)]
+        if all(start is not method and OUT_OF_FOLD not in (start.test_set, method.test_set) for start, _ in starts):
+            pairs = zip((value for _, value in starts), own, strict=True)
+            method.figures[DROP] = [a - b if a is not None and b is not None else None for a, b in pairs]
 
 
 def add_samples(
@@ -164,7 +164,7 @@ def table_rows(methods: Sequence[Method], shown: Sequence[str] | None, compared:
     rows = [[methods[0].test_set, "seeds", *map(title, names), *differences, *costs]]
     best = {name: _best(methods, name) for name in names}
     for method in methods:
-        cells = [method.name, str(method.repetitions)]
+        cells = [method.name, str(len(method.runs))]
         for name in names:
             mean, deviation = method.mean(name), method.deviation(name)
             text = "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
@@ -189,7 +189,7 @@ def note(methods: Sequence[Method], groups: int) -> str:
         return "Not all of these are known to be tested on the same pictures: a higher figure says nothing.\n"
     if not any(method.differences for method in methods):
         return ""
-    single = [method.name for method in methods if method.repetitions == 1]
+    single = [method.name for method in methods if len(method.runs) == 1]
     without = f"; with one seed, the scatter between seeds is not in it: {', '.join(single)}" if single else ""
     return (
         f"Difference to the method named, with the scatter of a paired bootstrap over {groups} groups, {RESAMPLES} "
@@ -221,7 +221,7 @@ def table(methods: Sequence[Method]) -> Iterator[list[Any]]:
         found = method.differences
         references = [found[name].reference if name in found else None for name in names]
         of_map = found["mAP"].reference if "mAP" in found else None
-        cells: list[Any] = [method.name, method.test_set, method.repetitions, of_map, *(method.cost or (None, None))]
+        cells: list[Any] = [method.name, method.test_set, len(method.runs), of_map, *(method.cost or (None, None))]
         for name in names:
             _, value, interval = found.get(name, (None, None, None))
             cells += [method.mean(name), method.deviation(name), value, *(interval or (None, None))]

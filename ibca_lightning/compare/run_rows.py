@@ -113,9 +113,12 @@ def title(figure: str) -> str:
     return f"{figure} at 0.5" if figure in _DECIDED else figure
 
 
-def repetitions(rows: Sequence[Row]) -> int:
-    """How many trainings some runs of one method are: those with equal seeds are one, of unknown ones each is one."""
-    return len({row.run if row.seed is None else row.repetition for row in rows})
+def one_a_seed(rows: Sequence[Row]) -> list[Row]:
+    """The first run of each seed of one method: another one of that seed is no other training. Unknown seeds differ."""
+    first: dict[Any, Row] = {}
+    for row in rows:
+        first.setdefault(row.run if row.seed is None else row.repetition, row)
+    return [*first.values()]
 
 
 def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str]]:
@@ -142,11 +145,10 @@ def table_rows(rows: list[Row], names: list[str] | None = None) -> list[list[str
                 lines.append(
                     ["**mean ± sd of its folds**", test_set, *(_spread(row.folds.get(name)) for name in shown)]
                 )
-        if len(group) > 1:
-            cells = [_mean([row.figures.get(name) for row in group]) for name in shown]
-            seeds = repetitions(group)
-            runs = f"{len(group)} seeds" if seeds == len(group) else f"{len(group)} runs of {seeds} seeds"
-            lines.append([f"**mean ± sd of these {runs}**", test_set, *cells])
+        if len(first := one_a_seed(group)) > 1:
+            cells = [_mean([row.figures.get(name) for row in first]) for name in shown]
+            seeds = f"{len(first)} seeds" + (", the first run of each" if len(first) < len(group) else "")
+            lines.append([f"**mean ± sd of these {seeds}**", test_set, *cells])
     return lines
 
 

@@ -51,6 +51,9 @@ class EpochSums:
         """Take up an epoch: each process takes an equal part, the first ones a sample more where it does not divide."""
         self.clear()
         self._earlier = {
-            name: Part(torch.tensor(total / samples), (int(samples) + processes - 1 - rank) // processes)
+            # Checkpoints before the loss of steps and of epochs had names of their own call the latter so.
+            "train/loss_epoch" if name == "train/loss" else name: Part(
+                torch.tensor(total / samples), (int(samples) + processes - 1 - rank) // processes
+            )
             for name, (total, samples) in state.items()
         }

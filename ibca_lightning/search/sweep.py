@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from ibca_lightning.run.command_line.short_names import short_name
 from ibca_lightning.search.job import Job, seconds_of
 from ibca_lightning.search.jobs import run_jobs
-from ibca_lightning.search.recipe import Recipe, best_validation, read_mapping, said, write_fragment
+from ibca_lightning.search.recipe import Recipe, best_validation, config_value, read_mapping, said, write_fragment
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_least
 from ibca_lightning.system.output import write_err, write_out
@@ -126,9 +127,14 @@ def _tuned(recipe: Recipe, name: str, tuned: str | None, alone: bool = True) -> 
     if tuned and not file.is_file():
         got, fix = "no file", "tune it, or no --tuned"
         if (single := Path(tuned, "best.yaml")).is_file():  # the output of one search, which may be of another head
-            if alone:
+            trial = next((file.parent for file in sorted(Path(tuned).glob("trial-*/**/config.yaml"))), None)
+            searched = config_value(trial, "model.head.class_path") if trial else None
+            named = [short_name("model.head", name) or name for name in (str(searched), recipe.head())]
+            same = searched is None or named[0] == named[1]
+            if alone and same:
                 return recipe.with_files(single)
-            got, fix = f"{single} of one search", "sweep its head alone, or tune each with --output FOLDER/HEAD"
+            got = f"{single} of one search" + (f", of {searched}" if not same else "")
+            fix = "sweep its head alone, or tune each with --output FOLDER/HEAD"
         raise InputError(f"what ibca tune chose for {name} at {file}", got, fix)
     return recipe.with_files(*([file] if tuned else []))
 

@@ -216,7 +216,8 @@ def _group(free: Sequence[_Texts]) -> str | None:
     for each in free:
         once = len(each.counts) == len(each.all) and of_patients(each.name)  # a patient may come once
         if (once or like_patients(each.name, each.all)) and each.filled == len(each.all):
-            found += [each] if named(each.name) or form_of(each.name, each.all) is None else []
+            form = form_of(each.name, each.all)
+            found += [each] if form is None or (named(each.name) and form.kind != "flags") else []
     return min(found, key=lambda each: coarsest_first(each.name, each.all)).name if found else None
 
 
@@ -230,12 +231,14 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
     doubts = [] if forced or of_patients(texts.name) else [doubt]
     names = encode([*texts.counts])
     alike = [pair for pair in otherwise_written(names, names) if pair[0] < pair[1]]
+    example = ""
     if alike:
         one, other = ([*texts.counts][at] for at in alike[0])
         doubts.append(
-            f"'{one}' and '{other}' may be one, and in two splits ({len(alike)} such pairs): write it in one way"
+            f"{len(alike)} pairs of values may be one in two spellings, and in two splits: write each in one way"
         )
-    return Column(texts.name, "group", why, doubt="; ".join(doubts))
+        example = f"'{one}' and '{other}'"
+    return Column(texts.name, "group", why, doubt="; ".join(doubts), example=example)
 
 
 def _is_split(texts: _Texts) -> bool:
@@ -319,7 +322,8 @@ def _plain(texts: _Texts) -> Column:
 def _as_label(texts: _Texts, form: Form) -> Column:
     if form.kind != "list":
         (count,) = form.positives.values()
-        rest = len(texts.all) - count if form.blank_is_absent else texts.filled - count
+        unknown = sum(of for text, of in texts.counts.items() if form.values.get(text.casefold()) == -1)
+        rest = len(texts.all) - count if form.blank_is_absent else texts.filled - count - unknown
         if min(count, rest) < LEAST:
             why = f"{count} rows have it and {rest} have not: at least {LEAST} of either make a class"
             return Column(texts.name, "left out", why)

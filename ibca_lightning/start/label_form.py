@@ -85,12 +85,13 @@ def prefixed(form: Form, column: str) -> Form:
 
 
 def _flags(name: str, texts: Sequence[str], cells: Counter[str]) -> Form | None:
-    """Present or absent, or a mark beside blanks. Any other word in fewer than half of the cells is a slip: unknown."""
+    """Present or absent, or a mark beside blanks. Other words, in fewer cells than say present, are slips: unknown."""
     found = {word: _meaning(word) for word in cells}
     strange = [word for word, value in found.items() if value is None]
-    if any(map(is_number, strange)) or 2 * sum(cells[word] for word in strange) >= cells.total():
-        return None
     present = [word for word, value in found.items() if value == 1]
+    slips = sum(cells[word] for word in strange)
+    if any(map(is_number, strange)) or (slips and slips >= sum(cells[word] for word in present)):
+        return None
     blank_is_absent = 0 not in found.values() and cells.total() < len(texts) and all(word in MARKS for word in present)
     if not (present and (0 in found.values() or blank_is_absent)):
         return None
@@ -115,7 +116,7 @@ def slips(form: Form, texts: Iterable[str]) -> list[str]:
 
 def says_present(form: Form) -> str:
     """The name of a list that only says present, such as `yes`: it is no finding; blank where there is none."""
-    names = [*form.positives, *form.rare] if form.listed is not None else []
+    names = [*form.positives] if form.listed is not None else []  # a rare one, which is no class, decides nothing
     return next(
         (name for name in names if len(name) > 1 and _meaning(name.casefold()) == 1 and not is_number(name)), ""
     )

@@ -78,7 +78,7 @@ def _reading(spec: ModelSpec) -> str:
     own = ["two pictures are joined side by side (data.join_images)"] * ("pair" in given)
     own += ["the box of the lit disc is cut out, and has that short side"] * (given.get("crop", "none") != "none")
     form = f"{side} x {side}, whatever the proportions"
-    if given["resize"] == "pad":
+    if given.get("resize") == "pad":
         form = f"a long side of {side} and the short one in proportion, rounded; black round it, in the middle"
     return (
         f"1. A JPEG is decoded at 1/8, else 1/4, else 1/2 of its size where that leaves a short side of {side} or more "

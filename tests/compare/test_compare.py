@@ -3,6 +3,7 @@ import json
 import re
 import statistics
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from ibca_lightning.cli import main
-from ibca_lightning.compare.run_rows import method_and_repetition
+from ibca_lightning.compare.command import _methods
+from ibca_lightning.compare.run_rows import method_and_repetition, read_run
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import figures
@@ -65,9 +67,25 @@ def test_a_copy_of_a_run_and_another_run_of_its_seed_are_said_to_be_no_further_s
     assert "note:" not in done("compare", *runs).err
     result = done("compare", *runs, fake(tmp_path / "copy", 0, "A", 0.5), fake(tmp_path / "again", 0, "A", 0.6))
     assert f"note: {runs[0]} and {tmp_path / 'copy'} have one seed and the same figures, as a copy has" in result.err
-    assert f"note: {runs[0]} and {tmp_path / 'again'} have one seed on test; they count as one seed" in result.err
-    text = full(*runs, tmp_path / "copy")
-    assert "mean ± sd of these 3 runs of 2 seeds" in text
+    assert f"note: {runs[0]} and {tmp_path / 'again'} have one seed on test; means" in result.err
+    # Two copies more would make a mean of 0.6 and the spread too small.
+    text = full(*runs, *(fake(tmp_path / f"copy {at}", 1, "A", 0.7) for at in range(2)), "--figures", "mAP")
+    assert "mean ± sd of these 2 seeds, the first run of each** | test | **0.5000 ± 0.0000** |" in text
+
+
+def test_runs_that_share_one_test_set_alone_are_one_method_there_and_have_their_drop(tmp_path):
+    names = ("test_metrics.json", "test_metrics.iid.json", "test_metrics.ext.json")
+    runs = [fake(tmp_path / f"a-{seed}", seed, "A", 0.5, names=names) for seed in range(2)]
+    for run, own in zip(runs, "xy", strict=True):
+        (Path(run) / "test_metrics.ext.json").write_text('{"metrics": {"mAP": 0.4}}')
+        for name, pictures in (("iid", own), ("ext", "z")):
+            (Path(run) / f"test_predictions.{name}.csv").write_text(f"id,c,label:c\n{pictures}.png,0.5,1\n")
+    asked = Namespace(reference=None, without=None, cost=False)
+    by_set = _methods([row for run in runs for row in read_run(Path(run), False)], asked)
+    found = [(method.name, method.test_set, method.figures.get("mAP_drop")) for own, _ in by_set for method in own]
+    parent = tmp_path.name
+    assert found[:2] == [(f"{parent}/a-0", "iid", None), (f"{parent}/a-1", "iid", None)]
+    assert found[2] == ("a", "ext", pytest.approx([0.1, 0.1]))
 
 
 def test_runs_of_other_test_pictures_have_no_mean_and_are_named(tmp_path):

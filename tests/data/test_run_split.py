@@ -113,8 +113,28 @@ def test_each_of_joined_sets_and_one_of_them_alone(root: Path, tmp_path: Path) -
     data = of(joined(split_seed=5), tmp_path)
     data.read_tables()
     assert all(ids(each) == ids(module(root)) for each in data.sets.values())
-    with pytest.raises(InputError, match="that it was trained on"):
-        of(module(root, split_seed=5), tmp_path).read_tables()
+    alone = of(module(root, split_seed=5), tmp_path)
+    with pytest.warns(DataWarning, match="is kept"):
+        alone.read_tables()
+    assert ids(alone) == ids(module(root))
+
+
+def test_joined_sets_are_known_in_another_order(root: Path, tmp_path: Path) -> None:
+    fake_csv.write(other := tmp_path / "other", rows=60)
+
+    def rename(lines: list[list[str]]) -> None:
+        for line in lines[1:]:
+            file = Path(other, "images", line[0])
+            file.rename(file.with_stem(f"b{file.stem}"))
+            line[0] = Path(line[0]).with_stem(f"b{file.stem}").as_posix()
+
+    changed(other / "all.csv", rename)
+    for suffix, tables in JoinedDataModule([module(root), module(other)]).split_files().items():
+        write_splits(tmp_path / f"splits{suffix}.csv", tables)
+    data = of(JoinedDataModule([module(other, split_seed=5), module(root)]), tmp_path)
+    with pytest.warns(DataWarning, match=r"splits.CSVDataModule_2.csv is kept"):
+        data.read_tables()
+    assert [ids(each) for each in data.sets.values()] == [ids(module(other)), ids(module(root))]
 
 
 def test_every_command_that_evaluates_a_split(run: Path, tree: Path, here: Path, tmp_path: Path) -> None:

@@ -259,6 +259,13 @@ def test_the_output_of_one_search_is_taken_for_one_head(here: Path, monkeypatch:
     result = ibca(*command, "csra")
     assert result.code == 2
     assert "for gap at tuned/gap/best.yaml, got tuned/best.yaml of one search; sweep its head alone" in result.errors[0]
+    (here / "tuned/trial-000").mkdir()
+    for searched in ("GAPHead", "CSRAHead"):
+        path = f"ibca_lightning.heads.{searched}"
+        written(here / "tuned/trial-000/config.yaml", {"model": {"init_args": {"head": {"class_path": path}}}})
+        result = ibca(*command)
+        assert result.code == (0 if searched == "GAPHead" else 2), "the rate of another head"
+    assert "got tuned/best.yaml of one search, of ibca_lightning.heads.CSRAHead" in result.errors[0]
 
 
 def test_without_heads_it_is_the_recipe_itself(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

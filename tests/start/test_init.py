@@ -1,6 +1,7 @@
 """`ibca init`: raw tables come to a YAML that `check` and `fit` take, without a guess."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +190,40 @@ def test_a_patient_in_two_spellings_is_told_of(tmp_path: Path) -> None:
     rows = [[n, "v1" if at == 4 else f"V{at // 3:03d}", at % 2] for at, n in enumerate(names)]
     table = raw_sets.table(tmp_path / "t.csv", ["file", "patient", "polyp"], rows)
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
-    told = "'patient': 'V001' and 'v1' may be one, and in two splits (1 such pairs): write it in one way"
+    told = "'patient': 1 pairs of values may be one in two spellings, and in two splits: write each in one way"
     assert told in " ".join(result.out.split())
+    assert "'V001' and 'v1'" in " ".join(result.out.split()), "on the screen"
+    assert "V001" not in (tmp_path / "e.yaml").read_text(), "names of patients are in no file"
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        ({"normal": 24, "glaucoma": 8, "cataract": 7, "yes": 1}, "glaucoma 8, cataract 7"),
+        ({"normal": 23, "glaucoma": 6, "cataract": 6, "x": 5}, "glaucoma 6, cataract 6"),
+        ({"cataract": 14, "glaucoma": 15, "normal": 10, "yes": 1}, "glaucoma 15, cataract 14"),
+    ],
+)
+def test_a_stray_yes_among_findings_takes_no_class_away(tmp_path: Path, cells: dict[str, int], classes: str) -> None:
+    words = [word for word, count in cells.items() for _ in range(count)]
+    raw_sets.pictures(tmp_path / "p", [f"{at}.png" for at in range(len(words))])
+    table = [[f"{at}.png", f"V{at // 2:03d}", word] for at, word in enumerate(words)]
+    raw_sets.table(tmp_path / "t.csv", ["file", "patient", "diagnosis"], table)
+    result = done(
+        "init", "--table", tmp_path / "t.csv", "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes"
+    )
+    said = " ".join(result.out.split())
+    assert all(part in said for part in classes.split(", ")), said
+
+
+def test_a_finding_with_slips_is_no_group_for_its_name(tmp_path: Path) -> None:
+    words = ["yes"] * 18 + ["no"] * 20 + ["nien"] * 2
+    raw_sets.pictures(tmp_path / "p", [f"{at}.png" for at in range(40)])
+    raw_sets.table(tmp_path / "t.csv", ["file", "lesion"], [[f"{at}.png", word] for at, word in enumerate(words)])
+    result = done(
+        "init", "--table", tmp_path / "t.csv", "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes"
+    )
+    assert re.search(r"lesion +label", result.out), result.out
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
@@ -500,6 +533,7 @@ def test_pictures_without_an_extension_are_known_by_what_they_hold(tmp_path: Pat
     for name in names:
         (tmp_path / "p" / f"{name}.png").rename(tmp_path / "p" / name)
     (tmp_path / "p" / "notes").write_text("no picture")
+    shutil.copy(tmp_path / "p" / names[0], tmp_path / "p" / f"{names[0]}.png_original")  # as exiftool leaves it
     table = raw_sets.table(tmp_path / "t.csv", ["file", "polyp"], [[n, at % 2] for at, n in enumerate(names)])
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
     assert taken(result)["file"].startswith("60 pictures, such as 1.2.276.0")

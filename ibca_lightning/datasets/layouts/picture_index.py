@@ -7,8 +7,14 @@ from collections.abc import Sequence
 
 from ibca_lightning.data.storage import files_below
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.datasets.layouts.picture_files import only_pictures
+from ibca_lightning.datasets.layouts.picture_files import EXTENSIONS, only_pictures
 from ibca_lightning.system.errors import InputError
+
+
+def _may_be_picture(file: str) -> bool:
+    """Whether its extension is that of pictures, or none, as of `IM_0001` and `1.2.840.7`: others are not opened."""
+    extension = os.path.splitext(file)[1]
+    return extension.lower() in EXTENSIONS or re.match(r"\.[^\W\d]", extension) is None
 
 
 class PictureIndex:
@@ -18,12 +24,14 @@ class PictureIndex:
         folder: The folder; hidden files and folders are passed over, links to folders are not followed.
 
     Attributes:
-        files: Every picture, by extension or content, relative to the folder, in POSIX form, sorted.
+        files: Every picture, by extension, or by content where there is none, relative to the folder, in POSIX form,
+            sorted.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.files, _ = only_pictures(folder, files_below(folder))
+        below = (file for file in files_below(folder) if _may_be_picture(file))
+        self.files, _ = only_pictures(folder, [*below])
         self._found: tuple[dict[str, list[str]], ...] = tuple(defaultdict(list) for _ in range(4))
         for file in self.files:
             name = file.rpartition("/")[2]
