@@ -5,9 +5,10 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ibca_lightning.data.pictures.header import EXTENSIONS
 from ibca_lightning.data.storage import files_below
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.datasets.layouts.picture_files import EXTENSIONS, only_pictures
+from ibca_lightning.datasets.layouts.picture_files import only_pictures
 from ibca_lightning.system.errors import InputError
 
 
