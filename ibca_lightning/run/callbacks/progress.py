@@ -35,7 +35,7 @@ class ProgressBar(TQDMProgressBar):
         """Loss and mAP under their short names. To read the loss of other steps would be to wait for the device."""
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # of its logger connector
         loss = trainer.logged_metrics.get("train/loss_step")
-        if loss is not None and every and trainer.global_step % every == 0:
+        if loss is not None and (trainer.validating or (every and trainer.global_step % every == 0)):
             self._loss = float(loss)
         metrics = super().get_metrics(trainer, pl_module)
         shown = {"whole loss": self._loss, "val mAP": metrics.get("val/mAP")}
