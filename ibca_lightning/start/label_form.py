@@ -89,8 +89,8 @@ def _flags(name: str, texts: Sequence[str], cells: Counter[str]) -> Form | None:
     found = {word: _meaning(word) for word in cells}
     strange = [word for word, value in found.items() if value is None]
     present = [word for word, value in found.items() if value == 1]
-    slips = sum(cells[word] for word in strange)
-    if any(map(is_number, strange)) or (slips and slips >= sum(cells[word] for word in present)):
+    strange_rows, present_rows = (sum(cells[word] for word in words) for words in (strange, present))
+    if any(map(is_number, strange)) or (strange_rows and strange_rows >= present_rows):
         return None
     blank_is_absent = 0 not in found.values() and cells.total() < len(texts) and all(word in MARKS for word in present)
     if not (present and (0 in found.values() or blank_is_absent)):
