@@ -22,8 +22,8 @@ ibca maps "${maps[@]}" --output "$OUT/unmarked"
 mkdir -p "$OUT/heads"
 echo 'model.optimizer.lr: {choice: [3.0e-4, 1.0e-3]}' > "$OUT/rates.yaml" # the recipe's 3.0e-3 is tried first
 echo 'model.optimizer.lr: {choice: [1.0e-3, 1.0e-2]}' > "$OUT/rates_gap.yaml"
-echo '{class_path: CSRAHead, init_args: {width: 256}}' > "$OUT/heads/csra.yaml"
-echo '{class_path: MILAttentionHead, init_args: {width: 256}}' > "$OUT/heads/mil_attention.yaml"
+echo 'model: {head: {class_path: CSRAHead, init_args: {width: 256}}}' > "$OUT/heads/csra.yaml"
+echo 'model: {head: {class_path: MILAttentionHead, init_args: {width: 256}}}' > "$OUT/heads/mil_attention.yaml"
 fit=(--config "${SET}_marks" --model.checkpoint_path "$W" --trainer.check_val_every_n_epoch "$epochs")
 for kind in "" _noise; do
   given=() term=()

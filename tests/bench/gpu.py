@@ -1,10 +1,11 @@
 """What needs a GPU to be measured: `make bench-gpu`.
 
-Every head forward and backward in bf16 and compiled, pictures a second and peak memory of a backbone with each in
-training, the head compiled for GAP and IBCA (whole models take minutes to compile), and one real training. Ends with 2
+Every head forward and backward in bf16, pictures a second and peak memory of a backbone with each in training, those
+of GAP and IBCA with the head compiled too (whole models take minutes to compile), and one real training. Ends with 2
 where there is no GPU; `--device cpu` with small sizes is for trying it out.
 
     python -m tests.bench.gpu --tiles ../shared/data/idrid_tiles
+    python -m tests.bench.gpu --backbone mobilenetv2_100 --batch 32 --labels 4 --heads IBCAHead --no-alone
 """
 
 import argparse
@@ -69,8 +70,18 @@ def seconds(step: Callable[[], object], repeats: int, device: torch.device) -> f
     return statistics.median(times)
 
 
-def head_line(cls: type[Head], features: Tensor, labels: Tensor, backend: str, repeats: int) -> str:
-    """One head: bf16 forward and backward, finite or not, and how far the compiled one is from the eager one."""
+def kernels(step: Callable[[], object], device: torch.device) -> int:
+    """What the device is asked to run in a step, copies among it; 0 where it runs none."""
+    if device.type != "cuda":
+        return 0
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+        step()
+        torch.cuda.synchronize(device)
+    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiler.events())
+
+
+def head_line(cls: type[Head], features: Tensor, labels: Tensor, repeats: int) -> str:
+    """One head: bf16 forward and backward, and whether all is finite."""
     device = features.device
     torch.manual_seed(0)
     head = cls(features.shape[1], labels.shape[1]).to(device).train()
@@ -89,22 +100,26 @@ def head_line(cls: type[Head], features: Tensor, labels: Tensor, backend: str, r
     memory = peak(device)
     gradients = [maps.grad, *(p.grad for p in head.parameters())]
     finite = all(g is not None and bool(g.isfinite().all()) for g in gradients)
+    count = kernels(step, device)
+    return f"| {cls.__name__} | {1e3 * time_of_step:.2f} | {count} | {memory:.0f} | {'yes' if finite else 'NO'} |"
+
+
+def compiled_away(head: Head, features: Tensor, backend: str) -> float:
+    """The largest difference of logits between the compiled head and the eager one."""
     head.eval()
     with torch.no_grad():
         eager = head(features).logits
-        away = float((torch.compile(head, backend=backend)(features).logits - eager).abs().max())
-    torch.compiler.reset()
-    return f"| {cls.__name__} | {1e3 * time_of_step:.2f} | {memory:.0f} | {'yes' if finite else 'NO'} | {away:.1e} |"
+        return float((torch.compile(head, backend=backend)(features).logits - eager).abs().max())
 
 
-def model_steps(options: argparse.Namespace, head: type[Head], compiled: bool) -> Steps:
-    """Train the whole model on pictures that lie on the device: no loader, no disc."""
+def model_steps(options: argparse.Namespace, head: type[Head], backend: str = "") -> Steps:
+    """Train the whole model on pictures that lie on the device: no loader, no disc; `backend` compiles the head."""
     device = torch.device(options.device)
     torch.manual_seed(0)
     names = [f"class {i}" for i in range(options.labels)]
     model = MultiLabelModule(
         len(names), names, options.size, options.backbone, pretrained=False, head=head,
-        compile="head" if compiled else "none", compile_backend=options.backend,
+        compile="head" if backend else "none", compile_backend=backend or "inductor",
     ).to(device).train()  # fmt: skip
     model.head.set_progress(PROGRESS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda")
@@ -150,7 +165,7 @@ def real_training(options: argparse.Namespace) -> str:
             "--data.image_size", str(options.size), "--data.num_workers", str(options.workers),
             "--trainer.precision", "bf16-mixed", "--trainer.max_epochs", str(options.epochs),
             "--trainer.accelerator", "gpu" if options.device == "cuda" else "cpu", "--wandb", "disabled",
-            *(["--model.compile", "head", "--model.compile_backend", options.backend] if options.compile else []),
+            *(["--model.compile", "head", "--model.compile_backend", options.backends[0]] if options.backends else []),
         ])  # fmt: skip
         best = run / "checkpoints" / "best.ckpt"
         code = code or ibca(["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(best)])
@@ -166,31 +181,31 @@ def report(options: argparse.Namespace) -> bool:
     device = torch.device(options.device)
     print(torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU: a trial of this program, no figures")
     setting = f"{options.backbone} {options.size} px, batch {options.batch}, bf16"
-    print(f"\nheads on maps of {setting}, {options.labels} labels")
-    print("| head | ms forward + backward | peak MB | all finite | compiled - eager, logits |")
-    print("|---|---:|---:|---|---:|")
-    cells = max(options.size // 32, 1)
-    features = torch.randn(options.batch, options.channels, cells, cells, device=device).relu()
-    labels = (torch.rand(options.batch, options.labels, device=device) < 0.2).to(torch.int8)
-    lines = []
     heads = [cls for cls in every_head() if not options.heads or cls.__name__ in options.heads]
-    for cls in heads:
-        lines.append(head_line(cls, features, labels, options.backend, options.repeats))
-        print(lines[-1], flush=True)
-    del features
-    print(f"\ntraining steps of the whole model, {setting}, channels-last")
+    lines = []
+    if options.alone:
+        print(f"\nheads on maps of {setting}, {options.labels} labels")
+        print("| head | ms forward + backward | kernels | peak MB | all finite |\n|---|---:|---:|---:|---|")
+        cells = max(options.size // 32, 1)
+        features = torch.randn(options.batch, options.channels, cells, cells, device=device).relu()
+        labels = (torch.rand(options.batch, options.labels, device=device) < 0.2).to(torch.int8)
+        for cls in heads:
+            lines.append(head_line(cls, features, labels, options.repeats))
+            print(lines[-1], flush=True)
+        del features
+    print(f"\ntraining steps of the whole model, {setting}, channels-last, {options.labels} labels")
     print("| head | pictures/s | of GAP's | peak MB |\n|---|---:|---:|---:|")
     ratios = []
-    for compiled in (False, True) if options.compile else (False,):
-        gap = model_steps(options, GAPHead, compiled)
-        ours = model_steps(options, IBCAHead, compiled)
-        way = "compiled" if compiled else "eager"
+    for backend in ("", *options.backends):
+        way = backend or "eager"
+        gap = model_steps(options, GAPHead, backend)
+        ours = model_steps(options, IBCAHead, backend)
         print(rate_line(f"GAPHead, {way}", gap, gap), rate_line(f"IBCAHead, {way}", ours, gap), sep="\n", flush=True)
         ratios.append(f"{way}: {ratio_line(gap, ours)}")
-        if not compiled:
+        if not backend:
             for cls in heads:
                 if cls not in (GAPHead, IBCAHead):
-                    print(rate_line(f"{cls.__name__}, {way}", model_steps(options, cls, False), gap), flush=True)
+                    print(rate_line(f"{cls.__name__}, {way}", model_steps(options, cls), gap), flush=True)
     print("", *ratios, sep="\n")
     lines.append(real_training(options))
     print(f"\n{lines[-1]}")
@@ -210,8 +225,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--heads", nargs="*", default=[], help="Default: every one; the whole models always include GAP and IBCA."
     )
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--backend", default="inductor", help="Of torch.compile.")
+    parser.add_argument("--alone", action=argparse.BooleanOptionalAction, default=True, help="Heads on maps, too.")
+    parser.add_argument(
+        "--backends", nargs="*", default=["inductor", "cudagraphs"], help="Of torch.compile; none: eager."
+    )
     parser.add_argument("--tiles", default="../shared/data/idrid_tiles")
     for name, default in (("size", 384), ("batch", 64), ("labels", 20), ("repeats", 20), ("epochs", 5), ("workers", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
