@@ -25,8 +25,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     In a step of several processes it is such that its average over them is the mean over what is true in any: each
     divides by the mean of their counts.
     """
-    count = share(mask.sum())
-    return torch.where(mask, values, 0.0).sum() / torch.where(count > 0, count, 1)
+    # Whatever is counted at all is at least 1 in one of the processes, of which there are not a million.
+    return torch.where(mask, values, 0.0).sum() / share(mask.sum()).clamp(min=1e-6)
 
 
 def masked_bce(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ Shapes: C channels, L labels, A heads; l a label, a a head, n a position.
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.heads.layers import of_length
+from ibca_lightning.heads.layers import direction
 
 
 class ClassEvidence(nn.Module):
@@ -24,7 +24,7 @@ class ClassEvidence(nn.Module):
 
     def forward(self) -> Tensor:
         """s_al w_al / ||w_al||, (A, L, C) in float32: what a position is multiplied by."""
-        return of_length(self.weight.float()) * self.scale.float().unsqueeze(-1)
+        return direction(self.weight.float()) * (self.scale.float() * self.weight.shape[-1] ** -0.5).unsqueeze(-1)
 
 
 class ClassQueries(nn.Module):

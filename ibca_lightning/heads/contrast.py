@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from ibca_lightning.heads.layers import of_length
+from ibca_lightning.heads.layers import direction
 from ibca_lightning.losses import masked_mean
 from ibca_lightning.system.processes import total
 
@@ -40,10 +40,9 @@ def compared_maps(
     """
     evidence_BNL, attention_BNL = evidence_BNL.detach(), attention_BNL.detach()
     reference = (evidence_BNL - evidence_BNL.amax(1, keepdim=True)).exp()
-    left = 1 - reference
     background = (1 + smoothing) - (reference * (labels_BL != 0)[:, None]).amax(-1, keepdim=True)
-    spurious = [attention_BNL * left + smoothing / left.shape[1]] if intervention else []
-    return torch.cat([reference, *spurious, background], -1)
+    spurious = torch.addcmul(attention_BNL, attention_BNL, reference, value=-1) + smoothing / reference.shape[1]
+    return torch.cat([reference, *([spurious] if intervention else []), background], -1)
 
 
 def contrastive_loss(
@@ -69,20 +68,19 @@ def contrastive_loss(
     """
     present_BL = labels_BL == 1
     labels = present_BL.shape[1]
-    unit_BMC = of_length(pooled_BMC.detach())
-    reference_BLC = unit_BMC[:, :labels] * present_BL[:, :, None]
+    pooled_BMC = direction(pooled_BMC.detach())
+    reference_BLC = pooled_BMC[:, :labels] * present_BL[:, :, None]
     total_LC, count_L = total(reference_BLC.sum(0)), total(present_BL.sum(0))
 
-    anchor_BLC = of_length(anchor_BLC, 1 / temperature)
-    others_BLC = of_length(total_LC - reference_BLC)
-    spurious = [unit_BMC[:, labels:-1]] if unit_BMC.shape[1] > labels + 1 else []
-    own_BLPC = torch.stack([others_BLC, *spurious], 2)  # each is met by the anchor of its class and picture alone
+    # The product of two directions is C times their cosine.
+    anchor_BLC = direction(anchor_BLC) * (1 / (temperature * anchor_BLC.shape[-1]))
+    others_BLC, background_BLC = direction(total_LC - reference_BLC), pooled_BMC[:, -1:].expand_as(anchor_BLC)
+    spurious = [pooled_BMC[:, labels:-1]] if pooled_BMC.shape[1] > labels + 1 else []
+    # Each is met by the anchor of its class and picture alone.
+    own_BLPC = torch.stack([others_BLC, *spurious, background_BLC], 2)
     own_BLP = (anchor_BLC.unsqueeze(2) @ own_BLPC.transpose(2, 3)).squeeze(2)
-    prototypes_BLL = anchor_BLC @ of_length(total_LC).T
     itself = torch.eye(labels, dtype=torch.bool, device=count_L.device)
-    prototypes_BLL = prototypes_BLL.masked_fill(itself | (count_L == 0), -math.inf)
-    background_BL1 = anchor_BLC @ unit_BMC[:, -1:].transpose(1, 2)
+    prototypes_BLL = torch.where(itself | (count_L == 0), -math.inf, anchor_BLC @ direction(total_LC).T)
 
-    similarity = torch.cat([own_BLP, prototypes_BLL, background_BL1], dim=-1)
-    loss_BL = -similarity.log_softmax(-1)[..., 0] * weight_BL.detach()
-    return masked_mean(loss_BL, present_BL & (count_L > 1))
+    log_share_BL = torch.cat([own_BLP, prototypes_BLL], dim=-1).log_softmax(-1)[..., 0]
+    return masked_mean(log_share_BL * -weight_BL.detach(), present_BL & (count_L > 1))

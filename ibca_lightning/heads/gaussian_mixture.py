@@ -15,25 +15,21 @@ from torch import Tensor, nn
 LOG_STD_BOUND = 3.0  # standard deviations between 0.05 and 20
 
 
-def soft_clamp(x: Tensor, bound: float = LOG_STD_BOUND) -> Tensor:
-    """Bring x smoothly into (-bound, bound), with slope 1 at 0: a hard clamp would end the gradient."""
-    return bound * torch.tanh(x / bound)
+def soft_clamp(x: Tensor, bound: float = LOG_STD_BOUND, slope: float = 1.0) -> Tensor:
+    """Bring x smoothly into (-bound, bound), times a slope, which it has at 0: a hard clamp would end the gradient."""
+    return slope * bound * torch.tanh(x / bound)
 
 
-def gaussian_terms(mean_MD: Tensor, log_std_MD: Tensor) -> tuple[Tensor, Tensor]:
-    """What `gaussian_log_density` wants of M diagonal Gaussians: (M, 2 D) and (M,)."""
-    precision = (-2 * log_std_MD).exp()
-    slope = mean_MD * precision
-    constant_M = torch.addcmul(log_std_MD, mean_MD, slope, value=0.5).sum(1) + mean_MD.shape[1] * _HALF_LOG_2PI
-    return torch.cat([-0.5 * precision, slope], 1), -constant_M
+def gaussian_log_density(z_BND: Tensor, mean_MD: Tensor, log_precision_MD: Tensor) -> Tensor:
+    """Log density of M diagonal Gaussians at every position (B, N, M), by one matrix product, without -D/2 log 2π.
 
-
-def gaussian_log_density(z_BND: Tensor, gaussians: tuple[Tensor, Tensor]) -> Tensor:
-    """Log density of M diagonal Gaussians, of `gaussian_terms`, at every position (B, N, M), by one matrix product.
-
-    log N(z; m, s²) = sum_d [-z²/2s² + z m/s² - m²/2s² - log s - ½ log 2π]; no (B, N, M, D) tensor is formed.
+    That constant is in every log density here and falls out wherever two are compared. With the logarithm of
+    precisions r = -2 log s: sum_d [-z² e^r / 2 + z m e^r - m² e^r / 2 + r / 2]; no (B, N, M, D) tensor is formed.
     """
-    return F.linear(torch.cat([z_BND.square(), z_BND], -1), *gaussians)
+    precision = log_precision_MD.exp()
+    slope = mean_MD * precision
+    constant_M = 0.5 * torch.addcmul(log_precision_MD, mean_MD, slope, value=-1).sum(1)
+    return F.linear(torch.cat([z_BND.square(), z_BND], -1), torch.cat([-0.5 * precision, slope], 1), constant_M)
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
@@ -69,7 +65,7 @@ def restricted_log_prior(density_BNM: Tensor, log_weight_M: Tensor, labels_BL: T
     """
     left_out_BM = F.pad(labels_BL == 0, (0, len(log_weight_M) - labels_BL.shape[1]))
     # -inf is safe: at least the background stays in every sum.
-    weight_BM = log_weight_M.expand(left_out_BM.shape).masked_fill(left_out_BM, -math.inf).log_softmax(-1)
+    weight_BM = torch.where(left_out_BM, -math.inf, log_weight_M).log_softmax(-1)
     return log_sum_exp(density_BNM + weight_BM[:, None]).squeeze(-1)
 
 
@@ -139,13 +135,9 @@ class GaussianMixture(nn.Module):
         """Log pi (M,), up to a constant that cancels wherever it is used."""
         return torch.cat([self.class_log_weight, self.background_log_weight]).float()
 
-    def gaussians(self) -> tuple[Tensor, Tensor]:
-        """What `forward` wants of the components, for as many calls as a step takes."""
-        return gaussian_terms(self.mean.float(), soft_clamp(self.raw_log_std.float()))
-
-    def forward(self, z_BND: Tensor, gaussians: tuple[Tensor, Tensor]) -> Tensor:
-        """Log p(z_n|m), without its weight: (B, N, D) to (B, N, M)."""
-        density = gaussian_log_density(z_BND, gaussians)
+    def forward(self, z_BND: Tensor) -> Tensor:
+        """Log p(z_n|m), without its weight and -D/2 log 2π: (B, N, D) to (B, N, M)."""
+        density = gaussian_log_density(z_BND, self.mean.float(), soft_clamp(self.raw_log_std.float(), slope=-2.0))
         if self.class_components > 1:
             looks, background = torch.split(density, [density.shape[-1] - self.background, self.background], -1)
             looks = looks.reshape(*looks.shape[:2], self.num_labels, self.class_components)
@@ -158,9 +150,7 @@ def bottleneck_loss(log_std_BND: Tensor, log_prior_BN: Tensor) -> Tensor:
 
     Args:
         log_std_BND: Log standard deviations of q.
-        log_prior_BN: log p(z_n|y) at a sample of q.
+        log_prior_BN: log p(z_n|y) at a sample of q, without -D/2 log 2π, as which q's is without it here.
     """
-    return -(log_std_BND.sum(-1) + log_prior_BN).mean() - log_std_BND.shape[-1] * (0.5 + _HALF_LOG_2PI)
-
-
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+    # Sums, not means: a gradient that is one number is written out nowhere.
+    return (log_std_BND.sum() + log_prior_BN.sum()) / -log_prior_BN.numel() - 0.5 * log_std_BND.shape[-1]

@@ -23,6 +23,7 @@ from ibca_lightning.heads.gaussian_mixture import (
     evidence_against_background,
     restricted_log_prior,
 )
+from ibca_lightning.heads.layers import Conv1x1
 from ibca_lightning.system.errors import InputError
 
 
@@ -143,8 +144,8 @@ class IBCAHead(Head):
         self.evidence_attention, self.alignment, self.gradual = evidence_attention, alignment, gradual
         self.bottleneck_weight, self.contrast_weight = bottleneck, contrast
         self.intervention = intervention
-        self.project = nn.Conv2d(channels, width, 1)
-        self.refine = nn.Conv2d(width, width, 1)
+        self.project = Conv1x1(channels, width)
+        self.refine = Conv1x1(width, width)
         self.evidence = ClassEvidence(width, num_labels, num_heads)
         self.queries = ClassQueries(width, num_labels, num_heads)
         self.attended = AttendedFeatureClassifier(width, num_labels, hidden, dropout) if hidden else None
@@ -178,10 +179,18 @@ class IBCAHead(Head):
             read += [] if self.encoder is None else self.encoder.weights()
             of_each = torch.split(F.linear(x_BNC, torch.cat(read)), [weight.shape[0] for weight in read], -1)
             score_BNAL, evidence_BNAL = (part.reshape(*x_BNC.shape[:2], *score_ALC.shape[:2]) for part in of_each[:2])
+            losses: dict[str, Tensor] = {}
             if self.encoder is not None and self.mixture is not None:
                 mean_BND, log_std_BND = self.encoder(*of_each[2:])
-                gaussians = self.mixture.gaussians()
-                density_BNM = self.mixture(mean_BND, gaussians)
+                if self.training and log_std_BND is not None:
+                    # Without labels, too: what dropout draws behind it must not depend on them.
+                    sample_BND = torch.addcmul(mean_BND, log_std_BND.exp(), torch.randn_like(mean_BND))
+                    density_BNM, of_sample_BNM = self.mixture(torch.cat([mean_BND, sample_BND])).chunk(2)
+                    if learning is not None:
+                        prior_BN = restricted_log_prior(of_sample_BNM, self.mixture.log_weight, learning)
+                        losses["bottleneck"] = self.bottleneck_weight * bottleneck_loss(log_std_BND, prior_BN)
+                else:
+                    density_BNM = self.mixture(mean_BND)
                 score_BNL = evidence_against_background(density_BNM, self.mixture.background_log_weight.float())
                 score_BNAL = score_BNAL + (self.alignment * schedule * score_BNL).unsqueeze(2)
             # Sums, not means: the gradient of a mean is written out for every kind.
@@ -191,12 +200,6 @@ class IBCAHead(Head):
             logits = torch.add(self.bias.float(), contribution_BNAL.sum((1, 2)), alpha=1 / kinds)
             if self.attended is not None:
                 logits = logits + self.attended(attention_BNL.transpose(1, 2) @ x_BNC)
-            losses: dict[str, Tensor] = {}
-            if learning is not None and self.mixture is not None and log_std_BND is not None:
-                noise_BDN = torch.randn_like(mean_BND.transpose(1, 2), memory_format=torch.contiguous_format)
-                z_BND = torch.addcmul(mean_BND, log_std_BND.exp(), noise_BDN.transpose(1, 2))
-                prior_BN = restricted_log_prior(self.mixture(z_BND, gaussians), self.mixture.log_weight, learning)
-                losses["bottleneck"] = self.bottleneck_weight * bottleneck_loss(log_std_BND, prior_BN)
             if learning is not None and self.contrast_weight > 0:
                 # What is pooled is only read: the gradient flows through the attention alone.
                 maps_BNM = compared_maps(evidence_BNAL.mean(2), attention_BNL, learning, self.intervention)

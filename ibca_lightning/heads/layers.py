@@ -7,8 +7,6 @@ Shapes: B images, C channels, N = H x W positions, K outputs.
 """
 # ruff: noqa: A002, N803 - `input` is the base's name; shape suffixes
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,6 +29,22 @@ class Float32LayerNorm(nn.LayerNorm):
         return F.layer_norm(input.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
 
 
+class Conv1x1(nn.Conv2d):
+    """A 1x1 convolution, of a channels-last map as the matrix product that it is.
+
+    Half the kernels on a GPU, where a convolution adds its bias in one of its own, and 0.9 of the time on a CPU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, K, H, W) in the same layout."""
+        if not input.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(input)
+        return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class MapBatchNorm(nn.BatchNorm2d):
     """BatchNorm2d that reads its running statistics where a channel has one value only.
 
@@ -44,14 +58,14 @@ class MapBatchNorm(nn.BatchNorm2d):
         return super().forward(input)
 
 
-def of_length(x: Tensor, length: float = 1.0) -> Tensor:
-    """Bring x along the last axis to a length; zeros stay zeros.
+def direction(x: Tensor) -> Tensor:
+    """Bring x (..., C) to the length sqrt(C); zeros stay zeros.
 
-    By a root mean square, which a GPU computes in one kernel, and its gradient in another.
+    Of this length because a GPU then has one kernel for it, and another for the gradient.
     """
     # Far below any feature, and no smaller: the gradient of a vector of zeros has this to the power of -3/2.
     even: Tensor = F.rms_norm(x, x.shape[-1:], eps=1e-20)
-    return even * (length / math.sqrt(x.shape[-1]))
+    return even
 
 
 def positionwise(weight_KC: Tensor, x_BCN: Tensor) -> Tensor:

@@ -105,11 +105,12 @@ def step_by_step(head: IBCAHead, y: Tensor) -> dict[str, Tensor]:
         return (density + head.mixture.log_weight).mT
 
     e = joint(mean)[:, :LABELS] - joint(mean)[:, LABELS:].logsumexp(1, keepdim=True)
+    sample = joint(mean + log_std.exp() * torch.randn(mean.mT.shape).mT)  # drawn before the classifier drops
     score = score + head.alignment * head.schedule * e[:, None]
     attention = score.softmax(-1).mean(1)
     logits = (score.softmax(-1) * c).mean(1).sum(-1) + head.bias + head.attended(attention @ x.mT)
     allowed = torch.cat([y != 0, y.new_ones(len(y), len(head.mixture.background_log_weight), dtype=torch.bool)], 1)
-    sample = joint(mean + log_std.exp() * torch.randn_like(mean)).masked_fill(~allowed[..., None], -torch.inf)
+    sample = sample.masked_fill(~allowed[..., None], -torch.inf)
     total_weight = head.mixture.log_weight.expand_as(allowed).masked_fill(~allowed, -torch.inf).logsumexp(1)
     prior = sample.logsumexp(1) - total_weight[:, None]
     bottleneck = -(Normal(0.0, log_std.exp()).entropy().sum(1) + prior).mean()
