@@ -1,5 +1,5 @@
 #!/bin/bash
-# Backbone and head trained together at 256 px (../README.md): idrid_tiles, edd2020, chula_rbc12; for a GPU.
+# Backbone and head trained together (../README.md): idrid_tiles, edd2020, chula_rbc12; for a GPU, or SIZE=128 PRECISION=32-true.
 #   make results SET=edd2020 TABLE=fine_tuned DATA=DIR W=FILE              DIR as the head of edd2020.yaml says, FILE mobilenetv2_100
 #   make results SET=edd2020 TABLE=fine_tuned MARKS=yes DATA=DIR W=FILE    under drawn marks, and the term NoiseIntervention too
 #   make results SET=edd2020 TABLE=fine_tuned DATA=DIR W=FILE HEADS=csra SEEDS=0    one row
@@ -21,7 +21,7 @@ echo 'model.optimizer.lr: {choice: [6.0e-4, 6.0e-3]}' > "$OUT/rates.yaml" # the 
 echo 'model: {head: {class_path: CSRAHead, init_args: {width: 256}}}' > "$OUT/heads/csra.yaml"
 echo 'model: {head: {class_path: MILAttentionHead, init_args: {width: 256}}}' > "$OUT/heads/mil_attention.yaml"
 fit=(--config "$SET" --data.root "$DATA" --model.checkpoint_path "$W" --model.freeze_backbone false
-  --model.backbone_lr_scale 0.1 --data.image_size 256 --data.cache memory --data.num_workers 0
+  --model.backbone_lr_scale 0.1 --data.image_size "${SIZE:-256}" --data.cache memory --data.num_workers 0
   --trainer.precision "${PRECISION:-bf16-mixed}" --trainer.max_epochs "$epochs" --trainer.check_val_every_n_epoch "$epochs")
 [ -z "$MARKS" ] || fit+=(--data.marks.kinds "$kinds")
 compared=()
