@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ibca_lightning.search.recipe import Recipe
 from tests.command_line import rows
 
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -15,7 +16,8 @@ _RECORDER = '#!/bin/sh\necho "$@" >> "$CALLS"\n'
 
 def _plain() -> dict[str, str]:
     # A caller's own must not reach the scripts.
-    given = ("HEADS", "SEEDS", "TRIALS", "ABLATION", "OUT", "DATA", "SET", "W", "BACKBONE", "TABLE")
+    given = ("HEADS", "SEEDS", "TRIALS", "ABLATION", "OUT", "DATA", "SET", "W", "BACKBONE", "TABLE", "MARKS",
+             "SIZE", "PRECISION", "PROCESSES")  # fmt: skip
     return {name: value for name, value in os.environ.items() if name not in given}
 
 
@@ -47,6 +49,30 @@ def test_tables_of_marks_ask_the_same_of_heads_with_and_without_the_term(tmp_pat
     tuned = {line.split("--head ")[1].split()[0].rpartition("/")[2] for line in plain if line.startswith("tune")}
     assert tuned == {"gap", "csra.yaml", "ibca"}
     assert all("--trials 3" in line for line in plain if line.startswith("tune")), "equal budgets"
+    assert (
+        Recipe([str(FOLDER / f"{name}_marks.yaml")], []).with_head(str(tmp_path / "out/heads/csra.yaml")).head()
+        == "CSRAHead"
+    )
+
+
+@pytest.mark.parametrize("name", ["edd2020", "chula_rbc12", "idrid_tiles"])
+def test_fine_tuned_tables_ask_the_same_of_every_head_and_under_marks_with_the_term_too(
+    tmp_path: Path, name: str
+) -> None:
+    lines = made("fine_tuned.sh", tmp_path, SET=name, HEADS="csra ibca", SEEDS="0")
+    assert [line.split()[0] for line in lines] == ["tune", "tune", "sweep", "compare"]
+    assert not any("marks." in line or "terms" in line for line in lines)
+    assert all("--model.freeze_backbone false" in line and "--trials 3" in line for line in lines[:2])
+    assert (
+        Recipe([str(FOLDER / f"{name}.yaml")], []).with_head(str(tmp_path / "out/heads/csra.yaml")).head() == "CSRAHead"
+    )
+    (tmp_path / "marked").mkdir()
+    lines = made("fine_tuned.sh", tmp_path / "marked", SET=name, HEADS="csra ibca", SEEDS="0", MARKS="yes")
+    fits = [line for line in lines if line.startswith(("tune", "sweep"))]
+    recipe = (FOLDER / f"{name}_marks.yaml").read_text()
+    assert all(line.split("--data.marks.kinds ")[1].split("]")[0] + "]" in recipe for line in fits)
+    term = " --model.terms [noise_intervention] --data.drawn_noise 0.5"
+    assert [line.replace(term, "").replace("_noise", "") for line in fits[3:]] == fits[:3]
 
 
 def test_tables_of_heads_ask_for_every_head_and_then_the_ablation(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ class Recipe:
         """The same with another head: a short name, a dotted class path, or a YAML file that sets it."""
         if head.endswith((".yaml", ".yml")):
             check_config_files(["fit", "--config", head])
+            if setting(_content(head), "model.head") is None:
+                raise InputError("a YAML file that sets model.head", head, "write model: {head: ...} in it")
             return self.with_files(Path(head))
         if "." not in head and short_name("model.head", head) is None:
             near = near_class("model.head", head)

@@ -213,6 +213,7 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
         (("--heads", "gap", "--model.head", "csra"), "got --model.head; give --heads HEAD"),
         (("--variants", "variants.yaml", "--model.head=csra"), "got --model.head; give --variants_of HEAD"),
         (("--heads", "gap", "gapp"), "a head's short name"),
+        (("--heads", "wide.yaml"), "a YAML file that sets model.head, got wide.yaml; write model: {head: ...} in it"),
         (("--heads", "gap", "--tuned", "nowhere"), "what ibca tune chose for gap"),
         (("--heads", "gap", "--seed_everything=1"), "got --seed_everything; give --seeds"),
         (("--heads", "gap", "--run_dir", "x"), "got --run_dir; give --output"),
@@ -222,6 +223,7 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[str, ...], said: str) -> None:
+    written(here / "wide.yaml", {"class_path": "CSRAHead", "init_args": {"width": 256}})  # what --model.head takes
     result = ibca("sweep", "--config", small(here), "--output", "out", *more)
     assert result.code == 2
     assert said in result.errors[0]
