@@ -235,7 +235,7 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
     if alike:
         one, other = ([*texts.counts][at] for at in alike[0])
         doubts.append(
-            f"{len(alike)} pairs of values may be one in two spellings, and in two splits: write each in one way"
+            f"values in two spellings, and in two splits, if they are one ({len(alike)}): write each in one way"
         )
         example = f"'{one}' and '{other}'"
     return Column(texts.name, "group", why, doubt="; ".join(doubts), example=example)

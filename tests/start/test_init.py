@@ -190,7 +190,7 @@ def test_a_patient_in_two_spellings_is_told_of(tmp_path: Path) -> None:
     rows = [[n, "v1" if at == 4 else f"V{at // 3:03d}", at % 2] for at, n in enumerate(names)]
     table = raw_sets.table(tmp_path / "t.csv", ["file", "patient", "polyp"], rows)
     result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
-    told = "'patient': 1 pairs of values may be one in two spellings, and in two splits: write each in one way"
+    told = "'patient': values in two spellings, and in two splits, if they are one (1): write each in one way"
     assert told in " ".join(result.out.split())
     assert "'V001' and 'v1'" in " ".join(result.out.split()), "on the screen"
     assert "V001" not in (tmp_path / "e.yaml").read_text(), "names of patients are in no file"
