@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
@@ -463,7 +464,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         optimizer.register_state_dict_post_hook(say_kind)
         optimizer.register_load_state_dict_pre_hook(require_same_groups)
         set_rates(optimizer, self.learning_rate, self.backbone_lr_scale)
-        if not self._scaled:  # Lightning could not clip
+        # Lightning could not clip what is scaled; of FSDP's views of a shard torch's one kernel wants another layout.
+        if not self._scaled and not isinstance(self.trainer.strategy, FSDPStrategy):
             fuse(optimizer)
         if self._scheduler is not None:
             return [optimizer], [by_epoch(self._scheduler(optimizer), score=MONITOR, loss="val/loss")]

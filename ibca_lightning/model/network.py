@@ -89,9 +89,11 @@ class Network(nn.Module):
         if parts in (False, "none"):
             return
         require_backend(backend)
-        self.head.compile(backend=backend)
+        # A CUDA graph has its shapes: an epoch's last, smaller batch wants one of its own. None: as torch chooses.
+        dynamic = False if backend == "cudagraphs" else None
+        self.head.compile(backend=backend, dynamic=dynamic)
         if parts in (True, "all"):
-            self._compiled_stages = torch.compile(self.backbone.stages, backend=backend)
+            self._compiled_stages = torch.compile(self.backbone.stages, backend=backend, dynamic=dynamic)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is not compiled, as torch has it for every module: it would run the original's layers."""

@@ -140,6 +140,15 @@ def test_a_compiled_model_trains_and_is_validated_as_the_eager_one_and_shares_it
         torch.testing.assert_close(found, results[not compiled][1], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("backend", "dynamic"), [("cudagraphs", False), ("eager", None)])
+def test_a_cuda_graph_of_an_epochs_last_batch_is_its_own(monkeypatch, backend, dynamic):
+    # Seen on an H200: "size of tensor a (32) must match the size of tensor b (24)".
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: asked.append(options) or function)
+    module(compile="all", compile_backend=backend)
+    assert asked == [{"backend": backend, "dynamic": dynamic}] * 2
+
+
 def test_a_copy_of_a_compiled_model_runs_its_own_weights():
     model = module(compile=True, compile_backend="eager")
     twin, x = copy.deepcopy(model), Pictures(2).image

@@ -1,11 +1,14 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.strategies import FSDPStrategy, SingleDeviceStrategy
 from torch import nn
 
 from ibca_lightning.model.averaging import warmed_up_average
 from ibca_lightning.model.optimisation import fuse, is_fused, parameter_groups, set_rates, warmup_cosine
+from tests.training import module
 
 
 def test_groups_hold_every_trainable_parameter_once_and_decay_no_vector():
@@ -82,3 +85,13 @@ def test_the_average_of_what_stays_is_that_to_the_bit():
     for step in range(1, 50):
         averaged = average(averaged, weight, torch.tensor(step))
     assert torch.equal(averaged, weight), "a frozen backbone is still the one that made the maps"
+
+
+def test_under_fsdp_no_step_is_of_one_kernel():
+    for strategy, fused in ((SingleDeviceStrategy(), True), (FSDPStrategy(), False)):
+        run = SimpleNamespace(
+            strategy=strategy, estimated_stepping_batches=4, precision_plugin=None, gradient_clip_val=None
+        )
+        model = module(optimizer=torch.optim.AdamW)
+        model.trainer = run  # which it refers to weakly
+        assert is_fused(model.configure_optimizers()[0][0]) == fused
