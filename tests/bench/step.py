@@ -154,17 +154,20 @@ def main(arguments: Sequence[str]) -> None:
     if options.quick:
         vars(options).update(QUICK)
     options.precision = options.precision or ("32-true" if options.device == "cpu" else "bf16-mixed")
-    with tempfile.TemporaryDirectory() as folder:
-        pictures(options, Path(folder))
-        gap = alone(bare, options, folder, "GAPHead")
-        loop = alone(bare, options, folder, "IBCAHead")
-        fit = alone(fitted, options, folder, "IBCAHead")
     print(f"{options.backbone} {options.size} px, batch {options.batch}, {options.labels} labels, {options.precision}, "
           f"{torch.cuda.get_device_name() if options.device == 'cuda' else 'CPU'}")  # fmt: skip
-    print("| training | pictures/s | MB | of the bare loop | of the bare loop with GAP |\n|---|---:|---:|---:|---:|")
-    for name, own in (("bare loop, GAP", gap), ("bare loop, IBCA", loop), ("ibca fit, IBCA", fit)):
-        ratios = f"{own.rate / loop.rate:.3f} | {own.rate / gap.rate:.3f}"
-        print(f"| {name} | {own.rate:.1f} | {own.megabytes:.0f} | {ratios} |")
+    print("| training | pictures/s | MB | of the bare loop with GAP | of the bare loop |\n|---|---:|---:|---:|---:|")
+    rates: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        pictures(options, Path(folder))
+        for name, measure, head in (
+            ("bare loop, GAP", bare, "GAPHead"), ("bare loop, IBCA", bare, "IBCAHead"),
+            ("ibca fit, IBCA", fitted, "IBCAHead"),
+        ):  # fmt: skip
+            own = alone(measure, options, folder, head)
+            rates.append(own.rate)
+            ratios = [f"{own.rate / other:.3f}" for other in rates[:2]] + ["-"] * (2 - len(rates))
+            print(f"| {name} | {own.rate:.1f} | {own.megabytes:.0f} | {' | '.join(ratios)} |", flush=True)
     print(f"goal of both for ibca fit: {GOAL}")
 
 
