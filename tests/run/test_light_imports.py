@@ -55,7 +55,8 @@ def test_no_help_of_a_command_loads_torch() -> None:
 def test_a_picture_is_predicted_without_training_and_compiler(run: Path, tree: Path, tmp_path: Path) -> None:
     picture = next((tree / "images").rglob("*.png"))
     code = (
-        "import sys\nfrom ibca_lightning.cli import main\n"
+        "import atexit, gc, sys\nfrom ibca_lightning.cli import main\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
         f"main(['predict', '--ckpt_path', {str(run / 'checkpoints/best.ckpt')!r}, '--images', {str(picture)!r},"
         f" '--output', {str(tmp_path / 'out')!r}])\n"
         "training = {'lightning', 'torchmetrics', 'wandb', 'albumentations', 'sympy', 'scipy'}\n"
@@ -79,7 +80,7 @@ def test_a_picture_is_predicted_without_training_and_compiler(run: Path, tree: P
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert result.stdout.splitlines() == [
-        "set()", "0.0", "torch.Size([1, 2])", "torch.Size([1, 2])", "True", "True conv1", "x True",
+        "set()", "0.0", "torch.Size([1, 2])", "torch.Size([1, 2])", "True", "True conv1", "x True", "True",
     ], result.stderr  # fmt: skip
 
 

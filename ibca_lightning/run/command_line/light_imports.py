@@ -1,5 +1,6 @@
 """Imports of torch and what stands on it, a little lighter."""
 
+import atexit
 import gc
 import sys
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,11 @@ def late_modules() -> AbstractContextManager[None]:
     mark methods that are not to be compiled, which here they are not. Torchvision's boxes in ONNX, which no command
     that imports so exports; its models, of which timm takes two functions that cut models into pieces. What timm asks
     a hub by. Whoever wants anything of the others later gets it.
+
+    The process then ends without looking through all that they made for garbage once more, half a second.
     """
+    atexit.unregister(gc.freeze)  # once is enough
+    atexit.register(gc.freeze)
     return _instead(
         *(_Late(f"torch.{name}", {}, package=True) for name in ("export", "distributions", "_meta_registrations")),
         _Late("torchvision.ops._register_onnx_ops", {"_register_custom_op": int}),
