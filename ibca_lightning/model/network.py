@@ -226,6 +226,8 @@ def _as_small_as_its_weights(spec: ModelSpec, checkpoint: dict[str, Any]) -> boo
 
 def require_fitting_backbone(spec: ModelSpec, checkpoint: dict[str, Any], path: str | Path) -> None:
     """Refuse a record whose backbone has other weights: it may be a thousand times the file."""
+    import torch._meta_registrations  # noqa: F401  # which shapes results without memory, where torch left it out
+
     require_named_backbone(spec)
     with shapes_only():
         require_fitting_weights(checkpoint, _backbone(spec), f"{path}", "backbone.")

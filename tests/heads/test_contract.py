@@ -1,9 +1,13 @@
 """What holds for every head of the package."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import masked_bce
@@ -153,6 +157,31 @@ def test_compile_in_one_graph_agrees(head_class: type[Head], training: bool) -> 
         output = forward(features(), labels() if training else None)
         results.append((output.logits, output.attention, output.losses))
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
+
+
+class OnTheGPU(TorchDispatchMode):
+    """Refuses what is made on the host, which a CUDA graph cannot hold."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        assert all(x.device.type == "cuda" for x in tree_leaves(output) if isinstance(x, torch.Tensor)), func
+        return output
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_training_step_fits_into_a_cuda_graph(
+    head_class: type[Head], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No value is read, so that nothing branches on one or has a shape that depends on it; torch here only feigns."""
+    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda weight, **_: weight)  # it reads what it has drawn
+    monkeypatch.setattr(head_class, "expect", lambda *_: None)  # it looks once, in the first step
+    shapes = [(like.shape, like.dtype) for like in (features(), labels())]
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            head = build(head_class).train()
+        x, y = (torch.empty(shape, dtype=dtype, device="cuda") for shape, dtype in shapes)
+        with OnTheGPU():
+            head(x.requires_grad_(), y if known else None)
 
 
 def test_state_survives_saving(head_class: type[Head]) -> None:

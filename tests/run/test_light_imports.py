@@ -55,13 +55,22 @@ def test_no_help_of_a_command_loads_torch() -> None:
 def test_a_picture_is_predicted_without_training_and_compiler(run: Path, tree: Path, tmp_path: Path) -> None:
     picture = next((tree / "images").rglob("*.png"))
     code = (
-        "import sys\nfrom ibca_lightning.cli import main\n"
+        "import atexit, gc, sys\nfrom ibca_lightning.cli import main\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
         f"main(['predict', '--ckpt_path', {str(run / 'checkpoints/best.ckpt')!r}, '--images', {str(picture)!r},"
         f" '--output', {str(tmp_path / 'out')!r}])\n"
         "training = {'lightning', 'torchmetrics', 'wandb', 'albumentations', 'sympy', 'scipy'}\n"
-        "unused = {'torch._dynamo', 'torchvision.models', 'huggingface_hub.hf_api'}\n"
+        "unused = {'torch._dynamo', 'torch.export', 'torch.distributions', 'torch._meta_registrations', 'torch.onnx',"
+        " 'torchvision.models', 'huggingface_hub.hf_api', 'huggingface_hub.file_download', 'jinja2'}\n"
         "print((training | unused) & set(sys.modules))\n"
-        "import torch\nprint(torch.compile(torch.nn.Linear(2, 2), backend='eager')(torch.ones(1, 2)).shape)\n"
+        "from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint\n"
+        "from ibca_lightning.model.network import require_fitting_backbone\n"
+        f"stored = read_checkpoint({str(run / 'checkpoints/best.ckpt')!r})\n"
+        "require_fitting_backbone(ModelSpec.from_checkpoint(stored, ''), stored, '')  # runs it without memory\n"
+        "import torch\nprint(torch.distributions.Normal(0.0, 1.0).mean.item())\n"
+        "program = torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),))\n"
+        "print(program.module()(torch.ones(1, 2)).shape)\n"
+        "print(torch.compile(torch.nn.Linear(2, 2), backend='eager')(torch.ones(1, 2)).shape)\n"
         "from torch._dynamo.utils import is_compile_supported\nown = sys.modules['torchvision.ops.roi_align']\n"
         "print(own.is_compile_supported('cpu') == is_compile_supported('cpu'))\n"
         "import timm, torchvision\nfrom torchvision.models.resnet import ResNet\n"
@@ -71,7 +80,7 @@ def test_a_picture_is_predicted_without_training_and_compiler(run: Path, tree: P
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert result.stdout.splitlines() == [
-        "set()", "torch.Size([1, 2])", "True", "True conv1", "x True",
+        "set()", "0.0", "torch.Size([1, 2])", "torch.Size([1, 2])", "True", "True conv1", "x True", "True",
     ], result.stderr  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Imports of torch and what stands on it, a little lighter."""
 
+import atexit
 import gc
 import sys
 from collections.abc import Iterator, Mapping
@@ -31,18 +32,27 @@ def light_imports(*without: str) -> Iterator[None]:
 
 
 def late_modules() -> AbstractContextManager[None]:
-    """Import meanwhile without what timm and torchvision import and a trained model does not use: 1,000 modules.
+    """Import meanwhile without what torch, timm and torchvision import and a trained model does not use.
 
-    Torch's compiler: torchvision wants a function of it that is called where boxes are pooled, timm to mark methods
-    that are not to be compiled, which here they are not. Torchvision's models, of which timm takes two functions that
-    cut models into pieces, and what it asks a hub by. Whoever wants anything of them later gets it.
+    Of torch export, distributions, and the shapes of results without memory, which what needs them imports by itself: a
+    quarter of a start. Its compiler: torchvision wants a function of it that is called where boxes are pooled, timm to
+    mark methods that are not to be compiled, which here they are not. Torchvision's boxes in ONNX, which no command
+    that imports so exports; its models, of which timm takes two functions that cut models into pieces. What timm asks
+    a hub by. Whoever wants anything of the others later gets it.
+
+    The process then ends without looking through all that they made for garbage once more, half a second.
     """
+    atexit.unregister(gc.freeze)  # once is enough
+    atexit.register(gc.freeze)
     return _instead(
+        *(_Late(f"torch.{name}", {}, package=True) for name in ("export", "distributions", "_meta_registrations")),
+        _Late("torchvision.ops._register_onnx_ops", {"_register_custom_op": int}),
         _Late("torch._dynamo", {"disable": _as_it_is}, package=True),
         _late("torch._dynamo.utils", "is_compile_supported"),
         _Late("torchvision.models", {}, package=True),
         _late("torchvision.models.feature_extraction", "create_feature_extractor", "get_graph_node_names"),
         _late("huggingface_hub.hf_api", "HfApi", "model_info"),
+        _late("huggingface_hub.file_download", "hf_hub_download"),
     )
 
 

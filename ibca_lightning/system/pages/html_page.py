@@ -11,15 +11,17 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import ibca_lightning
 from ibca_lightning.system.errors import InputError
+
+if TYPE_CHECKING:  # a trained model makes a page only where somebody looks at it
+    from jinja2 import Environment
 
 _PACKAGE = Path(ibca_lightning.__file__).parent
 
@@ -50,7 +52,9 @@ def package_text(file: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     return Environment(
         loader=FileSystemLoader(_PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
