@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data import CSVDataModule, Endo
-from ibca_lightning.data.tables.split_file import apply_splits, read_splits, training_rows, trained_on, write_splits
+from ibca_lightning.data.tables.split_file import apply_splits, read_splits, trained_on, training_rows, write_splits
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
@@ -196,6 +196,10 @@ def test_what_a_run_trained_on_is_read_from_its_file(tmp_path: Path) -> None:
 def test_rows_that_are_trained_on_are_called_as_joined_sets_call_them() -> None:
     one, two = table("1.csv", "ab", site="ns", sex="fm"), table("2.csv", "c", site="w")
     files = {".x": {"train": one, "test": two}, ".y": {"train": two}}
-    assert training_rows(files, str.upper) == (["X/A", "X/B", "Y/C"], ["x/pa", "x/pb", "y/pc"], {"site": ["n", "s", "w"]})
+    assert training_rows(files, str.upper) == (
+        ["X/A", "X/B", "Y/C"],
+        ["x/pa", "x/pb", "y/pc"],
+        {"site": ["n", "s", "w"]},
+    )
     alone = training_rows({"": {"train": one}}, str)
     assert alone == (["a", "b"], ["pa", "pb"], {"site": ["n", "s"], "sex": ["f", "m"]})
