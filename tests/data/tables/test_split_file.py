@@ -77,6 +77,8 @@ def test_a_file_that_says_the_same_is_left_alone_and_another_is_refused(root: Pa
     write_splits(path, {split: replace(table, groups=table.names) for split, table in tables.items()})
     with pytest.raises(InputError, match="the splits that this run began with"):
         write_splits(path, {"train": tables["test"], "val": tables["val"], "test": tables["train"]})
+    with pytest.raises(InputError, match="the splits that this run began with"):
+        write_splits(path, {"train": tables["train"], "val": tables["val"]})
     assert path.stat() == before
 
 
@@ -175,6 +177,8 @@ def test_a_row_stays_in_the_table_and_the_folder_that_it_is_of(tmp_path: Path) -
     for other in ("train", "val"):  # the official test set is none to train or to validate on
         with pytest.raises(InputError, match=r"every row of test\.csv in one of test in .*s\.csv, got another at test"):
             apply_splits(wrote(tmp_path / "s.csv", *rows, f"e {other}"), tables)
+    with pytest.raises(InputError, match=r"every row of train\.csv in one of train, val in"):
+        apply_splits(wrote(tmp_path / "s.csv", "a train", "b val", "c test", "d test", "e test"), tables)
     # One table of pictures in two folders, which are called alike.
     folders = {"train": table("t.csv", "ab", "train"), "test": table("t.csv", "ab", "test")}
     found = apply_splits(wrote(tmp_path / "s.csv", "a train", "b val", "a test", "b test"), folders)
