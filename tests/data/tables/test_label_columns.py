@@ -71,12 +71,13 @@ def test_what_makes_a_column_doubtful_or_wrong() -> None:
         assert labels == ["y"]
         return doubtful
 
-    # Blanks are no values: three of five cells are labels, and the two others an error.
+    # Blanks are no values: of five cells three that are none are a doubt, and two an error.
+    assert doubts("0", "1", "u", "v", "w") == ["'x' (it holds 'u', as on line 4)"]
     with pytest.raises(InputError, match=r"line 5, got 'u'"):
         doubts("0", "1", "1", "u", "v")
     # N may be a point of the compass: S2 beside it is a doubt, and no slip in a column of labels.
     assert doubts("N", "n", "N", "S2") == ["'x' (it holds 'S2', as on line 5)"]
-    assert doubts(*["X", "x", "X"]) == ["'x' (it holds 'X', as on line 2)"], "a mark in two cases is one"
+    assert doubts("Ja", "ja", "JA") == ["'x' (it holds 'Ja', as on line 2)"], "a mark in three cases is one"
     assert doubts(*["yes", "so", "and", "so", "on", "as", "it", "is"]) == []
     assert doubts(*["ab", "ab", "ab", "ab", "ab", "ab", "ab", "ab"]) == [], "without a blank it marks nothing"
     assert doubts("-1", "-1") == [], "blank but for what is unknown is not blank"
@@ -101,6 +102,7 @@ def test_every_split_has_the_labels_of_training_and_no_further_one() -> None:
     with pytest.raises(InputError, match=r"training table \(x, z\) in t.csv, got a further label 'y'"):
         check_no_other_labels(table, ["x", "z"], ["x"])
     check_no_other_labels(sheet(x=["0", "1"], z=["0", "1"], u=["0", "a"]), ["x"], ["x", "z"])
+    check_no_other_labels(sheet(x=["0", "1", "1"], ward=["0", "1", "a"]), ["x"], ["x"])
     check_no_other_labels(Sheet("t.csv", ["", "x"], [["0", "1"], ["1", "0"]], [2, 3]), ["x"], ["x"])
 
 
