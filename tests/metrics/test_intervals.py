@@ -287,6 +287,9 @@ def test_what_a_seed_does_to_both_methods_cancels():
         wide = paired_intervals(first, second, training_seeds=([1, 2, 3], others))["mAP"]
         assert wide[0] < 0
         assert wide[1] - wide[0] > 3 * (high - low)
+    alone = paired_intervals(first, second)["mAP"]
+    for both in (([1, 1, 2], [2, 1, 1]), ([None, 1, 2], [2, 1, None]), ([1, 2, 3], [1, 2, 4])):
+        assert paired_intervals(first, second, training_seeds=both)["mAP"] == alone, "which is which, nobody knows"
     mirrored = paired_intervals(second, first, training_seeds=([3, 2, 1], [1, 2, 3]))["mAP"]
     assert mirrored == pytest.approx([-high, -low])
 
