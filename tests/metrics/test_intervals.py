@@ -306,6 +306,14 @@ def test_a_seed_whose_figure_is_undefined_is_left_out():
     other = [{"mAP": Resampled(0.2, draws - 0.3, 40)}]
     assert paired_intervals([{"mAP": known}, {"mAP": undefined}], other)["mAP"] == pytest.approx([0.3, 0.3])
     assert paired_intervals([{"mAP": undefined}], other)["mAP"] is None
+    noisy = [{"mAP": Resampled(0.2, draws[::-1] - 0.3, 40)}]
+    low, high = paired_intervals([{"mAP": known}, {"mAP": undefined}], noisy)["mAP"]
+    assert [low, high] == paired_intervals([{"mAP": known}], noisy)["mAP"]
+    assert high - low > 0.01
+    two, seeds = [{"mAP": known}, {"mAP": undefined}], ([1, 2], [1, 2])
+    for sign, methods in ((1, (two, other * 2)), (-1, (other * 2, two))):  # then there is no pair of each seed
+        found = paired_intervals(*methods, training_seeds=seeds)["mAP"]
+        assert found == paired_intervals(*methods)["mAP"] == pytest.approx([0.3 * sign] * 2)
     alone = [{"mAP": known._replace(groups=1.0)}]
     assert paired_intervals(alone, other)["mAP"] is None, "one group says nothing"
 

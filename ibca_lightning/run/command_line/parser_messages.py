@@ -124,7 +124,8 @@ def _unknown_option(message: str) -> InputError | None:
     if stray:
         name = stray[1].partition("=")[0]
         section, dot, last = name.lstrip("-").rpartition(".")
-        near = _near(last, _known(section)) if name.startswith("--") or section else None
+        hyphens, known = len(name) - len(name.lstrip("-")), _known(section)
+        near = last if hyphens < 2 and dot and last in known else _near(last, known) if hyphens == 2 or dot else None
         if not near and not section:  # the option of a part, without its name
             parts = {option: part for part in reversed(_PARTS) for option in _known(part)}
             near = last if last in parts else _near(last, parts) if name.startswith("--") else None
