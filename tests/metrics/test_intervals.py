@@ -11,7 +11,7 @@ from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.resampling import ranked, resamples
 from ibca_lightning.metrics.resampling.paired import paired_intervals
 from ibca_lightning.metrics.resampling.resamples import Resampled, Sample, resampled_figures
-from ibca_lightning.metrics.resampling.spread import effective, fraction, of_mean, of_overlap, overlap
+from ibca_lightning.metrics.resampling.spread import effective, error, fraction, of_mean, of_overlap, overlap
 from ibca_lightning.system.errors import InputError
 from tests.bench.coverage import Setting, coverage, paired_coverage
 
@@ -137,9 +137,14 @@ def test_fewer_resamples_of_large_sets(monkeypatch):
         assert len(sample.resampled(None, 0).known) == number
 
 
-def test_what_each_interval_rests_on():
+@pytest.mark.parametrize("which", ["any", "all right", "one never predicted"])
+def test_what_each_interval_rests_on(which):
     """Counted anew by plain loops: how many things a figure is a share of, and of how many groups they come."""
     probabilities, labels, groups, _ = case(0, samples=60)
+    if which == "all right":  # where nothing scatters
+        probabilities = labels.clamp(min=0) * 0.8 + 0.1
+    elif which == "one never predicted":
+        probabilities[:, 2] *= 0.4
     found = every_interval(probabilities, labels, "abc", groups, None, 50, 3)
     sample = Sample(probabilities, labels, groups)
     value, drawn = sample.itself(), sample.resampled(50, 3)
@@ -170,13 +175,41 @@ def test_what_each_interval_rests_on():
         "specificity": "specificity",
     }
     for figure, of in (means | {"OP": "precision", "OR": "recall", "OF1": "F1"}).items():
-        alike, rest, shares = None, units[of].sum(), value.classes[of][0]
+        rest, alike, shares = units[of].sum(), together[of], value.classes[of][0]
         if figure in means:
-            rest, alike = (of_mean(overlap(shares) if of == "F1" else shares, each[of]) for each in (units, number))
-        else:
-            alike = together[of]
+            some = units[of] > 0
+            rest, alike = (of_mean((overlap(shares) if of == "F1" else shares)[some], each[of][some])
+                           for each in (units, number))  # fmt: skip
         own = ends(of, value.overall[figure][0], drawn.overall[figure], rest, together[of], alike)
+        precision, recall = value.overall["CP"][0], value.overall["CR"][0]
+        if which == "one never predicted" and figure in ("CP", "CF1"):  # of precision 0 by convention, and maybe 1
+            more = precision + 1 / 3
+            gain = 1 / 3 if figure == "CP" else 2 * more * recall / (more + recall) - value.overall["CF1"][0]
+            own = own[0], min(own[1] + gain, 1)
         assert found["intervals"][figure] == pytest.approx(own, abs=3e-6), figure
+
+
+def test_the_interval_of_a_calibration_error_by_its_parts():
+    probabilities, labels, groups, _ = case(1, samples=60)
+    found = every_interval(probabilities, labels, "abc", groups, None, 50, 3)
+    sample = Sample(probabilities, labels, groups)
+    value, drawn = sample.itself(), sample.resampled(50, 3)
+    known, scores = (labels >= 0).numpy(), probabilities.double().numpy()
+    total = known.sum(0)
+    noise = drawn.gaps - value.gaps * (drawn.known / total)[:, :, None]
+    bins = np.minimum((scores * 15).astype(int), 14)
+    chance = np.array([[(p * (1 - p))[b == at].sum() for at in range(15)] for p, b in (
+        (scores[known[:, i], i], bins[known[:, i], i]) for i in range(3))])  # fmt: skip
+    scatter = noise.var(axis=0)
+    wide = noise * np.sqrt(np.maximum(1, np.divide(chance, scatter, out=np.ones_like(chance), where=scatter > 0)))
+    sizes = np.array([known[np.array(groups) == own].sum(0) for own in set(groups)], float)
+    for i, name in enumerate("abc"):
+        own = (each[..., i, :] / total[i] for each in (value.gaps[0], noise, wide))
+        expected = error(*own, float(effective(sizes[:, i])), 0.95)
+        assert found["per_class_intervals"][name]["ECE"] == pytest.approx(expected, abs=3e-6)
+    own = (each.sum(axis=-2) / total.sum() for each in (value.gaps[0], noise, wide))
+    expected = error(*own, float(effective(sizes.sum(1))), 0.95)
+    assert found["intervals"]["ECE"] == pytest.approx(expected, abs=3e-6)
 
 
 def test_a_class_that_is_nowhere_shown_counts_in_no_mean():

@@ -77,6 +77,8 @@ def test_what_makes_a_column_doubtful_or_wrong() -> None:
         doubts("0", "1", "1", "u", "v")
     # N may be a point of the compass: S2 beside it is a doubt, and no slip in a column of labels.
     assert doubts("N", "n", "N", "S2") == ["'x' (it holds 'S2', as on line 5)"]
+    with pytest.raises(InputError, match=r"line 5, got 'u'"):
+        doubts("0", "0", "0", "u")
     assert doubts("Ja", "ja", "JA") == ["'x' (it holds 'Ja', as on line 2)"], "a mark in three cases is one"
     assert doubts(*["yes", "so", "and", "so", "on", "as", "it", "is"]) == []
     assert doubts(*["ab", "ab", "ab", "ab", "ab", "ab", "ab", "ab"]) == [], "without a blank it marks nothing"

@@ -64,8 +64,8 @@ def test_union_and_intersection_keep_the_first_sets_names() -> None:
     assert "Pleural Effusion" not in both
     shared = intersection([CHESTXRAY14, CHEXPERT])
     assert shared == ["Atelectasis", "Cardiomegaly", "Effusion", "Pneumonia", "Pneumothorax", "Consolidation", "Edema"]
-    with pytest.raises(InputError, match="a class that all data sets have"):
-        intersection([["a"], ["b"]])
+    with pytest.raises(InputError, match="a class that all data sets have, got a, c / b;"):
+        intersection([["a", "c"], ["b"]])
 
 
 def test_names_win_in_the_order_alias_exact_plain_meaning() -> None:
