@@ -135,7 +135,8 @@ def _complete(header: Dataset, path: str) -> str:
 def _right_aligned(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     """Take the bits from where HighBit says, as old files have them, which pydicom does not look at."""
     below = int(header.get("HighBit") or 0) + 1 - bits
-    if below <= 0 or len(header.get("PixelData", b"")) != pixels.nbytes:
+    there = pixels.ndim == 2 and len(header.get("PixelData", b"")) == pixels.nbytes
+    if not there or not 0 < below <= 8 * pixels.itemsize - bits:
         return pixels
     stored = np.frombuffer(header.PixelData, pixels.dtype).reshape(pixels.shape)
     return pixels if (stored & (2**below - 1)).any() else stored >> below  # where those below hold something, it errs
@@ -208,8 +209,8 @@ def _lookup(header: Dataset, name: str) -> _Lookup | None:
         order = "<" if header.file_meta.TransferSyntaxUID.is_little_endian else ">"
         data = np.frombuffer(data, np.uint8 if len(data) <= number + 1 else f"{order}u2")
     entries = np.asarray(data, np.int64)[:number]
-    if len(entries) < number:
-        raise ValueError("a table that is cut")  # read_dicom says so
+    if len(entries) < number or not 8 <= bits <= 16:
+        raise ValueError("a table that is cut, or none")  # read_dicom says so
     return _Lookup(entries, first, bits)
 
 

@@ -136,7 +136,7 @@ def test_signed_values_of_less_than_16_bits_run_over_the_range_of_the_header(tmp
      {"VOILUTSequence": []}, {"ModalityLUTSequence": []}, {"RescaleSlope": 1, "RescaleIntercept": None},
      {"RescaleSlope": "nan", "RescaleIntercept": 0}, {"RescaleIntercept": -1024}, {"RescaleSlope": 2},
      {"PixelPaddingValue": 65535}, {"BitsStored": 12, "HighBit": None}, {"SamplesPerPixel": None}, {"HighBit": 15},
-     {"PixelRepresentation": None}, {"VOILUTSequence": [pydicom.Dataset()]},
+     {"HighBit": 60000}, {"PixelRepresentation": None}, {"VOILUTSequence": [pydicom.Dataset()]},
      {"PhotometricInterpretation": "monochrome2 "}, {"RescaleSlope": 0, "RescaleIntercept": 0},
      {"RescaleSlope": 0, "RescaleIntercept": 77}],
 )  # fmt: skip
@@ -154,9 +154,10 @@ def test_a_lookup_table_of_any_entries(tmp_path: Path, name: str, bits: int, kin
     shown = gray(dicom(tmp_path / "x.dcm", gradient(), **{name: [table]})).astype(int)
     expected = 255 * (3999 - np.clip(gradient().astype(int) - 48, 0, 3999)) / 3999
     assert np.abs(shown - expected).max() <= 1
-    table.LUTData = table.LUTData[:3000]
-    with pytest.raises(PictureError, match="truncated, damaged"):
-        read_image(dicom(tmp_path / "cut.dcm", gradient(), **{name: [table]}))
+    whole = table.LUTData
+    for table.LUTData, table.LUTDescriptor in ((whole[:3000], [4000, 48, bits]), (whole, [4000, 48, 0])):
+        with pytest.raises(PictureError, match="truncated, damaged"):
+            read_image(dicom(tmp_path / "none.dcm", gradient(), **{name: [table]}))
 
 
 @pytest.mark.parametrize("signed", [True, False])
