@@ -165,11 +165,28 @@ def test_gradients_are_those_of_the_formulae() -> None:
         assert torch.autograd.gradcheck(loss, logits)
 
 
+def test_generalised_cross_entropy_lies_between_bce_and_absolute_error() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0, 0.3], [0.0, 4.0, -2.0]]), torch.tensor([[1, 0, -1], [0, 0, 1]])
+    p = torch.where(labels == 1, logits.sigmoid(), 1 - logits.sigmoid())
+    known = labels >= 0
+    assert GeneralisedCE(0.7)(logits, labels).item() == pytest.approx(float(((1 - p**0.7) / 0.7)[known].mean()))
+    assert GeneralisedCE(1.0)(logits, labels).item() == pytest.approx(float((1 - p)[known].mean()))
+    assert GeneralisedCE(1e-6)(logits, labels).item() == pytest.approx(float(masked_bce(logits, labels)), rel=1e-4)
+    far = torch.tensor([[-200.0]], requires_grad=True)
+    GeneralisedCE()(far, torch.tensor([[1]])).backward()
+    assert far.grad is not None
+    assert far.grad.isfinite().all()
+    for q in (0, 1.5):
+        with pytest.raises(InputError, match="q in"):
+            GeneralisedCE(q)
+
+
 def test_errors() -> None:
     with pytest.raises(InputError, match="shape"):
         masked_bce(torch.zeros(2, 3), torch.zeros(3))
     with pytest.raises(InputError, match="pos_weight"):
         MaskedBCE([1.0, 2.0])(torch.zeros(2, 3), LABELS)
+    assert MaskedBCE([1, 2]).pos_weight.dtype == torch.float32, "of whole numbers too"  # type: ignore[union-attr]
     with pytest.raises(InputError, match=r"clip in \[0, 1\), got 4.0, 1.0, 1.0;"):
         AsymmetricLoss(clip=1.0)
     with pytest.raises(InputError, match="max_pos_weight"):
@@ -178,7 +195,7 @@ def test_errors() -> None:
         with pytest.raises(InputError, match="gamma"):
             FocalLoss(gamma, alpha)
     for smoothing, balance in ((1.0, None), (0.0, 1.0)):
-        with pytest.raises(InputError, match="smoothing"):
+        with pytest.raises(InputError, match=f"smoothing in .* got {smoothing}, {balance};"):
             FocalLoss(smoothing=smoothing, balance=balance)
     with pytest.raises(InputError, match="the training labels for FocalLoss's balance"):
         FocalLoss(balance=0.9)(torch.zeros(2, 3), LABELS)

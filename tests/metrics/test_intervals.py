@@ -11,6 +11,7 @@ from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.resampling import ranked, resamples
 from ibca_lightning.metrics.resampling.paired import paired_intervals
 from ibca_lightning.metrics.resampling.resamples import Resampled, Sample, resampled_figures
+from ibca_lightning.metrics.resampling.spread import effective, error, fraction, of_mean, of_overlap, overlap
 from ibca_lightning.system.errors import InputError
 from tests.bench.coverage import Setting, coverage, paired_coverage
 
@@ -128,11 +129,105 @@ def test_large_groups_count_for_few():
     assert widths[1] > 1.5 * widths[0]
 
 
-def test_fewer_resamples_of_large_sets():
-    small, large = (Sample(torch.rand(n, 2), torch.ones(n, 2)) for n in (10, 150_000))
-    assert len(small.resampled(None, 0).known) == 1000
-    assert len(large.resampled(7, 0).known) == 7
-    assert max(resamples.FEWEST, resamples._WORK // 300_000) == 666
+def test_fewer_resamples_of_large_sets(monkeypatch):
+    sample = Sample(torch.rand(10, 2), torch.ones(10, 2))
+    assert len(sample.resampled(7, 0).known) == 7
+    for work, number in ((resamples._WORK, 1000), (10_000, 500), (1000, 200)):
+        monkeypatch.setattr(resamples, "_WORK", work)
+        assert len(sample.resampled(None, 0).known) == number
+
+
+@pytest.mark.parametrize("which", ["any", "all right", "one never predicted"])
+def test_what_each_interval_rests_on(which):
+    """Counted anew by plain loops: how many things a figure is a share of, and of how many groups they come."""
+    probabilities, labels, groups, _ = case(0, samples=60)
+    if which == "all right":  # where nothing scatters
+        probabilities = labels.clamp(min=0) * 0.8 + 0.1
+    elif which == "one never predicted":
+        probabilities[:, 2] *= 0.4
+    found = every_interval(probabilities, labels, "abc", groups, None, 50, 3)
+    sample = Sample(probabilities, labels, groups)
+    value, drawn = sample.itself(), sample.resampled(50, 3)
+    present, absent = (labels == 1).numpy(), (labels == 0).numpy()
+    chosen = (probabilities > 0.5).numpy() & (present | absent)
+    rests = {"precision": chosen, "recall": present, "specificity": absent, "F1": chosen | present, "AP": present,
+             "AUROC": present, "sensitivity_at_95_specificity": present}  # fmt: skip
+    sizes = {of: np.array([rows[np.array(groups) == own].sum(0) for own in set(groups)]) for of, rows in rests.items()}
+    units = {of: own.sum(0) for of, own in sizes.items()} | {"AUROC": 2 * np.minimum(present.sum(0), absent.sum(0))}
+    number = {of: effective(own.astype(float)) for of, own in sizes.items()}
+    together = {of: effective(own.sum(1).astype(float)) for of, own in sizes.items()}
+
+    def ends(of, value, draws, units, number, alike=None):
+        if of == "F1":
+            return of_overlap(fraction(overlap(value), overlap(draws), units, number, 0.95, alike))
+        return fraction(value, draws, units, number, 0.95, alike, biased=of == "AP")
+
+    for of in rests:
+        for i, name in enumerate("abc"):
+            own = ends(of, value.classes[of][0, i], drawn.classes[of][:, i], units[of][i], number[of][i])
+            assert found["per_class_intervals"][name][of] == pytest.approx(own, abs=3e-6), of
+    means = {
+        "mAP": "AP",
+        "AUROC": "AUROC",
+        "CP": "precision",
+        "CR": "recall",
+        "CF1": "F1",
+        "specificity": "specificity",
+    }
+    for figure, of in (means | {"OP": "precision", "OR": "recall", "OF1": "F1"}).items():
+        rest, alike, shares = units[of].sum(), together[of], value.classes[of][0]
+        if figure in means:
+            some = units[of] > 0
+            rest, alike = (of_mean((overlap(shares) if of == "F1" else shares)[some], each[of][some])
+                           for each in (units, number))  # fmt: skip
+        own = ends(of, value.overall[figure][0], drawn.overall[figure], rest, together[of], alike)
+        precision, recall = value.overall["CP"][0], value.overall["CR"][0]
+        if which == "one never predicted" and figure in ("CP", "CF1"):  # of precision 0 by convention, and maybe 1
+            more = precision + 1 / 3
+            gain = 1 / 3 if figure == "CP" else 2 * more * recall / (more + recall) - value.overall["CF1"][0]
+            own = own[0], min(own[1] + gain, 1)
+        assert found["intervals"][figure] == pytest.approx(own, abs=3e-6), figure
+
+
+def test_the_interval_of_a_calibration_error_by_its_parts():
+    probabilities, labels, groups, _ = case(1, samples=60)
+    found = every_interval(probabilities, labels, "abc", groups, None, 50, 3)
+    sample = Sample(probabilities, labels, groups)
+    value, drawn = sample.itself(), sample.resampled(50, 3)
+    known, scores = (labels >= 0).numpy(), probabilities.double().numpy()
+    total = known.sum(0)
+    noise = drawn.gaps - value.gaps * (drawn.known / total)[:, :, None]
+    bins = np.minimum((scores * 15).astype(int), 14)
+    chance = np.array([[(p * (1 - p))[b == at].sum() for at in range(15)] for p, b in (
+        (scores[known[:, i], i], bins[known[:, i], i]) for i in range(3))])  # fmt: skip
+    scatter = noise.var(axis=0)
+    wide = noise * np.sqrt(np.maximum(1, np.divide(chance, scatter, out=np.ones_like(chance), where=scatter > 0)))
+    sizes = np.array([known[np.array(groups) == own].sum(0) for own in set(groups)], float)
+    for i, name in enumerate("abc"):
+        own = (each[..., i, :] / total[i] for each in (value.gaps[0], noise, wide))
+        expected = error(*own, float(effective(sizes[:, i])), 0.95)
+        assert found["per_class_intervals"][name]["ECE"] == pytest.approx(expected, abs=3e-6)
+    own = (each.sum(axis=-2) / total.sum() for each in (value.gaps[0], noise, wide))
+    expected = error(*own, float(effective(sizes.sum(1))), 0.95)
+    assert found["intervals"]["ECE"] == pytest.approx(expected, abs=3e-6)
+
+
+def test_a_class_that_is_nowhere_shown_counts_in_no_mean():
+    """A mean of classes is as sure as those are in which it is defined."""
+    probabilities, labels, groups, _ = case(0)
+    more = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
+    alone, beside = (
+        bootstrap_intervals(torch.cat([probabilities, probabilities[:, :1]], dim=1)[:, : own.shape[1]], own, groups, 50)
+        for own in (labels, more)
+    )
+    for name in ("mAP", "CP", "CR", "CF1", "sensitivity"):
+        assert beside[name] == pytest.approx(alone[name], abs=0.02), name
+
+
+def test_groups_of_a_difference_are_as_many_as_equal_ones_would_be():
+    probabilities, labels, _, _ = case(0)
+    drawn = resampled_figures(probabilities, labels, ["large"] * 30 + [str(at) for at in range(10)], 5)
+    assert [own.groups for own in drawn.values()] == pytest.approx([40**2 / (30**2 + 10)] * len(drawn))
 
 
 def test_short_coverage():
@@ -225,6 +320,9 @@ def test_what_a_seed_does_to_both_methods_cancels():
         wide = paired_intervals(first, second, training_seeds=([1, 2, 3], others))["mAP"]
         assert wide[0] < 0
         assert wide[1] - wide[0] > 3 * (high - low)
+    alone = paired_intervals(first, second)["mAP"]
+    for both in (([1, 1, 2], [2, 1, 1]), ([None, 1, 2], [2, 1, None]), ([1, 2, 3], [1, 2, 4])):
+        assert paired_intervals(first, second, training_seeds=both)["mAP"] == alone, "which is which, nobody knows"
     mirrored = paired_intervals(second, first, training_seeds=([3, 2, 1], [1, 2, 3]))["mAP"]
     assert mirrored == pytest.approx([-high, -low])
 
@@ -241,6 +339,14 @@ def test_a_seed_whose_figure_is_undefined_is_left_out():
     other = [{"mAP": Resampled(0.2, draws - 0.3, 40)}]
     assert paired_intervals([{"mAP": known}, {"mAP": undefined}], other)["mAP"] == pytest.approx([0.3, 0.3])
     assert paired_intervals([{"mAP": undefined}], other)["mAP"] is None
+    noisy = [{"mAP": Resampled(0.2, draws[::-1] - 0.3, 40)}]
+    low, high = paired_intervals([{"mAP": known}, {"mAP": undefined}], noisy)["mAP"]
+    assert [low, high] == paired_intervals([{"mAP": known}], noisy)["mAP"]
+    assert high - low > 0.01
+    two, seeds = [{"mAP": known}, {"mAP": undefined}], ([1, 2], [1, 2])
+    for sign, methods in ((1, (two, other * 2)), (-1, (other * 2, two))):  # then there is no pair of each seed
+        found = paired_intervals(*methods, training_seeds=seeds)["mAP"]
+        assert found == paired_intervals(*methods)["mAP"] == pytest.approx([0.3 * sign] * 2)
     alone = [{"mAP": known._replace(groups=1.0)}]
     assert paired_intervals(alone, other)["mAP"] is None, "one group says nothing"
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from ibca_lightning.heads import HeadOutput
-from ibca_lightning.losses import GeneralisedCE, masked_bce
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.terms import NVUM, EarlyLearning, LabelCorrection, Setting, Step
 from ibca_lightning.terms.mean_teacher import MeanTeacher
@@ -19,21 +18,6 @@ def seen(logits: torch.Tensor, labels: torch.Tensor) -> Step:
     batch = {"index": torch.arange(len(logits)), "label": labels, "id": [""] * len(logits)}
     output = HeadOutput(logits, logits[..., None, None], {})
     return Step(batch, labels, output, logits, torch.nn.Identity(), lambda _: output)
-
-
-def test_generalised_cross_entropy_lies_between_bce_and_absolute_error():
-    logits, labels = torch.tensor([[2.0, -1.0, 0.3], [0.0, 4.0, -2.0]]), torch.tensor([[1, 0, -1], [0, 0, 1]])
-    p = torch.where(labels == 1, logits.sigmoid(), 1 - logits.sigmoid())
-    known = labels >= 0
-    assert GeneralisedCE(0.7)(logits, labels).item() == pytest.approx(float(((1 - p**0.7) / 0.7)[known].mean()))
-    assert GeneralisedCE(1.0)(logits, labels).item() == pytest.approx(float((1 - p)[known].mean()))
-    assert GeneralisedCE(1e-6)(logits, labels).item() == pytest.approx(float(masked_bce(logits, labels)), rel=1e-4)
-    far = torch.tensor([[-200.0]], requires_grad=True)
-    GeneralisedCE()(far, torch.tensor([[1]])).backward()
-    assert far.grad.isfinite().all()
-    for q in (0, 1.5):
-        with pytest.raises(InputError, match="q in"):
-            GeneralisedCE(q)
 
 
 def test_early_learning():

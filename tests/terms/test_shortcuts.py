@@ -14,10 +14,10 @@ from tests.terms.test_distillation import Says
 
 
 def step(logits: Tensor, labels: Tensor, marked: Tensor | None = None) -> Step:
-    """Pictures of one pixel: (B, L) logits, labels in {0, 1, -1}, and whether the class's mark is there."""
+    """Pictures of two pixels: (B, L) logits, labels in {0, 1, -1}, and whether the class's mark is on the first."""
     batch = {"index": torch.arange(len(labels)), "label": labels}
     if marked is not None:
-        batch["spurious_mask"] = marked.bool()[..., None, None]
+        batch["spurious_mask"] = marked.bool()[..., None, None] & torch.tensor([True, False])
     output = HeadOutput(logits, logits[..., None, None], {})
     return Step(batch, labels, output, logits, torch.nn.Identity(), lambda _: output)
 
@@ -71,7 +71,7 @@ def test_each_class_has_a_q_of_its_own_and_unknown_labels_none() -> None:
 
 
 def test_jtt_counts_errors_of_the_first_model_more() -> None:
-    first = Says(torch.tensor([[-1.0, 2.0, -3.0]]), ("c", "b", "other"))  # a is a class that it does not have
+    first = Says(torch.tensor([[-1.0, 0.2, -3.0]]), ("c", "b", "other"))  # a is a class that it does not have
     term = begun(JTT("0", weight=3.0), 3, first)
     labels = torch.tensor([[1, 1, 1], [0, 0, 0], [1, -1, 1]])
     z = torch.zeros(3, 3, requires_grad=True)
