@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.metrics.operating_point import Floats, ratio
+from ibca_lightning.metrics.operating_point import Floats, Labels, ratio
 
 _MET = 5.0  # pictures with both of two classes that chance makes, of which none is there
 
@@ -32,7 +32,7 @@ class Company(NamedTuple):
     predicted_usually: Floats
 
 
-def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, Company]:
+def error_company(decided: NDArray[np.bool_], labels: Labels) -> dict[str, Company]:
     """Describe false positives and false negatives by the other classes.
 
     Args:
@@ -59,7 +59,7 @@ def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict
 
 def exclusive_together(
     decided: NDArray[np.bool_],
-    labels: NDArray[np.int64],
+    labels: Labels,
     class_names: Sequence[str],
     seen: NDArray[np.int8] | None = None,
     columns: Sequence[Sequence[str]] = (),
