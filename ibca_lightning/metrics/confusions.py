@@ -89,11 +89,13 @@ def exclusive_together(
     of = np.array([next((at for at, own in enumerate(columns) if name in own), -1) for name in class_names])
     certain = np.triu((of[:, None] == of) & (of >= 0), 1)
     excluded = np.triu((expected >= _MET) & (positive.T @ positive == 0), 1) | certain
-    here = (labels >= 0).astype(np.float32)
+    here = either[: len(labels)]
     expected = np.outer(share, share) * (here.T @ here)  # of the pictures that were decided
     found = decided.astype(np.float32)
     together = np.where(excluded, found.T @ found, 0).astype(int)
     pairs = sorted(zip(*map(np.ndarray.tolist, np.nonzero(together)), strict=True), key=lambda at: -together[at])
+    if not pairs:
+        return {"pictures": 0, "certain": 0, "found": []}
     return {
         "pictures": int((((found @ excluded) > 0) & decided).any(axis=1).sum()),
         "certain": int((((found @ certain) > 0) & decided).any(axis=1).sum()),

@@ -21,6 +21,7 @@ from ibca_lightning.metrics.operating_point import (
     by_score,
     class_mean,
     count,
+    known_rows,
     number,
     overall_figures,
     per_class_figures,
@@ -224,11 +225,12 @@ def _curve_figures(scores: Floats, target: Labels, parts: NDArray[np.int64], cou
     """
     result = {name: np.full(counts.positives.shape, np.nan) for name in _CURVES}
     for label in range(scores.shape[1]):
-        known = np.flatnonzero(target[:, label] >= 0)
-        order = known[by_score(scores[known, label])]
+        known = known_rows(target[:, label])
+        part, score, present = parts[known], scores[known, label].copy(), target[known, label].copy()
+        order = by_score(score)
         if len(counts.positives) > 1:
-            order = order[np.argsort(parts[order], kind="stable")]
-        part, score, present = parts[order], scores[order, label], target[order, label]
+            order = order[np.argsort(part[order], kind="stable")]
+        part, score, present = part[order], score[order], present[order]
         ends = np.flatnonzero(np.append((part[1:] != part[:-1]) | (score[1:] != score[:-1]), len(part) > 0))
         first = np.searchsorted(part, np.arange(len(counts.positives)))[part[ends]]  # row of its part
         before = np.append(0, np.cumsum(present))

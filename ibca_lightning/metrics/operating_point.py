@@ -64,6 +64,12 @@ def summed(values: NDArray[np.bool_], starts: NDArray[np.int64] | None) -> Float
     return totals
 
 
+def known_rows(labels: Labels) -> slice | NDArray[np.intp]:
+    """Return the rows of labels (B,) that are known, as an index; where all are it copies nothing."""
+    known = labels >= 0
+    return slice(None) if known.all() else np.flatnonzero(known)
+
+
 def by_score(scores: Floats) -> NDArray[np.intp]:
     """Return the places of scores (B,) in [0, 1] from the highest to the lowest, of equal ones the first one first.
 

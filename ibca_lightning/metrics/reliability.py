@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ibca_lightning.metrics.operating_point import Counts, Floats, Labels, class_mean, number, ratio
+from ibca_lightning.metrics.operating_point import Counts, Floats, Labels, class_mean, known_rows, number, ratio
 
 BINS = 15
 
@@ -30,7 +30,7 @@ class Binned:
     """
 
     def __init__(self, scores: Floats, labels: Labels, codes: NDArray[np.int32], groups: int) -> None:
-        known = labels >= 0
+        known = known_rows(labels)
         scores = scores[known]
         bins, residuals = _bin(scores), scores - labels[known]
         summed = np.bincount(bins * groups + codes[known], residuals, BINS * groups)
@@ -58,7 +58,7 @@ def gaps_of_parts(scores: Floats, labels: Labels, parts: NDArray[np.int64], numb
     """
     found = np.zeros((number, scores.shape[1], BINS))
     for label in range(scores.shape[1]):
-        known = labels[:, label] >= 0
+        known = known_rows(labels[:, label])
         own = scores[known, label]
         places = parts[known] * BINS + _bin(own)
         found[:, label] = np.bincount(places, own - labels[known, label], number * BINS).reshape(number, BINS)
@@ -96,7 +96,7 @@ def reliability_curves(scores: Floats, labels: Labels, class_names: Sequence[str
     """
     sums = np.zeros((labels.shape[1], 3, BINS))
     for label, own in enumerate(sums):
-        known = labels[:, label] >= 0
+        known = known_rows(labels[:, label])
         probabilities = scores[known, label]
         bins = _bin(probabilities)
         own[:] = [np.bincount(bins, values, BINS) for values in (None, probabilities, labels[known, label])]
