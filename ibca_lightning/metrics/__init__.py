@@ -10,7 +10,7 @@ __all__ = ["bootstrap_intervals", "figures"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import torchmetrics only for who asks for a figure: a trained model predicts without it."""
+    """Import scipy and torch only for who asks for a figure."""
     if name == "figures":
         from ibca_lightning.metrics.multilabel import figures
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.metrics.operating_point import Floats, ratio
+from ibca_lightning.metrics.operating_point import Floats, Labels, ratio
 
 _MET = 5.0  # pictures with both of two classes that chance makes, of which none is there
 
@@ -32,7 +32,7 @@ class Company(NamedTuple):
     predicted_usually: Floats
 
 
-def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, Company]:
+def error_company(decided: NDArray[np.bool_], labels: Labels) -> dict[str, Company]:
     """Describe false positives and false negatives by the other classes.
 
     Args:
@@ -59,7 +59,7 @@ def error_company(decided: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict
 
 def exclusive_together(
     decided: NDArray[np.bool_],
-    labels: NDArray[np.int64],
+    labels: Labels,
     class_names: Sequence[str],
     seen: NDArray[np.int8] | None = None,
     columns: Sequence[Sequence[str]] = (),
@@ -89,11 +89,13 @@ def exclusive_together(
     of = np.array([next((at for at, own in enumerate(columns) if name in own), -1) for name in class_names])
     certain = np.triu((of[:, None] == of) & (of >= 0), 1)
     excluded = np.triu((expected >= _MET) & (positive.T @ positive == 0), 1) | certain
-    here = (labels >= 0).astype(np.float32)
+    here = either[: len(labels)]
     expected = np.outer(share, share) * (here.T @ here)  # of the pictures that were decided
     found = decided.astype(np.float32)
     together = np.where(excluded, found.T @ found, 0).astype(int)
     pairs = sorted(zip(*map(np.ndarray.tolist, np.nonzero(together)), strict=True), key=lambda at: -together[at])
+    if not pairs:
+        return {"pictures": 0, "certain": 0, "found": []}
     return {
         "pictures": int((((found @ excluded) > 0) & decided).any(axis=1).sum()),
         "certain": int((((found @ certain) > 0) & decided).any(axis=1).sum()),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.metrics.operating_point import Floats
+from ibca_lightning.metrics.operating_point import Floats, Labels, by_score
 
 
 class Curves(NamedTuple):
@@ -24,7 +24,7 @@ class Curves(NamedTuple):
     alarms: Floats
 
 
-def curves(scores: Floats, labels: NDArray[np.int64]) -> Curves | None:
+def curves(scores: Floats, labels: Labels) -> Curves | None:
     """Compute both curves, of probabilities (B,) and labels (B,) in {0, 1, -1}; unknown ones are left out.
 
     Returns:
@@ -38,10 +38,10 @@ def curves(scores: Floats, labels: NDArray[np.int64]) -> Curves | None:
     return Curves(scores, hits / positives, hits / found, (found - hits) / (known - positives))
 
 
-def cumulated(scores: Floats, labels: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]] | None:
+def cumulated(scores: Floats, labels: Labels) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]] | None:
     """Distinct scores from high to low, the positives and all known labels at each and above; None as in `curves`."""
     known = np.flatnonzero(labels >= 0)
-    order = known[np.argsort(-scores[known], kind="stable")]
+    order = known[by_score(scores[known])]
     scores, hits = scores[order], np.cumsum(labels[order])
     if not len(order) or hits[-1] in (0, len(order)):
         return None

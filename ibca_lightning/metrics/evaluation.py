@@ -11,7 +11,7 @@ from torch import Tensor
 from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.metrics.confusions import exclusive_together
 from ibca_lightning.metrics.decision import OperatingPoints
-from ibca_lightning.metrics.intervals import bootstrap_intervals, every_interval
+from ibca_lightning.metrics.intervals import every_interval
 from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.multilabel import calibration_figures, figures
 from ibca_lightning.metrics.operating_point import number
@@ -94,7 +94,7 @@ def evaluate(
             probabilities, labels, class_names, groups, thresholds, pairs=stored.pairs or None, parts=thirds
         )
         if raw is not None:
-            drawn = bootstrap_intervals(raw, labels, groups)
+            drawn = every_interval(raw, labels, class_names, groups, ranking=False)["intervals"]
             result["calibration"]["intervals"] = {
                 f"{own}_uncalibrated": drawn[own] for own in ("ECE", "class_ECE")
             }  # fmt: skip

@@ -30,7 +30,7 @@ _MEANS = {
 }  # fmt: skip
 _OWN = (*_MEANS, "OP", "OR", "OF1", "ECE", "class_ECE")
 _TOTALS = {"OP": "precision", "OR": "recall", "OF1": "F1"}
-# torchmetrics rounds its figures to float32; they are to lie in intervals of float64.
+# Figures that are summed in another order are to lie in their intervals, too.
 _ROUNDING = 1e-6
 
 
@@ -94,11 +94,12 @@ def every_interval(
     level: float = 0.95,
     pairs: Mapping[str, Tensor] | None = None,
     parts: Mapping[str, Sequence[int]] | None = None,
+    ranking: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Compute an interval of every figure: overall, at the stored thresholds, and of each class.
 
     Args:
-        probabilities: As for `bootstrap_intervals`, and so are all others but these two.
+        probabilities: As for `bootstrap_intervals`, and so are all others but these.
         labels: (B, L).
         class_names: L names.
         groups: B names.
@@ -108,6 +109,7 @@ def every_interval(
         level: In (0, 1).
         pairs: Each (B, L).
         parts: Indices of classes by name: `intervals` then has those of `thirds.means_of_parts`, too.
+        ranking: Whether AP and its kin are wanted, which take most of the time.
 
     Returns:
         `intervals` as from `bootstrap_intervals`; `per_class_intervals`, by class name, of each figure of `per_class`
@@ -116,7 +118,7 @@ def every_interval(
     Raises:
         InputError: As `bootstrap_intervals`.
     """
-    sample = Sample(probabilities, labels, groups, pairs, thresholds)
+    sample = Sample(probabilities, labels, groups, pairs, thresholds, ranking)
     value, drawn = sample.itself(), sample.resampled(resamples, seed)
     plain = _Fractions(sample.counts(), level)
     overall = plain.overall(value.overall, drawn.overall, value.classes)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, number, ratio
+from ibca_lightning.metrics.operating_point import Counts, Floats, Labels, class_mean, known_rows, number, ratio
 
 BINS = 15
 
@@ -29,8 +29,8 @@ class Binned:
         groups: G.
     """
 
-    def __init__(self, scores: Floats, labels: NDArray[np.int64], codes: NDArray[np.int32], groups: int) -> None:
-        known = labels >= 0
+    def __init__(self, scores: Floats, labels: Labels, codes: NDArray[np.int32], groups: int) -> None:
+        known = known_rows(labels)
         scores = scores[known]
         bins, residuals = _bin(scores), scores - labels[known]
         summed = np.bincount(bins * groups + codes[known], residuals, BINS * groups)
@@ -44,7 +44,7 @@ class Binned:
         return found
 
 
-def gaps_of_parts(scores: Floats, labels: NDArray[np.int64], parts: NDArray[np.int64], number: int) -> Floats:
+def gaps_of_parts(scores: Floats, labels: Labels, parts: NDArray[np.int64], number: int) -> Floats:
     """Sum of probability less label in each bin, of each of so many parts of the rows.
 
     Args:
@@ -58,7 +58,7 @@ def gaps_of_parts(scores: Floats, labels: NDArray[np.int64], parts: NDArray[np.i
     """
     found = np.zeros((number, scores.shape[1], BINS))
     for label in range(scores.shape[1]):
-        known = labels[:, label] >= 0
+        known = known_rows(labels[:, label])
         own = scores[known, label]
         places = parts[known] * BINS + _bin(own)
         found[:, label] = np.bincount(places, own - labels[known, label], number * BINS).reshape(number, BINS)
@@ -86,7 +86,7 @@ def calibration_errors(gaps: Floats, counts: Counts) -> dict[str, Floats]:
     }
 
 
-def reliability_curves(scores: Floats, labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:
+def reliability_curves(scores: Floats, labels: Labels, class_names: Sequence[str]) -> dict[str, Any]:
     """Give the reliability curve of all classes together, and of each, from probabilities and labels (B, L).
 
     Returns:
@@ -94,23 +94,23 @@ def reliability_curves(scores: Floats, labels: NDArray[np.int64], class_names: S
         {"count": known labels in each bin, "probability": their mean probability, "frequency": the share of positives},
         None where a bin is empty.
     """
-    known = labels >= 0
+    sums = np.zeros((labels.shape[1], 3, BINS))
+    for label, own in enumerate(sums):
+        known = known_rows(labels[:, label])
+        probabilities = scores[known, label]
+        bins = _bin(probabilities)
+        own[:] = [np.bincount(bins, values, BINS) for values in (None, probabilities, labels[known, label])]
     return {
         "bins": BINS,
-        "curve": _curve(scores[known], labels[known]),
-        "per_class": {
-            name: _curve(scores[known[:, i], i], labels[known[:, i], i]) for i, name in enumerate(class_names)
-        },
+        "curve": _curve(sums.sum(axis=0)),
+        "per_class": {name: _curve(own) for name, own in zip(class_names, sums, strict=True)},
     }
 
 
-def _curve(scores: Floats, labels: NDArray[np.int64]) -> dict[str, list[Any]]:
-    bins = _bin(scores)
-    counts = np.bincount(bins, minlength=BINS)
-    sums = (np.bincount(bins, values, BINS).astype(np.float64) for values in (scores, labels))
-    means = (ratio(total, counts.astype(np.float64)) for total in sums)
-    probability, frequency = ([number(value) for value in values] for values in means)
-    return {"count": counts.tolist(), "probability": probability, "frequency": frequency}
+def _curve(sums: Floats) -> dict[str, list[Any]]:
+    """From the numbers in each bin, and the sums of probabilities and labels, (3, BINS)."""
+    probability, frequency = ([number(value) for value in ratio(total, sums[0])] for total in sums[1:])
+    return {"count": sums[0].astype(int).tolist(), "probability": probability, "frequency": frequency}
 
 
 def _bin(scores: Floats) -> NDArray[np.int64]:

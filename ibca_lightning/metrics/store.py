@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ibca_lightning.system.errors import InputError, NonFiniteError
 
-_SHARED = 2**16  # different texts of a column that are kept once when they are read
+_SHARED = 2**16  # texts of a column that show whether many are equal, and are then kept once
 _BATCHES = 256  # that are joined, as each takes a kilobyte beside its numbers
 
 
@@ -146,12 +146,10 @@ class Texts:
         """The texts of some rows; equal ones are one object where there are few different ones."""
         whole, lengths = self.data.decode("utf-8", "surrogatepass"), np.array(self.lengths, np.int64)
         ends = lengths.cumsum()
-        shared: dict[str, str] = {}
-        texts = []
-        for start, end in zip((ends - lengths)[rows].tolist(), ends[rows].tolist(), strict=True):
-            text = whole[start:end]
-            texts.append(shared.setdefault(text, text) if len(shared) < _SHARED else shared.get(text, text))
-        return texts
+        places = zip((ends - lengths)[rows].tolist(), ends[rows].tolist(), strict=True)
+        texts = [whole[start:end] for start, end in places]
+        shared = {text: text for text in texts[:_SHARED]}
+        return [shared.setdefault(text, text) for text in texts] if len(shared) < _SHARED // 2 else texts
 
 
 class SampleFacts:

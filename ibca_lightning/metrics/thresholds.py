@@ -11,7 +11,7 @@ from ibca_lightning.metrics.calibration import Calibration, calibrated, fit_cali
 from ibca_lightning.metrics.curves import cumulated
 from ibca_lightning.metrics.decision import OperatingPoints, is_rule
 from ibca_lightning.metrics.multilabel import checked_arrays
-from ibca_lightning.metrics.operating_point import Floats
+from ibca_lightning.metrics.operating_point import Floats, Labels
 from ibca_lightning.system.errors import InputError
 
 ThresholdRule = Literal["f1", "fixed"] | dict[str, float]
@@ -88,7 +88,7 @@ class _Candidates(NamedTuple):
         return _between(float(self.lower[at]), float(self.upper[at]))
 
 
-def _candidates(scores: Floats, labels: NDArray[np.int64]) -> _Candidates | None:
+def _candidates(scores: Floats, labels: Labels) -> _Candidates | None:
     steps = cumulated(scores, labels)
     if steps is None:
         return None

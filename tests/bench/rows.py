@@ -33,6 +33,7 @@ from ibca_lightning.metrics.evaluation import evaluate
 from ibca_lightning.metrics.store import EvaluationStore, SampleFacts
 from ibca_lightning.report.command import report
 from ibca_lightning.run.result_files import write_tests
+from ibca_lightning.system.allocator import keep_freed_memory
 
 ROWS, LABELS, VIDEOS, OF_PATIENT, BATCH = 3_500_000, 29, 80, 100, 16
 SHARES = np.geomspace(0.6, 0.0005, LABELS)  # of positives, by label
@@ -163,6 +164,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     options = parser.parse_args(arguments)
     if options.inside:
         torch.set_num_threads(1)
+        keep_freed_memory()  # as every command does on a CPU
         STAGES[options.parts[0]](Path(options.inside), options.rows)
         return
     found: dict[str, list[list[float]]] = {}

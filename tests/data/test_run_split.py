@@ -5,14 +5,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ibca_lightning.data import CSVDataModule, JoinedDataModule
+from ibca_lightning.data import CSVDataModule, JoinedDataModule, run_split
 from ibca_lightning.data.run_split import RunSplit
-from ibca_lightning.data.tables.split_file import write_splits
+from ibca_lightning.data.tables.split_file import read_splits, write_splits
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import DataWarning, InputError
 from tests.command_line import done, ibca, refused, rows
@@ -104,7 +105,22 @@ def test_another_data_set_is_not_asked(root: Path, tmp_path: Path) -> None:
 def test_a_name_of_train_and_test_folders_is_that_of_two_pictures(tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("id,group,split\n1.png,a,train\n2.png,b,val\n1.png,c,test\n")
     held = RunSplit(str(tmp_path), ("test",), "keep")
-    assert not held._seen("test", {"test": type("T", (list,), {"name": lambda self, at: self[at]})(["1.png"])}, str)
+    assert not held._seen("test", {"test": SimpleNamespace(names=encode(["1.png"]))}, str)
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+def test_a_file_is_read_once(sets: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def data() -> Any:
+        return module(root) if sets == 1 else JoinedDataModule([module(root), module(root)], num_workers=0)
+
+    for suffix, tables in data().split_files().items():
+        write_splits(tmp_path / f"splits{suffix}.csv", tables)
+    asked: list[str] = []
+    monkeypatch.setattr(run_split, "read_splits", lambda file: asked.append(file.name) or read_splits(file))
+    again = of(data(), tmp_path)
+    again.read_tables()
+    again.setup("test")
+    assert sorted(asked) == sorted(path.name for path in tmp_path.glob("splits*.csv"))
 
 
 def table(*names: str, file: str = "t.csv") -> Table:

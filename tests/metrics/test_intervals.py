@@ -69,6 +69,36 @@ def held(ends, value):
     return ends is None if value is None else ends[0] <= value <= ends[1]
 
 
+def test_of_many_steps_neighbours_are_joined(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = (rng.random(3000) < 0.4).astype(np.int8)
+    scores = stats.norm.cdf(rng.standard_normal(3000) + labels)
+    groups, weights = ranked.Groups(np.arange(3000) // 10), rng.poisson(1, (300, 20)).astype(np.float32)
+    negatives = np.repeat(weights, 10, axis=0)[labels == 0].sum(axis=0, dtype=float)
+    every = ranked.Ranked(scores, labels, groups)
+    monkeypatch.setattr(ranked, "_MOST", 100)
+    joined = ranked.Ranked(scores, labels, groups)
+    assert (every.steps > 600, joined.steps <= 101) == (True, True)
+    moved = [abs(a - b).max() for a, b in zip(every.figures(weights, negatives), joined.figures(weights, negatives),
+             strict=True)]  # fmt: skip
+    assert 0 < max(moved[:2]) < 0.005  # AP, AUROC
+    assert moved[1] < 0.001  # half of the negatives beside a positive
+    assert moved[2] < 0.02
+
+
+def test_intervals_of_calibration_alone_are_the_same():
+    probabilities, labels, groups, _ = case(0)
+    every, alone = (
+        every_interval(probabilities, labels, "abc", groups, resamples=40, ranking=ranking)["intervals"]
+        for ranking in (True, False)
+    )
+    assert alone == {name: every[name] for name in every if name not in (*ranked_means(every), "mAP")}
+
+
+def ranked_means(names):
+    return [name for name in names if name in resamples.RANKING]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_every_interval_holds_its_figure_and_is_there_where_it_is(seed):
     probabilities, labels, groups, pairs = case(seed)

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ibca_lightning.metrics.intervals import every_interval
 from ibca_lightning.metrics.multilabel import figures
+from ibca_lightning.metrics.operating_point import by_score
 from ibca_lightning.metrics.resampling.subgroups import by_subgroup, difference
 from ibca_lightning.system.errors import InputError
 from tests.command_line import near
@@ -244,6 +245,12 @@ def test_one_sample_and_none():
     assert (result["mAP"], result["CP"], result["OP"], result["OR"]) == (None, None, 1.0, 1.0)
     empty = figures(torch.zeros(0, 2), torch.zeros(0, 2, dtype=torch.int8), ["a", "b"])
     assert set(empty["metrics"].values()) == {None}
+
+
+@pytest.mark.parametrize("number", [0, 7, 40_000])  # torch sorts many otherwise than few
+def test_scores_are_sorted_with_their_ties_in_order(number):
+    scores = np.append(np.random.default_rng(0).random(number).round(3), [0.0, -0.0, 1.0, 5e-324, 1 - 2**-53, 0.0])
+    assert by_score(scores).tolist() == np.argsort(-scores, kind="stable").tolist()
 
 
 def test_threshold_is_not_rounded_to_float32():

@@ -3,7 +3,6 @@
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 
 from ibca_lightning.data import storage
@@ -15,6 +14,12 @@ _EXTENSIONS = ("", ".png", ".tif", ".jpg", ".jpeg", ".tiff", ".PNG", ".TIF", ".J
 
 # A relative path with nothing in it to judge or to normalise, as nearly all of 100,000 rows have it.
 is_plain = re.compile(r"[^/\\.][^/\\]*(?:/[^/\\.][^/\\]*)*").fullmatch
+
+
+def are_plain(names: Sequence[str]) -> bool:
+    """Whether all of them are, by one look at millions."""
+    text = "/" + "/\n/".join(names) + "/"
+    return not any(bad in text for bad in ("//", "/.", "\\"))
 
 
 _FOLDERS = 8  # behind a URL that are listed one by one
@@ -127,15 +132,18 @@ def absent(folder: str, names: Sequence[str]) -> list[int]:
     Each folder is listed once: on network storage asking for 100,000 files one by one takes minutes. Where folders hold
     a picture or two each (CheXpert), asking for the files is cheaper.
     """
-    heads, unseen = Counter(map(_head, names)), set(names)
-    listed = {head for head, count in heads.items() if count > 3}
-    if storage.is_remote(folder) and len(heads) > _FOLDERS:  # there all names below come a thousand at a time
-        listed = {*heads}
-        unseen.difference_update(storage.files_below(folder))
+    within: dict[str, list[str]] = {}
+    for name in names:
+        head, _, tail = name.rpartition("/")
+        within.setdefault(head, []).append(tail)
+    if storage.is_remote(folder) and len(within) > _FOLDERS:  # there all names below come a thousand at a time
+        listed = {*within}
+        unseen = set(names).difference(storage.files_below(folder))
     else:
-        for head in listed:
-            found = _files(os.path.join(folder, head))
-            unseen.difference_update(f"{head}/{name}" if head else name for name in found)
+        listed, unseen = {head for head, tails in within.items() if len(tails) > 3}, set()
+        for head, tails in within.items():
+            found = _entries(os.path.join(folder, head)) if head in listed else {}
+            unseen.update(f"{head}/{tail}" if head else tail for tail in tails if found.get(tail, True))
     # A file system that ignores case, or normalises Unicode, finds what the listing spells otherwise.
     told = {name for name in unseen if _head(name) in listed and "/." not in f"/{name}"}  # hidden ones are not listed
     told = told if storage.is_bucket(folder) else set()
@@ -147,11 +155,11 @@ def _head(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _files(folder: str) -> set[str]:
+def _entries(folder: str) -> dict[str, bool]:
     try:
-        return {name for name, is_folder in storage.entries(folder).items() if not is_folder}
+        return storage.entries(folder)
     except OSError:
-        return set()
+        return {}
 
 
 def suggestion(folder: str, name: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.storage import common_folder
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import is_blank
-from ibca_lightning.data.tables.paths import absent, inside, is_plain, missing, suggestion
+from ibca_lightning.data.tables.paths import absent, are_plain, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
@@ -157,7 +157,8 @@ def build_table(
     labels = LabelPolicy().cells(sheet, class_names) if labels is None else labels
     if labels.shape != (len(sheet), len(class_names)):
         raise ValueError(f"labels of shape {(len(sheet), len(class_names))}, got {labels.shape}")
-    names = [name if is_plain(name) else inside(name, root, folder, sheet.where(row)) for row, name in enumerate(names)]
+    if not are_plain(names):
+        names = [inside(name, root, folder, sheet.where(row)) for row, name in enumerate(names)]
     seen: dict[str, int] = {}
     for row, name in enumerate(names) if len(set(names)) < len(names) else ():
         if seen.setdefault(name, row) != row:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,12 +20,12 @@ from ibca_lightning.metrics.localisation import averages, class_averages
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, overall_figures, per_class_figures
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
-from ibca_lightning.metrics.resampling.ranked import Groups, Ranked
+from ibca_lightning.metrics.resampling.ranked import Groups, Ranked, Runs
 from ibca_lightning.metrics.resampling.spread import effective
 from ibca_lightning.metrics.resampling.thirds import means_of_parts
 from ibca_lightning.system.errors import InputError
 
-_CHUNK = 2**19  # weights held at once, 2 MB: larger chunks fall out of the cache
+_CHUNK = 2**22  # weights held at once, 16 MB
 _FEW, _MANY = 16, 64  # resamples at once: a line of the cache, so that it is not fetched for one, and four
 MOST, FEWEST = 1000, 200  # resamples, of a small set and of a large one
 _WORK = 2 * 10**8  # pictures x classes x resamples, from which on there are fewer
@@ -75,6 +76,7 @@ class Sample:
         groups: N names; None: each sample is its own.
         pairs: Localisation figures of (picture, class) pairs, each (N, L).
         thresholds: (L,), stored ones.
+        ranking: Whether AP and its kin are wanted, which take most of the time.
 
     Raises:
         InputError: As in `figures`, or there is not one group a sample.
@@ -87,28 +89,29 @@ class Sample:
         groups: Sequence[str] | None = None,
         pairs: Mapping[str, Tensor] | None = None,
         thresholds: Sequence[float] | None = None,
+        ranking: bool = True,
     ) -> None:
         scores, target = checked_arrays(probabilities, labels)
         if groups is not None and len(groups) != len(scores):
             raise InputError(f"{len(scores)} groups", len(groups), "give one for each sample")
         self.samples, self.classes = scores.shape
         self.known = target >= 0
-        names = np.arange(len(scores)) if groups is None else np.asarray(groups, dtype=str)
-        self._groups = Groups(np.unique(names, return_inverse=True)[1])
+        self._groups = Groups(np.arange(len(scores)) if groups is None else _numbered(groups))
         of, number = self._groups.codes, self._groups.number
-        self._order = np.argsort(of, kind="stable")
-        self._starts = np.flatnonzero(np.diff(of[self._order], prepend=-1))
+        order = np.argsort(of, kind="stable")
+        self._members = Runs(*map(torch.from_numpy, (order, np.flatnonzero(np.diff(of[order], prepend=-1)))))
         self._ranked, self.binned = list[Ranked](), list[Binned]()
         for at in range(self.classes):
             column = scores[:, at].copy(), target[:, at].copy()  # side by side
-            self._ranked.append(Ranked(*column, self._groups))
+            if ranking:
+                self._ranked.append(Ranked(*column, self._groups))
             self.binned.append(Binned(*column, of, number))
         positive, negative = target == 1, target == 0
         columns = [positive, negative]
         for points in (0.5, *(() if thresholds is None else (np.asarray(thresholds, dtype=np.float64),))):
             predicted = scores > points
             columns += [positive & predicted, (positive | negative) & predicted]
-        self._counted = [self.by_group(each).astype(np.float32) for each in columns]  # whole numbers
+        self._counted = [self.by_group(each).astype(np.float32) for each in columns]
         self.pairs = {name: column.detach().cpu().double().numpy() for name, column in (pairs or {}).items()}
 
     def itself(self) -> Drawn:
@@ -135,10 +138,12 @@ class Sample:
         return Counts(hits, predicted, positives, negatives)
 
     def by_group(self, values: NDArray[np.float32] | NDArray[np.bool_]) -> Floats:
-        """Sums of (N, ...) within each group, (G, ...)."""
+        """Sums of (N, ...), whole numbers, within each group: (G, ...)."""
         if not self.samples:
             return np.zeros((0, *values.shape[1:]))
-        return np.add.reduceat(values[self._order], self._starts, axis=0, dtype=np.float64)
+        columns = torch.from_numpy(values.astype(np.float32).reshape(self.samples, -1))
+        found: Floats = self._members.sums(columns).numpy().reshape(-1, *values.shape[1:])
+        return found
 
     def _under(self, weights: NDArray[np.float32]) -> Drawn:
         totals = [(weights.T @ each).astype(np.float64) for each in self._counted]
@@ -146,9 +151,8 @@ class Sample:
         counts = Counts(hits, predicted, positives, negatives)
         ranked = [own.figures(weights, negatives[:, i]) for i, own in enumerate(self._ranked)]
         columns = (np.stack(column, axis=-1) for column in zip(*ranked, strict=True))
-        classes = dict(zip(RANKING, columns, strict=True))
-        overall = {name: class_mean(column, counts.defined) for name, column in classes.items()}
-        overall["mAP"] = overall.pop("AP")
+        classes = dict(zip(RANKING, columns, strict=bool(ranked)))
+        overall = {name.replace("AP", "mAP"): class_mean(column, counts.defined) for name, column in classes.items()}
         gaps = np.stack([own.gaps(weights).T for own in self.binned], axis=1)
         errors = calibration_errors(gaps, counts)
         overall |= overall_figures(counts) | {name: errors[name] for name in ("ECE", "class_ECE")}
@@ -175,6 +179,12 @@ class Sample:
             for at in range(weights.shape[1]):  # one draw a resample, so that none depends on the size of the chunks
                 weights[:, at] = np.bincount(generator.integers(max(number, 1), size=number), minlength=number)
             yield weights
+
+
+def _numbered(names: Sequence[str]) -> NDArray[np.intp]:
+    """For each name its place among the different ones, sorted."""
+    places = {name: at for at, name in enumerate(sorted(set(names)))}
+    return np.array([places[name] for name in names], dtype=np.intp)
 
 
 def _together(chunks: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
