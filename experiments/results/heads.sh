@@ -29,15 +29,15 @@ case ${SET:-} in
   *) echo "error: SET scm, idrid, edd2020 or chula_rbc12, got ${SET:-none}; see experiments/README.md" >&2 && exit 2 ;;
 esac
 ibca maps "${maps[@]}" --model.backbone "$BACKBONE" --model.checkpoint_path "$W" --data.num_workers 0 --output "$OUT/maps"
-fit=(--config "$recipe" --data.root "$OUT/maps" --model.backbone "$BACKBONE" --model.checkpoint_path "$W" "${more[@]}")
+fit=(--config "$recipe" --data.root "$OUT/maps" --model.backbone "$BACKBONE" --model.checkpoint_path "$W" ${more[@]+"${more[@]}"})
 for head in $HEADS; do
   ibca tune "${fit[@]}" --head "$head" --trials "${TRIALS:-$trials}" --output "$OUT/tune/$head"
 done
 ibca sweep "${fit[@]}" --heads $HEADS --seeds $SEEDS --tuned "$OUT/tune" --output "$OUT/runs"
 ibca probe --config "$recipe" --data.root "$OUT/maps" --output "$OUT/probe"
-ibca compare "$OUT/runs" "$OUT/probe" --reference best "${without[@]}" --per_class \
+ibca compare "$OUT/runs" "$OUT/probe" --reference best ${without[@]+"${without[@]}"} --per_class \
   --differences mAP attention_gain pixel_AP pointing_game --output "$OUT/compared"
 [ -d "$OUT/tune/ibca" ] && [ "${ABLATION:-$ablation}" = yes ] || exit 0
 ibca sweep "${fit[@]}" --variants "$(dirname "$0")/../variants/ibca.yaml" --seeds $SEEDS --tuned "$OUT/tune" \
   --output "$OUT/ablation"
-ibca compare "$OUT/ablation" --reference full "${without[@]}" --output "$OUT/ablation"
+ibca compare "$OUT/ablation" --reference full ${without[@]+"${without[@]}"} --output "$OUT/ablation"
