@@ -4,7 +4,7 @@
 #   make results SET=idrid DATA=DIR W=FILE             DIR as the head of idrid_tiles.yaml says, FILE mobilenetv2_100
 #   make results SET=scm W=FILE HEADS="gap ibca" ABLATION=no SEEDS="0 1"    two rows alone
 #   make results SET=edd2020 TABLE=heads DATA=DIR W=FILE BACKBONE=tf_efficientnet_lite0    another backbone, FILE its weights
-# Goes on where it was stopped.
+# TRIALS a head, ABLATION=no leaves the parts of IBCA out. Goes on where it was stopped.
 set -euf
 BACKBONE=${BACKBONE:-mobilenetv2_100} SEEDS=${SEEDS:-0 1 2 3 4}
 OUT=${OUT:-runs/results/${SET:-}-$BACKBONE}
