@@ -42,6 +42,8 @@ def test_tables_of_marks_ask_the_same_of_heads_with_and_without_the_term(tmp_pat
     recipe = (FOLDER / f"{name}_marks.yaml").read_text()
     kinds = lines[0].split("--data.marks.kinds ")[1].split(" --output")[0]
     assert kinds in recipe, "the kinds that the recipe's head names"
+    views = lines[0].split("--data.num_workers 0 ")[1].split(" --data.marks")[0]
+    assert f"/{name}_marks {views} \\\n" in recipe, "the maps of which the recipe's head says what to expect"
     term = " --model.terms [noise_intervention] --data.drawn_noise 0.5"
     fits = [line for line in lines if line.startswith(("tune", "sweep"))]
     plain, with_term = ([line for line in fits if (term in line) == has] for has in (False, True))
