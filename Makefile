@@ -53,13 +53,13 @@ compare: tune  ## tune, fit and test HEADS x SEEDS, one table with intervals: ma
 	@$(BIN)/ibca sweep $(RECIPE) --heads $(HEADS) --seeds $(SEEDS) --tuned $(OUT)/tune --output $(OUT)/runs
 	@$(BIN)/ibca compare $(OUT)/runs --reference best --cost --output $(OUT)
 
-# What is given here reaches the script: DATA, W, and BACKBONE, HEADS, SEEDS, TRIALS, OUT for others, less or elsewhere.
-# TABLE=heads: the heads without marks, of edd2020 and chula_rbc12 too.
+# What is given here reaches the script: DATA, W, and HEADS, SEEDS, OUT for others, less or elsewhere; the head of each script
+# lists what else it takes. TABLE: heads, without marks, of edd2020 and chula_rbc12 too; fine_tuned, the backbone trained too.
 results: $(DONE)  ## the tables of a study again, from nothing: make results SET=scm W=FILE (idrid, edd2020, ...: DATA=DIR too)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 bash experiments/results/$(or $(TABLE),$(if $(filter scm idrid,$(SET)),heads,marks)).sh
 
 # One thread a process: with all cores busy that is about three times faster than two.
-test: $(DONE)  ## the test suite, but for its slow part (about 9 minutes on 2 cores)
+test: $(DONE)  ## the test suite, but for its slow part (about 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow"
 
 test-slow: $(DONE)  ## the slow part: several processes, kills, long trainings, the notebooks (about 10 minutes)

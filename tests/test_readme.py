@@ -1,6 +1,8 @@
 """README.md is one page, every room has one, every link leads somewhere, and the code they show is tested."""
 
 import re
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,23 @@ def test_recipes_that_pages_name_are_shipped():
     named = {name for page in PAGES for name in re.findall(r"--config ([a-z]\w+)(?![\w./])", page.read_text())}
     assert named
     assert [name for name in sorted(named) if not (ROOT / "experiments" / f"{name}.yaml").exists()] == []
+
+
+def test_pages_store_maps_of_one_kind_in_one_folder():
+    # `ibca maps` refuses a folder of maps that were made with other options.
+    free = ("--output", "--data.root", "--model.checkpoint_path", "--data.num_workers")  # the reader's, or of no effect
+    stored: dict[str, set[tuple[str, ...]]] = {}
+    for file in (*PAGES, *(ROOT / "experiments").glob("*.yaml")):
+        text = re.sub(r"\\\n[# ]*", "", file.read_text(encoding="utf-8"))
+        for command in re.findall(r"^(?:[# ]*|.*; (?:do )?)(ibca maps .*)$", text, re.M):
+            words = shlex.split(command.partition("; done")[0], comments=True)[2:]
+            options = {name: value for name, value in pairwise(words) if name.startswith("--")}
+            options["--config"] = Path(options["--config"]).stem
+            kind = tuple(sorted(f"{name} {value}" for name, value in options.items() if name not in free))
+            stored.setdefault(options["--output"], set()).add(kind)
+    assert len(stored) >= 8
+    stored.pop("MAPS")  # whatever the reader calls them
+    assert {folder: kinds for folder, kinds in stored.items() if len(kinds) > 1} == {}
 
 
 def test_the_python_that_pages_show_is_the_code_that_is_tested():

@@ -1,6 +1,7 @@
 """The scripts that make the tables of experiments/README.md again: what they ask of `ibca`, and a small table."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ def test_tables_of_marks_ask_the_same_of_heads_with_and_without_the_term(tmp_pat
     recipe = (FOLDER / f"{name}_marks.yaml").read_text()
     kinds = lines[0].split("--data.marks.kinds ")[1].split(" --output")[0]
     assert kinds in recipe, "the kinds that the recipe's head names"
+    views = lines[0].split("--data.num_workers 0 ")[1].split(" --data.marks")[0]
+    assert f"/{name}_marks {views} \\\n" in recipe, "the maps of which the recipe's head says what to expect"
     term = " --model.terms [noise_intervention] --data.drawn_noise 0.5"
     fits = [line for line in lines if line.startswith(("tune", "sweep"))]
     plain, with_term = ([line for line in fits if (term in line) == has] for has in (False, True))
@@ -53,6 +56,43 @@ def test_tables_of_marks_ask_the_same_of_heads_with_and_without_the_term(tmp_pat
         Recipe([str(FOLDER / f"{name}_marks.yaml")], []).with_head(str(tmp_path / "out/heads/csra.yaml")).head()
         == "CSRAHead"
     )
+
+
+def test_tables_of_marks_are_compared_as_the_page_and_its_forest_plot_are(tmp_path: Path) -> None:
+    def compared(folder: Path, heads: str) -> dict[str, str]:
+        folder.mkdir()
+        lines = made("marks.sh", folder, SET="edd2020", HEADS=heads, SEEDS="0", OUT=str(tmp_path / "out"))
+        asked = [line.removeprefix("compare ").split(" --output ") for line in lines if line.startswith("compare")]
+        return {Path(output).name: runs.replace(f"{tmp_path}/out/", "") for runs, output in asked}
+
+    alone = compared(tmp_path / "alone", "csra")
+    assert alone["marked"] == "runs_maps runs_maps_noise probe_maps --reference best"
+    assert "to_gap" not in alone
+    for head in ("gap", "ibca"):
+        (tmp_path / "out/tune_noise" / head).mkdir(parents=True)
+    names = compared(tmp_path / "all", "gap ibca")
+    assert names == {
+        "plain": "runs_maps --reference best",
+        "noise": "runs_maps_noise --reference best",
+        "marked": "runs_maps runs_maps_noise probe_maps --reference runs_maps_noise/ibca",
+        "clean": "runs_unmarked runs_unmarked_noise probe_unmarked --reference runs_unmarked/ibca",
+        "to_gap": "runs_maps runs_maps_noise --reference runs_maps/gap",
+    }
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"'[^']+=runs/results/\w+/compared/(\w+):reversed:([\w/]+)'", page)
+    assert drawn == [("plain", "ibca"), ("to_gap", "runs_maps_noise/ibca"), ("noise", "ibca")]
+    assert all(name in names for name, _ in drawn)
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (FOLDER / "results").glob("*.sh")))
+def test_a_list_that_may_be_empty_is_no_error_in_an_old_bash(script: str) -> None:
+    # Before 4.4, as on macOS, an empty list is an unset variable, which `set -u` refuses.
+    text = (FOLDER / "results" / script).read_text()
+    empty = set(re.findall(r"(\w+)=\(\)", text))
+    filled = set(re.findall(r"^ *(\w+)\+=\(", text, re.M))  # in a loop over what is never empty
+    for name in empty - filled:
+        bare = text.replace(f'${{{name}[@]+"${{{name}[@]}}"}}', "")
+        assert f"{name}[@]" not in bare, name
 
 
 @pytest.mark.parametrize("name", ["edd2020", "chula_rbc12", "idrid_tiles"])

@@ -32,10 +32,10 @@ for kind in "" ${MARKS:+_noise}; do
     file="$OUT/heads/$head.yaml"
     [ -f "$file" ] || file=$head
     given+=("$file")
-    ibca tune "${fit[@]}" "${term[@]}" --head "$file" --space "$OUT/rates.yaml" --sampler grid --trials 3 \
+    ibca tune "${fit[@]}" ${term[@]+"${term[@]}"} --head "$file" --space "$OUT/rates.yaml" --sampler grid --trials 3 \
       --processes "$PROCESSES" --output "$OUT/tune$kind/$head"
   done
-  ibca sweep "${fit[@]}" "${term[@]}" --heads "${given[@]}" --seeds $SEEDS --tuned "$OUT/tune$kind" \
+  ibca sweep "${fit[@]}" ${term[@]+"${term[@]}"} --heads "${given[@]}" --seeds $SEEDS --tuned "$OUT/tune$kind" \
     --processes "$PROCESSES" --output "$OUT/runs$kind"
   compared+=("$OUT/runs$kind")
 done

@@ -34,15 +34,23 @@ for kind in "" _noise; do
     given+=("$file")
     space="$OUT/rates_$head.yaml"
     [ -f "$space" ] || space="$OUT/rates.yaml"
-    ibca tune "${fit[@]}" --data.root "$OUT/maps" "${term[@]}" --head "$file" --space "$space" --sampler grid --trials 3 \
+    ibca tune "${fit[@]}" --data.root "$OUT/maps" ${term[@]+"${term[@]}"} --head "$file" --space "$space" --sampler grid --trials 3 \
       --output "$OUT/tune$kind/$head"
   done
   for kept in maps unmarked; do
-    ibca sweep "${fit[@]}" --data.root "$OUT/$kept" "${term[@]}" --heads "${given[@]}" --seeds $SEEDS --tuned "$OUT/tune$kind" \
+    ibca sweep "${fit[@]}" --data.root "$OUT/$kept" ${term[@]+"${term[@]}"} --heads "${given[@]}" --seeds $SEEDS --tuned "$OUT/tune$kind" \
       --output "$OUT/runs_$kept$kind"
   done
 done
 for kept in maps unmarked; do
   ibca probe --config "${SET}_marks" --data.root "$OUT/$kept" --output "$OUT/probe_$kept"
-  ibca compare "$OUT/runs_$kept" "$OUT/runs_${kept}_noise" "$OUT/probe_$kept" --reference best --output "$OUT/compared_$kept"
 done
+
+# Without the term, with it, the last columns of the page (without IBCA: against the best), and all against plain GAP.
+marked=best clean=best
+[ ! -d "$OUT/tune_noise/ibca" ] || marked=runs_maps_noise/ibca clean=runs_unmarked/ibca
+ibca compare "$OUT/runs_maps" --reference best --output "$OUT/compared/plain"
+ibca compare "$OUT/runs_maps_noise" --reference best --output "$OUT/compared/noise"
+ibca compare "$OUT/runs_maps" "$OUT/runs_maps_noise" "$OUT/probe_maps" --reference "$marked" --output "$OUT/compared/marked"
+ibca compare "$OUT/runs_unmarked" "$OUT/runs_unmarked_noise" "$OUT/probe_unmarked" --reference "$clean" --output "$OUT/compared/clean"
+[ ! -d "$OUT/tune_noise/gap" ] || ibca compare "$OUT/runs_maps" "$OUT/runs_maps_noise" --reference runs_maps/gap --output "$OUT/compared/to_gap"

@@ -1,13 +1,15 @@
 """Pictures of two splits that show the same thing though their pixels differ: compressed again, scaled, brightened.
 
-Our own on purpose. A hash of 64 bits (`imagehash`) sees the outline alone: medical pictures share it, so that tiles of
-different eyes are as near as copies (numbers: the page of this room). Here the common outline is taken away: of each
-picture a `look` is kept, 32 x 32 local contrasts; the mean of all looks is subtracted; pairs of two splits are
-compared by correlation. Of many, every pair is first compared by an eighth of that: coordinates of a look along the
-directions in which looks differ most, and the length of what they leave out. The product of the coordinates and that of
-the lengths is the most that two looks can correlate by (Cauchy and Schwarz), so that no pair is lost by going on with
-the few above `_ALIKE` alone.
-Pairs above `_ALIKE` are read again and compared by their details at 128 x 128, which lets other patients go.
+Our own on purpose. A hash of 64 bits (`imagehash`) sees the outline alone: medical pictures share it, so that by dHash
+942 pairs of different eyes in idrid_tiles (train, test) are equal, and 6,685 within 4 bits. Here the common outline is
+taken away: of each picture a `look` is kept, 32 x 32 local contrasts; the mean of all looks is subtracted; pairs of two
+splits are compared by correlation. Of many, every pair is first compared by an eighth of that: coordinates of a look
+along the directions in which looks differ most, and the length of what they leave out. The product of the coordinates
+and that of the lengths is the most that two looks can correlate by (Cauchy and Schwarz), so that no pair is lost by
+going on with the few above `_ALIKE` alone.
+Pairs above `_ALIKE`, the first `_LOOKED_AT`, are read again and must agree by `_SAME` in their details at 128 x 128,
+which lets other patients go. Measured on edd2020, chula_rbc12 and idrid_tiles: different pictures reached 0.56 there;
+of 60 pictures each, copies saved as JPEG of quality 50 had 0.78 or more, those scaled by half or brightened 0.95.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +26,7 @@ from ibca_lightning.system.errors import InputError
 
 _FINE = 128  # side at which pairs are compared once more
 _MARGIN = 8  # pixels of that by which a copy may be shifted
-_ALIKE, _SAME = 0.8, 0.65  # correlations of looks, of details; measured: see the page
+_ALIKE, _SAME = 0.8, 0.65  # correlations of looks, of details; measured: see above
 _LOOKED_AT = 2000  # pairs that are read again, the most alike first
 _BLOCK = 4096  # rows compared at once
 _SHORT = 127  # numbers beside a length, an eighth of a look

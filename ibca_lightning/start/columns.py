@@ -211,10 +211,13 @@ def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], ind
 
 
 def _group(free: Sequence[_Texts]) -> str | None:
-    """The column that says which pictures belong together, by the rule of `grouping`; of labels, by its name alone."""
+    """The column that says which pictures belong together, by the rule of `grouping`; of labels, by its name alone.
+
+    Its values come again, or each once where the name says patient, person and so on.
+    """
     found = []
     for each in free:
-        once = len(each.counts) == len(each.all) and of_patients(each.name)  # a patient may come once
+        once = len(each.counts) == len(each.all) and of_patients(each.name)
         if (once or like_patients(each.name, each.all)) and each.filled == len(each.all):
             form = form_of(each.name, each.all)
             found += [each] if form is None or (named(each.name) and form.kind != "flags") else []

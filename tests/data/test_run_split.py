@@ -3,7 +3,6 @@
 import csv
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -162,20 +161,23 @@ def test_every_held_out_split_is_asked(tmp_path: Path) -> None:
 
 
 def test_which_file_of_joined_sets_tells_of_these_pictures(tmp_path: Path) -> None:
-    held, tables = RunSplit(str(tmp_path), ("test",), "refuse", ".b"), {"test": table("a", "b")}
-    held.require_unseen(tables)  # no file
+    def held(suffix: str = ".b") -> RunSplit:
+        return RunSplit(str(tmp_path), ("test",), "refuse", suffix)
+
+    tables = {"test": table("a", "b")}
+    held().require_unseen(tables)  # no file
     wrote(tmp_path / "splits.csv", train="a", test="b")  # the run had one set, and now it is one of several
     with pytest.raises(InputError, match=r"got 1 of 2 .*'a' first \(.*splits\.csv\)"):
-        held.require_unseen(tables)
+        held().require_unseen(tables)
     (tmp_path / "splits.csv").unlink()
     wrote(tmp_path / "splits.a.csv", train="b", test="a")
     wrote(tmp_path / "splits.b.csv", train="a", test="b")  # the same pictures, divided otherwise
     for suffix, first in ((".a", "b"), (".b", "a")):
         with pytest.raises(InputError, match=rf"'{first}' first \(.*splits\{suffix}\.csv"):
-            replace(held, suffix=suffix).require_unseen(tables)
+            held(suffix).require_unseen(tables)
     wrote(tmp_path / "splits.a.csv", train="bcd", test="a")  # all of them as well, but of more besides
     with pytest.raises(InputError, match=r"'a' first \(.*splits\.b\.csv"):
-        replace(held, suffix=".a").require_unseen(tables)
+        held(".a").require_unseen(tables)
 
 
 def test_each_of_joined_sets_and_one_of_them_alone(root: Path, tmp_path: Path) -> None:
