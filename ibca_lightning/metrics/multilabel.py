@@ -32,6 +32,7 @@ from ibca_lightning.metrics.reliability import calibration_errors, gaps_of_parts
 from ibca_lightning.system.errors import InputError
 
 _CURVES = ("AP", "AUROC", "sensitivity_at_95_specificity")
+_MOST = 1_000_000  # samples of a set whose figures are torchmetrics': of more it takes minutes
 
 
 def figures(
@@ -101,7 +102,8 @@ def figures_of_parts(
         scores, target, parts = scores[order], target[order], parts[order]
         starts = np.searchsorted(parts, np.arange(number))
     counts = _counted(scores, target, 0.5, starts)
-    curves = _curve_figures(scores, target, parts, counts)
+    whole_set = number == 1 and len(scores) <= _MOST
+    curves = _curve_figures(scores, target, counts) if whole_set else _curves_of_parts(scores, target, parts, counts)
     errors = calibration_errors(gaps_of_parts(scores, target, parts, number), counts)
     columns = curves | per_class_figures(counts) | {"ECE": errors["per_class"]}
     overall = {
@@ -217,8 +219,35 @@ def checked_arrays(probabilities: Tensor, labels: Tensor) -> tuple[Floats, NDArr
     return scores, target.astype(np.int8, copy=False)
 
 
-def _curve_figures(scores: Floats, target: Labels, parts: NDArray[np.int64], counts: Counts) -> dict[str, Floats]:
-    """AP, AUROC and sensitivity at 95 % specificity of each class in each part, (G, L), NaN where it is not defined.
+def _curve_figures(scores: Floats, target: Labels, counts: Counts) -> dict[str, Floats]:
+    """AP, AUROC and sensitivity at 95 % specificity of each class, (1, L), NaN where it is not defined: torchmetrics'.
+
+    One class at a time on its known entries: torchmetrics raises on a column that is wholly unknown, and counts a
+    class without positives as 0. Its exact mode is within 1e-7 of float64 at a million samples. The entries are sorted
+    first: each of its figures sorts them again, which takes a fifth of the time where they are.
+    """
+    # Here, and not above: what reads figures needs none of them, and the import takes a second.
+    from torchmetrics.functional.classification import (
+        binary_auroc,
+        binary_average_precision,
+        binary_sensitivity_at_specificity,
+    )
+
+    result = {name: np.full(counts.positives.shape, np.nan) for name in _CURVES}
+    for i in np.flatnonzero(counts.defined[0]):
+        known = known_rows(target[:, i])
+        score, present = scores[known, i].copy(), target[known, i].astype(np.int64)
+        order = by_score(score)
+        own = torch.from_numpy(score[order]), torch.from_numpy(present[order])
+        sensitivity, _ = binary_sensitivity_at_specificity(*own, min_specificity=SPECIFICITY, validate_args=False)
+        values = (binary_average_precision(*own, validate_args=False), binary_auroc(*own, validate_args=False))
+        for name, value in zip(_CURVES, (*values, sensitivity), strict=True):
+            result[name][0, i] = value.item()
+    return result
+
+
+def _curves_of_parts(scores: Floats, target: Labels, parts: NDArray[np.int64], counts: Counts) -> dict[str, Floats]:
+    """The same of each of many parts, (G, L), or of millions of samples, for which torchmetrics would take minutes.
 
     One class at a time on its known entries, all parts in one sorting; ties are one threshold, so what is summed are
     the steps from one score to the next within a part, and of these only the ones at which a positive is gained.

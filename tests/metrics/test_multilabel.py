@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ibca_lightning.metrics import multilabel
 from ibca_lightning.metrics.intervals import every_interval
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.operating_point import by_score
@@ -251,6 +252,19 @@ def test_one_sample_and_none():
 def test_scores_are_sorted_with_their_ties_in_order(number):
     scores = np.append(np.random.default_rng(0).random(number).round(3), [0.0, -0.0, 1.0, 5e-324, 1 - 2**-53, 0.0])
     assert by_score(scores).tolist() == np.argsort(-scores, kind="stable").tolist()
+
+
+def test_figures_of_a_million_and_more_are_those_of_torchmetrics(monkeypatch):
+    rng = np.random.default_rng(3)
+    labels = torch.from_numpy(rng.integers(-1, 2, (400, 4)))
+    labels[:, 3] = 1  # not defined
+    scores = torch.from_numpy((0.3 * labels.numpy().clip(0) + 0.7 * rng.random((400, 4))).round(2))
+    theirs = figures(scores, labels, list("abcd"))
+    monkeypatch.setattr(multilabel, "_MOST", 0)
+    ours = figures(scores, labels, list("abcd"))
+    assert ours["metrics"] != theirs["metrics"], "float32 is rounded"
+    near(ours["metrics"], theirs["metrics"])
+    near(ours["per_class"], theirs["per_class"])
 
 
 def test_threshold_is_not_rounded_to_float32():
