@@ -3,6 +3,8 @@
 Shapes: C channels, L labels, A heads; l a label, a a head, n a position.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +26,8 @@ class ClassEvidence(nn.Module):
 
     def forward(self) -> Tensor:
         """s_al w_al / ||w_al||, (A, L, C) in float32: what a position is multiplied by."""
-        return direction(self.weight.float()) * (self.scale.float() * self.weight.shape[-1] ** -0.5).unsqueeze(-1)
+        scale = self.scale.float() / math.sqrt(self.weight.shape[-1])
+        return direction(self.weight.float()) * scale.unsqueeze(-1)
 
 
 class ClassQueries(nn.Module):

@@ -42,8 +42,8 @@ def late_modules() -> AbstractContextManager[None]:
 
     The process then ends without looking through all that they made for garbage once more, half a second.
     """
-    atexit.unregister(gc.freeze)  # once is enough
-    atexit.register(gc.freeze)
+    atexit.unregister(_leave_garbage)  # once is enough
+    atexit.register(_leave_garbage)
     return _instead(
         *(_Late(f"torch.{name}", {}, package=True) for name in ("export", "distributions", "_meta_registrations")),
         _Late("torchvision.ops._register_onnx_ops", {"_register_custom_op": int}),
@@ -54,6 +54,11 @@ def late_modules() -> AbstractContextManager[None]:
         _late("huggingface_hub.hf_api", "HfApi", "model_info"),
         _late("huggingface_hub.file_download", "hf_hub_download"),
     )
+
+
+def _leave_garbage() -> None:
+    if "triton" not in sys.modules:  # which would count on stderr what it was not given back
+        gc.freeze()
 
 
 def late_transformers() -> AbstractContextManager[None]:
