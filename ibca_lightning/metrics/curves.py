@@ -42,7 +42,7 @@ def cumulated(scores: Floats, labels: Labels) -> tuple[Floats, NDArray[np.int64]
     """Distinct scores from high to low, the positives and all known labels at each and above; None as in `curves`."""
     known = np.flatnonzero(labels >= 0)
     order = known[by_score(scores[known])]
-    scores, hits = scores[order], np.cumsum(labels[order])
+    scores, hits = scores[order], np.cumsum(labels[order], dtype=np.int64)
     if not len(order) or hits[-1] in (0, len(order)):
         return None
     last = np.flatnonzero(np.append(np.diff(scores) != 0, True))

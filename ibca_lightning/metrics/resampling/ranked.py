@@ -110,5 +110,5 @@ class Ranked:
                 every.clamp_(min=1)
             precision += (more * hits).div_(every).sum(dim=0)
         beaten += found * below
-        found, precision, beaten, most = (own.numpy() for own in (found, precision, beaten, most))
-        return ratio(precision, found), ratio(beaten, found * negatives), ratio(most, found)
+        positives, exact, won, top = (own.numpy() for own in (found, precision, beaten, most))
+        return ratio(exact, positives), ratio(won, positives * negatives), ratio(top, positives)
