@@ -3,14 +3,17 @@
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ibca_lightning.data import CSVDataModule, JoinedDataModule
 from ibca_lightning.data.run_split import RunSplit
 from ibca_lightning.data.tables.split_file import write_splits
+from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import DataWarning, InputError
 from tests.command_line import done, ibca, refused, rows
 from tests.datasets import fake_csv
@@ -102,6 +105,61 @@ def test_a_name_of_train_and_test_folders_is_that_of_two_pictures(tmp_path: Path
     (tmp_path / "splits.csv").write_text("id,group,split\n1.png,a,train\n2.png,b,val\n1.png,c,test\n")
     held = RunSplit(str(tmp_path), ("test",), "keep")
     assert not held._seen("test", {"test": type("T", (list,), {"name": lambda self, at: self[at]})(["1.png"])}, str)
+
+
+def table(*names: str, file: str = "t.csv") -> Table:
+    ids, rows = encode(list(names)), len(names)
+    return Table(file, "images", np.arange(rows, dtype=np.int32), ids, np.zeros((rows, 1), np.int8), ids, {})
+
+
+def wrote(file: Path, **splits: str) -> None:
+    """A `splits.csv` with pictures of one letter: `train="ab"`."""
+    rows = [f"{name},{name},{split}" for split, names in splits.items() for name in names]
+    file.write_text("\n".join(["id,group,split", *rows]) + "\n")
+
+
+def test_names_are_compared_as_the_run_wrote_them(tmp_path: Path) -> None:
+    wrote(tmp_path / "splits.csv", train="AB", val="C", test="D")
+    tables = {"train": table("a", "d"), "val": table("c"), "test": table("b")}
+    held = RunSplit(str(tmp_path), ("test",), "keep")
+    with pytest.warns(DataWarning, match=r"splits\.csv is kept"):
+        kept = held.kept(tables, str.upper)
+    assert kept is not None
+    assert [kept[split].name(0) for split in ("val", "test")] == ["c", "d"]
+    with pytest.raises(InputError, match=r"got 1 of 1 that it was trained on, 'B' first"):
+        held.require_unseen(tables, str.upper)
+    wrote(tmp_path / "splits.z.csv", train="EF", val="G", test="H")  # of two joined sets, the other one
+    other = {"train": table("h"), "val": table("g"), "test": table("e", "f")}
+    with pytest.raises(InputError, match=r"got 2 of 2 .* first \(.*splits\.z\.csv\)"):
+        held.require_unseen(other, str.upper)
+
+
+def test_every_held_out_split_is_asked(tmp_path: Path) -> None:
+    wrote(tmp_path / "splits.csv", train="ab", val="c", test="d")
+    held = RunSplit(str(tmp_path), ("val", "test"), "keep")
+    tables = {"train": table("a", "d"), "val": table("c"), "test": table("b")}
+    with pytest.warns(DataWarning, match="is kept"):
+        assert held.kept(tables)
+    with pytest.raises(InputError, match="test pictures that the model has not seen"):
+        held.require_unseen(tables)
+    held.require_unseen({"val": table("c"), "test": table("d")})
+
+
+def test_which_file_of_joined_sets_tells_of_these_pictures(tmp_path: Path) -> None:
+    held, tables = RunSplit(str(tmp_path), ("test",), "refuse", ".b"), {"test": table("a", "b")}
+    held.require_unseen(tables)  # no file
+    wrote(tmp_path / "splits.csv", train="a", test="b")  # the run had one set, and now it is one of several
+    with pytest.raises(InputError, match=r"got 1 of 2 .*'a' first \(.*splits\.csv\)"):
+        held.require_unseen(tables)
+    (tmp_path / "splits.csv").unlink()
+    wrote(tmp_path / "splits.a.csv", train="b", test="a")
+    wrote(tmp_path / "splits.b.csv", train="a", test="b")  # the same pictures, divided otherwise
+    for suffix, first in ((".a", "b"), (".b", "a")):
+        with pytest.raises(InputError, match=rf"'{first}' first \(.*splits\{suffix}\.csv"):
+            replace(held, suffix=suffix).require_unseen(tables)
+    wrote(tmp_path / "splits.a.csv", train="bcd", test="a")  # all of them as well, but of more besides
+    with pytest.raises(InputError, match=r"'a' first \(.*splits\.b\.csv"):
+        replace(held, suffix=".a").require_unseen(tables)
 
 
 def test_each_of_joined_sets_and_one_of_them_alone(root: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ibca_lightning.metrics.localisation import summarise
 from ibca_lightning.metrics.resampling import ranked, resamples
 from ibca_lightning.metrics.resampling.paired import paired_intervals
 from ibca_lightning.metrics.resampling.resamples import Resampled, Sample, resampled_figures
+from ibca_lightning.metrics.resampling.spread import effective, fraction, of_mean, of_overlap, overlap
 from ibca_lightning.system.errors import InputError
 from tests.bench.coverage import Setting, coverage, paired_coverage
 
@@ -128,11 +129,72 @@ def test_large_groups_count_for_few():
     assert widths[1] > 1.5 * widths[0]
 
 
-def test_fewer_resamples_of_large_sets():
-    small, large = (Sample(torch.rand(n, 2), torch.ones(n, 2)) for n in (10, 150_000))
-    assert len(small.resampled(None, 0).known) == 1000
-    assert len(large.resampled(7, 0).known) == 7
-    assert max(resamples.FEWEST, resamples._WORK // 300_000) == 666
+def test_fewer_resamples_of_large_sets(monkeypatch):
+    sample = Sample(torch.rand(10, 2), torch.ones(10, 2))
+    assert len(sample.resampled(7, 0).known) == 7
+    for work, number in ((resamples._WORK, 1000), (10_000, 500), (1000, 200)):
+        monkeypatch.setattr(resamples, "_WORK", work)
+        assert len(sample.resampled(None, 0).known) == number
+
+
+def test_what_each_interval_rests_on():
+    """Counted anew by plain loops: how many things a figure is a share of, and of how many groups they come."""
+    probabilities, labels, groups, _ = case(0, samples=60)
+    found = every_interval(probabilities, labels, "abc", groups, None, 50, 3)
+    sample = Sample(probabilities, labels, groups)
+    value, drawn = sample.itself(), sample.resampled(50, 3)
+    present, absent = (labels == 1).numpy(), (labels == 0).numpy()
+    chosen = (probabilities > 0.5).numpy() & (present | absent)
+    rests = {"precision": chosen, "recall": present, "specificity": absent, "F1": chosen | present, "AP": present,
+             "AUROC": present, "sensitivity_at_95_specificity": present}  # fmt: skip
+    sizes = {of: np.array([rows[np.array(groups) == own].sum(0) for own in set(groups)]) for of, rows in rests.items()}
+    units = {of: own.sum(0) for of, own in sizes.items()} | {"AUROC": 2 * np.minimum(present.sum(0), absent.sum(0))}
+    number = {of: effective(own.astype(float)) for of, own in sizes.items()}
+    together = {of: effective(own.sum(1).astype(float)) for of, own in sizes.items()}
+
+    def ends(of, value, draws, units, number, alike=None):
+        if of == "F1":
+            return of_overlap(fraction(overlap(value), overlap(draws), units, number, 0.95, alike))
+        return fraction(value, draws, units, number, 0.95, alike, biased=of == "AP")
+
+    for of in rests:
+        for i, name in enumerate("abc"):
+            own = ends(of, value.classes[of][0, i], drawn.classes[of][:, i], units[of][i], number[of][i])
+            assert found["per_class_intervals"][name][of] == pytest.approx(own, abs=3e-6), of
+    means = {
+        "mAP": "AP",
+        "AUROC": "AUROC",
+        "CP": "precision",
+        "CR": "recall",
+        "CF1": "F1",
+        "specificity": "specificity",
+    }
+    for figure, of in (means | {"OP": "precision", "OR": "recall", "OF1": "F1"}).items():
+        alike, rest, shares = None, units[of].sum(), value.classes[of][0]
+        if figure in means:
+            rest, alike = (of_mean(overlap(shares) if of == "F1" else shares, each[of]) for each in (units, number))
+        else:
+            alike = together[of]
+        own = ends(of, value.overall[figure][0], drawn.overall[figure], rest, together[of], alike)
+        assert found["intervals"][figure] == pytest.approx(own, abs=3e-6), figure
+
+
+def test_a_class_that_is_nowhere_shown_counts_in_no_mean():
+    """A mean of classes is as sure as those are in which it is defined."""
+    probabilities, labels, groups, _ = case(0)
+    more = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
+    alone, beside = (
+        bootstrap_intervals(torch.cat([probabilities, probabilities[:, :1]], dim=1)[:, : own.shape[1]], own, groups, 50)
+        for own in (labels, more)
+    )
+    for name in ("mAP", "CP", "CR", "CF1", "sensitivity"):
+        assert beside[name] == pytest.approx(alone[name], abs=0.02), name
+
+
+def test_groups_of_a_difference_are_as_many_as_equal_ones_would_be():
+    probabilities, labels, _, _ = case(0)
+    drawn = resampled_figures(probabilities, labels, ["large"] * 30 + [str(at) for at in range(10)], 5)
+    assert [own.groups for own in drawn.values()] == pytest.approx([40**2 / (30**2 + 10)] * len(drawn))
 
 
 def test_short_coverage():

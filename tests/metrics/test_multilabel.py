@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ibca_lightning.metrics.intervals import every_interval
 from ibca_lightning.metrics.multilabel import figures
 from ibca_lightning.metrics.resampling.subgroups import by_subgroup, difference
 from ibca_lightning.system.errors import InputError
@@ -307,6 +308,13 @@ def test_subgroups_differ_from_the_largest_with_an_interval_where_there_are_ten_
             low, high = own[f"{prefix}difference_intervals"][name]
             assert -1 <= low <= own[f"{prefix}differences"][name] <= high <= 1
     assert own["difference_intervals"]["AUROC"][0] > 0, "that much is no chance"
+    patients = [str(at // 2) for at in range(72)]
+    for site, of in (("a", own), ("b", reference)):
+        rows = np.flatnonzero(sites == site)
+        alone = every_interval(scores[rows], given[1][rows], ["x", "y"], [patients[at] for at in rows], [0.4, 0.5])
+        assert of["intervals"] == alone["intervals"]
+    ten = by_subgroup(scores[:10], given[1][:10], ["x", "y"], {"site": ["a"] * 10}, groups=patients[:10])
+    assert "intervals" in ten["site"]["a"]
     assert "differences" not in by_subgroup(*given)["site"]["a"]
 
 

@@ -197,6 +197,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "second config missing": (("--config", "no.yaml"), ("--config no.yaml",)),
     "second config a folder": (("--config", "."), ("--config .", "a folder")),
     "config without value": (("--config",), ("--config",)),
+    "one hyphen for two": (("-data.image_size", "32"), ("got -data.image_size; did you mean --data.image_size?",)),
+    "a list with commas and blanks": (("--data.exclude_columns", "sex,", "age"), ("'[sex, age]' for a list",)),
+    "a head by its file": (("--model.head", "my/head.py"), ("model.head, got my/head.py;", "module.Class")),
+    "a dash for two hyphens": (("\u2014data.image_size", "32"), ("got \u2014data.image_size; write --data.image_size:",)),
 }  # fmt: skip
 
 

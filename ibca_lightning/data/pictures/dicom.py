@@ -6,7 +6,7 @@ import io
 import math
 import re
 from collections.abc import MutableSequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,7 @@ def _pixels(header: Dataset, path: str) -> Stored:
     bits, single = int(header.BitsStored), photometric.startswith(("MONOCHROME", "PALETTE"))
     if pixels.shape not in ([(height, width)] if single else [(height, width, 3), (height, width, 4)]):
         raise PictureError(f"{height} x {width} pixels at {path}", f"an array {pixels.shape}", "write it anew")
+    pixels = _right_aligned(header, pixels, bits)
     if photometric.startswith("MONOCHROME"):
         padding = _padding(header, pixels)
         gray = _gray(header, np.where(padding, pixels[~padding].min(), pixels), bits)
@@ -120,9 +121,24 @@ def _complete(header: Dataset, path: str) -> str:
     header.SamplesPerPixel = header.get("SamplesPerPixel") or (1 if single else 3)
     if header.SamplesPerPixel > 1:
         header.PlanarConfiguration = header.get("PlanarConfiguration") or 0
+    header.PixelRepresentation = header.get("PixelRepresentation") or 0
+    for groups in ("Shared", "PerFrame"):  # an enhanced file says of its one frame there what others say above
+        for group in (header.get(f"{groups}FunctionalGroupsSequence") or [])[:1]:
+            for macro in ("FrameVOILUTSequence", "PixelValueTransformationSequence"):
+                for item in (group.get(macro) or [])[:1]:
+                    header.update({element.tag: element for element in item})
     if not 0 < int(header.get("BitsStored") or 0) <= header.BitsAllocated:
         header.BitsStored = header.BitsAllocated
     return photometric
+
+
+def _right_aligned(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Take the bits from where HighBit says, as old files have them, which pydicom does not look at."""
+    below = int(header.get("HighBit") or 0) + 1 - bits
+    if below <= 0 or len(header.get("PixelData", b"")) != pixels.nbytes:
+        return pixels
+    stored = np.frombuffer(header.PixelData, pixels.dtype).reshape(pixels.shape)
+    return pixels if (stored & (2**below - 1)).any() else stored >> below  # where those below hold something, it errs
 
 
 def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_]:
@@ -142,24 +158,20 @@ def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     """Gray values before any inversion: 0-255, or whole numbers of which nobody knows where white is."""
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi
-
     slope, intercept = [*_numbers(header, "RescaleSlope"), 1.0][0], [*_numbers(header, "RescaleIntercept"), 0.0][0]
     if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):  # a line that is none
         slope, intercept = 1.0, 0.0
-    table = bool(header.get("ModalityLUTSequence"))
-    values = np.asarray(apply_modality_lut(pixels, header)) if table else pixels * slope + intercept
+    modality, voi = (_lookup(header, f"{name}LUTSequence") for name in ("Modality", "VOI"))
+    values = modality.of(pixels) if modality else pixels * slope + intercept
     function = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
     for centre, width in zip(_numbers(header, "WindowCenter"), _numbers(header, "WindowWidth"), strict=False):
         if math.isfinite(centre) and math.isfinite(width) and width > 0 and (width >= 1 or function != "LINEAR"):
             return _windowed(values, centre, width, function)
-    if header.get("VOILUTSequence"):
-        largest = 2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        looked_up = np.asarray(apply_voi(values.astype(np.int64), header), dtype=np.float64)
-        return _scaled(looked_up / largest)
+    if voi:
+        return _scaled(voi.of(values) / (2**voi.bits - 1))
     lowest, rising = 0, True
-    if table:
-        bits = int(header.ModalityLUTSequence[0].LUTDescriptor[2])
+    if modality:
+        bits = modality.bits
     else:  # a line keeps the range that is stored
         values, rising = pixels, slope > 0
         lowest = -(2 ** (bits - 1)) if header.get("PixelRepresentation") == 1 else 0
@@ -171,6 +183,34 @@ def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     if rising and values.min() >= 0:
         return values
     return _scaled(np.interp(values, (values.min(), values.max()), (0, 1) if rising else (1, 0)))
+
+
+class _Lookup(NamedTuple):
+    """A table of values, the value that its first entry stands for, and the bits of an entry."""
+
+    entries: NDArray[np.int64]
+    first: int
+    bits: int
+
+    def of(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """What stands in the table for values; before and behind it its ends."""
+        return self.entries[np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)]
+
+
+def _lookup(header: Dataset, name: str) -> _Lookup | None:
+    """Read a lookup table; pydicom's own way counts in 8 bits where the entries have 8. None where there is none."""
+    item = (header.get(name) or [{}])[0]
+    if "LUTDescriptor" not in item or "LUTData" not in item:
+        return None
+    number, first, bits = map(int, item.LUTDescriptor)
+    number, data = number or 2**16, item.LUTData
+    if isinstance(data, bytes):  # entries of 8 bits have a byte each, or two
+        order = "<" if header.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        data = np.frombuffer(data, np.uint8 if len(data) <= number + 1 else f"{order}u2")
+    entries = np.asarray(data, np.int64)[:number]
+    if len(entries) < number:
+        raise ValueError("a table that is cut")  # read_dicom says so
+    return _Lookup(entries, first, bits)
 
 
 def _windowed(values: NDArray[Any], centre: float, width: float, function: str) -> NDArray[np.uint8]:

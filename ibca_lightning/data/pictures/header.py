@@ -25,11 +25,14 @@ _MAGIC = (
     ("WebP", 8, rb"WEBP"), ("GIF", 0, rb"GIF8[79]a"), ("JPEG 2000", 0, rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     ("PPM", 0, rb"P[1-7]\s"), ("AVIF", 4, rb"ftypavi[fs]"), ("HEIC", 4, rb"ftyp(?:hei[cmsx]|hev[cx]|mif1|msf1)"),
     ("JPEG XL", 0, rb"\xff\x0a|\0\0\0\x0cJXL "), ("PDF", 0, rb"%PDF"), ("Photoshop", 0, rb"8BPS"),
-    ("SVG", 0, rb"\s*<(?:\?xml|svg)"),
+    ("SVG", 0, rb"\s*<(?:\?xml|svg)"), ("HTML", 0, rb"\s*<(?i:!doctype|html)"),
+    ("Git LFS", 0, rb"version https://git-lfs"), ("ICO", 0, rb"\0\0\x01\0"), ("PFM", 0, rb"P[Ff]\s"),
     ("NIfTI", 344, rb"n[i+]1\0"), ("gzip", 0, rb"\x1f\x8b"), ("NPY", 0, rb"\x93NUMPY"), ("HDF5", 0, rb"\x89HDF"),
     ("MetaImage", 0, rb"ObjectType"), ("NRRD", 0, rb"NRRD"), ("OpenEXR", 0, rb"v/1\x01"), ("MPEG", 0, rb"\0\0\x01\xba"),
     ("MP4", 4, rb"ftyp"), ("AVI", 8, rb"AVI "),
 )  # fmt: skip
+# What stands where a picture was to be fetched.
+_FETCH = {"HTML": "download the picture again: that is an answer of the server", "Git LFS": "run git lfs pull"}
 
 
 def kind_of(data: memoryview) -> str | None:
@@ -68,7 +71,8 @@ def damaged(what: str, data: NDArray[np.uint8], path: str) -> PictureError:
     """Return the error for bytes that are not what they should be."""
     kind = kind_of(data.data)
     if kind is not None and kind not in PICTURES:
-        return PictureError(f"{what} at {path}", f"a {kind} file", "convert it to PNG or TIFF, or remove its row")
+        fix = _FETCH.get(kind, "convert it to PNG or TIFF, or remove its row")
+        return PictureError(f"{what} at {path}", f"a {kind} file", fix)
     if kind == "TIFF" and _tags(data.data).get(258, 0) > 32:
         return PictureError(f"{what} at {path}", "a TIFF of 64-bit numbers", "write it with 8, 16 or 32 bits")
     got = f"{len(data)} bytes that are truncated, damaged or something else"

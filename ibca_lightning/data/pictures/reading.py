@@ -39,7 +39,7 @@ from ibca_lightning.system.strangers import MAX_PICTURE
 Pixels = NDArray[np.uint8]
 
 # Part of the key of what `cache` keeps: raise it with every change of the pixels that reading and resizing give.
-READER_VERSION = 2
+READER_VERSION = 3
 
 # A gray flag beside the RGB one: OpenCV takes the scale from the one and the colours from the other, and refuses
 # IMREAD_REDUCED_COLOR_x there because that asks for BGR too.
@@ -47,6 +47,7 @@ _REDUCED = {
     factor: int(getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{factor}")) | int(cv2.IMREAD_COLOR_RGB) for factor in (8, 4, 2)
 }
 _FULL = int(cv2.IMREAD_COLOR_RGB) | int(cv2.IMREAD_ANYDEPTH)
+_FULL_BGR = int(cv2.IMREAD_COLOR_BGR) | int(cv2.IMREAD_ANYDEPTH)
 
 
 # What Pillow reads and OpenCV does not, or does not read fully.
@@ -199,7 +200,10 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said below, in one line
         try:
-            pixels = cv2.imdecode(data, flag)
+            # Where RGB is asked for, OpenCV 5.0 writes nothing into the array of a TIFF of 16-bit colours.
+            turned = flag == _FULL and kind_of(view) == "TIFF"
+            pixels = cv2.imdecode(data, _FULL_BGR if turned else flag)
+            pixels = np.ascontiguousarray(pixels[..., ::-1]) if turned and pixels is not None else pixels
         except (cv2.error, MemoryError):
             pass
         finally:

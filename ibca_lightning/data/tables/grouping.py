@@ -62,6 +62,7 @@ _SIDES = re.compile(r"(?i)(.*?)[ _.-]?(left|right|od|os|links|rechts|izq|der|l|r
 _LETTERS = re.compile(r"(?i)(.*\d)[ _.-]?([a-e])")
 _NUMBERS = re.compile(r"(.*\d.*)[ _.-]([A-Za-z]{0,4}\d{1,4}(?:[A-Za-z]\d{1,3})?)")
 _SHARD = re.compile(r"[0-9a-fA-F]{1,2}")
+_BETWEEN = r"[\s_:;=#/\\|.,^\u2010-\u2015\u2212-]"  # letter and number of one id, dashes of word processors too
 _LEAST, _MOST = 10, 50  # values at least; rows a value at most, on average
 
 
@@ -271,10 +272,12 @@ def otherwise_written(first: NDArray[np.bytes_], second: NDArray[np.bytes_]) -> 
 
 
 def _canonical(group: str) -> str:
-    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or between letter and number."""
+    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or not between two numbers."""
     plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
     plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
-    plain = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", plain)
+    plain = re.sub(rf"(?<!\d){_BETWEEN}+|{_BETWEEN}+(?!\d)", "", plain)
+    if not plain.isascii():
+        plain = re.sub(r"\d", lambda found: str(unicodedata.decimal(found[0])), plain)
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
 
 

@@ -16,6 +16,7 @@ from ibca_lightning.system.errors import InputError
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca fit --help model, --help data CLASS or --help trainer for the names"
 _PARTS = ("model", "data", "trainer")
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _KINDS = {
     "model": "LightningModule such as MultiLabelModule",
     "model.head": "Head",
@@ -88,10 +89,14 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
     if not stray and ("Literal" in message or not re.search(r"Expected a (<class '(list|tuple)'>|List)", message)):
         return None
     wanted = stray[1] if stray else _value(message)
+    if wanted[0] in _DASHES:
+        fix = f"write --{wanted.lstrip(_DASHES)}: a word processor makes one dash of two hyphens"
+        return InputError("an option behind two hyphens", wanted, fix)
     words = "\0".join(word for given in arguments for word in given.split("=", 1 if given.startswith("--") else 0))
     for option, *values in (words_of_one.split("\0") for words_of_one in words.split("\0--")[1:]):
         if wanted in (values[1:] if stray else values[:1]):
-            fix = f"write --{option} '[{', '.join(re.split(r', *', ','.join(values)))}]' for a list"
+            words_of_list = filter(None, re.split(r", *", ",".join(values)))
+            fix = f"write --{option} '[{', '.join(words_of_list)}]' for a list"
             blanks = ", or quotes round a text with blanks" if stray else ""
             alone = stray or re.search(r"Expected a <class '(?!list|tuple|NoneType)", message)
             expected = f"{'one value' if alone else 'a list'} behind --{option}"
@@ -104,6 +109,10 @@ def _file(message: str) -> InputError | None:
     found = re.search(missing, message)
     if found and "dot import path" not in message:
         return InputError(f"a file for {_key(message)}", f"none at {found[1]}", "check the path")
+    found = re.search(r"Expected a path but (\S+) either not accessible", message)
+    if found:
+        fix = "check the path, or write module.Class for a class of your own in module.py"
+        return InputError(f"a class or a YAML file for {_key(message)}", found[1], fix)
     found = re.search(r"Unable to load config ['\"](.+?)['\"]", message)
     if found is None:
         return None
@@ -115,7 +124,7 @@ def _unknown_option(message: str) -> InputError | None:
     if stray:
         name = stray[1].partition("=")[0]
         section, dot, last = name.lstrip("-").rpartition(".")
-        near = _near(last, _known(section)) if name.startswith("--") else None
+        near = _near(last, _known(section)) if name.startswith("--") or section else None
         if not near and not section:  # the option of a part, without its name
             parts = {option: part for part in reversed(_PARTS) for option in _known(part)}
             near = last if last in parts else _near(last, parts) if name.startswith("--") else None

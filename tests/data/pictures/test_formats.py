@@ -135,12 +135,44 @@ def test_signed_values_of_less_than_16_bits_run_over_the_range_of_the_header(tmp
      {"WindowCenter": 9}, {"WindowCenter": "nan", "WindowWidth": 100}, {"WindowCenter": [], "WindowWidth": 9},
      {"VOILUTSequence": []}, {"ModalityLUTSequence": []}, {"RescaleSlope": 1, "RescaleIntercept": None},
      {"RescaleSlope": "nan", "RescaleIntercept": 0}, {"RescaleIntercept": -1024}, {"RescaleSlope": 2},
-     {"PixelPaddingValue": 65535}, {"BitsStored": 12, "HighBit": None}, {"SamplesPerPixel": None},
+     {"PixelPaddingValue": 65535}, {"BitsStored": 12, "HighBit": None}, {"SamplesPerPixel": None}, {"HighBit": 15},
+     {"PixelRepresentation": None}, {"VOILUTSequence": [pydicom.Dataset()]},
      {"PhotometricInterpretation": "monochrome2 "}, {"RescaleSlope": 0, "RescaleIntercept": 0},
      {"RescaleSlope": 0, "RescaleIntercept": 77}],
 )  # fmt: skip
 def test_a_window_or_slope_that_is_none_is_not_there(tmp_path: Path, tags: dict[str, Any]) -> None:
     assert np.array_equal(gray(dicom(tmp_path / "x.dcm", gradient(), **tags)), gradient() >> 4)
+
+
+@pytest.mark.parametrize("name", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize(("bits", "kind"), [(8, np.uint8), (8, np.uint16), (12, np.uint16), (16, np.uint16)])
+def test_a_lookup_table_of_any_entries(tmp_path: Path, name: str, bits: int, kind: type) -> None:
+    """pydicom counts to 255 where entries have 8 bits, and reads no modality table of 12."""
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [4000, 48, bits]
+    table.LUTData = (np.arange(4000)[::-1] * (2**bits - 1) // 3999).astype(kind).tobytes()
+    shown = gray(dicom(tmp_path / "x.dcm", gradient(), **{name: [table]})).astype(int)
+    expected = 255 * (3999 - np.clip(gradient().astype(int) - 48, 0, 3999)) / 3999
+    assert np.abs(shown - expected).max() <= 1
+    table.LUTData = table.LUTData[:3000]
+    with pytest.raises(PictureError, match="truncated, damaged"):
+        read_image(dicom(tmp_path / "cut.dcm", gradient(), **{name: [table]}))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_bits_that_lie_on_the_left(tmp_path: Path, signed: bool) -> None:
+    pixels = gradient(signed=signed)
+    right = gray(dicom(tmp_path / "r.dcm", pixels))
+    assert np.array_equal(gray(dicom(tmp_path / "l.dcm", pixels << 4, HighBit=15)), right)
+
+
+@pytest.mark.parametrize("groups", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_an_enhanced_file_has_its_window_and_line_in_groups(tmp_path: Path, groups: str) -> None:
+    window, line, group = (pydicom.Dataset() for _ in range(3))
+    window.WindowCenter, window.WindowWidth, line.RescaleSlope, line.RescaleIntercept = 40, 400, 2, -1024
+    group.FrameVOILUTSequence, group.PixelValueTransformationSequence = [window], [line]
+    path = dicom(tmp_path / "x.dcm", gradient(), **{groups: [group]})
+    assert np.array_equal(gray(path), linear(gradient() * 2.0 - 1024, 40, 400))
 
 
 @pytest.mark.parametrize("name", ["WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"])

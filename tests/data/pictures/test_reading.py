@@ -79,6 +79,14 @@ def test_sixteen_bits_become_eight_by_the_depth_in_use(tmp_path: Path, largest: 
     assert np.array_equal(pixels[..., 0], pixels[..., 2])
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32])
+def test_colours_of_a_tiff_are_those_that_it_holds(tmp_path: Path, kind: type) -> None:
+    """OpenCV 5.0 gave memory as it was for 16-bit colours."""
+    words = np.random.default_rng(0).integers(0, 256 if kind is np.uint8 else 4096, (40, 30, 3))
+    cv2.imwrite(str(tmp_path / "x.tif"), words[..., ::-1].astype(kind))
+    assert np.array_equal(read_image(str(tmp_path / "x.tif")), words if kind is np.uint8 else words >> 4)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp", ".webp"])
 @pytest.mark.parametrize("keep", [0.02, 0.5, 0.97])
 def test_truncated_pictures_are_refused_in_silence(
@@ -226,9 +234,23 @@ def test_whole_numbers_of_32_bits_are_read_where_16_hold_them(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("head", "kind"),
     [(b"\0\0\0\x18ftypheic", "HEIC"), (b"%PDF-1.7", "PDF"), (b"<svg>", "SVG"), (b"8BPS", "Photoshop"),
-     (b"\x1f\x8b\x08", "gzip"), (b"\0" * 344 + b"n+1\0", "NIfTI"), (b"\0\0\0 ftypisom", "MP4")],
+     (b"\x1f\x8b\x08", "gzip"), (b"\0" * 344 + b"n+1\0", "NIfTI"), (b"\0\0\0 ftypisom", "MP4"), (b"Pf\n", "PFM"),
+     (b"\0\0\1\0\1\0", "ICO")],
 )  # fmt: skip
 def test_what_is_no_picture_that_is_read_is_called_by_its_name(tmp_path: Path, head: bytes, kind: str) -> None:
     (tmp_path / "x.png").write_bytes(head + bytes(600))
     with pytest.raises(PictureError, match=rf"x\.png, got a {kind} file; convert it"):
         read_image(str(tmp_path / "x.png"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n<!DOCTYPE html><p>404", "a HTML file; download"),
+        ("version https://git-lfs.github.com/spec/v1\n", "run git lfs"),
+    ],
+)
+def test_what_stands_where_a_picture_was_to_be_fetched_is_said(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "x.jpg").write_text(text)
+    with pytest.raises(PictureError, match=said):
+        read_image(str(tmp_path / "x.jpg"))

@@ -24,7 +24,9 @@ def sheet(**columns: Sequence[str]) -> Sheet:
 
 def test_what_a_label_may_be() -> None:
     texts = {"1": 1, " 1.0 ": 1, "0": 0, "-0.0": 0, "-1": -1, "-1.0": -1, "": -1, " ": -1, "NA": -1, "nan": -1}
-    texts |= {"yes": 1, "Absent": 0, "1,0": 1} | dict.fromkeys(("2", "0.5", "-2", "maybe", "1_0", "0_1", "١", "inf"))
+    texts |= {"yes": 1, "Absent": 0, "1,0": 1, "+1,00": 1, "-1,0": -1} | dict.fromkeys(
+        ("2", "0.5", "-2", "maybe", "1_0", "0_1", "١", "inf")
+    )
     assert {text: parse_label(text) for text in texts} == texts
     assert [text for text in texts if is_blank(text)] == ["", " ", "NA", "nan"]
 
@@ -61,6 +63,36 @@ def test_labels_that_are_words_are_meant_too() -> None:
         find_label_columns(sheet(y=["0", "1", "1", "0"], x=["true", "false", "true", "perhaps"]), [])
 
 
+def test_what_makes_a_column_doubtful_or_wrong() -> None:
+    y = ["0", "1"] * 4
+
+    def doubts(*cells: str, **options: bool) -> list[str]:
+        labels, doubtful = find_label_columns(sheet(y=y, x=cells + ("",) * (8 - len(cells))), [], **options)
+        assert labels == ["y"]
+        return doubtful
+
+    # Blanks are no values: of five cells three that are none are a doubt, and two an error.
+    assert doubts("0", "1", "u", "v", "w") == ["'x' (it holds 'u', as on line 4)"]
+    with pytest.raises(InputError, match=r"line 5, got 'u'"):
+        doubts("0", "1", "1", "u", "v")
+    # N may be a point of the compass: S2 beside it is a doubt, and no slip in a column of labels.
+    assert doubts("N", "n", "N", "S2") == ["'x' (it holds 'S2', as on line 5)"]
+    assert doubts("Ja", "ja", "JA") == ["'x' (it holds 'Ja', as on line 2)"], "a mark in three cases is one"
+    assert doubts(*["yes", "so", "and", "so", "on", "as", "it", "is"]) == []
+    assert doubts(*["ab", "ab", "ab", "ab", "ab", "ab", "ab", "ab"]) == [], "without a blank it marks nothing"
+    assert doubts("-1", "-1") == [], "blank but for what is unknown is not blank"
+    assert doubts("0", "1") == ["'x' (75% blank)"]
+    assert find_label_columns(sheet(y=y, x=["0", "1"] + [""] * 6), [], blank_is_meant=True) == (["y", "x"], [])
+    assert doubts("0", "1", *["a" * 99] * 6) == [f"'x' (it holds '{'a' * 40}', as on line 4)"]
+
+
+def test_a_missing_column_is_near_none_that_is_there_already() -> None:
+    with pytest.raises(InputError, match=r"no column oedema; every split needs"):
+        require_columns(sheet(edema=["0"], sex=["f"]), ["edema", "oedema"])
+    with pytest.raises(InputError, match=r"no column oedema; did you mean 'Oedema'\?"):
+        require_columns(sheet(edema=["0"], Oedema=["0"]), ["edema", "oedema"])
+
+
 def test_every_split_has_the_labels_of_training_and_no_further_one() -> None:
     table = sheet(x=["0", "1"], y=["0", "1"], zeros=["0", "0"], mixed=["0", "1 or 2"], ages=["0", "39"])
     require_columns(table, ["y", "x"])
@@ -70,6 +102,7 @@ def test_every_split_has_the_labels_of_training_and_no_further_one() -> None:
     with pytest.raises(InputError, match=r"training table \(x, z\) in t.csv, got a further label 'y'"):
         check_no_other_labels(table, ["x", "z"], ["x"])
     check_no_other_labels(sheet(x=["0", "1"], z=["0", "1"], u=["0", "a"]), ["x"], ["x", "z"])
+    check_no_other_labels(sheet(x=["0", "1", "1"], ward=["0", "1", "a"]), ["x"], ["x"])
     check_no_other_labels(Sheet("t.csv", ["", "x"], [["0", "1"], ["1", "0"]], [2, 3]), ["x"], ["x"])
 
 

@@ -72,6 +72,7 @@ def test_lists_of_names() -> None:
     found = lists("Mass|Nodule", "mass | PLEURAL effusion", "No Finding", "|Nodule|", "", none=["No Finding"])
     assert found == [[1, 0, 1], [1, 1, 0], [0, 0, 0], [0, 0, 1], [-1, -1, -1]]
     assert lists("", "nan", blank={"Mass": "zero"}) == [[0, -1, -1]] * 2
+    assert lists("Mass", "Other", none=["mass", "Other"]) == [[1, 0, 0], [0, 0, 0]], "a class is one, whatever is none"
     assert lists("Effusion|Mass", "effusion", aliases={"Effusion": "Pleural Effusion"}) == [[1, 1, 0], [0, 1, 0]]
 
 
@@ -112,6 +113,13 @@ def test_votes(readers: Any, x: list[int], y: list[int]) -> None:
     assert ids == ["x", "y", "z"]
     assert labels.dtype == np.int8
     assert labels.tolist() == [x, y, [-1, 1, 0]]
+
+
+def test_where_no_reader_knows_the_first_one_is_as_unsure_as_he_was() -> None:
+    policy = LabelPolicy(uncertain="one")
+    unsure = policy.cells(Sheet("t.csv", ["A"], [["-1"], [""], ["-1"]], [2, 3, 4]), ["A"])
+    for ids, expected in ((["x", "x", "y"], [[1], [1]]), (["y", "x", "x"], [[1], [-1]])):
+        assert settled(policy.vote(unsure, ids, ["A"])[1], training=True).tolist() == expected
 
 
 def test_a_tie_is_uncertain() -> None:

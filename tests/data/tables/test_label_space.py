@@ -73,6 +73,8 @@ def test_names_win_in_the_order_alias_exact_plain_meaning() -> None:
     assert match(["pleural thickening"], ["Pleural_Thickening"]).sources == (0,)
     assert match(["Effusion", "Pleural Effusion"], ["Pleural Effusion"]).sources == (None, 0)
     assert match(["Nodule", "Mass"], ["Nodule/Mass", "nodule"], {"Nodule/Mass": "Nodule"}).sources == (0, None)
+    assert match(["Edema"], ["EDEMA", "lung edema"]).sources == (0,), "the same name before the same meaning"
+    assert match(["A", "B"], ["B"], {"B": "A"}).sources == (0, None), "what an alias takes is no longer there"
     assert match(["DR", "ARMD"], ["age-related macular degeneration", "Diabetic Retinopathy"]).sources == (1, 0)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data import CSVDataModule, Endo
-from ibca_lightning.data.tables.split_file import write_splits
-from ibca_lightning.data.tables.table import Table
+from ibca_lightning.data.tables.split_file import apply_splits, read_splits, trained_on, training_rows, write_splits
+from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done, experiment, ibca, rows, written
 from tests.datasets import fake_csv, fake_endo
@@ -77,6 +77,8 @@ def test_a_file_that_says_the_same_is_left_alone_and_another_is_refused(root: Pa
     write_splits(path, {split: replace(table, groups=table.names) for split, table in tables.items()})
     with pytest.raises(InputError, match="the splits that this run began with"):
         write_splits(path, {"train": tables["test"], "val": tables["val"], "test": tables["train"]})
+    with pytest.raises(InputError, match="the splits that this run began with"):
+        write_splits(path, {"train": tables["train"], "val": tables["val"]})
     assert path.stat() == before
 
 
@@ -150,3 +152,58 @@ def test_a_row_more_in_the_table_is_named(root: Path, tmp_path: Path) -> None:
         csv.writer(file).writerow(["new.png", *list(last.values())[1:]])
     with pytest.raises(InputError, match=r"got another at .*all.csv, line 62"):
         module(root, splits=str(tmp_path / "s.csv")).split_tables()
+
+
+def table(file: str, names: str, folder: str = "images", **subgroups: str) -> Table:
+    """Pictures of one letter, each of a patient of its own."""
+    labels, rows = np.zeros((len(names), 1), np.int8), np.arange(len(names), dtype=np.int32)
+    groups = encode([f"p{name}" for name in names])
+    of = {column: encode(list(values)) for column, values in subgroups.items()}
+    return Table(file, folder, rows, encode(list(names)), labels, groups, of)
+
+
+def wrote(path: Path, *entries: str) -> str:
+    """A split file with `a train`, `b val` and so on."""
+    rows = (entry.split() for entry in entries)
+    path.write_text("\n".join(["id,group,split", *(f"{name},p{name},{split}" for name, split in rows)]) + "\n")
+    return str(path)
+
+
+def test_a_row_stays_in_the_table_and_the_folder_that_it_is_of(tmp_path: Path) -> None:
+    tables = {"train": table("train.csv", "abc"), "test": table("test.csv", "de")}
+    rows = ("a train", "b val", "c train", "d test")
+    found = apply_splits(wrote(tmp_path / "s.csv", *rows, "e test"), tables)
+    assert ids(found) == {"train": ["a", "c"], "val": ["b"], "test": ["d", "e"]}
+    for other in ("train", "val"):  # the official test set is none to train or to validate on
+        with pytest.raises(InputError, match=r"every row of test\.csv in one of test in .*s\.csv, got another at test"):
+            apply_splits(wrote(tmp_path / "s.csv", *rows, f"e {other}"), tables)
+    with pytest.raises(InputError, match=r"every row of train\.csv in one of train, val in"):
+        apply_splits(wrote(tmp_path / "s.csv", "a train", "b val", "c test", "d test", "e test"), tables)
+    # One table of pictures in two folders, which are called alike.
+    folders = {"train": table("t.csv", "ab", "train"), "test": table("t.csv", "ab", "test")}
+    found = apply_splits(wrote(tmp_path / "s.csv", "a train", "b val", "a test", "b test"), folders)
+    assert ids(found) == {"train": ["a"], "val": ["b"], "test": ["a", "b"]}
+    assert [each.folder for each in found.values()] == ["train", "train", "test"]
+    with pytest.raises(InputError, match=r"rows of train in .*s\.csv, got none"):
+        apply_splits(wrote(tmp_path / "s.csv", "a val", "b val"), {"train": table("t.csv", "ab")})
+
+
+def test_what_a_run_trained_on_is_read_from_its_file(tmp_path: Path) -> None:
+    path = wrote(tmp_path / "s.csv", "a train", "b val", "c test", "d train")
+    assert trained_on(path) == {"a", "d"}
+    assert read_splits(path) == [("a", "train"), ("b", "val"), ("c", "test"), ("d", "train")]
+    (tmp_path / "other.csv").write_text("id,patient,split\na,p,train\n")  # somebody else's
+    for none in ("nowhere.csv", "other.csv"):
+        assert trained_on(tmp_path / none) is read_splits(tmp_path / none) is None
+
+
+def test_rows_that_are_trained_on_are_called_as_joined_sets_call_them() -> None:
+    one, two = table("1.csv", "ab", site="ns", sex="fm"), table("2.csv", "c", site="w")
+    files = {".x": {"train": one, "test": two}, ".y": {"train": two}}
+    assert training_rows(files, str.upper) == (
+        ["X/A", "X/B", "Y/C"],
+        ["x/pa", "x/pb", "y/pc"],
+        {"site": ["n", "s", "w"]},
+    )
+    alone = training_rows({"": {"train": one}}, str)
+    assert alone == (["a", "b"], ["pa", "pb"], {"site": ["n", "s"], "sex": ["f", "m"]})

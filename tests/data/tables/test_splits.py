@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ibca_lightning.data.tables import splits
 from ibca_lightning.data.tables.grouping import otherwise_written
 from ibca_lightning.data.tables.splits import (
+    SpellingWarning,
+    _place,
     check_overlap,
     cross_validated,
     keep_share,
@@ -205,6 +208,31 @@ def test_one_name_in_two_folders_is_two_pictures() -> None:
         check_overlap(tables, "error")
 
 
+def test_the_first_of_groups_that_are_written_otherwise_is_told(recwarn: pytest.WarningsRecorder) -> None:
+    one = replace(numbered("train", 3), groups=encode(["P1", "P2", "x"]))
+    other = replace(numbered("val", 3), groups=encode(["p-1", "p 2", "y"]))
+    third = replace(numbered("test", 3), groups=encode(["X", "z", "w"]))
+    check_overlap({"train": one, "val": other, "test": third}, "error")
+    told = [str(each.message) for each in recwarn if each.category is SpellingWarning]
+    assert [re.findall(r"'(.*?)' in", text) for text in told] == [["P2", "p 2"], ["x", "X"]]
+    # Pictures that are groups of their own have numbers, not spellings.
+    recwarn.clear()
+    alone = [replace(table, groups=table.names) for table in (
+        replace(numbered("t", 1), names=encode(["1.png"])), replace(numbered("t", 1), names=encode(["01.png"])),
+    )]  # fmt: skip
+    check_overlap({"train": alone[0], "val": alone[1]}, "error")
+    assert not recwarn
+
+
+def test_many_groups_are_placed_in_fewer_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    monkeypatch.setattr(splits, "_place", lambda *given: passes.append(1) or _place(*given))
+    for groups, expected in ((400, 20), (1000, 10), (9000, 1), (20000, 1)):
+        passes.clear()
+        split_groups(encode([str(at) for at in range(groups)]), np.ones((groups, 1), np.int8), (0.5, 0.5), 0)
+        assert len(passes) == expected
+
+
 def test_four_of_many_that_stand_in_two_splits_are_named_and_all_counted() -> None:
     one, other = numbered("train", 6), replace(numbered("train", 6), file="test.csv")
     got = "'train 000' in train (train.csv, line 2) and in test (test.csv, line 2), also 'train 001', also 'train 002'"
@@ -233,7 +261,9 @@ def test_a_large_table_is_small_for_a_worker() -> None:
     ("one", "other", "alike"),
     [("3.0", "3", True), ("0003", "3", True), ("PT3", "pt3", True), ("PT-3", "pt 3", True), ("PT_003", "PT3", True),
      ("pt3 ", "pt3", True), ("\uff30\uff343", "PT3", True), ("u\u0308", "\u00fc", True), ("PT003.00", "pt3", True),
-     ("A 01", "a1", True),
+     ("A 01", "a1", True), ("PT\u20133", "PT-3", True), ("PT\u20113", "PT3", True), ("PT\u22123", "pt3", True),
+     ("ID:3", "ID 3", True), ("ID=03", "id.3", True), ("P/3", "P#3", True), ("DOE^JANE", "Doe, Jane", True),
+     ("\u0663", "3", True), ("PT\u06f3", "PT-3", True), ("1\u20132", "12", False), ("1 234", "1234", False),
      ("1-1", "11", False), ("30", "3", False), ("PT3", "PT30", False), ("3.1", "3", False), ("10", "1-0", False)],
 )  # fmt: skip
 def test_groups_that_are_written_otherwise_are_found(one: str, other: str, alike: bool) -> None:
