@@ -18,6 +18,7 @@ def read_training(run: Path) -> list[dict[str, float]]:
     path = run / "metrics.csv"
     try:
         text = read_text(path)
+        # Python's own lines would end at U+2028, too, which the name of a class may hold.
         rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
         return [{name: _number(name, cell) for name, cell in row.items() if cell} for row in rows]
     except FileNotFoundError:

@@ -138,6 +138,7 @@ def _pixels(header: Dataset, path: str) -> Stored:
         from pydicom.pixels.processing import apply_color_lut
 
         bits = int(header.RedPaletteColorLookupTableDescriptor[2])
+        _require_palette(header, bits, path)
         pixels = apply_color_lut(pixels, header)
     pixels = pixels[..., :3]
     return Stored(pixels if bits >= 16 else eight_bit(pixels, path, max(bits, 8)))
@@ -166,6 +167,20 @@ def _complete(header: Dataset, path: str) -> str:
     if not 0 < int(header.get("BitsStored") or 0) <= header.BitsAllocated:
         header.BitsStored = header.BitsAllocated
     return photometric
+
+
+def _require_palette(header: Dataset, bits: int, path: str) -> None:
+    """Refuse a palette in segments that say to be more than its entries, or are others again: a few may be billions."""
+    number = "u1" if bits == 8 else "<u2" if header.file_meta.TransferSyntaxUID.is_little_endian else ">u2"
+    for colour in ("Red", "Green", "Blue", "Alpha"):
+        data = header.get(f"Segmented{colour}PaletteColorLookupTableData") or b""
+        words, at, entries = np.frombuffer(data[: len(data) // 2 * 2], number).tolist(), 0, 0
+        while at + 1 < len(words):
+            segment, count = words[at : at + 2]
+            at, entries = at + 2 + (count if segment == 0 else 1), entries + count
+            if segment > 1 or entries > 2**16:
+                got = f"segments of {entries} or more"
+                raise PictureError(f"a palette of at most {2**16} colours at {path}", got, "write it anew")
 
 
 def _right_aligned(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:

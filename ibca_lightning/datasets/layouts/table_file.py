@@ -39,6 +39,8 @@ def read_workbook(path: str) -> Sheet:
     try:
         _require_measured(file)
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        if not book.worksheets:
+            raise ValueError("no sheet")
         rows = _rows(book.worksheets[0])
         if (sheets := len(book.worksheets)) > 1:
             path = f"{path} (sheet '{book.worksheets[0].title}', the first of {sheets}, which alone is read)"
@@ -68,8 +70,8 @@ def _require_measured(file: str) -> None:
         for member in archive.infolist():
             with archive.open(member) as part:
                 elements += sum(piece.count(b"<") for piece in iter(lambda: part.read(2**20), b""))
-    if elements > MAX_TABLE // 8:  # each may become an object: eight letters are less than any cell has
-        raise zipfile.BadZipFile(f"more than {MAX_TABLE // 8} elements")
+    if elements > MAX_TABLE // 32:  # each may become an object of 300 bytes; two million cells have as many
+        raise zipfile.BadZipFile(f"more than {MAX_TABLE // 32} elements")
 
 
 def _rows(sheet: Any) -> list[tuple[int, list[str]]]:

@@ -1,7 +1,7 @@
 """A CSV logger whose file survives a resumed run."""
 
+import csv
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from ibca_lightning.system.strangers import csv_rows
-from ibca_lightning.system.whole_files import csv_lines, write_csv
+from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.whole_files import whole_text
 
 
 class RunCSVLogger(CSVLogger):
@@ -66,20 +66,14 @@ class _KeepingWriter(ExperimentWriter):
 
     def _check_log_dir_exists(self) -> None:
         if os.path.exists(self.metrics_file_path):
+            regular(self.metrics_file_path)
             names, rows = self._read()
             self.metrics_keys.extend(names)
             self.rows = len(rows)
 
     def save(self) -> None:
-        """Append the rows that were logged since the last time."""
-        known = os.path.exists(self.metrics_file_path)
-        if self._record_new_keys() and known:
-            self._write(self.metrics_keys, self._read()[1])
-        lines = list(csv_lines(self._cells(self.metrics_keys, self.metrics)))
-        with open(self.metrics_file_path, "a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(lines if known or not lines else [*csv_lines([self.metrics_keys]), *lines])
-        self.rows += len(lines)
-        self.metrics = []
+        self.rows += len(self.metrics)
+        super().save()
 
     def keep(self, rows: int) -> None:
         """Cut off what lies behind so many rows."""
@@ -87,13 +81,16 @@ class _KeepingWriter(ExperimentWriter):
             self._write(self.metrics_keys, self._read()[1][:rows])
             self.rows = rows
 
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._write(fieldnames, self._read()[1])
+
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
-        names, *rows = [*csv_rows(self.metrics_file_path)] or [[]]
-        return names, [dict(zip(names, row, strict=False)) for row in rows]
+        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            return list(reader.fieldnames or []), list(reader)
 
     def _write(self, names: list[str], rows: list[dict[str, str]]) -> None:
-        write_csv(self.metrics_file_path, [names, *self._cells(names, rows)])
-
-    @staticmethod
-    def _cells(names: list[str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        return [[row.get(name, "") for name in names] for row in rows]
+        with whole_text(self.metrics_file_path) as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
