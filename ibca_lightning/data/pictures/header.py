@@ -97,7 +97,7 @@ def pixel_bytes(data: memoryview) -> int:
     if kind == "TIFF":
         tags = tiff_pages(data)[0]
         return max(tags.get(277, 1), 3) * max(-(-tags.get(258, 8) // 8), 1)
-    return 8 if kind == "PNG" and data[24:25] == b"\x10" else 4
+    return 8 if kind == "PNG" and len(data) > 24 and data[24] > 8 else 4
 
 
 def tiff_pages(data: memoryview, most: int = 1) -> list[dict[int, int]]:
