@@ -228,7 +228,7 @@ def test_a_workbook_without_a_sheet(tmp_path: Path) -> None:
         for name in made.namelist():
             data = made.read(name)
             new.writestr(name, re.sub(b"<sheet .*?>", b"", data) if name == "xl/workbook.xml" else data)
-    with pytest.raises(InputError, match="an Excel workbook at .* got no sheet;"):
+    with pytest.raises(InputError, match=r"an Excel workbook at .* got no sheet;"):
         table_file.read_workbook(str(tmp_path / "none.xlsx"))
 
 
