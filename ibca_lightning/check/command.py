@@ -17,7 +17,7 @@ from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.hashed_names import add_hash_options
 from ibca_lightning.system.options import OptionParser, require_folder
 from ibca_lightning.system.output import write_out
-from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.whole_files import write_output
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.check.content import Contents
@@ -97,8 +97,8 @@ def check(arguments: list[str]) -> int:
     write_out("".join(f"{line}\n" for line in _lines(findings)))
     text = json.dumps(result, indent=1, ensure_ascii=False)
     shown = page(result, {}) if options.no_images else page(result, contents, near, findings)
-    write_whole(card, lambda file: file.write_text(f"{text}\n", encoding="utf-8"))
-    write_whole(html, lambda file: file.write_text(shown, encoding="utf-8"))
+    write_output(card, f"{text}\n")
+    write_output(html, shown)
     off_line = "  (off line, weights that were never fetched: --model.checkpoint_path FILE)"
     following = f"next: ibca fit {shlex.join(of_data)}{off_line}\n" * (not errors)
     write_out(f"wrote {card} and {html}\n{following}")

@@ -19,7 +19,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.pages.html_page import document, jpeg, refuse_other
-from ibca_lightning.system.strangers import regular, told
+from ibca_lightning.system.strangers import csv_rows, told
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_text
 from ibca_lightning.use.picture_list import inside
@@ -127,11 +127,11 @@ def _made_wrong(run: Path) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for file in sorted(run.glob("fold-*/label_noise*.csv")):
         try:
-            with regular(file).open(encoding="utf-8", newline="") as rows:
-                table = csv.DictReader(rows)
-                if not {"id", "class"} <= set(table.fieldnames or ()):
-                    raise ValueError("no columns id and class")
-                found |= {(row["id"], row["class"]) for row in table}
+            names, *rows = [*csv_rows(file)] or [[]]
+            if not {"id", "class"} <= {*names} or any(len(row) != len(names) for row in rows):
+                raise ValueError("no columns id and class, or not in each row")
+            tables = (dict(zip(names, row, strict=True)) for row in rows)
+            found |= {(row["id"], row["class"]) for row in tables}
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(f"label_noise.csv as ibca fit writes it at {file}", told(error), "restore it") from error
     return found

@@ -14,6 +14,7 @@ from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.tested_figures import CLASS_AP, class_precisions, figure_files, first_training, read_figures
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import bounds, write_err
+from ibca_lightning.system.strangers import csv_rows
 
 _DECIDED = ("CP", "CR", "CF1", "OP", "OR", "OF1", "sensitivity", "specificity")  # at 0.5; `tuned_CF1` is not
 _FAITHFULNESS = ("deletion", "insertion", "deletion_gain", "insertion_gain")  # of faithfulness.json, where it is there
@@ -73,8 +74,8 @@ def _pictures(predictions: Path) -> str:
     ids: list[str] = []
     if not predictions.is_file():
         return ""
-    with predictions.open(newline="", encoding="utf-8", errors="replace") as file, suppress(csv.Error):
-        ids += sorted(row[0] for row in csv.reader(file) if row)
+    with suppress(csv.Error):
+        ids += sorted(row[0] for row in csv_rows(predictions, "replace") if row)
     return blake2b("\n".join(ids).encode()).hexdigest()
 
 

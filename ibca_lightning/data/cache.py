@@ -101,7 +101,7 @@ class Signature:
     __hash__ = None  # type: ignore[assignment]  # compared, never a key
 
 
-def hashed(data: bytes) -> NDArray[np.uint64]:
+def hashed(data: bytes | memoryview) -> NDArray[np.uint64]:
     """Return 128 bits of a hash as (2,) uint64, of which the first is never zero."""
     words = np.frombuffer(hashlib.blake2b(data, digest_size=16).digest(), dtype="<u8").copy()
     words[0] |= np.uint64(1)

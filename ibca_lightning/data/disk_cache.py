@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.cache import Layout, Prepared, Signature, hashed
-from ibca_lightning.data.pictures.reading import READER_VERSION
+from ibca_lightning.data.pictures.reading import READER_VERSION, read_bytes
 from ibca_lightning.data.storage import is_remote
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import locked
@@ -242,7 +241,7 @@ def _write_all(file: int, data: bytes, at: int) -> None:
 
 
 def _content(files: Sequence[str]) -> NDArray[np.uint64]:
-    return hashed(b"".join(hashed(Path(file).read_bytes()).tobytes() for file in files))
+    return hashed(b"".join(hashed(read_bytes(file).data).tobytes() for file in files))
 
 
 def _sum(record: Record) -> np.uint64:

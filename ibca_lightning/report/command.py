@@ -11,7 +11,7 @@ from ibca_lightning.system.errors import InputError, input_error_behind
 from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
-from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.whole_files import write_output
 from ibca_lightning.use.model_options import add_device, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
@@ -36,7 +36,7 @@ def report(arguments: list[str]) -> int:
     refuse_other(output, GENERATOR)
     gallery = _gallery(run, options, rename or str)
     text = page(run, gallery)
-    write_whole(output, lambda file: file.write_text(text, encoding="utf-8"))
+    write_output(output, text)
     for note in gallery.notes:
         write_out(f"note: {note}\n")
     write_out(f"wrote {output}, {len(text.encode()) / 1e6:.1f} MB\n")

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import read_text
 
 NAME = "model_card.md"
 _FACTS = re.compile(r"<!-- ibca-facts (.*) -->\s*\Z", re.S)
@@ -30,7 +30,7 @@ _SHOWN = (
 def read_facts(path: Path) -> dict[str, Any]:
     """The facts of an earlier card; empty where there is none, or it was edited beyond recognition."""
     try:
-        found = _FACTS.search(regular(path).read_text(encoding="utf-8"))
+        found = _FACTS.search(read_text(path))
         facts = json.loads(found[1]) if found else {}
     except (OSError, ValueError):
         return {}

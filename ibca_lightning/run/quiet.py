@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ibca_lightning.run import run_folder
 from ibca_lightning.system.errors import DataWarning
-from ibca_lightning.system.output import write_err
+from ibca_lightning.system.output import plain, write_err
 
 _NOISE = (
     ".*does not have many workers.*",
@@ -64,7 +64,7 @@ _format_other = warnings.formatwarning  # Lightning's
 def _format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """A warning of the data in a line for people, without the place in the code."""
+    """A warning of the data in a line for people, without the place in the code; the names in it are not obeyed."""
     if issubclass(category, DataWarning):
-        return f"warning: {message}\n"
-    return _format_other(message, category, filename, lineno, line)
+        return plain(f"warning: {message}\n")
+    return plain(_format_other(message, category, filename, lineno, line))

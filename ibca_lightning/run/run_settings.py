@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular, told
+from ibca_lightning.system.strangers import read_text, told
 from ibca_lightning.system.yaml_text import load
 
 
@@ -19,7 +19,7 @@ def read_settings(run: Path) -> dict[str, Any]:
     """
     path = run / "config.yaml"
     try:
-        content = load(regular(path).read_text(encoding="utf-8"))
+        content = load(read_text(path))
         if not isinstance(content, dict):
             raise ValueError("no mapping")
     except FileNotFoundError:

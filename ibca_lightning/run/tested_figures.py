@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import read_object, told
+from ibca_lightning.system.strangers import read_bytes, read_object, told
 
 _FIGURES = ("metrics", "tuned", "per_class", "tuned_per_class")
 # How deep in a section its values stand; above are mappings alone.
@@ -31,7 +31,7 @@ def figure_files(run: Path) -> dict[str, Path]:
     files = sorted(file for file in run.glob("test_metrics.*.json") if file.is_file())
     first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
     if first.is_file():
-        files = sorted(files, key=lambda file: file.read_bytes() != first.read_bytes()) or [first]
+        files = sorted(files, key=lambda file: read_bytes(file) != read_bytes(first)) or [first]
     if not files:
         raise InputError(f"test_metrics.json in {run}", "none", "run ibca test on its checkpoint first")
     return {file.name.removeprefix("test_metrics.").removesuffix("json").strip(".") or "test": file for file in files}

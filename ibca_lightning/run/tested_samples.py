@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ibca_lightning.run.tested_figures import possible
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import regular, told
+from ibca_lightning.system.strangers import csv_rows, told
 
 _ROWS = 4096  # of a file that are text at once
 
@@ -93,15 +93,14 @@ def _suffix(run: Path, test_set: str) -> str:
 
 def _rows(path: Path) -> Iterator[list[str]]:
     """The header and the rows, each as long as it."""
-    with regular(path).open(newline="", encoding="utf-8") as file:
-        width = 0
-        for row in csv.reader(file):
-            width = width or len(row)
-            if len(row) != width or not row:
-                raise ValueError(f"{len(row)} cells for {''.join(row[:1]) or 'a row'}")
-            yield row
-        if not width:
-            raise ValueError("no rows")
+    width = 0
+    for row in csv_rows(path):
+        width = width or len(row)
+        if len(row) != width or not row:
+            raise ValueError(f"{len(row)} cells for {''.join(row[:1]) or 'a row'}")
+        yield row
+    if not width:
+        raise ValueError("no rows")
 
 
 def _numbers(rows: Sequence[Sequence[str]], names: Sequence[str]) -> tuple[Tensor, Tensor]:

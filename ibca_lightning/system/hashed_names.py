@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import read_bytes
 
 _LEAST = 16  # bytes of a key
 
@@ -59,7 +60,7 @@ def hashed_names(options: Namespace) -> HashedNames | None:
     try:
         if not options.hash_key:
             _make(path)
-        key = path.read_bytes().strip()
+        key = read_bytes(path).strip()
     except OSError as error:
         raise InputError(f"a key at {path}", error.strerror, "give --hash_key a file of random bytes") from error
     if len(key) < _LEAST:

@@ -8,13 +8,13 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
 AnyPath = TypeVar("AnyPath", bound=str | Path)
-MAX_PICTURE = 2**30  # bytes of one picture, as a file says or as RGB
+MAX_PICTURE = 2**30  # bytes of one picture as its file, and of the numbers in it; reading takes up to four times that
 MAX_TABLE = 2**28  # bytes of the text of a table: 3 million rows of 80 letters
 _PIECE = 2**20
 
@@ -31,6 +31,34 @@ def regular(path: AnyPath) -> AnyPath:
     return path
 
 
+def read_bytes(path: str | Path, limit: int = MAX_TABLE) -> bytes:
+    """All bytes of a regular file; a sparse one of any size takes no memory.
+
+    Raises:
+        OSError: When there is none that can be read, or it has more than `limit` bytes.
+    """
+    if os.path.getsize(regular(path)) > limit:
+        raise OSError(errno.EINVAL, f"more than {limit} bytes", str(path))
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def read_text(path: str | Path) -> str:
+    """All text of a regular file, line ends as they are; as `read_bytes`, and a ValueError where it is no UTF-8."""
+    return read_bytes(path).decode()
+
+
+def csv_rows(path: str | Path, errors: str = "strict") -> Iterator[list[str]]:
+    """The rows of a CSV file of any length, line breaks in cells as they are; the header is the first.
+
+    Raises:
+        OSError: When there is none that can be read.
+        UnicodeDecodeError, csv.Error: When it is damaged, or a line has no end.
+    """
+    with open(regular(path), newline="", encoding="utf-8", errors=errors) as file:
+        yield from csv.reader(iter(lambda: file.readline(_PIECE), ""))
+
+
 def read_object(path: str | Path) -> dict[str, Any]:
     """Read a file that is an object in JSON.
 
@@ -38,13 +66,10 @@ def read_object(path: str | Path) -> dict[str, Any]:
         OSError: When there is none that can be read.
         ValueError: What it is instead; `told` has the words for it.
     """
-    if os.path.getsize(regular(path)) > MAX_TABLE:
-        raise ValueError(f"more than {MAX_TABLE} bytes")
-    with open(path, encoding="utf-8") as file:
-        try:
-            content = json.load(file)
-        except RecursionError:
-            raise ValueError("values within values without end") from None
+    try:
+        content = json.loads(read_text(path))
+    except RecursionError:
+        raise ValueError("values within values without end") from None
     if not isinstance(content, dict):
         raise ValueError(f"no object, but {json.dumps(content)[:40]}")
     return content

@@ -136,6 +136,11 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write a text as `write_whole` does; a name that is no UTF-8 is shown by escapes."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8", errors="backslashreplace", newline=""))
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write an output of a command as `whole` does; `write` gets the path to write to.
 

@@ -4,7 +4,6 @@ A row of `explained.csv` claims a figure before it is drawn, so that what a stop
 is done when its row, its PNG and its NPZ are there.
 """
 
-import csv
 import os
 import sys
 from argparse import Namespace
@@ -21,6 +20,7 @@ from ibca_lightning.system.hashed_names import add_hash_options, hashed_names
 from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, class_indices, require_folder, require_least
 from ibca_lightning.system.output import write_err, write_out
+from ibca_lightning.system.strangers import csv_rows
 from ibca_lightning.system.whole_files import write_png, write_whole
 from ibca_lightning.use.model_options import (
     add_arithmetic,
@@ -144,8 +144,7 @@ def _claims(tables: Iterable[Path]) -> dict[str, str]:
     """The figure of each picture that has a row."""
     claims: dict[str, str] = {}
     for table in tables:
-        with table.open(newline="", encoding="utf-8", errors="backslashreplace") as file:
-            claims |= {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+        claims |= {row[0]: row[1] for row in csv_rows(table, "backslashreplace") if len(row) == 2}
     return claims
 
 

@@ -40,6 +40,11 @@ def test_yaml_is_read_by_one_reader() -> None:
     assert not readers, f"read with yaml_text.load, which knows anchors without measure: {sorted(readers)}"
 
 
+def test_texts_are_written_by_one_writer() -> None:
+    writers = {file for file, call in calls("write_text") if isinstance(call.func, ast.Attribute)}
+    assert writers == {"system/whole_files.py"}, "write_output shows names that are no UTF-8 by escapes"
+
+
 def test_a_property_changes_nothing_but_what_it_keeps_for_itself() -> None:
     """Its own value, kept once in a private attribute of its own object, is no change that anybody sees."""
     found = []

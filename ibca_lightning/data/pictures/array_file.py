@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,21 +31,21 @@ def read_array(data: NDArray[np.uint8], path: str, channels: int = 3) -> NDArray
     if channels != 3:
         what = f"an array of {channels} channel{'s' * (channels > 1)}"
         fix = f"write one array (H, W, {channels}) a file, or set data.in_channels"
-    if _is_npy(data):
-        data = _zipped(data)
     try:
-        with zipfile.ZipFile(io.BytesIO(data.tobytes())) as archive:
+        file: IO[bytes] = io.BytesIO(data.tobytes())
+        if not _is_npy(data):
+            archive = zipfile.ZipFile(file)
             require_unpacked(archive, MAX_PICTURE)
             names = archive.namelist()
             if len(names) != 1 or not names[0].endswith(".npy"):
                 raise PictureError(f"one array at {path}", ", ".join(names[:5]) or "none", fix)
-            with archive.open(names[0]) as file:
-                shape, kind = array_header(file)
-                if kind.kind not in "buif" or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in own)):
-                    raise PictureError(f"{what} at {path}", f"{kind} of shape {shape}", fix)
-                check_size(shape[0], shape[1], path, channels * kind.itemsize)
-            with archive.open(names[0]) as file:
-                pixels = np.lib.format.read_array(file, allow_pickle=False)
+            file = archive.open(names[0])
+        shape, kind = array_header(file)
+        if kind.kind not in "buif" or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in own)):
+            raise PictureError(f"{what} at {path}", f"{kind} of shape {shape}", fix)
+        check_size(shape[0], shape[1], path, channels * kind.itemsize)
+        file.seek(0)
+        pixels = np.lib.format.read_array(file, allow_pickle=False)
     except PictureError:
         raise
     except Exception:  # zipfile, zlib and the parsers of numpy's header raise many kinds over damaged bytes
@@ -59,14 +59,7 @@ def _is_npy(data: NDArray[np.uint8]) -> bool:
     return data[:6].tobytes() == b"\x93NUMPY"
 
 
-def _zipped(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An NPY file as an NPZ that holds it, so that there is one way to read both."""
-    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
-        archive.writestr("arr_0.npy", data.tobytes())
-    return np.frombuffer(file.getvalue(), np.uint8)
-
-
-def array_header(file: "BinaryIO | Any") -> tuple[tuple[int, ...], np.dtype[Any]]:
+def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and number type of the array in an NPY file; what is wrong with it ends in any kind of error."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

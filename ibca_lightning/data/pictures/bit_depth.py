@@ -1,5 +1,6 @@
 """The one rule by which pictures of any bit depth land on 0-255."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from ibca_lightning.system.errors import PictureError
 
 BitDepth = Literal["each", 8, 10, 12, 14, 16]  # `each` picture by what it uses
 DEPTHS = (8, 10, 12, 14, 16)
+_STRIP = 2**20  # numbers that are turned at once
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,17 @@ class Stored:
 
     def depth(self, path: str) -> int | None:
         """The smallest of `DEPTHS` that holds the largest value; None where the numbers say where white is."""
-        pixels = _whole(self.pixels, path)
-        if pixels.dtype == np.uint8:
-            return None
-        used = int(pixels.max(initial=0)).bit_length()
-        return next(bits for bits in DEPTHS if used <= bits)
+        largest = _whole(self.pixels, path)(self.pixels.max(initial=0, keepdims=True))
+        used = int(largest.max()).bit_length()
+        return None if largest.dtype == np.uint8 else next(bits for bits in DEPTHS if used <= bits)
 
     def rgb(self, path: str, depth: int | None = None) -> NDArray[np.uint8]:
         """Bring the picture to (H, W, 3) of 8 bits, as `eight_bit`."""
         shown = eight_bit(self.pixels, path, depth)
         shown = 255 - shown if self.inverted else shown
-        shown = np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
         if self.background is not None:
-            shown = np.where(self.background[..., None], np.uint8(0), shown)
-        return shown
+            shown = np.where(self.background if shown.ndim == 2 else self.background[..., None], np.uint8(0), shown)
+        return np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown
 
 
 def eight_bit(pixels: NDArray[Any], path: str, depth: int | None = None) -> NDArray[np.uint8]:
@@ -66,26 +65,40 @@ def eight_bit(pixels: NDArray[Any], path: str, depth: int | None = None) -> NDAr
         >>> eight_bit(np.array([0, 1023, 4096], dtype=np.uint16), "a.png", 12).tolist()
         [0, 63, 255]
     """
-    pixels = _whole(pixels, path, shares=depth is None)
     if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
-    depth = depth or Stored(pixels).depth(path) or 8
-    upper: NDArray[np.uint8] = (np.minimum(pixels, 2**depth - 1) >> (depth - 8)).astype(np.uint8)
-    return upper
+        return np.ascontiguousarray(pixels)
+    whole, bits = _whole(pixels, path, shares=depth is None), depth or Stored(pixels).depth(path) or 8
+
+    def upper(some: NDArray[Any]) -> NDArray[Any]:
+        some = whole(some)
+        return some if some.dtype == np.uint8 else (np.minimum(some, 2**bits - 1) >> (bits - 8)).astype(np.uint8)
+
+    return in_strips(pixels, upper)
 
 
-def _whole(pixels: NDArray[Any], path: str, shares: bool = True) -> NDArray[Any]:
-    """As uint8, where white is 255, or uint16."""
+def in_strips(pixels: NDArray[Any], function: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+    """Turn the numbers of a picture, each by itself, some rows at a time: what lies between takes no memory."""
+    step = max(_STRIP // max(pixels[:1].size, 1), 1)
+    first = function(pixels[:step])
+    turned = np.empty((len(pixels), *first.shape[1:]), first.dtype)
+    turned[:step] = first
+    for at in range(step, len(pixels), step):
+        turned[at : at + step] = function(pixels[at : at + step])
+    return turned
+
+
+def _whole(pixels: NDArray[Any], path: str, shares: bool = True) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """What makes uint8 of some of the numbers, where white is 255, or uint16."""
     if pixels.dtype in (np.uint8, np.uint16):
-        return pixels
+        return lambda some: some
     if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255)
+        return lambda some: some.astype(np.uint8) * np.uint8(255)
     if pixels.dtype.kind in "iuf" and pixels.size:
         least, largest = float(pixels.min()), float(pixels.max())
         if shares and pixels.dtype.kind == "f" and 0 <= least <= largest <= 1:
-            return (pixels * 255).round().astype(np.uint8)
+            return lambda some: (some * 255).round().astype(np.uint8)
         if 0 <= least <= largest < 2**16 - 0.5:  # False of NaN
-            return pixels.round().astype(np.uint16)
+            return lambda some: some.round().astype(np.uint16)
         got = f"{pixels.dtype} from {least:g} to {largest:g}"
     else:
         got = str(pixels.dtype)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.pictures.array_file import is_array, read_array
-from ibca_lightning.data.pictures.header import check_size, damaged, kind_of, picture_size
+from ibca_lightning.data.pictures.header import check_size, damaged, kind_of, picture_size, pixel_bytes, tiff_pages
 from ibca_lightning.system.errors import InputError, PictureError
+from ibca_lightning.system.strangers import MAX_PICTURE
 
 _AT_ONCE = 4  # channels that all of OpenCV takes
 
@@ -43,8 +44,8 @@ def read_channels(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[
         size = picture_size(data.data)
         if size is None:
             raise damaged(f"a picture of {channels} channels (TIFF, NPZ, NPY)", data, path)
-        check_size(*size, path)
-        pixels = _tiff(data, path) if kind_of(data.data) == "TIFF" else _decoded(data)
+        check_size(*size, path, pixel_bytes(data.data))
+        pixels = _tiff(data, path, channels) if kind_of(data.data) == "TIFF" else _decoded(data)
     if pixels.ndim != 3 or pixels.shape[2] != channels:
         raise wrong(path, channels, pixels.shape[2] if pixels.ndim == 3 else 1)
     return pixels
@@ -83,17 +84,16 @@ def _decoded(data: NDArray[np.uint8]) -> NDArray[Any]:
     return np.asarray(pixels)
 
 
-def _tiff(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        whole, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        whole, pages = False, ()
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    if whole and len(pages) > 1 and all(page.shape == pages[0].shape and page.ndim == 2 for page in pages):
-        return np.dstack(pages)
+def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
+    said = tiff_pages(data.data, channels + 1)
+    sizes = {(page.get(257, 0), page.get(256, 0), page.get(277, 1)) for page in said}
+    height, width, samples = sizes.pop()
+    if len(said) > 1 and not sizes and samples == 1:  # a page for each channel
+        if len(said) != channels:
+            raise wrong(path, channels, f"more than {channels}" if len(said) > channels else len(said))
+        check_size(height, width, path, channels * max(max(page.get(258, 8) for page in said) // 8, 1))
+        if (pixels := _pages(data)) is not None:
+            return pixels
     try:
         import tifffile
     except ImportError:
@@ -104,8 +104,28 @@ def _tiff(data: NDArray[np.uint8], path: str) -> NDArray[Any]:
     try:
         with tifffile.TiffFile(io.BytesIO(data.tobytes())) as file:
             page: Any = file.pages[0]
-            pixels: NDArray[Any] = page.asarray()
+            if page.samplesperpixel != channels:
+                raise wrong(path, channels, page.samplesperpixel)
+            if page.nbytes > MAX_PICTURE:
+                raise PictureError(f"a picture of at most {MAX_PICTURE} bytes at {path}", page.nbytes, "shrink it")
+            pixels = page.asarray()
             planar = pixels.ndim == 3 and page.planarconfig == 2
+    except PictureError:
+        raise
     except Exception:  # tifffile raises many kinds over damaged bytes
         raise damaged("a TIFF that can be read", data, path) from None
     return np.moveaxis(pixels, 0, 2) if planar else pixels
+
+
+def _pages(data: NDArray[np.uint8]) -> NDArray[Any] | None:
+    """All pages of a TIFF, (H, W, C); None where they cannot be decoded, or have colours."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        whole, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    alike = whole and all(page.shape == pages[0].shape and page.ndim == 2 for page in pages)
+    return np.dstack(pages) if alike else None

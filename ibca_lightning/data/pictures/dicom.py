@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import MutableSequence
+import warnings
+import zlib
+from collections.abc import Callable, MutableSequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit
+from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit, in_strips
 from ibca_lightning.data.pictures.header import check_size, damaged
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE, inflates_beyond
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
+_READS = 2**18  # of a file: each element takes one to three, and 300 bytes of Python
+_LONGEST = 2**20  # bytes of an element that is no picture: a table of 16 bits has an eighth of that
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 # Groups 2 and 8 with the elements that come first in them: a file without preamble, in the usual byte order.
 _BARE = re.compile(rb"\x02\0[\0\1]\0|\x08\0[\0\1\5\x08\x12-\x18]\0")
 
@@ -49,29 +56,57 @@ def read_dicom(data: NDArray[np.uint8], path: str) -> Stored:
         fix = "install it: pip install 'ibca-lightning[dicom]'"
         raise InputError(f"pydicom, to read {path}", "no such package", fix) from None
     try:
-        return _pixels(pydicom.dcmread(_Bounded(data.tobytes()), force=True), path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the file
+            with _Measured(data.tobytes()) as file:
+                header = pydicom.dcmread(file, force=True)
+            _shorten(header)
+            return _pixels(header, path)
     except InputError:
         raise
     except Exception:  # pydicom raises many kinds over damaged bytes
         raise damaged("a DICOM picture that can be decoded", data, path) from None
 
 
-class _Bounded(io.BytesIO):
-    """A file of which pydicom reads the whole rest only where that is deflated, and unpacks it without a bound."""
+class _Measured(io.BytesIO):
+    """A file that pydicom reads element by element, and whole only where the rest is deflated; it knows no bound."""
+
+    _reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As of any file."""
+        self._reads += 1
+        if self._reads > _READS:
+            raise PictureError("a DICOM header of a usual length", "hundreds of thousands of elements", "write it anew")
         data = super().read(size)
-        if (size is None or size < 0) and inflates_beyond(data, MAX_PICTURE):
-            raise PictureError(f"a DICOM picture of at most {MAX_PICTURE} bytes", "a larger one, packed", "shrink it")
+        if size is None or size < 0:
+            if inflates_beyond(data, MAX_PICTURE):
+                got = "a larger one, packed"
+                raise PictureError(f"a DICOM picture of at most {MAX_PICTURE} bytes", got, "shrink it")
+            from pydicom.filereader import read_dataset
+
+            with suppress(EOFError):  # as pydicom, which unpacks it again, into a file that counts nothing
+                read_dataset(_Measured(zlib.decompress(data, -zlib.MAX_WBITS)), False, True)
         return data
+
+
+def _shorten(header: Dataset) -> None:
+    """Leave out what is no picture and far too long: read as numbers or items it would take a hundred times more."""
+    for tag in list(header.keys()):
+        element: Any = header.get_item(tag)  # not yet made into what it stands for
+        if isinstance(element.value, bytes | str):
+            if len(element.value) > _LONGEST and tag not in _PIXELS:
+                del header[tag]
+        elif element.VR == "SQ":
+            for item in element.value or ():
+                _shorten(item)
 
 
 def _pixels(header: Dataset, path: str) -> Stored:
     photometric = _complete(header, path)
     height, width = int(header.Rows), int(header.Columns)
     frames = int(header.get("NumberOfFrames") or 1)
-    check_size(height, width, path)
+    check_size(height, width, path, max(int(header.SamplesPerPixel) * int(header.BitsAllocated) // 8, 1))
     if frames != 1:
         raise PictureError(f"one frame at {path}", frames, "write each frame as a picture of its own")
     if "TransferSyntaxUID" not in header.file_meta:  # a file without meta: pydicom has seen how it is written
@@ -96,12 +131,14 @@ def _pixels(header: Dataset, path: str) -> Stored:
     pixels = _right_aligned(header, pixels, bits)
     if photometric.startswith("MONOCHROME"):
         padding = _padding(header, pixels)
-        gray = _gray(header, np.where(padding, pixels[~padding].min(), pixels), bits)
-        return Stored(gray, photometric == "MONOCHROME1", padding)
+        if padding is not None:
+            pixels = np.where(padding, pixels.min(initial=pixels.max(), where=~padding), pixels)
+        return Stored(_gray(header, pixels, bits), photometric == "MONOCHROME1", padding)
     if photometric.startswith("PALETTE"):
         from pydicom.pixels.processing import apply_color_lut
 
         bits = int(header.RedPaletteColorLookupTableDescriptor[2])
+        _require_palette(header, bits, path)
         pixels = apply_color_lut(pixels, header)
     pixels = pixels[..., :3]
     return Stored(pixels if bits >= 16 else eight_bit(pixels, path, max(bits, 8)))
@@ -132,6 +169,20 @@ def _complete(header: Dataset, path: str) -> str:
     return photometric
 
 
+def _require_palette(header: Dataset, bits: int, path: str) -> None:
+    """Refuse a palette in segments that say to be more than its entries, or are others again: a few may be billions."""
+    number = "u1" if bits == 8 else "<u2" if header.file_meta.TransferSyntaxUID.is_little_endian else ">u2"
+    for colour in ("Red", "Green", "Blue", "Alpha"):
+        data = header.get(f"Segmented{colour}PaletteColorLookupTableData") or b""
+        words, at, entries = np.frombuffer(data[: len(data) // 2 * 2], number).tolist(), 0, 0
+        while at + 1 < len(words):
+            segment, count = words[at : at + 2]
+            at, entries = at + 2 + (count if segment == 0 else 1), entries + count
+            if segment > 1 or entries > 2**16:
+                got = f"segments of {entries} or more"
+                raise PictureError(f"a palette of at most {2**16} colours at {path}", got, "write it anew")
+
+
 def _right_aligned(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     """Take the bits from where HighBit says, as old files have them, which pydicom does not look at."""
     below = int(header.get("HighBit") or 0) + 1 - bits
@@ -142,11 +193,11 @@ def _right_aligned(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[
     return pixels if (stored & (2**below - 1)).any() else stored >> below  # where those below hold something, it errs
 
 
-def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_]:
-    """(H, W) where the header says that there is no picture; nowhere if that were everywhere."""
+def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """(H, W) where the header says that there is no picture; None where it does not, or that were everywhere."""
     ends = [*_numbers(header, "PixelPaddingValue")[:1], *_numbers(header, "PixelPaddingRangeLimit")[:1]]
     if not ends or not np.isfinite(ends).all() or pixels.dtype.kind not in "iu":
-        return np.zeros(pixels.shape, bool)
+        return None
     # Written as signed beside pixels that are not, or the other way round.
     least, largest = np.sort(np.array(ends).astype(np.int64).astype(pixels.dtype))[[0, -1]]
     stored, bits = pixels, int(header.BitsStored)
@@ -154,7 +205,7 @@ def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_]:
     if not floor <= least <= largest < floor + 2**bits and len(header.PixelData) == pixels.nbytes:
         stored = np.frombuffer(header.PixelData, pixels.dtype).reshape(pixels.shape)  # with the bits beyond BitsStored
     padding: NDArray[np.bool_] = (stored >= least) & (stored <= largest)
-    return padding & ~padding.all()
+    return padding if padding.any() and not padding.all() else None
 
 
 def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -163,37 +214,47 @@ def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept):  # a line that is none
         slope, intercept = 1.0, 0.0
     modality, voi = (_lookup(header, f"{name}LUTSequence") for name in ("Modality", "VOI"))
-    values = modality.of(pixels) if modality else pixels * slope + intercept
+
+    def of(some: NDArray[Any]) -> NDArray[Any]:
+        return modality.of(some) if modality else some * slope + intercept
+
     function = str(header.get("VOILUTFunction") or "LINEAR").strip().upper()
-    for centre, width in zip(_numbers(header, "WindowCenter"), _numbers(header, "WindowWidth"), strict=False):
-        if math.isfinite(centre) and math.isfinite(width) and width > 0 and (width >= 1 or function != "LINEAR"):
-            return _windowed(values, centre, width, function)
+    windows = zip(_numbers(header, "WindowCenter"), _numbers(header, "WindowWidth"), strict=False)
+    least = 1.0 if function == "LINEAR" else 0.0
+    for window in windows:
+        if all(map(math.isfinite, window)) and window[1] > 0 and window[1] >= least:
+            return in_strips(pixels, partial(_windowed, of, *window, function))
     if voi:
-        return _scaled(voi.of(values) / (2**voi.bits - 1))
-    lowest, rising = 0, True
+        return in_strips(pixels, lambda some: _scaled(voi.of(of(some)) / (2**voi.bits - 1)))
+    values, lowest, rising = pixels, 0, True
     if modality:
-        bits = modality.bits
+        values, bits = in_strips(pixels, modality.of), modality.bits
     else:  # a line keeps the range that is stored
-        values, rising = pixels, slope > 0
+        rising = slope > 0
         lowest = -(2 ** (bits - 1)) if header.get("PixelRepresentation") == 1 else 0
     if 8 <= bits < 16 and rising and not lowest:
         return eight_bit(values, "", bits)
     if bits < 16:
-        shares = (values.astype(np.float64) - lowest) / (2**bits - 1)
-        return _scaled(shares if rising else 1 - shares)
+
+        def shares(some: NDArray[Any]) -> NDArray[np.uint8]:
+            share = (some.astype(np.float64) - lowest) / (2**bits - 1)
+            return _scaled(share if rising else 1 - share)
+
+        return in_strips(values, shares)
     if rising and values.min() >= 0:
         return values
-    return _scaled(np.interp(values, (values.min(), values.max()), (0, 1) if rising else (1, 0)))
+    ends, onto = (values.min(), values.max()), (0, 1) if rising else (1, 0)
+    return in_strips(values, lambda some: _scaled(np.interp(some, ends, onto)))
 
 
 class _Lookup(NamedTuple):
     """A table of values, the value that its first entry stands for, and the bits of an entry."""
 
-    entries: NDArray[np.int64]
+    entries: NDArray[np.int32]
     first: int
     bits: int
 
-    def of(self, values: NDArray[Any]) -> NDArray[np.int64]:
+    def of(self, values: NDArray[Any]) -> NDArray[np.int32]:
         """What stands in the table for values; before and behind it its ends."""
         return self.entries[np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)]
 
@@ -208,14 +269,17 @@ def _lookup(header: Dataset, name: str) -> _Lookup | None:
     if isinstance(data, bytes):  # entries of 8 bits have a byte each, or two
         order = "<" if header.file_meta.TransferSyntaxUID.is_little_endian else ">"
         data = np.frombuffer(data, np.uint8 if len(data) <= number + 1 else f"{order}u2")
-    entries = np.asarray(data, np.int64)[:number]
+    entries = np.asarray(data, np.int32)[:number]
     if len(entries) < number or not 8 <= bits <= 16:
         raise ValueError("a table that is cut, or none")  # read_dicom says so
     return _Lookup(entries, first, bits)
 
 
-def _windowed(values: NDArray[Any], centre: float, width: float, function: str) -> NDArray[np.uint8]:
-    x = values.astype(np.float64)
+def _windowed(
+    of: Callable[[NDArray[Any]], NDArray[Any]], centre: float, width: float, function: str, pixels: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """What a window shows of some pixels, which stand for values."""
+    x = of(pixels).astype(np.float64)
     if function == "SIGMOID":
         share = 1 / (1 + np.exp(np.clip(-4 * (x - centre) / max(width, 1e-9), -700, 700)))
     elif function == "LINEAR_EXACT":

@@ -49,7 +49,7 @@ def is_eight_bit(data: memoryview) -> bool:
 
 def white_is_zero(data: memoryview) -> bool:
     """Whether the bytes are a TIFF that says so (tag 262, PhotometricInterpretation)."""
-    return kind_of(data) == "TIFF" and _tags(data).get(262) == 0
+    return kind_of(data) == "TIFF" and tiff_pages(data)[0].get(262) == 0
 
 
 def check_size(height: int, width: int, path: str, depth: int = 1) -> None:
@@ -59,7 +59,7 @@ def check_size(height: int, width: int, path: str, depth: int = 1) -> None:
         height: Of the picture, in pixels.
         width: Likewise.
         path: Of its file, for the message.
-        depth: Bytes that a pixel takes in memory.
+        depth: Bytes that the numbers of a pixel take in memory.
     """
     most = min(MAX_PIXELS, MAX_PICTURE // depth)
     if not 0 < height * width <= most:
@@ -73,7 +73,7 @@ def damaged(what: str, data: NDArray[np.uint8], path: str) -> PictureError:
     if kind is not None and kind not in PICTURES:
         fix = _FETCH.get(kind, "convert it to PNG or TIFF, or remove its row")
         return PictureError(f"{what} at {path}", f"a {kind} file", fix)
-    if kind == "TIFF" and _tags(data.data).get(258, 0) > 32:
+    if kind == "TIFF" and tiff_pages(data.data)[0].get(258, 0) > 32:
         return PictureError(f"{what} at {path}", "a TIFF of 64-bit numbers", "write it with 8, 16 or 32 bits")
     got = f"{len(data)} bytes that are truncated, damaged or something else"
     return PictureError(f"{what} at {path}", got, "restore the file or remove its row")
@@ -89,6 +89,40 @@ def picture_size(data: memoryview) -> tuple[int, int] | None:
         return read(data) if read else None
     except IndexError:
         return None
+
+
+def pixel_bytes(data: memoryview) -> int:
+    """The bytes that a pixel of a picture takes once it is decoded, as far as its header tells."""
+    kind = kind_of(data)
+    if kind == "TIFF":
+        tags = tiff_pages(data)[0]
+        return max(tags.get(277, 1), 3) * max(-(-tags.get(258, 8) // 8), 1)
+    return 8 if kind == "PNG" and len(data) > 24 and data[24] > 8 else 4
+
+
+def tiff_pages(data: memoryview, most: int = 1) -> list[dict[int, int]]:
+    """What the first pages of a TIFF say, at most so many, at least one.
+
+    Width (256), height (257), PhotometricInterpretation (262), SamplesPerPixel (277), BitsPerSample of the first (258).
+    """
+    number = _little if data[0] == ord("I") else _big
+    large = number(data[2:4]) == 43
+    offset, entries, step, value, word = (8, 8, 20, 12, 8) if large else (4, 2, 12, 8, 4)
+    pages: list[dict[int, int]] = []
+    start = number(data[offset : offset + word])
+    while not pages or (start and len(pages) < most):  # the chain may lead back to where it began
+        found: dict[int, int] = {}
+        end = start + entries + step * min(number(data[start : start + entries]), 4096)
+        for at in range(start + entries, end, step):
+            tag, kind = number(data[at : at + 2]), number(data[at + 2 : at + 4])
+            if tag in (256, 257, 258, 262, 277):
+                size, place = {1: 1, 3: 2, 4: 4, 16: 8}.get(kind, 4), at + value
+                if number(data[at + 4 : place]) * size > word:  # several, which lie elsewhere
+                    place = number(data[place : place + word])
+                found.setdefault(tag, number(data[place : place + size]))  # libtiff too takes the first
+        pages.append(found)
+        start = number(data[end : end + word])
+    return pages
 
 
 def _big(data: bytes | memoryview) -> int:
@@ -137,26 +171,10 @@ def _webp(head: memoryview) -> tuple[int, int] | None:
 
 
 def _tiff(data: memoryview) -> tuple[int, int] | None:
-    found = _tags(data)
+    found = tiff_pages(data)[0]
     return (found[257], found[256]) if {256, 257} <= found.keys() else None
 
 
 _SIZES: Mapping[str, Callable[[memoryview], tuple[int, int] | None]] = {
     "JPEG": _jpeg, "PNG": _png, "BMP": _bmp, "WebP": _webp, "TIFF": _tiff,
 }  # fmt: skip
-
-
-def _tags(data: memoryview) -> dict[int, int]:
-    """Width (256), height (257), BitsPerSample (258, of gray) and PhotometricInterpretation (262) of a TIFF."""
-    # The first directory only: a further page is never read.
-    number = _little if data[0] == ord("I") else _big
-    large = number(data[2:4]) == 43
-    offset, entries, step, value = (8, 8, 20, 12) if large else (4, 2, 12, 8)
-    start = number(data[offset : offset + (8 if large else 4)])
-    found = {}
-    for entry in range(min(number(data[start : start + entries]), 4096)):
-        at = start + entries + entry * step
-        tag, kind = number(data[at : at + 2]), number(data[at + 2 : at + 4])
-        if tag in (256, 257, 258, 262):
-            found[tag] = number(data[at + value : at + value + {3: 2, 4: 4, 16: 8}.get(kind, 4)])
-    return found

@@ -31,6 +31,7 @@ from ibca_lightning.data.pictures.header import (
     is_eight_bit,
     kind_of,
     picture_size,
+    pixel_bytes,
     white_is_zero,
 )
 from ibca_lightning.system.errors import InputError, PictureError, refusal
@@ -193,7 +194,7 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
     view = data.data
     size = picture_size(view)
     if size is not None:
-        check_size(*size, path)
+        check_size(*size, path, pixel_bytes(view))
     pixels = None
     # Before libpng sees it: libpng complains on stderr, past every log level.
     if size is not None and (data[:8].tobytes() != PNG or _png_is_sound(view)):
@@ -203,7 +204,7 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
             # Where RGB is asked for, OpenCV 5.0 writes nothing into the array of a TIFF of 16-bit colours.
             turned = flag == _FULL and kind_of(view) == "TIFF"
             pixels = cv2.imdecode(data, _FULL_BGR if turned else flag)
-            pixels = np.ascontiguousarray(pixels[..., ::-1]) if turned and pixels is not None else pixels
+            pixels = pixels[..., ::-1] if turned and pixels is not None else pixels
         except (cv2.error, MemoryError):
             pass
         finally:
@@ -225,10 +226,8 @@ def _by_pillow(data: Pixels, path: str) -> NDArray[Any] | None:
             warnings.simplefilter("ignore")  # of sizes, which are judged here, and of broken tags
             with Image.open(io.BytesIO(data.tobytes()), formats=_PILLOW) as image:
                 check_size(image.height, image.width, path)
-                turned = ImageOps.exif_transpose(image)
-                deep = turned.mode.startswith(("I", "F"))
-                pixels = np.asarray(turned if deep else turned.convert("RGB"))
-                return np.repeat(pixels[..., None], 3, axis=2) if deep else pixels
+                ImageOps.exif_transpose(image, in_place=True)
+                return np.asarray(image if image.mode.startswith(("I", "F")) else image.convert("RGB"))
     except PictureError:
         raise
     except Image.DecompressionBombError as error:

@@ -4,6 +4,7 @@ A local path goes to `os` as it is. A URL (`s3://`, `gs://`, `https://`, `http:/
 `remote` (`remote.py`). Nothing is written behind a URL but packs (`datasets/packed/place.py`).
 """
 
+import errno
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
@@ -77,7 +78,7 @@ def content(path: str, limit: int) -> NDArray[np.uint8]:
             return data
     elif os.path.getsize(regular(path)) <= limit:
         return np.fromfile(path, dtype=np.uint8)
-    raise OSError(f"more than {limit} bytes")
+    raise OSError(errno.EINVAL, f"more than {limit} bytes", path)
 
 
 def here(path: str) -> str:

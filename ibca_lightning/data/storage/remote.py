@@ -98,7 +98,15 @@ def read(url: str, limit: int) -> bytes:
 
     def ask(system: Any, path: str) -> bytes:
         try:
-            return bytes(system.cat_file(path, start=0, end=limit))
+            if not path.startswith("http"):
+                return bytes(system.cat_file(path, start=0, end=limit))
+            # A web server may answer with more than it is asked for: it is read piece by piece, up to the limit.
+            asked = {"Range": f"bytes=0-{limit - 1}"}
+            with system.open(path, block_size=0, size=1, headers=asked) as file:
+                data = bytearray()
+                while len(data) < limit and (piece := file.read(limit - len(data))):
+                    data += piece
+            return bytes(data)
         except Exception as error:
             if _status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # of a file of 0 bytes
                 return b""
@@ -225,7 +233,9 @@ def _system(url: str) -> Any:
             from aiohttp import ClientTimeout
 
             patience = ClientTimeout(total=None, sock_connect=_SILENT, sock_read=_SILENT)
-            options["client_kwargs"] = {"timeout": patience}
+            # Nothing is unpacked on the way, which knows no bound.
+            plain = {"headers": {"Accept-Encoding": "identity"}, "auto_decompress": False}
+            options["client_kwargs"] = {"timeout": patience, **plain}
         return fsspec.filesystem(scheme, use_listings_cache=False, **options)
     except ImportError:
         fix = "install it: pip install 'ibca-lightning[remote]'"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data import storage
 from ibca_lightning.data.columns_of_text import Cells, Columns, plain_columns
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import MAX_TABLE, gunzipped, regular
+from ibca_lightning.system.strangers import MAX_PICTURE, MAX_TABLE, gunzipped, read_bytes
 
 HEADER_FIRST = "if that is a title and no header, remove what stands above the header"
 _HEAD = 2**20  # characters of a table that show what parts its cells
@@ -198,8 +198,7 @@ def _read_text(path: str) -> str:
     if not storage.exists(path):
         raise InputError(f"a CSV file at {path}", "nothing there", "check root and the name of the file")
     try:
-        with open(regular(storage.here(path)), "rb") as file:
-            data = file.read()
+        data = read_bytes(storage.here(path), MAX_PICTURE)
     except OSError as error:
         raise InputError(f"a CSV file at {path}", error.strerror, "check the path and its permissions") from None
     if path.endswith(".gz"):

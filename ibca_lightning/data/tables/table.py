@@ -124,7 +124,10 @@ def decode(text: np.bytes_) -> str:
 
 def encode(texts: Sequence[str]) -> NDArray[np.bytes_]:
     """Return an array of bytes of some strings."""
-    return np.array(list(map(str.encode, texts)), dtype=np.bytes_)
+    try:
+        return np.array(list(map(str.encode, texts)), dtype=np.bytes_)
+    except UnicodeEncodeError as error:
+        raise InputError("names that are UTF-8", repr(error.object), "rename the file") from None
 
 
 def build_table(

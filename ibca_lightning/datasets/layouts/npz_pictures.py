@@ -97,7 +97,7 @@ def unpack(archive: str, name: str, folder: str, limit: int) -> str:
                 part.open("wb") as array,
             ):
                 shutil.copyfileobj(packed, array, 1 << 20)
-    return path
+    return regular(path)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """A Parquet file as a table of text; the only file that knows pyarrow, the extra `parquet`.
 
-Its text is bounded before it is read, and a cell that stands a million times is held once. Nothing but text, numbers,
-truth values and times is taken: no object is made from what a file says that it is.
+Its text is bounded before it is read and while it is, and a cell that stands a million times is held once. Nothing but
+text, numbers, truth values and times is taken: no object is made from what a file says that it is.
 """
 
+from itertools import islice
 from typing import Any
 
 from ibca_lightning.data.storage import here
@@ -12,6 +13,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular
 
 _CELLS = MAX_TABLE // 16
+_ROWS = 2**16  # that are read at once
 
 
 def read_parquet(path: str) -> Sheet:
@@ -30,17 +32,24 @@ def read_parquet(path: str) -> Sheet:
     try:
         with parquet.ParquetFile(regular(own)) as file:
             facts, schema = file.metadata, file.schema_arrow
-            text = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
-            if text > MAX_TABLE or facts.num_rows * max(facts.num_columns, 1) > _CELLS:
-                got = f"{facts.num_rows} rows of {facts.num_columns} columns, {text} bytes"
-                raise InputError(f"a table of at most {MAX_TABLE} bytes and {_CELLS} cells in {path}", got, "split it")
+            said = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
+            _require_bounded(path, facts.num_rows, facts.num_columns, said)
             check_columns(path, schema.names)
             for field in schema:
                 _require_plain(path, field)
         # Dictionaries stay what they are: a long text that stands in every row is not written out.
         texts = [field.name for field in schema if _kind(field.type) == "text"]
         with parquet.ParquetFile(own, read_dictionary=texts) as file:
-            columns = [_texts(column) for column in file.read(use_threads=False).columns]
+            columns: list[list[str]] = [[] for _ in schema.names]
+            words: dict[str, str] = {}
+            letters = seen = 0
+            for batch in file.iter_batches(_ROWS, use_threads=False):
+                for cells, column in zip(columns, batch.columns, strict=True):
+                    cells += _texts(column, words)
+                letters, seen = letters + sum(map(len, islice(words, seen, None))), len(words)
+                _require_bounded(
+                    path, max(map(len, columns), default=0), len(columns), letters
+                )  # what the file says may be a lie
     except FileNotFoundError:
         raise InputError(f"a Parquet table at {path}", "nothing there", "correct the path") from None
     except (ArrowException, OSError, ValueError) as error:
@@ -49,6 +58,12 @@ def read_parquet(path: str) -> Sheet:
     if not rows:
         raise InputError(f"rows in {path}", "none", "restore the file")
     return Sheet(path, list(schema.names), rows, [*range(1, len(rows) + 1)])
+
+
+def _require_bounded(path: str, rows: int, columns: int, size: int) -> None:
+    if size > MAX_TABLE or rows * max(columns, 1) > _CELLS:
+        got = f"{rows} rows of {columns} columns, {size} bytes"
+        raise InputError(f"a table of at most {MAX_TABLE} bytes and {_CELLS} cells in {path}", got, "split it")
 
 
 def _kind(of: Any) -> str:
@@ -70,21 +85,19 @@ def _require_plain(path: str, field: Any) -> None:
         raise InputError(expected, field.type, "leave the column out, or save it as text")
 
 
-def _texts(column: Any) -> list[str]:
-    """The cells of a column as the text of a CSV file would have them."""
+def _texts(column: Any, words: dict[str, str]) -> list[str]:
+    """The cells of some rows as the text of a CSV file would have them; a word of `words` is held once."""
     import pyarrow
 
     kind = _kind(column.type)
     if kind == "time":
         column = column.cast(pyarrow.string())
-    cells: list[str] = []
-    for chunk in column.chunks:
-        if pyarrow.types.is_dictionary(chunk.type):
-            words = [_text(word) for word in chunk.dictionary.to_pylist()]
-            cells += ["" if at is None else words[at] for at in chunk.indices.to_pylist()]
-        else:
-            cells += [_text(value) for value in chunk.to_pylist()]
-    return cells
+    if not pyarrow.types.is_dictionary(column.type):
+        return [_text(value) for value in column.to_pylist()]
+    used = column.indices.unique()
+    meant = [words.setdefault(text, text) for text in map(_text, column.dictionary.take(used).to_pylist())]
+    own = dict(zip(used.to_pylist(), meant, strict=True))
+    return [own[at] for at in column.indices.to_pylist()]
 
 
 def _text(value: object) -> str:

@@ -2,12 +2,15 @@
 
 import importlib
 import zipfile
+from typing import Any
 
 from ibca_lightning.data.storage import here
 from ibca_lightning.data.tables.sheet import HEADER_FIRST, Sheet, check_columns, read_sheet
 from ibca_lightning.datasets.layouts.parquet import read_parquet
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
+
+_ROWS = 2**20  # as many as Excel has
 
 
 def read_any(path: str) -> Sheet:
@@ -34,23 +37,21 @@ def read_workbook(path: str) -> Sheet:
     openpyxl = importlib.import_module("openpyxl")  # takes a third of a second; it has no types
 
     try:
-        with zipfile.ZipFile(regular(file)) as archive:
-            require_unpacked(archive, MAX_TABLE)
+        _require_measured(file)
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        cells = [[_text(value) for value in row] for row in book.worksheets[0].iter_rows(values_only=True)]
+        if not book.worksheets:
+            raise ValueError("no sheet")
+        rows = _rows(book.worksheets[0])
         if (sheets := len(book.worksheets)) > 1:
             path = f"{path} (sheet '{book.worksheets[0].title}', the first of {sheets}, which alone is read)"
         book.close()
     except FileNotFoundError:
         raise InputError(f"an Excel workbook at {path}", "nothing there", "correct the path") from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, openpyxl.utils.exceptions.InvalidFileException) as error:
-        raise InputError(f"an Excel workbook at {path}", error, "restore the file") from None
-    rows = [(number, row) for number, row in enumerate(cells, 1) if any(row)]
+    except Exception as error:  # openpyxl and the parsers of XML raise many kinds over damaged bytes
+        raise InputError(f"an Excel workbook at {path}", error, "restore the file, or save it as CSV") from None
     if len(rows) < 2:
         raise InputError(f"rows in {path}", "none" if not rows else "a header only", "restore the file")
     header = rows[0][1]
-    while header and not header[-1]:  # formatted, but empty columns
-        header.pop()
     check_columns(path, header)
     width = len(header)
     for number, row in rows[1:]:
@@ -59,6 +60,34 @@ def read_workbook(path: str) -> Sheet:
             raise InputError(expected, f"a value on line {number}", f"name the column, or empty it; {HEADER_FIRST}")
     values = [(*row[:width], *[""] * (width - len(row))) for _, row in rows[1:]]
     return Sheet(path, header, values, [number for number, _ in rows[1:]])
+
+
+def _require_measured(file: str) -> None:
+    """Refuse, as a BadZipFile, a workbook that unpacks to too much text, or too many elements of XML."""
+    elements = 0
+    with zipfile.ZipFile(regular(file)) as archive:
+        require_unpacked(archive, MAX_TABLE)
+        for member in archive.infolist():
+            with archive.open(member) as part:
+                elements += sum(piece.count(b"<") for piece in iter(lambda: part.read(2**20), b""))
+    if elements > MAX_TABLE // 32:  # each may become an object of 300 bytes; two million cells have as many
+        raise zipfile.BadZipFile(f"more than {MAX_TABLE // 32} elements")
+
+
+def _rows(sheet: Any) -> list[tuple[int, list[str]]]:
+    """The rows that are not blank, each with its number and up to its last value."""
+    sheet.reset_dimensions()  # what a file says of them may be a lie, to which all rows would be filled up
+    rows, cells = [], 0
+    for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
+        row = [_text(value) for value in values]
+        while row and not row[-1]:  # formatted, but empty columns
+            row.pop()
+        cells += len(row)
+        if number > _ROWS or cells > MAX_TABLE // 16:
+            raise ValueError(f"more than {_ROWS} rows, or {MAX_TABLE // 16} cells")
+        if row:
+            rows.append((number, row))
+    return rows
 
 
 def _text(value: object) -> str:

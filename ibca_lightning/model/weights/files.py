@@ -129,6 +129,9 @@ def read(path: str) -> State:
         if isinstance(content, dict) and isinstance(content.get(key), dict) and content[key]:
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    # One number, shown as many: timm's converters would write it out.
+    if sum(tensor.nbytes for tensor in tensors.values()) > 2 * Path(path).stat().st_size:
+        raise InputError(f"weights of the size of their file, {path}", "more", _ALONE)
     if not tensors:
         keys = [str(key) for key in content] if isinstance(content, dict) else []
         held_keys = f" among {first_of(keys, 9)}" if keys else ""

@@ -20,7 +20,7 @@ from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
 from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
-from ibca_lightning.system.whole_files import write_whole
+from ibca_lightning.system.whole_files import write_output
 
 _OF_MODEL = ("backbone", "image_size", "class_names", "thresholds", "threshold_rule", "preprocessing")
 _FIGURES = ("metrics", "intervals", "tuned", "tuned_intervals")
@@ -113,7 +113,7 @@ def _validated(facts: dict[str, Any]) -> Any:
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
-    write_whole(path, lambda file: file.write_text(render(facts), encoding="utf-8"))
+    write_output(path, render(facts))
 
 
 def _model(module: MultiLabelModule) -> dict[str, Any]:

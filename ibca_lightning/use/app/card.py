@@ -6,13 +6,13 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from ibca_lightning.run.model_card import NAME
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import read_text
 
 
 def card_beside(checkpoint: Path) -> Markup:
     """The card, in which no HTML, picture or link of its own is live; empty where there is none that can be read."""
     try:
-        text = regular(checkpoint.resolve().parent / NAME).read_text(encoding="utf-8")
+        text = read_text(checkpoint.resolve().parent / NAME)
     except (OSError, ValueError):
         return Markup()
     text = text.partition("<!-- ibca-facts")[0]

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,6 @@ def test_a_url_is_answered_as_a_folder_is(scheme: str, remote_tree: str, tree: P
 
 def web(folder: Path) -> Front:
     """A web server that shows folders as pages, as Python's does."""
-    import threading
     from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -66,6 +67,41 @@ def web(folder: Path) -> Front:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return Front(server.server_port)
+
+
+def test_a_web_server_that_says_more_than_it_is_asked_for():
+    import gzip
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    sent, packed = [0], gzip.compress(bytes(10**6))
+
+    class Talker(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if self.path == "/packed.csv":
+                self.send_header("Content-Encoding", "gzip")
+                self.end_headers()
+                self.wfile.write(packed)
+                return
+            self.end_headers()
+            with suppress(OSError):
+                while sent[0] < 2**26:
+                    sent[0] += self.wfile.write(bytes(2**16))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Talker)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    there = f"http://127.0.0.1:{server.server_port}"
+    try:
+        assert remote.read(f"{there}/endless.png", 1000) == bytes(1000)
+        assert remote.read(f"{there}/packed.csv", 10**6) == packed
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert sent[0] < 2**25
 
 
 def test_many_folders_are_listed_together(remote_tree: str, s3: Any, front: Front):
