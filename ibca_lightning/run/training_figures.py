@@ -1,6 +1,7 @@
 """`metrics.csv` of a run, read again."""
 
 import csv
+import io
 import math
 from pathlib import Path
 
@@ -16,8 +17,9 @@ def read_training(run: Path) -> list[dict[str, float]]:
     """
     path = run / "metrics.csv"
     try:
-        text = regular(path).read_text(encoding="utf-8")
-        rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+        text = regular(path).read_bytes().decode()
+        # Python's own lines would end at U+2028, too, which the name of a class may hold.
+        rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
         return [{name: _number(name, cell) for name, cell in row.items() if cell} for row in rows]
     except FileNotFoundError:
         return []

@@ -385,10 +385,12 @@ def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Pa
     (images / "2.png").write_bytes(good[:99])
     (images / "3.png").write_bytes(good)
     (images / "3.bmp").write_bytes(good)  # of one stem: named with its ending
+    (images / "notes.txt").write_text("none")
     given = ("explain", "--ckpt_path", folder / "x.ckpt", "--images", images, "--output", output)
     result = ibca(*given)
     assert (result.code, len(result.errors)) == (2, 1), result.err
     assert "2.png" in result.errors[0]
+    assert "note: 1 files are no pictures and are passed over: 'notes.txt'" in result.err.splitlines()
     assert written(output) == sorted(
         ["1.npz", "1.png", "3.bmp.npz", "3.bmp.png", "3.png.npz", "3.png.png", "failed.csv"]
     )
