@@ -93,7 +93,7 @@ class Run:
         """The checkpoint that was tested."""
         name = setting(self.facts, "test.checkpoint")
         own = isinstance(name, str) and Path(name).name == name  # a card that leads elsewhere is not this run's
-        return self.folder / "checkpoints" / (own and name or "best.ckpt")
+        return self.folder / "checkpoints" / ((own and name) or "best.ckpt")
 
 
 def read_run(folder: Path) -> Run:

@@ -1,6 +1,6 @@
 """YAML text, read without more memory or depth than its size deserves."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -59,7 +59,7 @@ class _MeasuringLoader(yaml.SafeLoader):
     What it reads is what JSON can hold: a date is text, as jsonargparse has it, and bytes or sets are refused.
     """
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [(tag, form) for tag, form in forms if tag not in _NO_PLAIN]
         for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -483,7 +483,9 @@ def test_pictures_beyond_the_bit_depth_are_told_of(planted: Tree) -> None:
     deep = np.arange(40 * 40, dtype=np.uint16).reshape(40, 40) * 40
     cv2.imwrite(str(picture(planted, "train", 1)), deep)
     told = found(checked("--data.bit_depth", 12)[1], "warning")["bit depth"]
-    assert any(re.search(r"^1 pictures of train whose largest values are beyond bit_depth 12 .*line 3\)", w) for w in told)
+    assert any(
+        re.search(r"^1 pictures of train whose largest values are beyond bit_depth 12 .*line 3\)", w) for w in told
+    )
     assert "bit depth" not in found(checked("--data.bit_depth", 16)[1], "warning")
 
 

@@ -307,7 +307,9 @@ def spoilt(root: Path, name: str) -> None:
         np.savez(table, **plain)
     elif name == "short record":
         content = json.loads(record.read_text())
-        record.write_text(json.dumps(content | {"splits": content["splits"] | {"train": content["splits"]["train"][:2]}}))
+        record.write_text(
+            json.dumps(content | {"splits": content["splits"] | {"train": content["splits"]["train"][:2]}})
+        )
     elif name == "junk record":
         record.write_text("[" * 100_000)
     else:

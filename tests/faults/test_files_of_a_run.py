@@ -14,6 +14,8 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from ibca_lightning.compare import head_cost
+from ibca_lightning.compare.run_rows import method_and_repetition
 from ibca_lightning.data.pictures import reading
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
@@ -23,6 +25,7 @@ from ibca_lightning.run.run_folder import remove_unstarted
 from ibca_lightning.run.run_settings import picture_folders, read_settings
 from ibca_lightning.run.tested_samples import read_tested
 from ibca_lightning.run.training_figures import read_training
+from ibca_lightning.search import folds
 from ibca_lightning.search.job import read_record
 from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
@@ -587,7 +590,12 @@ def test_no_home_and_no_place_for_temporary_files(tree: Path, here: Path, monkey
 
 
 def test_a_configuration_of_dates_and_numbered_keys_is_compared(tmp_path: Path) -> None:
-    for text in ("when: 2024-01-01", "1: 2\nb: 3", "data: {init_args: {split_seed: 2024-01-01}}", "2024-01-01: 1\na: 1"):
+    for text in (
+        "when: 2024-01-01",
+        "1: 2\nb: 3",
+        "data: {init_args: {split_seed: 2024-01-01}}",
+        "2024-01-01: 1\na: 1",
+    ):
         (tmp_path / "config.yaml").write_text(f"{text}\n")
         assert method_and_repetition(tmp_path)[0] != str(tmp_path)
         assert method_and_repetition(tmp_path) == method_and_repetition(tmp_path)

@@ -26,7 +26,7 @@ from ibca_lightning.system.output import write_err
 from ibca_lightning.system.strangers import inflates_beyond
 from ibca_lightning.system.whole_files import write_csv
 from tests import made_run
-from tests.command_line import done, experiment, ibca, rows, written
+from tests.command_line import done, experiment, ibca, refused, rows, written
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ import yaml
 
 import ibca_lightning
 from ibca_lightning.data.pictures.drawing import Panel, heat_maps
+from ibca_lightning.data.storage import remote
 from ibca_lightning.report import run as run_folder
 from ibca_lightning.report.charts import ranking_charts
 from ibca_lightning.report.page import Finding, _widest, by_chance

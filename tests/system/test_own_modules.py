@@ -15,7 +15,6 @@ from tests.command_line import REPOSITORY, ibca
 
 PROGRAM = """
 import multiprocessing, os, sys
-sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
 import ibca_lightning.cli
 if __name__ == "__main__":
     from ibca_lightning.system.own_modules import name_own, own_modules

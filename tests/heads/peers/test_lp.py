@@ -100,6 +100,6 @@ def test_a_record_opens_no_file(tmp_path: Path) -> None:
         record = {"class_path": "ibca_lightning.heads.LPHead", "init_args": {"class_embeddings": name}}
         paired = {"class_path": "ibca_lightning.heads.PairHead", "init_args": {"head": record, "fusion": "sum"}}
         for given in (record, paired):
-            with pytest.raises(InputError, match="class_embeddings of ibca_lightning.heads.LPHead") as caught:
+            with pytest.raises(InputError, match=r"class_embeddings of ibca_lightning\.heads\.LPHead") as caught:
                 build_head(given, CHANNELS, LABELS)
             assert "jane" not in str(caught.value)

@@ -186,6 +186,8 @@ def test_a_card_of_a_stranger_ends_nothing(tmp_path: Path) -> None:
         run = Run(tmp_path, "", {}, (None, None), read_facts(tmp_path / NAME), [], {})
         assert run.facts
         assert run.checkpoint == tmp_path / "checkpoints/best.ckpt"
-        shown = SimpleNamespace(facts=run.facts, settings={}, sets=[SimpleNamespace(name="t", figures={}, tested=Mock(ids=[]))])
+        shown = SimpleNamespace(
+            facts=run.facts, settings={}, sets=[SimpleNamespace(name="t", figures={}, tested=Mock(ids=[]))]
+        )
         assert _facts(shown)["thresholds"] == ""  # type: ignore[arg-type]
         assert _title(shown).startswith("4 on")  # type: ignore[arg-type]
