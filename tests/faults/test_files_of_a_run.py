@@ -608,7 +608,7 @@ def test_no_url_of_a_run_is_asked() -> None:
 
 @pytest.mark.parametrize("header", ["id", "id,A,A,label:A,label:A", "id,A"])
 def test_predictions_without_classes_or_with_one_twice_are_refused(header: str, tmp_path: Path) -> None:
-    row = ",".join(["1.png", *["0.5"] * header.count(",")])
+    row = ",".join(["1.png", *["0"] * header.count(",")])
     (tmp_path / "test_predictions.csv").write_text(f"{header}\n{row}\n")
     (tmp_path / "test_metrics.json").touch()
     with pytest.raises(InputError, match=r"test_predictions\.csv, got"):
