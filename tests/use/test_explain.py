@@ -403,7 +403,7 @@ def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Pa
     refused = ibca(*given)
     assert (refused.code, "--overwrite" in refused.errors[0]) == (2, True), "somebody's files"
     (images / "2.png").unlink()
-    note = "note: 1 files are no pictures and are passed over: 'notes.txt'"
+    note = f"note: 1 files are no pictures and are passed over: {str(images / 'notes.txt')!r}"
     assert note in done(*given, "--overwrite").err.splitlines()
     assert not (output / "failed.csv").exists()
     other = ibca(*given, "--max_side", 100)
