@@ -4,6 +4,7 @@ A trained model: `load`, `explain`. A run: `report`, `history`. Data: `show_batc
 `heads`, `losses`, `metrics`. Each is imported when it is first asked for.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ _HOMES = {
     "show_batch": "ibca_lightning.use.notebook",
 }
 _ROOMS = ("data", "heads", "losses", "metrics", "report")  # what people take classes and functions from
+
+if "IBCA_OWN_MODULES" in os.environ:  # of the process that spawned this one
+    import_module("ibca_lightning.system.own_modules").find_named()
 
 
 def __getattr__(name: str) -> Any:

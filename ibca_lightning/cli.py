@@ -18,6 +18,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.options import refuse_credentials
 from ibca_lightning.system.output import write_out
+from ibca_lightning.system.own_modules import own_modules
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
 
@@ -103,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments or os.environ.get("IBCA_DEBUG", "") not in ("", "0")
     arguments = options_at_home([a for a in arguments if a != "--debug"])
     try:
-        return _run(arguments)
+        with own_modules(os.getcwd()):
+            return _run(arguments)
     except BaseException as error:
         return exit_code(error, debug)
 
@@ -127,9 +129,6 @@ def _run(arguments: list[str]) -> int:
         raise InputError(f"a command ({', '.join(COMMANDS)})", command, f"try ibca {near[0] if near else '--help'}")
     if command in _CONFIGURED and arguments[1:] and not arguments[1].startswith("-"):
         arguments.insert(1, "--config")
-    # A class of the user's own lies in a file of the folder they start from; installed packages come first.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     if command == "list":
         from ibca_lightning.start.list import list_names
 

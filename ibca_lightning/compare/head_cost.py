@@ -36,9 +36,9 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
             path = first_training(run) / "checkpoints" / "best.ckpt"
             checkpoint = read_checkpoint(path)
             spec = ModelSpec.from_checkpoint(checkpoint, path)
-            key = f"{spec.backbone} {spec.feature_stride} {spec.feature_blocks} {spec.image_size}"
+            key = f"{spec.backbone} {spec.feature_stride} {spec.feature_blocks} {spec.in_channels} {spec.image_size}"
             if key not in shapes:
-                shapes[key] = _shape(recorded_backbone(spec, checkpoint, path).eval(), spec.image_size)
+                shapes[key] = _shape(recorded_backbone(spec, checkpoint, path).eval(), spec)
             shape = shapes[key]
             head = fitting_head(spec, checkpoint, path, shape[0], len(spec.class_names)).eval()
             head.set_progress(1.0)
@@ -49,8 +49,8 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
 
 
 @torch.inference_mode()
-def _shape(backbone: Backbone, size: int) -> tuple[int, int, int]:
-    _, channels, height, width = backbone(torch.zeros(1, 3, size, size)).shape
+def _shape(backbone: Backbone, spec: ModelSpec) -> tuple[int, int, int]:
+    _, channels, height, width = backbone(torch.zeros(1, spec.in_channels, spec.image_size, spec.image_size)).shape
     return channels, height, width
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from torch import Tensor, nn
 
@@ -19,9 +19,11 @@ from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints, is_rule
 from ibca_lightning.model.fine_tuning.lora import merged
 from ibca_lightning.model.public_names import public_name, with_public_names
+from ibca_lightning.model.weights.finite import spoilt
 from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
+from ibca_lightning.system.own_modules import name_own
 
 _MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage
@@ -177,20 +179,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
     if sum(weight.nbytes for weight in weights.values()) > 2 * Path(path).stat().st_size:  # one number, shown as many
         raise InputError(f"{path} with weights of its size", "more", "use the file as it was written")
-    if (name := next((name for name, weight in weights.items() if _spoilt(name, weight)), None)) is not None:
+    if (name := next((name for name, weight in weights.items() if spoilt(name, weight)), None)) is not None:
         fix = "use a checkpoint from before the training diverged, or the file as it was written"
         raise InputError(f"{path} with finite weights", f"NaN or infinity in {name}", fix)
     checkpoint["state_dict"] = merged(weights)
     return checkpoint
-
-
-def _spoilt(name: str, weight: Tensor) -> bool:
-    """Whether a weight is no number somewhere; a mask of attention may hold zeros and infinities."""
-    finite = weight.isfinite()
-    if bool(finite.all()):
-        return False
-    is_mask = not name.endswith((".weight", ".bias")) and ".running_" not in name and not bool(weight[finite].any())
-    return not is_mask or bool(weight.isnan().any())
 
 
 def head_spec(head: Head) -> dict[str, Any]:
@@ -225,6 +218,13 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
         )  # fmt: skip
     cls = known[class_path]
     given = spec.get("init_args", {}).items()
+    hints = get_type_hints(cls.__init__) if class_path.startswith("ibca_lightning.") else {}
+    for name, value in given:
+        if isinstance(value, str) and name in hints and value not in get_args(hints[name]):  # it would be a file's name
+            raise InputError(
+                f"{name} of {class_path} in the checkpoint as one of its choices, or none", reprlib.repr(value),
+                "use the file as it was written",
+            )  # fmt: skip
     options = {name: partial(build_head, value) if _is_head(value) else value for name, value in given}
     try:
         return cls(channels, num_labels, **options)
@@ -260,6 +260,7 @@ def import_trusted(modules: Iterable[str]) -> None:
         InputError: When there is no such module.
     """
     for module in modules:
+        name_own(module)
         try:
             importlib.import_module(module)
         except (ImportError, ValueError, TypeError) as error:

@@ -97,7 +97,7 @@ def _drawers(
         # Nothing that config.yaml describes is built: a run may be a stranger's.
         folder, masks = (options.images, options.mask_dir) if options.images else run.pictures
         if folder is None:
-            raise InputError("a folder of pictures (data.root) in the run's config.yaml", "none", "give --images")
+            raise InputError("a folder (data.root, no URL) in the run's config.yaml", "none", "give --images")
         source = from_files(predictor, folder, masks, rename if run.hashed else str)
         return {own.name: partial(draw, predictor, source) for own in run.sets}
     except Exception as error:

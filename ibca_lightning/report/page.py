@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,34 +80,33 @@ def page(run: Run, gallery: Gallery) -> str:
 
 
 def _title(run: Run) -> str:
-    model = run.facts.get("model") or {}
-    head = model.get("head") or _class_name(run.settings, "model.head") or "Model"
-    backbone = model.get("backbone") or setting(run.settings, "model.backbone")
-    return f"{head} on {backbone}" if backbone else head
+    head = setting(run.facts, "model.head") or _class_name(run.settings, "model.head") or "Model"
+    backbone = setting(run.facts, "model.backbone") or setting(run.settings, "model.backbone")
+    return f"{head} on {backbone}" if backbone else str(head)
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    model, test, fit = (run.facts.get(key) or {} for key in ("model", "test", "fit"))
-    sets = {name: own for part in (fit, test) for name, own in part.get("sets", {}).items()}
+    said = partial(setting, run.facts)  # a card may be a stranger's: `read_facts` looked at no more than what it shows
+    tested: dict[str, Any] = said("test.sets") or {}
+    sets = (said("fit.sets") or {}) | tested
     rows = {name: own.get("rows") for name, own in sets.items()} or {own.name: len(own.tested.ids) for own in run.sets}
-    groups = {name: own["groups"] for name, own in test.get("sets", {}).items() if own.get("groups")}
-    image_size = model.get("image_size")
-    rule = model.get("threshold_rule")
+    groups = {name: own["groups"] for name, own in tested.items() if own.get("groups")}
+    image_size, rule = said("model.image_size"), said("model.threshold_rule")
     return {
-        "data": (test.get("data") or fit.get("data") or {}).get("class") or _class_name(run.settings, "data"),
+        "data": said("test.data.class") or said("fit.data.class") or _class_name(run.settings, "data"),
         "pictures": _joined(rows),
         "groups": _joined(groups),
         "input": f"{image_size} x {image_size} pixels" if image_size else "",
-        "thresholds": _RULES.get(rule, rule) if isinstance(rule, str) else rule and _joined(rule),
+        "thresholds": _RULES.get(rule, rule) if isinstance(rule, str) else _joined(rule),
         "calibration": run.sets[0].figures.get("calibration", {}).get("kind"),
-        "checkpoint": test.get("checkpoint"),
-        "tested": ", ".join(filter(None, (test.get("date"), test.get("device")))),
-        "versions": _joined(test.get("versions", {})),
+        "checkpoint": said("test.checkpoint"),
+        "tested": ", ".join(str(part) for part in (said("test.date"), said("test.device")) if part),
+        "versions": _joined(said("test.versions")),
     }
 
 
-def _joined(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+def _joined(values: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) if isinstance(values, Mapping) else ""
 
 
 def _class_name(settings: Any, key: str) -> str:

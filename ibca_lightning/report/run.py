@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ibca_lightning.run.model_card import NAME, hidden_paths, read_facts
-from ibca_lightning.run.run_settings import picture_folders, read_settings
+from ibca_lightning.run.run_settings import picture_folders, read_settings, setting
 from ibca_lightning.run.tested_figures import figure_files, read_figures
 from ibca_lightning.run.tested_samples import Tested, read_tested
 from ibca_lightning.run.training_figures import read_training
@@ -91,7 +91,9 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint that was tested."""
-        return self.folder / "checkpoints" / (self.facts.get("test", {}).get("checkpoint") or "best.ckpt")
+        name = setting(self.facts, "test.checkpoint")
+        own = isinstance(name, str) and Path(name).name == name  # a card that leads elsewhere is not this run's
+        return self.folder / "checkpoints" / ((own and name) or "best.ckpt")
 
 
 def read_run(folder: Path) -> Run:

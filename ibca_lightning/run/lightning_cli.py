@@ -24,6 +24,7 @@ from lightning.pytorch.plugins import LayerSync
 from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.run_split import RunSplit
 from ibca_lightning.data.storage import exists, here, is_remote
+from ibca_lightning.metrics.columns import excel_safe
 from ibca_lightning.metrics.decision import few_positives
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MONITOR, MultiLabelModule
@@ -147,6 +148,10 @@ class IBCACLI(LightningCLI):
             "--hash_key", type=str | None, default=None,
             help="File with the key of the hashes; default names.key in the user's configuration folder.",
         )  # fmt: skip
+        parser.add_argument(
+            "--excel_safe", action=ActionYesNo(no_prefix="no_"), nargs="?", default=SUPPRESS,
+            help="Of predict: an apostrophe before ids and columns that begin with =, +, - or @.",
+        )  # fmt: skip
         for name in ("find_batch_size", "find_lr"):  # options that are gone: a config.yaml of before says false
             parser.add_argument(f"--{name}", type=Literal[False], default=SUPPRESS, help=SUPPRESS)
         parser.link_arguments("data", "model.init_args.num_labels", self._seen_labels, apply_on="instantiate")
@@ -177,6 +182,8 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
+        if config.get("excel_safe") and self.subcommand != "predict":
+            raise InputError("--excel_safe of ibca predict", f"ibca {self.subcommand}", "leave it out")
         named.check_requests(_listed(config.trainer.logger), config.wandb, bool(config.hash_names))
         # Kept, so that the run is found again without that environment.
         config.wandb_project = os.environ.get("WANDB_PROJECT") or config.wandb_project
@@ -247,7 +254,8 @@ class IBCACLI(LightningCLI):
             if isinstance(tuner, BatchSizeFinder | LearningRateFinder):
                 fix = "give --data.batch_size or --model.learning_rate; ibca tune searches"
                 raise InputError("callbacks that leave batch and rate alone", type(tuner).__name__, fix)
-        callbacks: list[Callback] = [StopSignals(), WriteResults(self.run_dir)]
+        cell = excel_safe if config.get("excel_safe") else str
+        callbacks: list[Callback] = [StopSignals(), WriteResults(self.run_dir, cell)]
         own = any(isinstance(given, LightningBar) for given in _listed(trainer.callbacks))  # in place of ours
         asked = trainer.enable_progress_bar
         bar = own or sys.stderr.isatty() if asked is None else asked

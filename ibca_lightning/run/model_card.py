@@ -32,7 +32,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     try:
         found = _FACTS.search(read_text(path))
         facts = json.loads(found[1]) if found else {}
-    except (OSError, ValueError):
+        if facts:
+            render(facts)
+    except Exception:  # of a template and formats that meet whatever somebody wrote there
         return {}
     return facts if isinstance(facts, dict) else {}
 

@@ -1,7 +1,7 @@
 """What a test and a prediction leave in a run folder: `test_metrics.json`, `test_predictions.csv` and their kin."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -62,14 +62,17 @@ def write_predictions(
     labels: Tensor | None = None,
     thresholds: Sequence[float] | None = None,
     folds: Sequence[int] | None = None,
+    cell: Callable[[str], str] = str,
 ) -> None:
     """Write one row a picture: `id`, a probability a class, then what else is given.
 
     That is `label:<class>` with labels, `decision:<class>` and `threshold:<class>` with thresholds, and `fold` with
     folds. Nine significant digits give back every float32 exactly, so figures recomputed from the file are the same.
+    `cell` is what becomes of ids and columns, such as `excel_safe`.
     """
-    header = [*prediction_columns(class_names, labels is not None, bool(thresholds)), *(["fold"] if folds else [])]
-    written = csv_lines((picture,) for picture in ids)  # numbers need no quotes
+    columns = prediction_columns(class_names, labels is not None, bool(thresholds))
+    header = [*map(cell, columns), *(["fold"] if folds else [])]
+    written = csv_lines((cell(picture),) for picture in ids)  # numbers need no quotes
 
     def lines() -> Iterator[str]:
         yield from csv_lines([header])

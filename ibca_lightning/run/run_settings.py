@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ibca_lightning.data.storage import is_remote
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import read_text, told
 from ibca_lightning.system.yaml_text import load
@@ -39,11 +40,14 @@ def setting(settings: Any, key: str) -> Any:
 
 
 def picture_folders(settings: Any) -> tuple[str | None, str | None]:
-    """The folders of pictures and of masks that such settings name; None for what they do not."""
+    """The folders of pictures and of masks that such settings name; None for what they do not.
+
+    None also where they are a URL: no network is asked because of what a run, maybe a stranger's, says.
+    """
     options = setting(settings, "data.init_args")
     options = options if isinstance(options, dict) else {}
     given = {key: value for key, value in options.items() if isinstance(value, str)}
-    if (root := given.get("root")) is None:
+    if (root := given.get("root")) is None or is_remote(root):
         return None, None
     masks = "mask_dir" in given and "mask_labels" not in options  # bits of other classes say nothing here
     return os.path.join(root, given.get("image_dir", "")), os.path.join(root, given["mask_dir"]) if masks else None

@@ -61,6 +61,8 @@ def read_samples(run: Path, stage: str, suffix: str = "") -> Tested:
         wanted = ["id", *names, *(f"label:{name}" for name in names)]
         if header not in (wanted, [*wanted, "fold"]):
             raise ValueError("other columns")
+        if len({*names}) < max(len(names), 1):
+            raise ValueError("a class twice" if names else "no class")
         ids: list[str] = []
         parts: list[tuple[Tensor, Tensor]] = []
         while some := list(islice(rows, _ROWS)):  # the text of a number takes eight times its memory

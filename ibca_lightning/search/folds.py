@@ -88,7 +88,10 @@ def _mean(parts: Sequence[Tested], runs: Sequence[Path]) -> Tested:
 
 def _thresholds(files: Sequence[Path], names: Sequence[str]) -> list[float]:
     """For each class the mean of those that the models chose."""
-    stored = [read_figures(file, "test")["thresholds"] for file in files]
+    stored = [read_figures(file, "test").get("thresholds", {}) for file in files]
+    for file, own in zip(files, stored, strict=True):
+        if lacking := [name for name in names if "threshold" not in own.get(name, {})]:
+            raise InputError(f"a threshold of each class in {file}", f"none of {lacking[0]}", _AGAIN)
     return [statistics.fmean(own[name]["threshold"] for own in stored) for name in names]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import read_bytes
+from ibca_lightning.system.whole_files import naming
 
 _LEAST = 16  # bytes of a key
 
@@ -82,7 +83,7 @@ def _make(path: Path) -> None:
             return
         file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with os.fdopen(file, "w") as key:
+            with naming(path), os.fdopen(file, "w") as key:
                 key.write(f"{secrets.token_hex(32)}\n")
             os.link(part, path)  # unlike a rename it never takes the place of another process's key
         finally:

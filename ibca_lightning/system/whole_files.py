@@ -34,20 +34,28 @@ def whole(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]
     if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"a file to write at {path}", "a pipe or a device", "give another path")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        if durable:
-            _sync(part)
-        part.replace(path)
-        if durable:
-            _sync(path.parent)
-    except OSError as error:
-        if error.errno is not None and error.filename in (None, str(part)):  # a write that fails names no file
-            error.filename = str(path)
-        raise
+        with naming(path, part):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            if durable:
+                _sync(part)
+            part.replace(path)
+            if durable:
+                _sync(path.parent)
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], part: str | os.PathLike[str] = "") -> Iterator[None]:
+    """Let an error of the disk name the file, which that of a write does not, in place of none or of its part."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, os.fspath(part)):
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """YAML text, read without more memory or depth than its size deserves."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 MAX_NODES = 100_000  # a configuration has hundreds; a list of 50,000 class names still passes
 MAX_DIGITS = 1000  # in base 60 (`59:59:...`) an integer takes the square of its length, and a megabyte a minute
+_NO_PLAIN = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "timestamp", "set", "omap", "pairs"))
 MAX_DEPTH = 100  # what jsonargparse walks by recursion must stay far from Python's own limit
 
 
@@ -53,7 +54,15 @@ def load(text: str) -> Any:
 
 
 class _MeasuringLoader(yaml.SafeLoader):
-    """Stops at once where it becomes too deep or too large: PyYAML takes seconds for a thousand brackets."""
+    """Stops at once where it becomes too deep or too large: PyYAML takes seconds for a thousand brackets.
+
+    What it reads is what JSON can hold: a date is text, as jsonargparse has it, and bytes or sets are refused.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, form) for tag, form in forms if tag not in _NO_PLAIN]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -82,5 +91,7 @@ class _MeasuringLoader(yaml.SafeLoader):
             raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
         if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
             raise YAMLTooLargeError(f"an integer of more than {MAX_DIGITS} digits")
+        if node.tag in _NO_PLAIN:
+            raise yaml.constructor.ConstructorError(None, None, f"{node.tag}, which is no plain data", node.start_mark)
         self._measured[id(node)] = size, depth
         return node

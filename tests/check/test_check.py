@@ -1,7 +1,9 @@
 """`ibca check` on a fake tree in which each fault is planted."""
 
 import csv
+import errno
 import json
+import os
 import re
 import shutil
 import warnings
@@ -475,3 +477,28 @@ def test_tiles_are_cut_before_they_are_read(here: Path) -> None:
     fake_idrid.write(here / "data")
     splits = read_contents(IDRiD(root=str(here / "data"), tile=60, tile_pixels=32), 0)
     assert all(len(rows) and rows.has_pictures.all() for rows in splits.values())
+
+
+def test_pictures_beyond_the_bit_depth_are_told_of(planted: Tree) -> None:
+    at = next(at for at, row in enumerate(rows(planted / "train.csv")) if row["image"].endswith(".png"))
+    cv2.imwrite(str(picture(planted, "train", at)), np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40)
+    said = rf"^1 pictures of train whose largest values are beyond bit_depth 12.*line {at + 2}\)"
+    (told,) = found(checked("--data.bit_depth", 12)[1], "warning")["bit depth"]
+    assert re.search(said, told), told
+    assert "bit depth" not in found(checked("--data.bit_depth", 16)[1], "warning")
+
+
+def test_a_page_that_could_not_be_written_leaves_nothing(planted: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_text
+
+    def full(self: Path, data: str, **options: Any) -> int:
+        if self.name.endswith("check.html"):
+            write(self, data[:99], **options)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, data, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result, _ = checked("--no_images")
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "out/check.html, got No space left on device" in result.errors[0]
+    assert sorted(contents(Path("out"))) == ["check.json"]

@@ -228,6 +228,10 @@ def test_what_is_not_there_or_does_not_fit_is_said(maps: Path, tmp_path: Path) -
     (broken / "val.rows.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(InputError, match=r"40 maps of val at .*, got 39; run the same `ibca maps` again"):
         ready(broken)
+    half = json.loads(lines[0]) | {"id": "\ud800"}
+    (broken / "val.rows.jsonl").write_text("".join([f"{json.dumps(half)}\n", *lines[1:]]))
+    with pytest.raises(InputError, match=r"id, group and subgroup of a picture in .*val\.rows\.jsonl, line 1"):
+        ready(broken)
     (broken / "val.stage0.npy").unlink()
     with pytest.raises(InputError, match=r"an array \(40, 8, .*, got none; write the maps again"):
         ready(broken)

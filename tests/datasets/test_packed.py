@@ -298,6 +298,18 @@ def spoilt(root: Path, name: str) -> None:
         shutil.copy(root / "train/index.json", index)
     elif name == "junk index":
         index.write_text('{"chunks": [{"filename": "../../a.bin", "chunk_bytes": 1, "chunk_size": 10}]}')
+    elif name == "endless index":
+        index.write_text('{"chunks": [{"filename": "a.bin", "chunk_bytes": Infinity, "chunk_size": 10}]}')
+    elif name == "names of no text":
+        with np.load(table) as arrays:
+            plain = dict(arrays)
+        plain["names"][3] = b"a\xff"
+        np.savez(table, **plain)
+    elif name == "short record":
+        content = json.loads(record.read_text())
+        record.write_text(
+            json.dumps(content | {"splits": content["splits"] | {"train": content["splits"]["train"][:2]}})
+        )
     elif name == "junk record":
         record.write_text("[" * 100_000)
     else:
@@ -314,6 +326,9 @@ def spoilt(root: Path, name: str) -> None:
         ("other table", "the table of [0-9]+ rows at .*val/table.npz, got none, or another"),
         ("junk table", "the table of [0-9]+ rows at .*val/table.npz, got none, or another"),
         ("other index", "an index of [0-9]+ pictures at .*val/index.json, got [0-9]+; restore it"),
+        ("names of no text", "the table of [0-9]+ rows at .*val/table.npz, got none, or another"),
+        ("endless index", "an index of [0-9]+ pictures at .*val/index.json, got none, or a damaged one"),
+        ("short record", r"pack.json as `ibca pack` writes it, got something else"),
         ("junk index", "an index of [0-9]+ pictures at .*val/index.json, got"),
         ("junk record", r"pack.json as `ibca pack` writes it, got something else"),
         ("wrong record", r"pack.json as `ibca pack` writes it, got something else"),

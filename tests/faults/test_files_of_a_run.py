@@ -14,15 +14,18 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from ibca_lightning.compare import head_cost
+from ibca_lightning.compare.run_rows import method_and_repetition
 from ibca_lightning.data.pictures import reading
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
 from ibca_lightning.run.checkpoint_files import WholeCheckpointIO
 from ibca_lightning.run.command_line.resumed_settings import changed_settings
 from ibca_lightning.run.run_folder import remove_unstarted
-from ibca_lightning.run.run_settings import read_settings
+from ibca_lightning.run.run_settings import picture_folders, read_settings
 from ibca_lightning.run.tested_samples import read_tested
 from ibca_lightning.run.training_figures import read_training
+from ibca_lightning.search import folds
 from ibca_lightning.search.job import read_record
 from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
@@ -45,7 +48,8 @@ YAMLS = {
     "a tag that runs code": ("model: !!python/object/apply:os.system [echo hi]\n", "os.system'"),
     "a number of 6,000 digits": ("seed_everything: " + "9" * 6000, "an integer of more than 1000 digits"),
     "a number in base 60": ("seed_everything: 1" + ":59" * 200_000, "an integer of more than 1000 digits"),
-    "month 13": ("model: 2020-13-45\n", "month must be in 1..12"),
+    "bytes": ("model: !!binary aGk=\n", "tag:yaml.org,2002:binary"),
+    "a set": ("model: !!set {a, b}\n", "tag:yaml.org,2002:set"),
     "a key that is a list": ("? [a]\n: 3\n", "unhashable key"),
     "a key that is a number": ("1: 2\n", "got: 1"),
     "two documents": ("a: 1\n---\nb: 2\n", "another document"),
@@ -397,19 +401,21 @@ def test_results_that_cannot_be_written_leave_those_of_before(
 
 
 def test_a_disk_that_fills_up_while_figures_are_logged(tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save, saved = metrics_csv._KeepingWriter.save, []
+    lines, written_before = metrics_csv.csv_lines, []
 
-    def full(self: Any) -> None:
-        if saved:
+    def full(rows: Any) -> Any:
+        if written_before:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        saved.append(save(self))
+        written_before.append(rows)
+        return lines(rows)
 
-    monkeypatch.setattr(metrics_csv._KeepingWriter, "save", full)
+    monkeypatch.setattr(metrics_csv, "csv_lines", full)
     written(here / "e.yaml", experiment(tree))
     result = ibca("fit", "--config", "e.yaml", "--run_dir", "new", "--trainer.max_epochs", 3)
     assert result.code == 2
     assert result.errors == [
-        "error: a file to read or write, got No space left on device; make room, or give another path"
+        "error: a file to read or write at new/metrics.csv, got No space left on device; "
+        "make room, or give another path"
     ]
     assert "Traceback" not in result.err
 
@@ -491,6 +497,17 @@ def test_what_a_broken_disk_does_not_let_go_is_not_said_to_be_gone(
     assert remove_unstarted(str(tmp_path / "run"), None) is False
 
 
+class _Full:
+    """A file on a disk that has room for half."""
+
+    def __init__(self, file: Any) -> None:
+        self.name, self._file = file.name, file
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_predictions_of_pictures_stop_at_a_full_disk_and_go_on_where_they_were(
     run: Path, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -499,15 +516,12 @@ def test_predictions_of_pictures_stop_at_a_full_disk_and_go_on_where_they_were(
 
     def full(file: Any, data: bytes) -> None:
         calls.append(data)
-        if len(calls) == 4:
-            file.write(data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(file, data)
+        append(_Full(file) if len(calls) == 4 else file, data)
 
     monkeypatch.setattr(RowFiles, "_append", staticmethod(full))
     result = ibca(*command, "--output", "out")
     assert (result.code, len(result.errors)) == (2, 1)
-    assert "No space left on device" in result.errors[0]
+    assert "out/predictions.csv, got No space left on device" in result.errors[0]
     assert len(rows(Path("out/predictions.csv"))) >= 8
     monkeypatch.setattr(RowFiles, "_append", staticmethod(append))
     done(*command, "--output", "out")
@@ -570,3 +584,45 @@ def test_no_home_and_no_place_for_temporary_files(tree: Path, here: Path, monkey
     written(here / "e.yaml", experiment(tree))
     done("fit", "--config", "e.yaml", "--run_dir", "new")
     assert json.loads(json.dumps(sorted(os.listdir()))) == ["e.yaml", "file", "new"]
+
+
+# --- what a run says of itself ---------------------------------------------------------------------------------------
+
+
+def test_a_configuration_of_dates_and_numbered_keys_is_compared(tmp_path: Path) -> None:
+    for text in (
+        "when: 2024-01-01",
+        "1: 2\nb: 3",
+        "data: {init_args: {split_seed: 2024-01-01}}",
+        "2024-01-01: 1\na: 1",
+    ):
+        (tmp_path / "config.yaml").write_text(f"{text}\n")
+        assert method_and_repetition(tmp_path)[0] != str(tmp_path)
+        assert method_and_repetition(tmp_path) == method_and_repetition(tmp_path)
+
+
+def test_no_url_of_a_run_is_asked() -> None:
+    for root in ("https://attacker.invalid/x", "s3://bucket/x", "gs://bucket"):
+        assert picture_folders({"data": {"init_args": {"root": root, "mask_dir": "m"}}}) == (None, None)
+
+
+@pytest.mark.parametrize("header", ["id", "id,A,A,label:A,label:A", "id,A"])
+def test_predictions_without_classes_or_with_one_twice_are_refused(header: str, tmp_path: Path) -> None:
+    row = ",".join(["1.png", *["0"] * header.count(",")])
+    (tmp_path / "test_predictions.csv").write_text(f"{header}\n{row}\n")
+    (tmp_path / "test_metrics.json").touch()
+    with pytest.raises(InputError, match=r"test_predictions\.csv, got"):
+        read_tested(tmp_path, "test")
+
+
+def test_folds_without_thresholds_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "test_metrics.json"
+    for content in ({"metrics": {}}, {"metrics": {}, "thresholds": {"A": {}}}):
+        file.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"a threshold of each class in .*test_metrics\.json, got none of A"):
+            folds._thresholds([file], ["A"])
+
+
+def test_the_maps_of_five_channels_are_measured_with_five() -> None:
+    spec = Mock(in_channels=5, image_size=8)
+    assert head_cost._shape(torch.nn.Conv2d(5, 7, 3, padding=1), spec) == (7, 8, 8)  # type: ignore[arg-type]

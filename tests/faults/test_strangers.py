@@ -26,7 +26,7 @@ from ibca_lightning.system.output import write_err
 from ibca_lightning.system.strangers import inflates_beyond
 from ibca_lightning.system.whole_files import write_csv
 from tests import made_run
-from tests.command_line import done, experiment, ibca, rows, written
+from tests.command_line import done, experiment, ibca, refused, rows, written
 
 
 @pytest.fixture(autouse=True)
@@ -252,6 +252,20 @@ def test_excel_safe_ids_are_not_run_and_go_on(run: Path, here: Path) -> None:
         found = [row["id"] for row in rows(Path("safe/predictions.csv"))]
         assert sorted(found) == sorted([*(f"'{name}" for name in names[:4]), "a=b.png"])
     assert "excel_safe" in ibca(*command, "plain", "--excel_safe").errors[0]
+
+
+def test_excel_safe_predictions_of_a_test_set(run: Path, tree: Path, here: Path) -> None:
+    shutil.copytree(tree, "data")
+    table = rows(Path("data/test.csv"))
+    moved, table[0]["image"] = table[0]["image"], "=1.png"
+    os.rename(Path("data/images", moved), "data/images/=1.png")
+    write_csv("data/test.csv", [[*table[0]], *(row.values() for row in table)])
+    checkpoint = run / "checkpoints/best.ckpt"
+    more = ("--config", run / "config.yaml", "--ckpt_path", checkpoint, "--data.root", "data", "--run_dir", "out")
+    for option, name in (("--no_excel_safe", "=1.png"), ("--excel_safe", "'=1.png")):
+        done("predict", *more, option)
+        assert rows(Path("out/predictions.csv"))[0]["id"] == name
+    refused("test", *more, "--excel_safe", names=("--excel_safe of ibca predict",))
 
 
 def test_no_name_is_obeyed_by_the_terminal(run: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

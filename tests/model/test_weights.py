@@ -207,6 +207,10 @@ def test_what_does_not_fit_is_named_with_the_nearest_layout(tmp_path: Path) -> N
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
+    spoilt = net("resnet", 0).state_dict()
+    spoilt["bn1.bias"][2] = torch.nan
+    assert "finite weights of resnet in" in (said := refused(spoilt, "resnet"))
+    assert "got NaN or infinity in bn1.bias" in said
     dinov2 = embedded(net("ls", 0).state_dict(), OF_DINOV2) | MASK
     said = refused(dinov2, "resnet")
     assert "got no conv1.weight, bn1.weight, bn1.bias and 97 more and unexpected cls_token, pos_embed" in said

@@ -8,6 +8,7 @@ from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ import yaml
 
 import ibca_lightning
 from ibca_lightning.data.pictures.drawing import Panel, heat_maps
+from ibca_lightning.data.storage import remote
 from ibca_lightning.report import run as run_folder
 from ibca_lightning.report.charts import ranking_charts
 from ibca_lightning.report.page import Finding, _widest, by_chance
@@ -465,6 +467,7 @@ STRANGERS = {
     "a class of the current folder": {"class_path": "stranger.Data", "init_args": {}},
     "a cache elsewhere": {"class_path": "SCM", "init_args": {"cache": "disk", "cache_dir": "elsewhere"}},
     "an id out of the folder": {"class_path": "CSVDataModule", "init_args": {"root": "empty"}},
+    "a URL": {"class_path": "CSVDataModule", "init_args": {"root": "https://attacker.invalid/x"}},
     "no settings": [["root"]],
     "no folder": {"class_path": "CSVDataModule", "init_args": {"root": 3, "mask_dir": {"a": "b"}}},
 }
@@ -475,6 +478,7 @@ def test_nothing_that_a_run_describes_is_built(
     kind: str, folder: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(here)
+    monkeypatch.setattr(remote, "_system", Mock(side_effect=AssertionError("asked")))
     Path("stranger.py").write_text(OWN_DATA)
     Path("empty").mkdir()
     shutil.copytree(folder / "run", "run")

@@ -1,18 +1,21 @@
 """A head or loss that takes another's place has its own defaults, and keeps what was asked of it alone."""
 
 import inspect
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from jsonargparse import _typehints
+from jsonargparse import _actions, _loaders_dumpers, _typehints, _util
 
 import ibca_lightning.heads
 from ibca_lightning.losses import AsymmetricLoss
 from ibca_lightning.run.command_line import class_options
 from ibca_lightning.run.command_line.short_names import NAMES
-from tests.command_line import done
+from tests.command_line import done, refused
+from tests.faults.test_files_of_a_run import BOMB
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 
@@ -69,7 +72,32 @@ def test_an_optimiser_keeps_the_rate_of_the_recipe() -> None:
 
 
 def test_the_parser_is_left_as_it_was() -> None:
-    before = dict(vars(_typehints))
+    before = dict(vars(_typehints)), dict(vars(_util)), dict(vars(_actions)), dict(_loaders_dumpers.loaders)
     with pytest.raises(ValueError, match="stop"), class_options.class_rules():
         raise ValueError("stop")
-    assert vars(_typehints) == before
+    assert (vars(_typehints), vars(_util), vars(_actions), _loaders_dumpers.loaders) == before
+
+
+def test_a_file_that_is_called_like_a_class_is_not_read(here: Path) -> None:
+    for name in ("csra", "csv", "gap", "ibca_lightning.heads.GAPHead"):
+        Path(name).write_text("class_path: evil.Own\n")
+    Path("evil.py").write_text("raise SystemExit('run')\n")
+    for named in ("csra", "gap", "ibca_lightning.heads.GAPHead"):
+        assert resolved(f"--model.head={named}")["head"]["class_path"].startswith("ibca_lightning.heads.")
+    done("fit", "--data=csv", "--data.root=x", "--print_config")
+
+
+def test_a_file_of_a_class_is_read_with_measure(here: Path) -> None:
+    Path("head.yaml").write_text("class_path: csra\ninit_args: {residual_weight: 0.5}\n")
+    assert resolved("--model.head", "head.yaml")["head"]["init_args"]["residual_weight"] == 0.5
+    Path("bomb.yaml").write_text(BOMB)
+    Path("c.yaml").write_text("model: {init_args: {head: bomb.yaml}}\n")
+    text = json.dumps(BOMB)  # a text within a YAML, which jsonargparse reads as YAML again
+    Path("d.yaml").write_text(f"model: {{init_args: {{head: {text}}}}}\n")
+    os.mkfifo("pipe.yaml")
+    for arguments, said in (
+        (("--model.head", "bomb.yaml"), "usual size in bomb.yaml"), (("--config", "c.yaml"), "usual size in bomb.yaml"),
+        (("--data", "bomb.yaml"), "usual size in bomb.yaml"), (("--config", "d.yaml"), "model.head"),
+        (("--model.head", "pipe.yaml"), "no regular file"), (("--data", "none.yaml"), "none.yaml"),
+    ):  # fmt: skip
+        refused("fit", *arguments, "--print_config", names=(said,))

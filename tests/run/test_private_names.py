@@ -6,7 +6,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
-from jsonargparse import _typehints
+from jsonargparse import _actions, _loaders_dumpers, _typehints, _util
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
@@ -38,9 +38,12 @@ FUNCTIONS = [
     (ModelCheckpoint, "_monitor_candidates", ["self", "trainer"]),
     (ModelCheckpoint, "_should_skip_saving_checkpoint", ["self", "trainer"]),
     (ExperimentWriter, "_check_log_dir_exists", ["self"]),
-    (ExperimentWriter, "_rewrite_with_new_header", ["self", "fieldnames"]),
+    (ExperimentWriter, "_record_new_keys", ["self"]),
     (_typehints, "discard_init_args_on_class_path_change", ["parser_or_action", "prev_val", "value"]),
     (_typehints, "resolve_class_path_by_name", ["cls", "name"]),
+    (_typehints, "import_object", ["name", "check_path"]),
+    (_actions, "import_object", ["name", "check_path"]),
+    (_loaders_dumpers, "yaml_load", ["stream"]),
 ]
 
 
@@ -56,5 +59,8 @@ def test_function_has_its_parameters(owner: object, name: str, parameters: list[
 
 def test_jsonargparse_still_looks_its_functions_up_in_the_module() -> None:
     """`class_options` replaces them there, which a local import would pass by."""
-    for name in ("discard_init_args_on_class_path_change", "resolve_class_path_by_name"):
+    for name in ("discard_init_args_on_class_path_change", "resolve_class_path_by_name", "import_object", "Path"):
         assert f"{name}(" in inspect.getsource(_typehints).replace(f"def {name}(", "")
+    assert " Path(value" in inspect.getsource(_util)
+    assert " import_object(" in inspect.getsource(_actions)
+    assert "loaders[mode]" in inspect.getsource(_loaders_dumpers)

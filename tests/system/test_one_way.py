@@ -66,3 +66,9 @@ def test_a_property_changes_nothing_but_what_it_keeps_for_itself() -> None:
                     and not ast.unparse(target).startswith("self._")
                 ]
     assert not found
+
+
+def test_csv_is_written_by_one_writer() -> None:
+    writers = {file for file, _ in calls("DictWriter")}
+    writers |= {file for file, call in calls("writer") if ast.unparse(call.func) == "csv.writer"}
+    assert writers == {"system/whole_files.py"}, "write through csv_lines or write_csv"

@@ -258,7 +258,9 @@ def test_figures_of_another_checkpoint_are_not_taken_for_its_own(root: Path, tmp
     card = best.with_name("model_card.md")
     text = card.read_text()
     try:
-        card.write_text(text.replace('"model": {}', '"test": {"checkpoint": "last.ckpt"}'))
+        of_another = {"checkpoint": "last.ckpt", "sets": {}, "versions": {}, "command": ""}
+        facts = {"model": {"class_names": [], "preprocessing": {}}, "test": of_another}
+        card.write_text(text.replace('{"model": {}}', json.dumps(facts)))
         with pytest.raises(InputError, match="another checkpoint"):
             read_track_record(best, spec)
     finally:

@@ -385,6 +385,7 @@ def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Pa
     (images / "2.png").write_bytes(good[:99])
     (images / "3.png").write_bytes(good)
     (images / "3.bmp").write_bytes(good)  # of one stem: named with its ending
+    (images / "notes.txt").write_text("none")
     given = ("explain", "--ckpt_path", folder / "x.ckpt", "--images", images, "--output", output)
     result = ibca(*given)
     assert (result.code, len(result.errors)) == (2, 1), result.err
@@ -402,7 +403,8 @@ def test_a_picture_that_cannot_be_read_is_listed_and_the_rest_is_done(folder: Pa
     refused = ibca(*given)
     assert (refused.code, "--overwrite" in refused.errors[0]) == (2, True), "somebody's files"
     (images / "2.png").unlink()
-    done(*given, "--overwrite")
+    note = f"note: 1 files are no pictures and are passed over: {str(images / 'notes.txt')!r}"
+    assert note in done(*given, "--overwrite").err.splitlines()
     assert not (output / "failed.csv").exists()
     other = ibca(*given, "--max_side", 100)
     assert (other.code, "explanations of the same max_side" in other.errors[0]) == (2, True)

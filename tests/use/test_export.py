@@ -154,11 +154,14 @@ def test_the_program_runs_on_torch_alone_and_real_pictures_are_compared_too(tmp_
     (tmp_path / "images").mkdir()
     for row, image in enumerate(pictures.image):
         cv2.imwrite(str(tmp_path / "images" / f"{row}.png"), image.permute(1, 2, 0).numpy())
+    (tmp_path / "images" / "notes.txt").write_text("none")
     path = tmp_path / "model.pt2"
     result = done(
         "export", "--ckpt_path", save(made, tmp_path / "x.ckpt"), "--output", path, "--images", tmp_path / "images"
     )
     assert "agrees on 16 random and 3 given pictures" in result.out
+    other = str(tmp_path / "images" / "notes.txt")
+    assert f"note: 1 files are no pictures and are passed over: {other!r}" in result.err.splitlines()
     torch.save(pictures.image, tmp_path / "images.pt")
     script = (
         "import sys, json, torch; sys.modules['ibca_lightning'] = sys.modules['timm'] = None\n"

@@ -12,6 +12,7 @@ A folder holds `maps.json`, which says what the maps are of, and for each split 
 
 import json
 import os
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -25,10 +26,11 @@ from ibca_lightning import __version__
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import read_object, regular, told
-from ibca_lightning.system.whole_files import whole_text, write_json
+from ibca_lightning.system.whole_files import naming, whole_text, write_json
 
 FORMAT = 1
 _RECORD = "maps.json"
+_HALF = re.compile("[\ud800-\udfff]")  # a letter that JSON can escape, and no text in UTF-8 has
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class SplitWriter:
                 raise ValueError(f"expected {name} of shape {(len(rows), *shape[1:])}, got {values.shape}")
             start = np.load(path, mmap_mode="r").offset
             # Not through the memory map: on a full disk that ends in a bus error instead of an exception.
-            with path.open("r+b") as file:
+            with naming(path), path.open("r+b") as file:
                 for row, value in zip(rows, values, strict=True):
                     file.seek(start + row * value.nbytes)
                     file.write(value.data)
@@ -303,7 +305,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
                 texts = [row.get("id"), row.get("group"), *columns.values()]
             else:
                 texts = [None]
-            if not all(isinstance(text, str) for text in texts):
+            if not all(isinstance(text, str) and not _HALF.search(text) for text in texts):
                 got, fix = repr(line[:80].decode(errors="replace")), "write the maps again with `ibca maps`"
                 raise InputError(f"id, group and subgroup of a picture in {path}, line {number}", got, fix)
             rows.append(row)

@@ -29,6 +29,7 @@ from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 
 NAME, FORMAT = "pack.json", 1
 _MOST = 8 * MAX_TABLE  # bytes of the table of a split: each text is as long as the longest of its column
+_TOGETHER = 2**16  # rows
 SPLITS = ("train", "val", "test")  # in the order in which their pictures are numbered
 
 
@@ -91,7 +92,8 @@ def read_record(place: Place) -> PackRecord | None:
             and record.group_overlap in get_args(GroupOverlap) and record.bit_depth in (None, *get_args(BitDepth))
             and {*bits} <= {None, *range(8)} and len(bits) == len(record.class_names) > 0
             and isinstance(LabelPolicy(**record.labels), LabelPolicy)
-            and record.splits.keys() <= {*SPLITS} and all(type(own[0]) is int for own in record.splits.values())
+            and record.splits.keys() <= {*SPLITS}
+            and all(type(own[0]) is int and len(own) == 3 for own in record.splits.values())
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, InputError):
         sound = False
@@ -129,7 +131,7 @@ def read_table(root: str, record: PackRecord, split: str, path: str) -> Table:
             columns = {name: arrays[f"subgroup{at}"] for at, name in enumerate(record.subgroups)}
         labels, texts = plain["labels"], [plain["names"], plain["groups"], *columns.values()]
         sound = (
-            all(column.dtype.kind == "S" and column.shape == (rows,) for column in texts)
+            all(column.dtype.kind == "S" and column.shape == (rows,) and _utf8(column) for column in texts)
             and labels.dtype == np.int8 and labels.shape == (rows, len(record.class_names)) and _within(labels, -3, 1)
             and plain["lines"].dtype == np.int32 and _within(plain["lines"], first, first + rows - 1)
         )  # fmt: skip
@@ -140,6 +142,14 @@ def read_table(root: str, record: PackRecord, split: str, path: str) -> Table:
         raise InputError(expected, "none, or another one", fix)
     # `file` and `folder` say no more than which splits share one: by that, rows move between splits or do not.
     return Table(f"{root} ({file})", f"{root}/{folder}", subgroups=columns, **plain)
+
+
+def _utf8(column: NDArray[np.bytes_]) -> bool:
+    """True, or a UnicodeDecodeError; some rows at a time, as a text takes more memory than its bytes."""
+    return all(
+        isinstance(b"\n".join(column[at : at + _TOGETHER].tolist()).decode(), str)
+        for at in range(0, len(column), _TOGETHER)
+    )
 
 
 def _within(numbers: NDArray[Any], least: int, most: int) -> bool:

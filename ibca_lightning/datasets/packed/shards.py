@@ -194,7 +194,7 @@ def _index(place: Place, split: str, rows: int, local: Any) -> Sequence[tuple[st
             for chunk in content["chunks"] if re.fullmatch(r"[\w-]+\.bin", chunk["filename"])
         ]  # fmt: skip
         counted = sum(samples for _, _, samples in chunks) if all(samples > 0 for _, _, samples in chunks) else -1
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         counted = -1
     if counted != rows:
         got = "none, or a damaged one" if counted < 0 else counted

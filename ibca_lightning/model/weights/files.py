@@ -14,6 +14,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor
 
+from ibca_lightning.model.weights.finite import spoilt
 from ibca_lightning.model.weights.layouts import LAYOUTS, State
 from ibca_lightning.system.errors import InputError, first_of
 from ibca_lightning.system.strangers import require_not_packed
@@ -87,6 +88,8 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         near = f"its keys are nearest to {nearest.title}" if share else "its keys are of no other known layout"
         advice = f"use a file of this backbone, in the keys of timm or a layout of model/README.md ({near})"
         raise InputError(f"the weights of {name} in {path}", " and ".join(wrong), advice)
+    if (key := next((key for key in expected if key in state and spoilt(key, state[key])), None)) is not None:
+        raise InputError(f"finite weights of {name} in {path}", f"NaN or infinity in {key}", "use another file")
     if said:
         log.info("%s", "; ".join(said))
     return layout.published if layout else None

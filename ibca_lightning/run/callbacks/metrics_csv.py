@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from ibca_lightning.system.strangers import regular
-from ibca_lightning.system.whole_files import whole_text
+from ibca_lightning.system.whole_files import csv_lines, naming, write_csv
 
 
 class RunCSVLogger(CSVLogger):
@@ -72,25 +72,29 @@ class _KeepingWriter(ExperimentWriter):
             self.rows = len(rows)
 
     def save(self) -> None:
+        if not self.metrics:
+            return
+        if self._record_new_keys() or not os.path.exists(self.metrics_file_path):
+            self._write(self._read()[1])
+        rows = ([row.get(name, "") for name in self.metrics_keys] for row in self.metrics)
+        with naming(self.metrics_file_path), open(self.metrics_file_path, "a", newline="", encoding="utf-8") as file:
+            file.writelines(csv_lines(rows))
         self.rows += len(self.metrics)
-        super().save()
+        self.metrics = []
 
     def keep(self, rows: int) -> None:
         """Cut off what lies behind so many rows."""
         if rows < self.rows:
-            self._write(self.metrics_keys, self._read()[1][:rows])
+            self._write(self._read()[1][:rows])
             self.rows = rows
 
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        self._write(fieldnames, self._read()[1])
-
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        if not os.path.exists(self.metrics_file_path):
+            return [], []
         with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, restval="")
             return list(reader.fieldnames or []), list(reader)
 
-    def _write(self, names: list[str], rows: list[dict[str, str]]) -> None:
-        with whole_text(self.metrics_file_path) as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        names = self.metrics_keys
+        write_csv(self.metrics_file_path, [names, *([row.get(name, "") for name in names] for row in rows)])

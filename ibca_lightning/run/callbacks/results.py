@@ -1,5 +1,6 @@
 """Writes what `ibca test`, `ibca validate` and `ibca predict` leave in the run folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ class WriteResults(Callback):
     as `val_metrics.json`, `val_predictions.csv` and so on; the validations of a fit do not.
     """
 
-    def __init__(self, run_dir: str | Path) -> None:
-        self.run_dir = Path(run_dir)
+    def __init__(self, run_dir: str | Path, cell: Callable[[str], str] = str) -> None:
+        self.run_dir, self._cell = Path(run_dir), cell
         self._predicted: dict[tuple[int, int], tuple[str, torch.Tensor]] = {}  # by loader and index
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -69,7 +70,7 @@ class WriteResults(Callback):
             ids, rows = zip(*(predicted[place] for place in sorted(predicted)), strict=True)
             write_predictions(
                 self.run_dir / "predictions.csv", ids, torch.stack(rows), pl_module.class_names,
-                thresholds=pl_module.thresholds,
+                thresholds=pl_module.thresholds, cell=self._cell,
             )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from ibca_lightning.system.whole_files import remove_parts
 TOP_OPTIONS = (
     "help", "config", "print_config", "seed_everything", "trainer", "model", "data", "ckpt_path", "weights_only",
     "verbose", "return_predictions", "run_dir", "wandb", "wandb_project", "log_images", "save_every_n_steps",
-    "deterministic", "no_deterministic", "hash_names", "no_hash_names", "hash_key", "find_batch_size", "find_lr",
+    "deterministic", "no_deterministic", "hash_names", "no_hash_names", "hash_key", "excel_safe",
+    "no_excel_safe", "find_batch_size", "find_lr",
 )  # fmt: skip
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 

@@ -8,34 +8,43 @@ later file or the command line names another class that happens to have an optio
 class before count as given: `--config mured --model.head ml_decoder` would build ML-Decoder with the heads and the
 dropout that are IBCA's defaults. For optimisers, schedulers and data modules it stays so: lr, root and batch_size mean
 the same in each of them.
+
+A value is the name of a YAML file only if it ends like one: jsonargparse would read a file `csra` of the current folder
+where the head is meant. Such a file is looked at as one behind `--config` is, and text is read with measure.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from jsonargparse import Namespace, _typehints
+from jsonargparse import Namespace, Path, _actions, _loaders_dumpers, _typehints, _util
 from torch.optim.lr_scheduler import LRScheduler
 
 from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.heads import Head
 from ibca_lightning.losses import Loss
 from ibca_lightning.model.public_names import public_name
+from ibca_lightning.run.command_line.config_files import read_tree
 from ibca_lightning.run.command_line.parser_messages import no_class
 from ibca_lightning.run.command_line.short_names import class_paths
+from ibca_lightning.system.own_modules import name_own
+from ibca_lightning.system.yaml_text import compose
 from ibca_lightning.terms import Term
 
 _BASES = (Head, Loss, Term, MultiLabelDataModule, pl.LightningDataModule, pl.LightningModule, LRScheduler)
 _DISCARD, _RESOLVE = "discard_init_args_on_class_path_change", "resolve_class_path_by_name"
+_MEASURED = 100  # characters of a text that is measured before it is read: a shorter one cannot grow
 
 
 @contextmanager
 def class_rules() -> Iterator[None]:
-    """While parsing, know short names, and drop all options of a head or loss that another class replaces."""
+    """While parsing, know short names and own modules, keep options with their class, and read files as ours."""
     kept = {name: getattr(_typehints, name) for name in (_DISCARD, _RESOLVE)}
+    by_path, read_yaml = _util.import_object, _loaders_dumpers.loaders["yaml"]
 
     def discard(action: Any, before: Any, now: Any) -> None:
         if before and "init_args" in before and _replaced(before["class_path"], now["class_path"]):
@@ -56,12 +65,47 @@ def class_rules() -> Iterator[None]:
         resolved: str = kept[_RESOLVE](wanted, name)
         return resolved
 
-    # There is no setting for either; `jsonargparse<5` in pyproject.toml, and a test says if a name goes.
-    vars(_typehints).update({_DISCARD: discard, _RESOLVE: resolve})
+    def imported(name: str, check_path: bool = True) -> Any:
+        name_own(name)
+        return by_path(name, check_path)
+
+    def measured(text: str) -> Any:
+        if len(text) > _MEASURED:
+            compose(text)
+        return read_yaml(text)
+
+    # There is no setting for these; `jsonargparse<5` in pyproject.toml, and a test says if a name goes.
+    ours: dict[ModuleType, dict[str, Any]] = {
+        _typehints: {_DISCARD: discard, _RESOLVE: resolve, "import_object": imported, "Path": _YAMLFile},
+        _util: {"Path": _YAMLFile}, _actions: {"import_object": imported},
+    }  # fmt: skip
+    before = {module: {name: getattr(module, name) for name in names} for module, names in ours.items()}
     try:
+        for module, names in ours.items():
+            vars(module).update(names)
+        _loaders_dumpers.loaders["yaml"] = measured
         yield
     finally:
-        vars(_typehints).update(kept)
+        for module, names in before.items():
+            vars(module).update(names)
+        _loaders_dumpers.loaders["yaml"] = read_yaml
+
+
+class _AnyPath(type):
+    """A class of which every path of jsonargparse counts as one."""
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return issubclass(other, Path)
+
+
+class _YAMLFile(Path, metaclass=_AnyPath):
+    """A file that stands where a class or its options may; a TypeError says that something else is meant."""
+
+    def __init__(self, path: Any, mode: str = "fr", **more: Any) -> None:
+        if not str(path).endswith((".yaml", ".yml")):
+            raise TypeError("no name of a YAML file")
+        super().__init__(path, mode, **more)
+        read_tree(str(path), "for an option at")
 
 
 def refuse_bases(options: Namespace) -> None:

@@ -28,16 +28,22 @@ def check_config_files(arguments: Sequence[str]) -> None:
         _check(path)
 
 
-def _check(path: str) -> None:
+def read_tree(path: str, place: str) -> yaml.Node | None:
+    """Read a YAML file that stands at an option, or some other place, into nodes.
+
+    Raises:
+        InputError: There is none, it is no YAML, or it is beyond measure.
+    """
     if not os.path.isfile(path):
-        got = "a folder" if os.path.isdir(path) else "nothing there"
-        raise InputError(f"a YAML file at --config {path}", got, "check the path")
+        other = "no regular file" if os.path.exists(path) else "nothing there"
+        got = "a folder" if os.path.isdir(path) else other
+        raise InputError(f"a YAML file {place} {path}", got, "check the path")
     try:
         with open(path, encoding="utf-8") as file:
             tree = compose(file.read())
         construct(tree)
     except OSError as error:
-        raise InputError(f"a YAML file at --config {path}", error.strerror, "check its permissions") from error
+        raise InputError(f"a YAML file {place} {path}", error.strerror, "check its permissions") from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
         raise InputError(f"YAML text in {path}", "a binary file, or another encoding", "save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
@@ -46,6 +52,11 @@ def _check(path: str) -> None:
         raise InputError(f"YAML in {path}{where}", error.problem or "a fault", "correct that line") from error
     except YAMLTooLargeError as error:
         raise InputError(f"YAML of a usual size in {path}", error, "write it without the anchors") from error
+    return tree
+
+
+def _check(path: str) -> None:
+    tree = read_tree(path, "at --config")
     if tree is None:
         raise InputError(f"{_WANTED} at {path}", "an empty one", _EXAMPLES)
     if not isinstance(tree, yaml.MappingNode):

@@ -37,7 +37,7 @@ _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "prepr
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
     given = (rule(message, arguments) for rule in (_no_value, _required, _several_values))
-    known = (rule(message) for rule in (_unknown_option, _wrong_type, _unknown_class, _file))
+    known = (rule(message) for rule in (_yaml, _unknown_option, _wrong_type, _unknown_class, _file))
     for error in (*given, *known):
         if error is not None:
             return error
@@ -102,6 +102,12 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
             expected = f"{'one value' if alone else 'a list'} behind --{option}"
             return InputError(expected, " ".join(values), fix + blanks)
     return None
+
+
+def _yaml(message: str) -> InputError | None:
+    """What `config_files.read_tree` refused within a union, whose branches jsonargparse lists."""
+    found = re.search(r"^[\s-]*((?:a YAML file|YAML) .+), got (.+); ([^;]+)$", message, re.M)
+    return InputError(*found.groups()) if found else None
 
 
 def _file(message: str) -> InputError | None:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
 from ibca_lightning.system.strangers import read_object, regular, told
-from ibca_lightning.system.whole_files import csv_lines, write_json
+from ibca_lightning.system.whole_files import csv_lines, naming, write_json
 
 
 class Kind(NamedTuple):
@@ -173,8 +173,9 @@ class RowFiles:
 
     @staticmethod
     def _append(file: BinaryIO, data: bytes) -> None:
-        file.write(data)
-        file.flush()  # to the system, which outlives this process
+        with naming(file.name):
+            file.write(data)
+            file.flush()  # to the system, which outlives this process
 
 
 def _end(data: bytes) -> int:

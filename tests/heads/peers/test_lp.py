@@ -92,3 +92,14 @@ def test_wrong_options_are_refused() -> None:
         LPHead(CHANNELS, LABELS, use="both")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="LPHead's embedding_size"):
         LPHead(CHANNELS, LABELS, embedding_size=0)
+
+
+def test_a_record_opens_no_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("jane doe\n")
+    for name in (str(tmp_path / "secret.csv"), "secret", ""):
+        record = {"class_path": "ibca_lightning.heads.LPHead", "init_args": {"class_embeddings": name}}
+        paired = {"class_path": "ibca_lightning.heads.PairHead", "init_args": {"head": record, "fusion": "sum"}}
+        for given in (record, paired):
+            with pytest.raises(InputError, match=r"class_embeddings of ibca_lightning\.heads\.LPHead") as caught:
+                build_head(given, CHANNELS, LABELS)
+            assert "jane" not in str(caught.value)

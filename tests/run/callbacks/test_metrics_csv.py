@@ -1,6 +1,7 @@
 import csv
 
 from ibca_lightning.run.callbacks.metrics_csv import RunCSVLogger
+from ibca_lightning.run.training_figures import read_training
 from tests.training import Pictures, best, loader, module, trainer
 
 
@@ -32,3 +33,13 @@ def test_a_resumed_run_goes_on_in_the_same_file(tmp_path):
     rows = read(tmp_path)
     assert [row["epoch"] for row in rows if row["val/mAP"]] == ["0", "1"]
     assert [row["epoch"] for row in rows if row["train/loss_epoch"]] == ["0", "1"]
+
+
+def test_any_name_of_a_figure_comes_back(tmp_path):
+    names = [f"val/AP/a{mark}b" for mark in ("\u2028", "\x85", "\v", "\f", "\x1c", "\n", "\r", "\r\n", '"', ",")]
+    for start in range(2):
+        logger = RunCSVLogger(str(tmp_path))
+        for name in names[start:]:
+            logger.log_metrics({name: 0.5}, step=start)
+            logger.save()
+    assert [{*row} - {"step"} for row in read_training(tmp_path)] == [{name} for name in (*names, *names[1:])]

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ import torch
 from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.module import MONITOR
+from ibca_lightning.report.page import _facts, _title
+from ibca_lightning.report.run import Run
 from ibca_lightning.run.callbacks.model_card import ModelCard
 from ibca_lightning.run.model_card import NAME, read_facts, render, without_paths
 from tests.command_line import done, experiment, rows, written
@@ -166,3 +169,25 @@ def test_a_resumed_run_keeps_its_tested_figures_unless_its_weights_are_others(
     card.write_text(render(facts))
     done(*resume)
     assert "Not tested yet" in card.read_text()
+
+
+def test_a_card_of_a_stranger_ends_nothing(tmp_path: Path) -> None:
+    whole = facts()
+    part = {"sets": {}, "versions": {}, "command": "", "data": 3, "date": 5, "device": [], "checkpoint": "/else/x.ckpt"}
+    for said in (
+        "[" * 200_000, "3", "[]", '{"model": 5}', json.dumps(whole | {"fit": 3}), json.dumps(whole | {"test": [1]}),
+        json.dumps(whole | {"fit": part | {"sets": {"val": 3}}}), json.dumps(facts(thresholds=[[]])),
+    ):  # fmt: skip
+        (tmp_path / NAME).write_text(f"<!-- ibca-facts {said} -->")
+        assert read_facts(tmp_path / NAME) == {}
+    for test in (part, [], 0):
+        given = json.dumps(whole | {"test": test, "model": whole["model"] | {"threshold_rule": 3, "head": 4}})
+        (tmp_path / NAME).write_text(f"<!-- ibca-facts {given} -->")
+        run = Run(tmp_path, "", {}, (None, None), read_facts(tmp_path / NAME), [], {})
+        assert run.facts
+        assert run.checkpoint == tmp_path / "checkpoints/best.ckpt"
+        shown = SimpleNamespace(
+            facts=run.facts, settings={}, sets=[SimpleNamespace(name="t", figures={}, tested=Mock(ids=[]))]
+        )
+        assert _facts(shown)["thresholds"] == ""  # type: ignore[arg-type]
+        assert _title(shown).startswith("4 on")  # type: ignore[arg-type]
