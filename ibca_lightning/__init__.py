@@ -26,7 +26,7 @@ _HOMES = {
 _ROOMS = ("data", "heads", "losses", "metrics", "report")  # what people take classes and functions from
 
 if "IBCA_OWN_MODULES" in os.environ:  # of the process that spawned this one
-    import_module("ibca_lightning.system.own_modules").find_named()
+    import_module("ibca_lightning.system.imports.own_modules").find_named()
 
 
 def __getattr__(name: str) -> Any:

@@ -22,8 +22,8 @@ from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.model.weights.finite import spoilt
 from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.imports.own_modules import name_own
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
-from ibca_lightning.system.own_modules import name_own
 
 _MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage

@@ -1,6 +1,6 @@
 """YAML text, read without more memory or depth than its size deserves."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -8,6 +8,11 @@ MAX_NODES = 100_000  # a configuration has hundreds; a list of 50,000 class name
 MAX_DIGITS = 1000  # in base 60 (`59:59:...`) an integer takes the square of its length, and a megabyte a minute
 _NO_PLAIN = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "timestamp", "set", "omap", "pairs"))
 MAX_DEPTH = 100  # what jsonargparse walks by recursion must stay far from Python's own limit
+
+_FORMS = {
+    first: [(tag, form) for tag, form in forms if tag not in _NO_PLAIN]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class YAMLTooLargeError(yaml.YAMLError):
@@ -59,13 +64,9 @@ class _MeasuringLoader(yaml.SafeLoader):
     What it reads is what JSON can hold: a date is text, as jsonargparse has it, and bytes or sets are refused.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-        first: [(tag, form) for tag, form in forms if tag not in _NO_PLAIN]
-        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self.yaml_implicit_resolvers = _FORMS
         self._depth = 0
         self._measured: dict[int, tuple[int, int]] = {}  # nodes and depth of each node, every alias written out
 

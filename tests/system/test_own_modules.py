@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from ibca_lightning.start import list as listing
-from ibca_lightning.system.own_modules import VARIABLE, name_own, own_modules
+from ibca_lightning.system.imports.own_modules import VARIABLE, name_own, own_modules
 from tests.command_line import REPOSITORY, ibca
 
 PROGRAM = """
 import multiprocessing, os, sys
 import ibca_lightning.cli
 if __name__ == "__main__":
-    from ibca_lightning.system.own_modules import name_own, own_modules
+    from ibca_lightning.system.imports.own_modules import name_own, own_modules
     with own_modules(os.getcwd()):
         name_own("spawned_own.Data")
         from spawned_own import Data

@@ -88,8 +88,8 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         near = f"its keys are nearest to {nearest.title}" if share else "its keys are of no other known layout"
         advice = f"use a file of this backbone, in the keys of timm or a layout of model/README.md ({near})"
         raise InputError(f"the weights of {name} in {path}", " and ".join(wrong), advice)
-    if (key := next((key for key in expected if key in state and spoilt(key, state[key])), None)) is not None:
-        raise InputError(f"finite weights of {name} in {path}", f"NaN or infinity in {key}", "use another file")
+    if bad := [key for key in expected if key in state and spoilt(key, state[key])]:
+        raise InputError(f"finite weights of {name} in {path}", f"NaN or infinity in {bad[0]}", "use another file")
     if said:
         log.info("%s", "; ".join(said))
     return layout.published if layout else None

@@ -21,7 +21,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from jsonargparse import Namespace, Path, _actions, _loaders_dumpers, _typehints, _util
+from jsonargparse import Namespace, _actions, _loaders_dumpers, _typehints, _util
+from jsonargparse._paths import Path
 from torch.optim.lr_scheduler import LRScheduler
 
 from ibca_lightning.data.base import MultiLabelDataModule
@@ -31,7 +32,7 @@ from ibca_lightning.model.public_names import public_name
 from ibca_lightning.run.command_line.config_files import read_tree
 from ibca_lightning.run.command_line.parser_messages import no_class
 from ibca_lightning.run.command_line.short_names import class_paths
-from ibca_lightning.system.own_modules import name_own
+from ibca_lightning.system.imports.own_modules import name_own
 from ibca_lightning.system.yaml_text import compose
 from ibca_lightning.terms import Term
 

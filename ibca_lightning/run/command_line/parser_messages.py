@@ -107,7 +107,7 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
 def _yaml(message: str) -> InputError | None:
     """What `config_files.read_tree` refused within a union, whose branches jsonargparse lists."""
     found = re.search(r"^[\s-]*((?:a YAML file|YAML) .+), got (.+); ([^;]+)$", message, re.M)
-    return InputError(*found.groups()) if found else None
+    return InputError(found[1], found[2], found[3]) if found else None
 
 
 def _file(message: str) -> InputError | None:
