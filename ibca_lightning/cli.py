@@ -13,7 +13,7 @@ from typing import Any
 from ibca_lightning import __version__
 from ibca_lightning.run.command_line.help_screen import help_of
 from ibca_lightning.run.command_line.home import options_at_home
-from ibca_lightning.run.command_line.light_imports import late_transformers, light_imports
+from ibca_lightning.run.command_line.light_imports import late_transformers, leave_garbage, light_imports
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.imports.own_modules import own_modules
@@ -105,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = options_at_home([a for a in arguments if a != "--debug"])
     try:
         with own_modules(os.getcwd()):
-            return _run(arguments)
+            code = _run(arguments)
+        if argv is None and arguments[:1] in (["predict"], ["explain"]):  # a process of their own, which ends here
+            leave_garbage()
+        return code
     except BaseException as error:
         return exit_code(error, debug)
 

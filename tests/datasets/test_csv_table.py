@@ -442,7 +442,8 @@ def test_one_patient_in_two_spellings_is_told_of(pictures: Path) -> None:
     ("one", "other", "same"),
     [("0003", "3", True), ("PT-3", "pt 03", True), ("3,0", "3", True), ("'0003", "3", True), ("#3", "3.", True),
      ("PT3\u200b", "ＰＴ3", True), ("a\u0308", "ä", True), ("00", "0", True), ("patient_12", "Patient12", True),
-     ("1-2", "12", False), ("10", "1.0", False), ("P3", "3", False), ("3.10", "3.1", False)],
+     ("1-2", "12", False), ("1. 12. 2020", "11. 2. 2020", False), ("1, 12", "1,12", True),
+     ("10", "1.0", False), ("P3", "3", False), ("3.10", "3.1", False)],
 )  # fmt: skip
 def test_spellings_of_one_patient(one: str, other: str, same: bool) -> None:
     assert bool(otherwise_written(encode([one]), encode([other]))) == same

@@ -86,6 +86,23 @@ def test_of_many_steps_neighbours_are_joined(monkeypatch):
     assert moved[2] < 0.02
 
 
+def test_joined_neighbours_leave_a_class_that_is_told_apart_as_it_is(monkeypatch):
+    monkeypatch.setattr(ranked, "_MOST", 100)
+    scores = np.append(np.linspace(0.6, 1, 101), np.linspace(0, 0.4, 300))  # one step more than a multiple
+    labels, groups = (scores > 0.5).astype(np.int8), ranked.Groups(np.arange(401))
+    for figure in ranked.Ranked(scores, labels, groups).figures(np.ones((401, 1), np.float32), np.full(1, 300.0)):
+        assert figure.tolist() == [1.0]
+
+
+def test_groups_may_be_called_anything():
+    probabilities, labels, _, _ = case(0)
+    number = len(labels)
+    expected = bootstrap_intervals(probabilities, labels, [f"{at // 2}" for at in range(number)], resamples=20)
+    for groups in (np.arange(number) // 2, (torch.arange(number) // 2).tolist(), [None, *([0.5] * (number - 1))]):
+        found = bootstrap_intervals(probabilities, labels, groups, resamples=20)
+        assert list(found) == list(expected)
+
+
 def test_intervals_of_calibration_alone_are_the_same():
     probabilities, labels, groups, _ = case(0)
     every, alone = (

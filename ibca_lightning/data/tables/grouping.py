@@ -275,7 +275,8 @@ def _canonical(group: str) -> str:
     """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or not between two numbers."""
     plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
     plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
-    plain = re.sub(rf"(?<!\d){_BETWEEN}+|{_BETWEEN}+(?!\d)", "", plain)
+    plain = re.sub(rf"({_BETWEEN}){_BETWEEN}+", r"\1", plain)
+    plain = re.sub(rf"(?<!\d){_BETWEEN}|{_BETWEEN}(?!\d)", "", plain)
     if not plain.isascii():
         plain = re.sub(r"\d", lambda found: str(unicodedata.decimal(found[0])), plain)
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)

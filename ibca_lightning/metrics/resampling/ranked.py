@@ -51,7 +51,8 @@ class Ranked:
 
     Only thresholds at which a positive is gained matter to AP, AUROC and the best sensitivity, so the sorted samples
     are summed between those ("steps") before anything is accumulated. Of more than 32,768 steps neighbours are joined,
-    as if their scores were equal: that moves a figure by less than a tenth of its standard error.
+    as if their scores were equal: that moved a figure by a tenth of its standard error at most where classes overlap,
+    by 0.3 where a class is all but told apart.
 
     Args:
         scores: (B,) in [0, 1].
@@ -67,7 +68,8 @@ class Ranked:
         found = np.cumsum(labels)[last]
         steps = np.diff(found, prepend=0) > 0  # of the distinct scores, where positives are
         if (many := -(-int(steps.sum()) // _MOST)) > 1:
-            kept = np.union1d(np.flatnonzero(steps)[many - 1 :: many], len(last) - 1)
+            at = np.flatnonzero(steps)
+            kept = np.union1d(at[many - 1 :: many], [at[-1], len(last) - 1])
             last, found = last[kept], found[kept]
             steps = np.diff(found, prepend=0) > 0
         self.steps = int(steps.sum())

@@ -183,8 +183,9 @@ class Sample:
 
 def _numbered(names: Sequence[str]) -> NDArray[np.intp]:
     """For each name its place among the different ones, sorted."""
-    places = {name: at for at, name in enumerate(sorted(set(names)))}
-    return np.array([places[name] for name in names], dtype=np.intp)
+    texts = [str(name) for name in names]  # numbers, None and tensors are names too
+    places = {text: at for at, text in enumerate(sorted(set(texts)))}
+    return np.array([places[text] for text in texts], dtype=np.intp)
 
 
 def _together(chunks: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:

@@ -1,6 +1,5 @@
 """Imports of torch and what stands on it, a little lighter."""
 
-import atexit
 import gc
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,18 +33,14 @@ def light_imports(*without: str) -> Iterator[None]:
 def late_modules() -> AbstractContextManager[None]:
     """Import meanwhile without what torch, timm and torchvision import and a trained model does not use.
 
-    Of torch export, distributions, and the shapes of results without memory, which what needs them imports by itself: a
-    quarter of a start. Its compiler: torchvision wants a function of it that is called where boxes are pooled, timm to
-    mark methods that are not to be compiled, which here they are not. Torchvision's boxes in ONNX, which no command
-    that imports so exports; its models, of which timm takes two functions that cut models into pieces. What timm asks
-    a hub by. Whoever wants anything of the others later gets it.
-
-    The process then ends without looking through all that they made for garbage once more, half a second.
+    Of torch export and distributions, which what needs them imports by itself. Its compiler: torchvision wants a
+    function of it that is called where boxes are pooled, timm to mark methods that are not to be compiled, which
+    here they are not. Torchvision's boxes in ONNX, which no command that imports so exports; its models, of which
+    timm takes two functions that cut models into pieces. What timm asks a hub by. Whoever wants anything of the
+    others later gets it.
     """
-    atexit.unregister(_leave_garbage)  # once is enough
-    atexit.register(_leave_garbage)
     return _instead(
-        *(_Late(f"torch.{name}", {}, package=True) for name in ("export", "distributions", "_meta_registrations")),
+        *(_Late(f"torch.{name}", {}, package=True) for name in ("export", "distributions")),
         _Late("torchvision.ops._register_onnx_ops", {"_register_custom_op": int}),
         _Late("torch._dynamo", {"disable": _as_it_is}, package=True),
         _late("torch._dynamo.utils", "is_compile_supported"),
@@ -56,7 +51,8 @@ def late_modules() -> AbstractContextManager[None]:
     )
 
 
-def _leave_garbage() -> None:
+def leave_garbage() -> None:
+    """Let a process that ends not look once more through all that it imported: half a second."""
     if "triton" not in sys.modules:  # which would count on stderr what it was not given back
         gc.freeze()
 
