@@ -7,11 +7,14 @@ import gzip
 import io
 import random
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import openpyxl
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -21,6 +24,7 @@ from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import find_label_columns
 from ibca_lightning.data.tables.sheet import read_sheet
+from ibca_lightning.datasets.layouts.table_file import read_any
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.system.errors import InputError, PictureError
@@ -64,6 +68,44 @@ def test_tables(tmp_path: Path) -> None:
     good, refused = fuzz(seeds, read, InputError, SECONDS)
     assert good > 20
     assert refused > 20
+
+
+@pytest.mark.filterwarnings("ignore")  # openpyxl warns of what it leaves out
+def test_workbooks_and_parquet(tmp_path: Path) -> None:
+    book, rows = (
+        openpyxl.Workbook(),
+        [["image", "patient", "a"], *([f"{at}.png", f"{at:03}", at % 2] for at in range(9))],
+    )
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "s.xlsx")
+    pyarrow.parquet.write_table(
+        pyarrow.table(dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))), tmp_path / "s.parquet"
+    )
+    with zipfile.ZipFile(tmp_path / "s.xlsx") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    seeds = [(tmp_path / f"s.{end}").read_bytes() for end in ("xlsx", "parquet")] + [*members.values()]
+    workbook, parquet = writer(tmp_path, "x.xlsx"), writer(tmp_path, "x.parquet")
+
+    def read(data: bytes, rng: random.Random) -> None:
+        if data[:4] == b"PAR1":
+            path = parquet(data)
+        elif data[:2] == b"PK":
+            path = workbook(data)
+        else:  # a member, mostly in its own place
+            nearest = min(
+                members, key=lambda name: (members[name][:60] != data[:60], abs(len(members[name]) - len(data)))
+            )
+            with zipfile.ZipFile(tmp_path / "x.xlsx", "w") as archive:
+                for name, own in (members | {nearest: data}).items():
+                    archive.writestr(name, own)
+            path = str(tmp_path / "x.xlsx")
+        sheet = read_any(path)
+        assert all(len(row) == len(sheet.header) for row in sheet.rows)
+
+    good, refused = fuzz(seeds, read, InputError, SECONDS / 4)
+    assert good > 5
+    assert refused > 5
 
 
 @pytest.mark.filterwarnings("ignore")  # pydicom warns of what it can read nonetheless
