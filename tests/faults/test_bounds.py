@@ -130,6 +130,26 @@ def test_no_page_of_a_tiff_is_decoded_in_vain(tmp_path: Path, monkeypatch: pytes
         PictureFile(str(pages)).channels(9)
 
 
+def test_a_strip_of_a_tiff_that_unpacks_to_more_than_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, pixels = tmp_path / "x.tif", np.arange(40 * 40 * 5, dtype=np.uint16).reshape(40, 40, 5)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig", compression="zlib", rowsperstrip=20)
+    np.testing.assert_array_equal(PictureFile(str(path)).channels(5), PictureFile(str(path)).channels(5))
+    bomb = zlib.compress(bytes(2**24))
+    with path.open("ab") as file:
+        file.write(bomb)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        tags = file.pages[0].tags
+        tags["StripOffsets"].overwrite([path.stat().st_size - len(bomb), tags["StripOffsets"].value[1]])
+        tags["StripByteCounts"].overwrite([len(bomb), tags["StripByteCounts"].value[1]])
+
+    def decoded(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", decoded)
+    with pytest.raises(PictureError, match="a TIFF that can be read"):
+        PictureFile(str(path)).channels(5)
+
+
 def elements(count: int) -> bytes:
     """Of a DICOM file, each another, of private groups, without a value."""
     numbers = (struct.pack("<HH", 0x1001 + 2 * (at >> 12), 0x1000 + (at & 4095)) for at in range(count))

@@ -1,5 +1,7 @@
 """Pictures of another number of channels than three: read, handed to OpenCV, and shown to people."""
 
+import math
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +110,7 @@ def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
                 raise wrong(path, channels, page.samplesperpixel)
             if page.nbytes > MAX_PICTURE:
                 raise PictureError(f"a picture of at most {MAX_PICTURE} bytes at {path}", page.nbytes, "shrink it")
+            _require_measured(page)
             pixels = page.asarray()
             planar = pixels.ndim == 3 and page.planarconfig == 2
     except PictureError:
@@ -115,6 +118,15 @@ def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
     except Exception:  # tifffile raises many kinds over damaged bytes
         raise damaged("a TIFF that can be read", data, path) from None
     return np.moveaxis(pixels, 0, 2) if planar else pixels
+
+
+def _require_measured(page: Any) -> None:
+    """Refuse a strip or tile that is deflated from more than it is to hold, which tifffile would unpack whole."""
+    if page.compression in (8, 32946):
+        most = math.prod(page.chunks) * page.dtype.itemsize
+        for segment, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts):
+            if len(zlib.decompressobj().decompress(segment, most + 1)) > most:
+                raise ValueError("a strip of more than its rows")
 
 
 def _pages(data: NDArray[np.uint8]) -> NDArray[Any] | None:
