@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from jsonargparse import _actions, _loaders_dumpers, _typehints, _util
 import ibca_lightning.heads
 from ibca_lightning.losses import AsymmetricLoss
 from ibca_lightning.run.command_line import class_options
+from ibca_lightning.run.command_line.parser_messages import no_class
 from ibca_lightning.run.command_line.short_names import NAMES
+from ibca_lightning.system.imports.own_modules import own_modules
 from tests.command_line import done, refused
 from tests.faults.test_files_of_a_run import BOMB
 
@@ -101,3 +104,23 @@ def test_a_file_of_a_class_is_read_with_measure(here: Path) -> None:
         (("--model.head", "pipe.yaml"), "no regular file"), (("--data", "none.yaml"), "none.yaml"),
     ):  # fmt: skip
         refused("fit", *arguments, "--print_config", names=(said,))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("nowhere_heads.Own", "No module named 'nowhere_heads'"),
+        ("needs_heads.Own", "No module named 'pandaz'"),
+        ("some_heads.Pwn", "some_heads has no Pwn"),
+        ("some_heads.Own", "Own is no Head"),
+        ("odd heads.Own", ""),
+    ],
+)
+def test_what_is_wrong_with_a_class_of_ones_own_is_said(tmp_path: Path, given: str, why: str) -> None:
+    (tmp_path / "needs_heads.py").write_text("import pandaz\n")
+    (tmp_path / "some_heads.py").write_text("class Own: ...\n")
+    with own_modules(str(tmp_path)):
+        error = no_class("model.head", given)
+    assert error.got == (f"{given} ({why})" if why else given)
+    for name in ("some_heads", "needs_heads"):
+        sys.modules.pop(name, None)

@@ -8,10 +8,12 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher, get_close_matches
+from importlib import import_module
 from pkgutil import resolve_name
 
 from ibca_lightning.run.command_line.short_names import NAMES, near_class, short_name
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.imports.own_modules import name_own
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca fit --help model, --help data CLASS or --help trainer for the names"
@@ -208,7 +210,21 @@ def no_class(key: str, wanted: str) -> InputError:
     kind = f" ({_KINDS[key]})" if key in _KINDS else ""
     hint = f"see ibca list {_LISTS[key]}, or" if key in _LISTS else "give one of ibca_lightning, or"
     hint = f"did you mean {near}?" if near else f"{hint} module.Class of a file of your own"
-    return InputError(f"a class for {key}{kind}", wanted, hint)
+    why = "" if near else _why_no_class(wanted, _KINDS.get(key, "class for it"))
+    return InputError(f"a class for {key}{kind}", wanted + why, hint)
+
+
+def _why_no_class(wanted: str, kind: str) -> str:
+    """What Python says of a class path, of which the parser has tried the same; nothing of a name without a module."""
+    module, _, name = wanted.rpartition(".")
+    if not all(map(str.isidentifier, wanted.split("."))) or not module:
+        return ""
+    name_own(module)
+    try:
+        found = getattr(import_module(module), name, None)
+    except Exception as error:  # whatever a file of the user's raises
+        return f" ({' '.join(f'{error}'.split()) or type(error).__name__})"
+    return f" ({module} has no {name})" if found is None else f" ({name} is no {kind})"
 
 
 def _more_classes(key: str) -> tuple[str, ...]:
