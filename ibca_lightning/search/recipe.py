@@ -5,6 +5,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.imports.own_modules import name_own
 from ibca_lightning.system.options import OptionParser, given_values, require_least
 from ibca_lightning.system.strangers import regular
 from ibca_lightning.system.whole_files import write_text, write_whole
@@ -96,6 +98,11 @@ class Recipe:
             near = near_class("model.head", head)
             known = f"did you mean {near}?" if near else "see ibca list heads"
             raise InputError("a head's short name, dotted class path or YAML file", head, known)
+        if "." in head:  # a slip ends no night behind other heads
+            name_own(head)
+            if find_spec(head.partition(".")[0]) is None:
+                fix = "correct it, or start ibca beside it"
+                raise InputError(f"a module of the head {head}", "none of that name", fix)
         return Recipe([*self.configs, f"--model.head={head}"], self.overrides)
 
     def head(self) -> str:

@@ -213,6 +213,7 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
         (("--heads", "gap", "--model.head", "csra"), "got --model.head; give --heads HEAD"),
         (("--variants", "variants.yaml", "--model.head=csra"), "got --model.head; give --variants_of HEAD"),
         (("--heads", "gap", "gapp"), "a head's short name"),
+        (("--heads", "gap", "my_hed.MaxHead"), "a module of the head my_hed.MaxHead, got none of that name"),
         (("--heads", "wide.yaml"), "a YAML file that sets model.head, got wide.yaml; write model: {head: ...} in it"),
         (("--heads", "gap", "--tuned", "nowhere"), "what ibca tune chose for gap"),
         (("--heads", "gap", "--seed_everything=1"), "got --seed_everything; give --seeds"),
