@@ -3,7 +3,6 @@
 Shapes: L labels, H x W attention grid.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,8 @@ from ibca_lightning.data.pictures.drawing import Panel, class_panel, fitted
 from ibca_lightning.data.pictures.figure import explanation, stacked
 from ibca_lightning.data.pictures.masks import Bits, read_mask, resize_bits
 from ibca_lightning.data.pictures.reading import PictureFile
-from ibca_lightning.system.options import class_indices
-from ibca_lightning.use.predictor import Prediction, Predictor, Seen, lesions
+from ibca_lightning.use.prediction import found_line
+from ibca_lightning.use.predictor import Predictor, Seen, lesions
 
 _GAP = 8  # pixels between pictures side by side
 
@@ -122,7 +121,7 @@ def figure(own: Reading, said: list[Said], classes: list[str], asked: list[str] 
     found = [name for name in classes if any(one.decisions[at[name]] for one, at in zip(said, places, strict=True))]
     shown = found if asked is None else asked
     if len(said) == 1 or not shown:
-        panels = [Panel(None, (own.name, _found(found)))]
+        panels = [Panel(None, (own.name, found_line(found)))]
         panels += [panel(said[0], places[0][name], name, name) for name in shown]
         return explanation(own.pixels, panels, max_side)
     panels = []
@@ -131,27 +130,6 @@ def figure(own: Reading, said: list[Said], classes: list[str], asked: list[str] 
         panels.append(Panel(None, (name, own.name), None if lesion is None else lesion.numpy()))
         panels += [panel(one, at[name], name, one.model) for one, at in zip(said, places, strict=True)]
     return explanation(own.pixels, panels, max_side, columns=1 + len(said))
-
-
-def of_prediction(found: Prediction, classes: Sequence[str] | None, max_side: int) -> np.ndarray:
-    """As `figure`, of what `Predictor.predict` gave.
-
-    Raises:
-        InputError: There is no such class, or the picture's file is gone.
-    """
-    names = [name for name, decided in zip(found.names, found.decisions, strict=True) if decided]
-    wanted = names if classes is None else classes
-    shown = class_indices(wanted, found.names) if wanted else []
-    given = found.picture.given
-    panels = [Panel(None, (os.path.basename(given) if isinstance(given, str) else "", _found(names)))]
-    panels += [
-        class_panel(
-            found.names[at], float(found.probabilities[at]), float(found.thresholds[at]),
-            torch.from_numpy(found.attention[at]), box=found.picture.box,
-        )
-        for at in shown
-    ]  # fmt: skip
-    return explanation(found.picture.pixels(), panels, max_side)
 
 
 def side_by_side(pictures: Sequence[tuple[np.ndarray, Panel]], columns: int, max_side: int) -> Image.Image:
@@ -185,7 +163,3 @@ def sheet(figures: list[np.ndarray]) -> np.ndarray:
     width = max(each.shape[1] for each in figures)
     padded = [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in figures]
     return stacked(padded)
-
-
-def _found(names: list[str]) -> str:
-    return f"found: {', '.join(names) or 'none'}"

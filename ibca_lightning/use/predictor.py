@@ -1,8 +1,8 @@
 """A trained model from its checkpoint alone: `ibca_lightning.load(CKPT)`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ibca_lightning.data.pictures.channels import as_rgb, gray
+from ibca_lightning.data.pictures.channels import gray
 from ibca_lightning.data.pictures.drawing import fitted
 from ibca_lightning.data.pictures.field_of_view import Box
 from ibca_lightning.data.pictures.masks import Bits, MaskFolder
@@ -21,74 +21,9 @@ from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.checkpoint import ModelSpec, import_trusted, read_checkpoint
 from ibca_lightning.model.network import load_network
 from ibca_lightning.system.errors import InputError, NonFiniteError
-from ibca_lightning.system.pages.html_page import jpeg, render
+from ibca_lightning.use.prediction import Picture, Prediction
 
 _KEPT = 512  # pixels of the longer side of what is kept of a picture without a file
-_ROWS = 20  # classes in the table of a notebook
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that may be shown: a file, read again when it is, or pixels that are no larger than what is shown."""
-
-    given: str | np.ndarray
-    box: Box  # where the model's square lies on it, as in `Seen`
-    channels: int
-    depth: int | None
-
-    def pixels(self) -> np.ndarray:
-        """(h, w, 3) uint8 RGB.
-
-        Raises:
-            InputError: The file cannot be read.
-        """
-        if isinstance(self.given, str):
-            return as_rgb(PictureFile(self.given).channels(self.channels, depth=self.depth))
-        return as_rgb(self.given)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one picture.
-
-    Attributes:
-        names: L class names.
-        probabilities: (L,) float32.
-        decisions: (L,) bool, probability above the class's threshold.
-        attention: (L, H, W) float32, each map sums to 1.
-        thresholds: (L,) those thresholds.
-        picture: Of what the model says this.
-    """
-
-    names: list[str]
-    probabilities: np.ndarray
-    decisions: np.ndarray
-    attention: np.ndarray
-    thresholds: np.ndarray
-    picture: Picture = field(repr=False)
-
-    def plot(self, classes: str | Sequence[str] | None = None, max_side: int = 512) -> Image.Image:
-        """The picture, and beside it where the model looked, as `ibca explain` draws it.
-
-        Args:
-            classes: Those to be shown; default those that were found.
-            max_side: Of the picture, in pixels.
-
-        Raises:
-            InputError: There is no such class, or the picture's file is gone.
-        """
-        from ibca_lightning.use.explanation import of_prediction
-
-        return Image.fromarray(of_prediction(self, [classes] if isinstance(classes, str) else classes, max_side))
-
-    def _repr_html_(self) -> str:
-        """For notebooks: the classes, the surest first, and the picture, where it is still there."""
-        order = np.argsort(-self.probabilities, kind="stable")[:_ROWS].tolist()
-        rows = [(self.names[at], self.probabilities[at], self.thresholds[at], self.decisions[at]) for at in order]
-        uri = None
-        with suppress(InputError):
-            uri = jpeg(np.asarray(self.plot()))
-        return str(render("use/prediction.html.j2", rows=rows, others=len(self.names) - len(rows), uri=uri))
 
 
 @dataclass(frozen=True)
