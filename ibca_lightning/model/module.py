@@ -32,6 +32,9 @@ from ibca_lightning.metrics.thresholds import ThresholdRule, choose_points
 from ibca_lightning.model import divergence
 from ibca_lightning.model.averaging import AveragedWeights
 from ibca_lightning.model.backbone import Backbone
+from ibca_lightning.model.callbacks.early_stopping import RunEarlyStopping
+from ibca_lightning.model.callbacks.fitting import require_fitting_callbacks, require_own_groups
+from ibca_lightning.model.callbacks.watched import NewScore, of_validation, require_validation
 from ibca_lightning.model.checkpoint import (
     ModelSpec,
     fitting_head,
@@ -41,13 +44,11 @@ from ibca_lightning.model.checkpoint import (
     require_same_model,
 )
 from ibca_lightning.model.compilation import Compiled
-from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.fine_tuning.init_from import initialise_from
 from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
 from ibca_lightning.model.fine_tuning.lora import adapt, merged
 from ibca_lightning.model.fine_tuning.unfreezing import Unfreezing
-from ibca_lightning.model.fitting_callbacks import require_fitting_callbacks, require_own_groups
 from ibca_lightning.model.gathered import Gathered, logged_figures, training_labels
 from ibca_lightning.model.module_options import (
     require_class_names,
@@ -66,7 +67,6 @@ from ibca_lightning.model.optimisation import (
     set_rates,
     warmup_cosine,
 )
-from ibca_lightning.model.watched import NewScore, of_validation, require_validation
 from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.system.errors import DataWarning, InputError, NonFiniteError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY

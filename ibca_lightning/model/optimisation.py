@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from ibca_lightning.model.watched import of_validation
+from ibca_lightning.model.callbacks.watched import of_validation
 from ibca_lightning.system.errors import InputError
 
 _KIND = "kind"  # in the state of an optimiser: its class
