@@ -400,8 +400,10 @@ RANGES = [
 ]  # fmt: skip
 WRONG: list[tuple[str, dict[str, str], tuple[str, ...]]] = [
     *((command, {"--ckpt_path": "no.ckpt"}, ("no.ckpt",)) for command in MODELS),
-    ("compare", {"": "nowhere"}, ("nowhere",)),
-    ("report", {"": "nowhere"}, ("nowhere",)),
+    *((command, {"--ckpt_path": "run"}, ("at run, got a folder; give run/checkpoints/best.ckpt",)) for command in MODELS),
+    ("explain", {"--mask_dir": "nowhere"}, ("a folder of masks at --mask_dir nowhere, got nothing there",)),
+    *((command, {"": name}, (f"a run folder at {name}, got {what}",)) for command in ("compare", "report")
+      for name, what in (("nowhere", "nothing there"), ("e.yaml", "a file"))),
     ("tune", {"--space": "no.yaml"}, ("no.yaml",)),
     *((command, {"--images": "empty"}, ("empty", "none")) for command in ON_PICTURES),
     *((command, {option: "Nope"}, ("Nope",)) for command, option in NAMED),
