@@ -117,7 +117,7 @@ def test_warnings_in_the_logs_are_said_once(
     monkeypatch.setattr(jobs, "_work", light_worker.work)
     made = [Job(tmp_path / f"{i}", f"job {i}", {"fit": [do]}, {}) for i, do in enumerate(("warn", "work", "warn"))]
     assert jobs.run_jobs(made, [None], lambda job: "done") == []
-    assert capfd.readouterr().err.splitlines()[3:] == ["warning: a leak (2 of 3 runs)"]
+    assert capfd.readouterr().err.splitlines()[6:] == ["warning: a leak (2 of 3 runs)"]
 
 
 def test_what_another_process_runs_or_has_done_since_is_left_alone(
