@@ -167,6 +167,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def _experiment_data(arguments: list[str]) -> Any:
+    from ibca_lightning.run.command_line.at_once import refuse_at_once
+
+    refuse_at_once("pack", arguments)
     with light_imports(), late_transformers():
         from ibca_lightning.run.experiment_data import experiment_data
     return experiment_data(arguments)

@@ -102,8 +102,6 @@ def read_run(folder: Path) -> Run:
     Raises:
         InputError: When it is none, was not tested, or a file is not as `ibca` writes it.
     """
-    if not folder.is_dir():
-        raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
     sets = [_test_set(name, file, read_tested(folder, name)) for name, file in figure_files(folder).items()]
     content = read_settings(folder)
     settings = hidden_paths(content)

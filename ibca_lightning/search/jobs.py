@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, count
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -49,7 +50,7 @@ def run_jobs(
     total: int | None = None,
     stop: Callable[[Job], bool] = lambda job: False,
 ) -> list[Ended]:
-    """Run what is not done yet, a line on stderr for each job that ends.
+    """Run what is not done yet, a line on stderr for each job that starts and that ends.
 
     Args:
         jobs: Each with a folder of its own.
@@ -73,7 +74,9 @@ def run_jobs(
         write_err(f"{done} of {total} were done before\n")
     queue = chain(left, ((job, pending(job, again)) for job in more))
     with _terminable():
-        for ended in _ended(queue, places, stop):
+        _quiet_tracker()
+        begun = count(done + 1)
+        for ended in _ended(queue, places, stop, lambda job: _say_begun(job, next(begun), total)):
             done += 1
             folders.append(ended.job.folder)
             head = f"[{done}/{total}] {ended.job.label}: "
@@ -88,6 +91,20 @@ def run_jobs(
     return failed
 
 
+def _say_begun(job: Job, number: int, total: int) -> None:
+    write_err(f"{job.label}: started, {number} of {total}\n")
+
+
+def _quiet_tracker() -> None:
+    """Start what clears up behind workers, so that it does not also list what one that was killed left behind."""
+    before = [*sys.warnoptions]
+    sys.warnoptions.append("ignore:resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions[:] = before
+
+
 def _say_warnings(folders: Sequence[Path]) -> None:
     """Say each warning of some runs once: of a leak between splits nobody reads in a log."""
     told: Counter[str] = Counter()
@@ -100,9 +117,12 @@ def _say_warnings(folders: Sequence[Path]) -> None:
 
 
 def _ended(
-    queue: Iterator[tuple[Job, list[str]]], places: Sequence[str | None], stop: Callable[[Job], bool]
+    queue: Iterator[tuple[Job, list[str]]],
+    places: Sequence[str | None],
+    stop: Callable[[Job], bool],
+    begun: Callable[[Job], None],
 ) -> Iterator[Ended]:
-    """Hand out the jobs, and yield them as they end."""
+    """Hand out the jobs, say of each that it has begun, and yield them as they end."""
     workers: dict[int, _Worker] = {}
 
     def start(place: int) -> Iterator[Ended]:
@@ -113,7 +133,9 @@ def _ended(
                 workers[place] = _Worker(places[place])
             worker = workers[place]
             try:
-                if not worker.give(job, steps):
+                if worker.give(job, steps):
+                    begun(job)
+                else:
                     yield Ended(job, 0, "", 0.0)
             except HeldError:
                 yield Ended(job, 2, "", 0.0, "another sweep or search runs it now; left to that")
