@@ -41,7 +41,7 @@ from ibca_lightning.model.checkpoint import (
     require_fitting_weights,
     require_same_model,
 )
-from ibca_lightning.model.compilation import Compiled
+from ibca_lightning.model.compilation import Compiled, require_whole_steps
 from ibca_lightning.model.early_stopping import RunEarlyStopping
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.fine_tuning.init_from import initialise_from
@@ -244,6 +244,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._scales = {f"model.{name}": scale for name, scale in named.items()}
         self.unfreezing = Unfreezing(self.backbone, unfreeze_at_epoch)
         self.compile_parts(compile, compile_backend)
+        self._compiled_by = "none" if compile in (False, "none") else compile_backend
 
     def setup(self, stage: str) -> None:
         """Show the labels of the training split to loss (in validation too), head and terms, where they want them."""
@@ -426,6 +427,7 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what a step draws by its place, so that a run that is taken up draws what it would have drawn."""
+        require_whole_steps(self._compiled_by, self.trainer.accumulate_grad_batches)  # it may change with the epoch
         place = (self._seed or 0, self.global_rank, self.current_epoch, batch_idx)
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         if self.device.type == "cpu":  # torch's function has each kind of device in mind, which takes 0.4 ms

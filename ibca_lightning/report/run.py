@@ -42,6 +42,12 @@ class TestSet:
         return self.tested.labels.numpy()
 
     @cached_property
+    def groups(self) -> NDArray[np.intp]:
+        """(B,) which group, such as a patient, each picture is of, by numbers from 0 on."""
+        known: dict[str, int] = {}
+        return np.array([known.setdefault(group, len(known)) for group in self.tested.groups], np.intp)
+
+    @cached_property
     def thresholds(self) -> NDArray[np.float64]:
         """(L,) those chosen on the validation set; 0.5 where there are none."""
         stored = self.figures.get("thresholds", {})
