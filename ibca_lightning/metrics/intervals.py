@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ibca_lightning.metrics.localisation import column_of
 from ibca_lightning.metrics.operating_point import Counts, Floats, harmonic_mean, ratio
 from ibca_lightning.metrics.resampling.resamples import RANKING, Drawn, Sample
 from ibca_lightning.metrics.resampling.spread import (
@@ -270,11 +271,12 @@ def _pair_intervals(
     """Intervals of the localisation figures, (2,), and of those of each class, (2, L)."""
     if not sample.pairs:
         return {}, {}
-    there = np.any([~np.isnan(column) for column in sample.pairs.values()], axis=0)
-    sizes = sample.by_group(there)
-    groups, together = effective(sizes), float(effective(sizes.sum(axis=1)))
+    sizes = sample.pair_sizes()
+    groups = {name: effective(own) for name, own in sizes.items()}
+    together = {name: float(effective(own.sum(axis=1))) for name, own in sizes.items()}
 
-    def interval(name: str, values: Floats, draws: Floats, number: Any) -> Floats:
+    def interval(name: str, values: Floats, draws: Floats, numbers: Mapping[str, Any]) -> Floats:
+        number = numbers[column_of(name)]
         # A gain is no fraction; and what is not in [0, 1] is none either.
         if not name.endswith("gain") and not ((values < 0) | (values > 1)).any():
             return _held(values, fraction(values, draws, np.inf, number, level))

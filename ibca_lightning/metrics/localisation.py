@@ -26,6 +26,8 @@ _PUBLISHED = {
     "pointing": "pointing_game",
     f"{_CONTRIBUTION}pointing": f"{_CONTRIBUTION}pointing_game",
 }
+_GAINS = {"attention_gain": "energy", f"{_CONTRIBUTION}gain": f"{_CONTRIBUTION}energy"}
+_COLUMNS = {published: name for name, published in _PUBLISHED.items()} | _GAINS
 
 
 def output_figures(
@@ -174,10 +176,21 @@ def class_averages(pairs: Mapping[str, Floats], weights: NDArray[np.float32]) ->
     })  # fmt: skip
 
 
+def column_of(figure: str) -> str:
+    """The pair figure that a figure by its published name is the mean of; of a gain over uniform attention the energy.
+
+    Examples:
+        >>> from ibca_lightning.metrics.localisation import column_of
+        >>> [column_of(name) for name in ("attention_gain", "pointing_game", "spurious_energy", "deletion_gain")]
+        ['energy', 'pointing', 'spurious_energy', 'deletion_gain']
+    """
+    return _COLUMNS.get(figure, figure)
+
+
 def _published(means: Mapping[str, Floats]) -> dict[str, Floats]:
     """The figures by the names they have in test_metrics.json, with the gains over uniform attention."""
     result = {_PUBLISHED.get(name, name): mean for name, mean in means.items() if name != "uniform"}
-    for energy, gain in (("energy", "attention_gain"), (f"{_CONTRIBUTION}energy", f"{_CONTRIBUTION}gain")):
+    for gain, energy in _GAINS.items():
         if energy in means and "uniform" in means:
             result[gain] = means[energy] / means["uniform"]
     return result
