@@ -176,15 +176,15 @@ def class_averages(pairs: Mapping[str, Floats], weights: NDArray[np.float32]) ->
     })  # fmt: skip
 
 
-def column_of(figure: str) -> str:
-    """The pair figure that a figure by its published name is the mean of; of a gain over uniform attention the energy.
+def columns_of(figure: str) -> tuple[str, str | None]:
+    """The pair figure that a figure by its published name is the mean of, and over the mean of which it is, if any.
 
     Examples:
-        >>> from ibca_lightning.metrics.localisation import column_of
-        >>> [column_of(name) for name in ("attention_gain", "pointing_game", "spurious_energy", "deletion_gain")]
-        ['energy', 'pointing', 'spurious_energy', 'deletion_gain']
+        >>> from ibca_lightning.metrics.localisation import columns_of
+        >>> columns_of("attention_gain"), columns_of("pointing_game"), columns_of("deletion_gain")
+        (('energy', 'uniform'), ('pointing', None), ('deletion_gain', None))
     """
-    return _COLUMNS.get(figure, figure)
+    return _COLUMNS.get(figure, figure), "uniform" if figure in _GAINS else None
 
 
 def _published(means: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -125,20 +125,20 @@ def paired_coverage(
 def recipe(rng: np.random.Generator, setting: Setting, resamples: int, number: int) -> Callable[[], dict]:
     """What gives the resampled figures of one more seed, on one test set."""
     _, labels, of = drawn(rng, setting, setting.groups)
-    shared, place = rng.standard_normal((2, *labels.shape))
-    area = expit(rng.standard_normal(labels.shape) - 3)
+    shared, others = rng.standard_normal(labels.shape), np.random.default_rng((1, number))  # of maps
+    place, area = others.standard_normal(labels.shape), expit(others.standard_normal(labels.shape) - 3)
     present = np.where(labels == 1, 1.0, np.nan)
-    marked = np.where(rng.random((len(labels), 1)) < 1 / 6, present, np.nan)
+    marked = np.where(others.random((len(labels), 1)) < 1 / 6, present, np.nan)
 
-    def seen(by_all: np.ndarray, signal: np.ndarray | float) -> np.ndarray:
+    def seen(by_all: np.ndarray, signal: np.ndarray | float, rng: np.random.Generator) -> np.ndarray:
         return rng.normal(1.2, 0.25) * signal + 0.8 * by_all + 0.6 * rng.standard_normal(labels.shape)
 
     def one() -> dict:
-        energy = expit(logit(area) + seen(place, 1.0))
+        energy = expit(logit(area) + seen(place, 1.0, others))
         pairs = {"energy": present * energy, "uniform": present * area, "pointing": present * (energy > 0.15)}
-        pairs["spurious_energy"] = marked * expit(seen(place, -1.0))
+        pairs["spurious_energy"] = marked * expit(seen(place, -1.0, others))
         return resampled_figures(
-            torch.from_numpy(expit(seen(shared, labels.numpy()))), labels, of, resamples, number,
+            torch.from_numpy(expit(seen(shared, labels.numpy(), rng))), labels, of, resamples, number,
             {name: torch.from_numpy(own) for name, own in pairs.items()},
             [f"class AP {at}" for at in range(labels.shape[1])],
         )  # fmt: skip

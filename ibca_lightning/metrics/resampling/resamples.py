@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.metrics.localisation import averages, class_averages, column_of
+from ibca_lightning.metrics.localisation import averages, class_averages, columns_of
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, overall_figures, per_class_figures
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
@@ -141,6 +141,14 @@ class Sample:
         """How many pairs each group has of each figure of `pairs`, (G, L): a mark is in some pictures alone."""
         return {name: self.by_group(~np.isnan(column)) for name, column in self.pairs.items()}
 
+    def pair_sums(self) -> dict[str, Floats]:
+        """Sums of each figure of `pairs` over the pairs of each group, (G, L)."""
+        of, number = self._groups.codes, self._groups.number
+        return {
+            name: np.stack([np.bincount(of, each, number) for each in np.nan_to_num(column).T], axis=1)
+            for name, column in self.pairs.items()
+        }
+
     def by_group(self, values: NDArray[np.float32] | NDArray[np.bool_]) -> Floats:
         """Sums of (N, ...), whole numbers, within each group: (G, ...)."""
         if not self.samples:
@@ -238,7 +246,7 @@ def resampled_figures(
     of_class = effective(sample.counts().positives)
     values, draws = (own.overall | means_of_parts(own.classes, parts or {}) for own in (value, drawn))
     found = {
-        name: Resampled(float(own[0]), draws[name], of_pairs.get(column_of(name), every))
+        name: Resampled(float(own[0]), draws[name], of_pairs.get(columns_of(name)[0], every))
         for name, own in values.items()
     }
     for i, name in enumerate(class_figures or ()):
