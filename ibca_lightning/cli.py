@@ -102,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default `sys.argv[1:]`; return an exit code as `HELP` lists them."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("IBCA_DEBUG", "") not in ("", "0")
-    arguments = options_at_home([a for a in arguments if a != "--debug"])
     try:
+        arguments = options_at_home([a for a in arguments if a != "--debug"])
         with own_modules(os.getcwd()):
             code = _run(arguments)
         if argv is None and arguments[:1] in (["predict"], ["explain"]):  # a process of their own, which ends here

@@ -48,6 +48,7 @@ from ibca_lightning.model.fine_tuning.init_from import initialise_from
 from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
 from ibca_lightning.model.fine_tuning.lora import adapt, merged
 from ibca_lightning.model.fine_tuning.unfreezing import Unfreezing
+from ibca_lightning.model.fitting_callbacks import require_fitting_callbacks, require_own_groups
 from ibca_lightning.model.gathered import Gathered, logged_figures, training_labels
 from ibca_lightning.model.module_options import (
     require_batch,
@@ -67,6 +68,7 @@ from ibca_lightning.model.optimisation import (
     set_rates,
     warmup_cosine,
 )
+from ibca_lightning.model.watched import NewScore, of_validation, require_validation
 from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.system.errors import DataWarning, InputError, NonFiniteError
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
@@ -115,7 +117,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         optimizer: Called with parameter groups.
         learning_rate: The optimiser's rate, above 0, in place of its own; None keeps that.
         scheduler: Called with the optimiser and stepped once an epoch; default is warm-up + cosine, stepped each batch.
-            A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss.
+            A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss; its
+            patience counts validations.
         backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
         warmup_fraction: Share of all steps, in [0, 1), that the default schedule warms up over.
         ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1), after n steps at most
@@ -233,6 +236,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._epoch_sums = EpochSums()
         self._ids: list[str] = []  # of the pictures since the last step
         self._watch = divergence.Watch()
+        self._new_score = NewScore()
         if init_from is not None:
             source = initialise_from(self, read_checkpoint(init_from), init_from)
             if normalisation == "auto":
@@ -384,6 +388,8 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Find out now, and not at the first checkpoint, whether the model can be described in plain data."""
+        require_validation(self.trainer)
+        require_fitting_callbacks(self.trainer)
         self._check_own_maps()
         _ = self.spec
         if self._seed is None:
@@ -417,6 +423,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._watch.at_once = self.device.type == "cpu" or not skipped
         self.trainer.fit_loop._load_combined_loader_states()
         self.trainer.fit_loop._restarting = False
+        self._new_score.show(self.trainer)
         self.unfreezing.when_due(self.current_epoch, self.training)
 
     def on_train_epoch_start(self) -> None:
@@ -441,6 +448,18 @@ class MultiLabelModule(Network, pl.LightningModule):
         if self.global_step > self._stepped:
             self._stepped = self.global_step
             self.terms.after_step(self)
+
+    def on_validation_end(self) -> None:
+        """Note the figure that a scheduler of plateaus waits for."""
+        if self._fitting and not self.trainer.sanity_checking:
+            self._new_score.see(self.trainer)
+
+    def lr_scheduler_step(self, scheduler: LRScheduler | ReduceLROnPlateau, metric: Any | None) -> None:
+        """Step; one that watches the validation once for each of them."""
+        require_own_groups(scheduler)
+        (config,) = (each for each in self.trainer.lr_scheduler_configs if each.scheduler is scheduler)
+        if not (config.reduce_on_plateau and of_validation(config.monitor)) or self._new_score.take():
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_train_epoch_end(self) -> None:
         """Stop on what was not finite, before the epoch counts."""
@@ -649,7 +668,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         if name is not None:
             raise divergence.diverged(f"finite weights, got NaN or infinity in {name}", self._place)
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
-        checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": self._epoch_sums.state_dict()}
+        sums, score = self._epoch_sums.state_dict(), self._new_score.value
+        checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": sums, "score": score}
         checkpoint[_TERMS_KEY] = self.terms.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -671,6 +691,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         training = checkpoint.get(_TRAINING_KEY)
         if training is not None and self._fitting:
             self._seed = training["seed"]
+            self._new_score.value = training.get("score")
             self._epoch_sums.load_state_dict(training["sums"], self.trainer.world_size, self.global_rank)
         if self._fitting:
             self.terms.restore(checkpoint.get(_TERMS_KEY, {}))

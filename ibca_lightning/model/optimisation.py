@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from ibca_lightning.model.watched import of_validation
 from ibca_lightning.system.errors import InputError
 
 _KIND = "kind"  # in the state of an optimiser: its class
@@ -114,7 +115,8 @@ def by_epoch(scheduler: LRScheduler | ReduceLROnPlateau, score: str, loss: str) 
     monitor = getattr(scheduler, "monitor", None)  # Lightning's own ReduceLROnPlateau names what it watches
     if monitor is None:
         monitor = loss if getattr(scheduler, "mode", "max") == "min" else score
-    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
+    # Before the first validation there is nothing to see yet.
+    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor, "strict": not of_validation(monitor)}
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int) -> LambdaLR:

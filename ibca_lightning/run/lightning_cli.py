@@ -182,6 +182,7 @@ class IBCACLI(LightningCLI):
         """Check the checkpoint and choose the run folder before anything is built."""
         config = self.config[self.subcommand]
         require_data(config)
+        require_work(str(self.subcommand), config.trainer)
         if config.get("excel_safe") and self.subcommand != "predict":
             raise InputError("--excel_safe of ibca predict", f"ibca {self.subcommand}", "leave it out")
         named.check_requests(_listed(config.trainer.logger), config.wandb, bool(config.hash_names))
@@ -359,6 +360,19 @@ def require_data(config: Any) -> None:
     asked = (config.model.get("init_args") or {}).get("in_channels")
     if asked is not None and config.data.init_args.get("in_channels") == 3:
         config.data.init_args["in_channels"] = asked
+
+
+def require_work(subcommand: str, trainer: Any) -> None:
+    """Refuse limits of the trainer with which nothing would be done: Lightning ends as if all had been.
+
+    Raises:
+        InputError: A limit of this subcommand is 0.
+    """
+    limits = {"fit": ("max_epochs", "max_steps", "limit_train_batches"), "validate": ("limit_val_batches",)}
+    for name in limits.get(subcommand, (f"limit_{subcommand}_batches",)):
+        if trainer[name] == 0 and not trainer.fast_dev_run:  # which sets them
+            fix = "raise it; ibca check reads data without a model, --trainer.fast_dev_run true tries everything"
+            raise InputError(f"trainer.{name} above 0 for ibca {subcommand}", trainer[name], fix)
 
 
 def run_split(subcommand: str, checkpoint: str | None, warn: bool = False) -> RunSplit | None:

@@ -17,6 +17,7 @@ _NOISE = (
     ".*instantiate_classes.*",  # Lightning calls a name that jsonargparse 4.49 deprecates
     ".*callbacks used to create the checkpoint need.*",
     ".*LeafSpec.*",
+    ".*Skipping learning rate update.*",  # nothing has been validated yet
     ".*Unable to serialize instance.*",  # `resolved_yaml` leaves it out
     ".*It is recommended to use .*sync_dist=True.*",  # every process holds the same gathered figures
     ".*module\\(s\\) in eval mode.*",  # a frozen backbone is meant to be

@@ -1,4 +1,4 @@
-"""`~` in front of a path, on the command line and in YAML, in this process and in Python."""
+"""`~` and `$VARIABLE` in a path, on the command line and in YAML, in this process and in Python."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 import ibca_lightning
 from ibca_lightning.run.command_line.home import at_home, options_at_home
-from tests.command_line import done, experiment, written
+from ibca_lightning.system.errors import InputError
+from tests.command_line import done, experiment, refused, written
 
 
 @pytest.fixture
@@ -27,10 +28,37 @@ def test_where_a_tilde_is_home(home: Path) -> None:
     assert at_home({"a": ["~/x", 3, {"b": "~"}], "c": "d~/"}) == {"a": [f"{home}/x", 3, {"b": str(home)}], "c": "d~/"}
 
 
+def test_where_a_variable_has_its_value(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RUNS": "/r", "JOB": "7", "COST": "no"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NONE", raising=False)
+    given = {
+        "$RUNS/x": "/r/x", "${RUNS}/x": "/r/x", "$RUNS": "/r", "/s/$JOB/run_${JOB}": "/s/7/run_7",
+        "~/$JOB": f"{home}/7", "s3://b/$JOB/x?$NONE=1": "s3://b/7/x?$NONE=1",
+        "a$JOB": "a$JOB", "x/$": "x/$", "$5": "$5", "us$/x": "us$/x",
+    }  # fmt: skip
+    assert at_home({"a": list(given), "b_columns": ["$COST", "a/$NONE"]}) == {
+        "a": list(given.values()), "b_columns": ["$COST", "a/$NONE"],
+    }  # fmt: skip
+    assert options_at_home(["fit", "--a=$RUNS/x", "--b", "${JOB}/y", "--group_column", "$COST", "[$NONE/x]"]) == [
+        "fit", "--a=/r/x", "--b", "7/y", "--group_column", "$COST", "[$NONE/x]",
+    ]  # fmt: skip
+    Path("$NONE").mkdir()
+    assert at_home("$NONE") == "$NONE", "it is there"
+
+
+@pytest.mark.parametrize("path", ["$NONE/r", "${NONE}/r", "$NONE", "/scratch/$NONE/r"])
+def test_a_variable_without_a_value_is_refused_in_one_line(path: str, here: Path) -> None:
+    said = f"a value of the variable NONE in {path}, got none; export NONE"
+    refused("predict", "--ckpt_path", "x.ckpt", f"--output={path}", names=(said,))
+    with pytest.raises(InputError, match="NONE"):
+        at_home({"run_dir": path})
+
+
 @pytest.mark.slow
 def test_paths_of_a_run_and_of_what_is_done_with_it(home: Path, here: Path) -> None:
-    config = experiment(Path("~/data"), cache="disk", cache_dir="~/cache")
-    written(home / "e.yaml", config | {"run_dir": "~/runs/a"})
+    config = experiment(Path("~/data"), cache="disk", cache_dir="$HOME/cache")
+    written(home / "e.yaml", config | {"run_dir": "${HOME}/runs/a"})
     done("fit", "--config=~/e.yaml")
     checkpoint = "~/runs/a/checkpoints/best.ckpt"
     done("test", "--config=~/runs/a/config.yaml", f"--ckpt_path={checkpoint}")

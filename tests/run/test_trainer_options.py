@@ -41,6 +41,12 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a callback without a logger": (
         f"{CALLBACK} LearningRateMonitor --trainer.logger false", "a logger for LearningRateMonitor, got none; leave",
     ),
+    "no epoch": ("--trainer.max_epochs 0", "trainer.max_epochs above 0 for ibca fit, got 0; raise it"),
+    "no step": ("--trainer.max_steps 0", "trainer.max_steps above 0"),
+    "no batch": ("--trainer.limit_train_batches 0.0", "trainer.limit_train_batches above 0"),
+    "early stopping without a validation": (
+        "--model.early_stopping_patience 3 --trainer.limit_val_batches 0", "got trainer.limit_val_batches 0; let it",
+    ),
     "a logger that is not installed": ("--trainer.logger+ CometLogger", "got none; pip install comet"),
 }  # fmt: skip
 
@@ -96,6 +102,29 @@ def test_a_run_without_validation_says_so_and_names_the_last_checkpoint(config: 
     assert "no best.ckpt, because nothing was validated; the weights of the end: r/checkpoints/last.ckpt" in result.out
     command = next(line for line in result.out.splitlines() if line.startswith("test it: ibca "))
     assert ibca(*command.removeprefix("test it: ibca ").split()).code == 0
+
+
+def test_a_test_of_no_picture_is_refused(config: Path) -> None:
+    command = ("test", "--config", "e.yaml", "--ckpt_path", "x.ckpt", "--run_dir", "new")
+    refused(*command, "--trainer.limit_test_batches", 0, names=("limit_test_batches above 0 for ibca test",))
+
+
+def test_a_trial_run_sets_the_limits_by_itself(config: Path) -> None:
+    fit("--trainer.max_epochs", 0, "--trainer.fast_dev_run", "true")
+
+
+def test_a_run_that_is_taken_up_has_at_least_the_epochs_that_are_done(config: Path) -> None:
+    fit("--trainer.max_epochs", 2)
+    again = ("fit", "--config", "e.yaml", "--run_dir", "new", "--ckpt_path", "r/checkpoints/last.ckpt")
+    refused(*again, "--trainer.max_epochs", 1, names=("of at least the 2 epochs", "got 1; raise it"))
+    done(*again, "--trainer.max_epochs", 2)
+
+
+def test_a_scheduler_of_a_figure_that_is_none_names_the_nearest(config: Path) -> None:
+    scheduler = ("--model.scheduler", "lightning.pytorch.cli.ReduceLROnPlateau", "--model.scheduler.monitor", "val/map")
+    result = ibca("fit", "--config", "e.yaml", "--run_dir", "r", *scheduler)
+    assert (result.code, len(result.errors)) == (2, 1), result.err
+    assert "a figure of the run to monitor, got val/map; did you mean val/mAP?" in result.errors[0]
 
 
 @pytest.mark.parametrize("option", ["--trainer.logger", "--trainer.logger+"])

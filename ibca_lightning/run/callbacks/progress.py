@@ -52,6 +52,8 @@ class EpochLines(Callback):
 
     def __init__(self) -> None:
         self._best, self._epochs = -math.inf, 0
+        self._validated = False
+        self._told: set[str] = set()  # what the legend has said
 
     def state_dict(self) -> dict[str, float]:
         """The best so far, so that a resumed run knows it."""
@@ -69,9 +71,15 @@ class EpochLines(Callback):
         """Start the clock of the epoch."""
         self._started = time.monotonic()
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that there are figures: Lightning keeps them through epochs that have no validation."""
+        self._validated = not trainer.sanity_checking
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how far the run is."""
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = trainer.callback_metrics.items()
+        values = {name: float(value) for name, value in metrics if self._validated or not name.startswith("val/")}
+        self._validated = False
         last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
         parts = [f"epoch {trainer.current_epoch + 1}" + (f"/{last}" if last else "")]
         whole, own = values.get("train/loss_epoch"), values.get("train/classification")
@@ -95,9 +103,11 @@ class EpochLines(Callback):
             left = (now - self._began) / self._epochs * (last - trainer.current_epoch - 1)
             parts.append(f"about {_duration(left)} left")
         line = ", ".join(parts)
-        meant = [f"{name}: {what}" for name, what in _LEGEND.items() if f"{name} " in line]
+        new = [name for name in _LEGEND if f"{name} " in line and name not in self._told]
+        self._told.update(new)
         bar = trainer.progress_bar_callback
-        for text in [line] if self._epochs > 1 else [f"({'; '.join(meant)})", line]:
+        legend = [f"({'; '.join(f'{name}: {_LEGEND[name]}' for name in new)})"] if new else []
+        for text in [*legend, line]:
             if isinstance(bar, ProgressBar):
                 bar.print(text, file=sys.stderr)  # a line of its own would be drawn over
             else:

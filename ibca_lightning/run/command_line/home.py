@@ -1,23 +1,60 @@
-"""`~` at the front of a path: a shell leaves it as it is behind an equals sign, and nobody else reads a YAML."""
+"""`~` and `$VARIABLE` in a path: a shell leaves them as they are in quotes, and nobody else reads a YAML."""
 
 import os
+import re
 from argparse import Namespace
 from enum import Enum
 from typing import Any
 
+from ibca_lightning.system.errors import InputError
+
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})")
+
 
 def at_home(value: Any) -> Any:
-    """The same with the home folder for `~`, and its text for an enumeration, throughout; a Namespace in its place."""
+    """The same with `expanded` paths, and its text for an enumeration, throughout; a Namespace in its place."""
     if isinstance(value, str):
-        return os.path.expanduser(value.value if isinstance(value, Enum) else value)
+        return expanded(value.value if isinstance(value, Enum) else value)
     if isinstance(value, Namespace):
-        vars(value).update({name: at_home(inner) for name, inner in vars(value).items()})
+        vars(value).update(_each(vars(value)))
     if isinstance(value, dict):
-        return {name: at_home(inner) for name, inner in value.items()}
+        return _each(value)
     return [at_home(inner) for inner in value] if isinstance(value, list) else value
 
 
 def options_at_home(arguments: list[str]) -> list[str]:
-    """A new command line, with the home folder in place of `~` also behind `--option=`."""
-    parts = (argument.partition("=") if argument.startswith("-") else ("", "", argument) for argument in arguments)
-    return [name + equals + os.path.expanduser(value) for name, equals, value in parts]
+    """A new command line of `expanded` paths, also behind `--option=`."""
+    given, option = [], ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+        option = name or option
+        literal = "column" in option or value.startswith(("[", "{"))  # what lists hold is `at_home` when it is read
+        given.append(name + equals + (value if literal else expanded(value)))
+    return given
+
+
+def expanded(path: str) -> str:
+    """A path with the home folder for `~` at its front, and the values of variables, as a shell would write it.
+
+    A text is a path if a variable is at its front or a slash within it. What lies there under that very name stays.
+
+    Raises:
+        InputError: A variable has no value: a folder of the variable's name would be written.
+    """
+    if not (_VARIABLE.match(path) or ("/" in path and "$" in path)) or os.path.lexists(path):
+        return os.path.expanduser(path)
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in os.environ:
+            if "://" in path:  # the query of a URL
+                return found[0]
+            raise InputError(f"a value of the variable {name} in {path}", "none", f"export {name}, or write it out")
+        return os.environ[name]
+
+    return os.path.expanduser(_VARIABLE.sub(value, path))
+
+
+def _each(values: dict[str, Any]) -> dict[str, Any]:
+    """Every value `at_home` but names of columns, which are no paths."""
+    return {name: inner if "column" in name else at_home(inner) for name, inner in values.items()}

@@ -26,6 +26,10 @@ _RULES = (
         r"barebones=True", "a run that measures and saves", "trainer.barebones, with which it would do neither",
         "leave it out; --trainer.profiler simple shows where time goes",
     ),
+    (
+        r"checkpoint with current_epoch=(\d+), but you have set Trainer\(max_epochs=(\d+)\)",
+        "trainer.max_epochs of at least the {0} epochs that the checkpoint has behind it", "{1}", "raise it",
+    ),
     (r"Cannot use `(\w+)` callback with .*no logger", "a logger for {0}", "none", "leave out --trainer.logger false"),
     (
         r"view size is not compatible with input tensor's size and stride", "weights in torch's own order",
@@ -33,6 +37,7 @@ _RULES = (
     ),
 )  # fmt: skip
 """A text that Lightning says, and what was expected, what came and what to do, each with its groups."""
+_ABSENT = r"(?:metric `?|monitor=')(.+?)(?:[`']| which).* (?:is not available|could not find)(.*)"
 _BUILT = (
     r"Problem with given class_path '[\w.]*?(?P<name>\w+)':\s+(?P<reason>[^\n]+)",
     r"^Does not validate.*?Errors:\s+- (?P<reason>[^\n]+).*?class_path='[\w.]*?(?P<name>\w+)'",
@@ -50,10 +55,11 @@ def of_lightning(error: BaseException) -> InputError | None:
                 return InputError(
                     expected.format(*found.groups()), got.format(*found.groups()), fix.format(*found.groups())
                 )
-        if found := re.search(r"(?:metric `|monitor=')(.+?)[`'].* (?:is not available|could not find)(.*)", text):
+        if found := re.search(_ABSENT, text):
             names = {name for name in re.findall(r"[`'](\w+/[^`']+)[`']", found[2]) if name != found[1]}
             near = "".join(f"did you mean {name}? " for name in get_close_matches(found[1], names, n=1))
-            return InputError("a figure of the run to monitor", found[1], f"{near}see the columns of metrics.csv")
+            fix = f"{near}see the columns of a run's metrics.csv"
+            return InputError("a figure of the run to monitor", found[1], fix)
         if built:
             if place := users_line(error):  # a constructor of the user's own, which may have a fault
                 return InputError(f"{built['name']} to be built", text.rstrip(".") + place, "correct it")

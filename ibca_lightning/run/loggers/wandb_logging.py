@@ -18,13 +18,15 @@ log = logging.getLogger(__name__)
 
 
 def wandb_mode(asked: str) -> str:
-    """Where wandb is to log: what was asked, and for `auto` what WANDB_MODE says, or on line if there is a key.
+    """Where wandb is to log: what was asked.
+
+    For `auto` that is what WANDB_MODE says, or `wandb offline` and `wandb disabled` did, or on line if there is a key.
 
     Raises:
         InputError: When WANDB_MODE is none of wandb's.
     """
     if asked == "auto":
-        asked = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+        asked = os.environ.get("WANDB_MODE") or _less_than_online() or ("online" if _has_key() else "offline")
     # wandb's older names; Lightning leaves the first in the environment behind a run off line
     mode = {"dryrun": "offline", "run": "online"}.get(asked, asked)
     if mode not in ("online", "offline", "disabled"):
@@ -100,11 +102,32 @@ def _run_id(run_dir: str, goes_on: bool, of_agent: str | None) -> str:
     return run_id
 
 
+def _less_than_online() -> str | None:
+    """What the user told wandb's own commands, or libraries that know WANDB_DISABLED; None for nothing of that kind."""
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
+        return "disabled"
+    mode = _settings_files().get("mode")
+    return mode if mode in ("offline", "dryrun", "disabled") else None
+
+
 def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
+    """Whether there is a key for the server, in one of the places where wandb looks for it."""
+    files = _settings_files()
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or files.get("api_key"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url).hostname or ""
+    default = wandb.Settings().base_url
+    server = os.environ.get("WANDB_BASE_URL") or files.get("base_url") or default
+    machines = [urlparse(server).netloc] + (["api.wandb.ai"] if server == default else [])  # its name of before 0.31
     try:
-        return netrc.netrc().authenticators(host) is not None
+        named = os.environ.get("NETRC")
+        keys = netrc.netrc(os.path.expanduser(named) if named else None)
+        return any(keys.authenticators(machine) for machine in machines)
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def _settings_files() -> dict[str, str]:
+    """What wandb's settings say: the user's, and above them those of the current folder."""
+    folder = os.environ.get("WANDB_CONFIG_DIR") or os.path.join("~", ".config", "wandb")
+    own = os.path.join(os.path.expanduser(folder), "settings")
+    return wandb.Settings(settings_system=own).read_system_settings().all()

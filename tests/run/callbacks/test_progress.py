@@ -27,6 +27,17 @@ def test_a_line_an_epoch_with_loss_and_map(capsys):
     assert float(shown[4]) == max(float(first[1]), float(shown[3]))
 
 
+def test_an_epoch_without_a_validation_shows_none_of_its_figures(capsys):
+    pictures = Pictures(8)
+    trainer(max_epochs=3, check_val_every_n_epoch=2, callbacks=[EpochLines()]).fit(
+        module(), loader(pictures), loader(pictures)
+    )
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("epoch", "("))]
+    assert ["val" in line for line in said if line.startswith("epoch")] == [False, True, False]
+    assert said[0] == "(loss: of the classes, as val loss is)"
+    assert said[2] == "(mAP: the mean over classes of the average precision)", "said where it is first shown"
+
+
 def test_the_best_survives_a_resumption(capsys, tmp_path):
     pictures, path = Pictures(8), tmp_path / "x.ckpt"
     run = trainer(max_epochs=1, callbacks=[EpochLines()])
