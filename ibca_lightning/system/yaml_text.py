@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 MAX_NODES = 100_000  # a configuration has hundreds; a list of 50,000 class names still passes
+MAX_TEXT = 2**24  # letters; PyYAML looks at each of them
 MAX_DIGITS = 1000  # in base 60 (`59:59:...`) an integer takes the square of its length, and a megabyte a minute
 _NO_PLAIN = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "timestamp", "set", "omap", "pairs"))
 MAX_DEPTH = 100  # what jsonargparse walks by recursion must stay far from Python's own limit
@@ -16,7 +17,7 @@ _FORMS = {
 
 
 class YAMLTooLargeError(yaml.YAMLError):
-    """Anchors that repeat each other, or nesting, without measure."""
+    """Text, anchors that repeat each other, or nesting, without measure."""
 
 
 def compose(text: str) -> yaml.Node | None:
@@ -28,6 +29,8 @@ def compose(text: str) -> yaml.Node | None:
     Raises:
         yaml.YAMLError: When it is no YAML, holds a value or tag that YAML's plain data has not, or is too large.
     """
+    if len(text) > MAX_TEXT:
+        raise YAMLTooLargeError(f"more than {MAX_TEXT} letters")
     loader = _MeasuringLoader(text)
     try:
         return loader.get_single_node()

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ibca_lightning import __version__
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import read_object, regular, told
+from ibca_lightning.system.strangers import MAX_PICTURE, read_bytes, read_object, regular, told
 from ibca_lightning.system.whole_files import naming, whole_text, write_json
 
 FORMAT = 1
@@ -184,7 +184,7 @@ class SplitWriter:
     @property
     def done(self) -> bool:
         """Whether the split is whole."""
-        return self.sound and self._rows.exists() and regular(self._rows).read_bytes().count(b"\n") == self._size
+        return self.sound and self._rows.exists() and read_bytes(self._rows).count(b"\n") == self._size
 
     @property
     def sound(self) -> bool:
@@ -255,6 +255,9 @@ class MapSplit:
                 wanted = f"an array {shape} of {np.dtype(kind)} at {self._paths[name]}"
                 raise InputError(wanted, found or "none", "write the maps again with `ibca maps`")
         rows_file = Path(folder, f"{split}.rows.jsonl")
+        if size.rows * len(record.class_names) > MAX_PICTURE:
+            got = f"{size.rows} rows of {len(record.class_names)}"
+            raise InputError(f"at most {MAX_PICTURE} labels of {split} at {folder}", got, "restore its maps.json")
         rows = _read_rows(rows_file) if rows_file.exists() else []
         if len(rows) != size.rows:
             fix = "run the same `ibca maps` again: it goes on there"
@@ -293,7 +296,12 @@ class MapSplit:
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(regular(path).read_bytes().split(b"\n"), 1):
+    fix = "write the maps again with `ibca maps`"
+    try:
+        lines = read_bytes(path).split(b"\n")
+    except OSError as error:
+        raise InputError(f"rows of maps at {path}", told(error), fix) from error
+    for number, line in enumerate(lines, 1):
         if line:
             row: Any
             try:
@@ -306,7 +314,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
             else:
                 texts = [None]
             if not all(isinstance(text, str) and not _HALF.search(text) for text in texts):
-                got, fix = repr(line[:80].decode(errors="replace")), "write the maps again with `ibca maps`"
+                got = repr(line[:80].decode(errors="replace"))
                 raise InputError(f"id, group and subgroup of a picture in {path}, line {number}", got, fix)
             rows.append(row)
     return rows
