@@ -33,7 +33,6 @@ from ibca_lightning.datasets.layouts import map_files, npz_pictures, parquet, ta
 from ibca_lightning.heads.peers.pooling import lp
 from ibca_lightning.heads.peers.pooling.lp import read_embeddings
 from ibca_lightning.model.weights import files
-from ibca_lightning.run import quiet
 from ibca_lightning.run.callbacks.metrics_csv import RunCSVLogger
 from ibca_lightning.run.command_line.config_files import read_tree
 from ibca_lightning.run.model_card import read_facts
@@ -44,6 +43,7 @@ from ibca_lightning.search.recipe import read_mapping
 from ibca_lightning.start.recipe import short_side
 from ibca_lightning.system import yaml_text
 from ibca_lightning.system.errors import DataWarning, InputError, PictureError
+from ibca_lightning.system.foreign_words import warning_line
 from ibca_lightning.system.hashed_names import hashed_names
 from ibca_lightning.system.strangers import csv_rows
 from ibca_lightning.system.whole_files import write_output
@@ -424,7 +424,7 @@ def test_pipes_are_opened_by_nobody(tmp_path: Path) -> None:
 
 def test_no_warning_is_obeyed_by_the_terminal(tmp_path: Path) -> None:
     for kind in (DataWarning, UserWarning):
-        assert "\x1b" not in quiet._format_warning("group '\x1b]0;evil\x07p1'", kind, "f.py", 1)
+        assert "\x1b" not in warning_line("group '\x1b]0;evil\x07p1'", kind, "f.py", 1)
     path = write_dicom(tmp_path / "a.dcm", SMOOTH.astype(np.uint16))
     data = Path(path).read_bytes()
     at = data.index(b"\x28\0\2\0")  # pydicom quotes what no character set is called
