@@ -136,17 +136,10 @@ def copy(url: str, file: Path, most: int) -> None:
     def ask(system: Any, path: str) -> None:
         from fsspec.callbacks import Callback
 
-        class Measured(Callback):
-            def set_size(self, size: int | None) -> None:
-                require(size or 0, f"{size} bytes")
+        system.get_file(path, str(file), callback=Callback(hooks={"size": measured}))
 
-            def relative_update(self, inc: int = 1) -> None:
-                self.value += inc
-                require(self.value, "more")
-
-        system.get_file(path, str(file), callback=Measured())
-
-    def require(size: int, got: str) -> None:
+    def measured(said: int | None, copied: int) -> None:
+        size, got = max(said or 0, copied), f"{said} bytes" if (said or 0) >= copied else "more"
         if size > most:
             fix = "see that it is the right one, or copy it here yourself"
             raise InputError(f"a file of at most {most} bytes at {url}", got, fix)

@@ -30,6 +30,7 @@ from ibca_lightning.system.whole_files import naming, whole_text, write_json
 
 FORMAT = 1
 _RECORD = "maps.json"
+_MASK = re.compile(r"(\w+_)?mask")
 _HALF = re.compile("[\ud800-\udfff]")  # a letter that JSON can escape, and no text in UTF-8 has
 
 
@@ -128,6 +129,14 @@ def _record(content: dict[str, Any]) -> MapsRecord:
     sound |= {name: _all(content[name], lambda one: isinstance(one, str)) for name in ("class_names", "test_names")}
     sound |= {name: isinstance(content[name], str) for name in ("backbone", "fingerprint", "precision")}
     sound |= {name: isinstance(content.get(name, {}), dict) for name in ("preprocessing", "data")}
+    # The name of a test set is part of names of files, here and of figures that are written; that of a mask of a batch.
+    tests, classes = (content[name] if sound[name] else [] for name in ("test_names", "class_names"))
+    sound["test_names"] &= len({*tests}) == len(tests) and not any(re.search(r"[/\\\0]", name) for name in tests)
+    sound["class_names"] = len({*classes}) == len(classes) > 0
+    sound["splits"] = (
+        sound["splits"] and splits.keys() == {"train", "val", *(f"test.{name}" for name in tests)}
+        and all(_MASK.fullmatch(name) for split in splits.values() for name in split["masks"])
+    )  # fmt: skip
     if wrong := [name for name, holds in sound.items() if not holds]:
         raise ValueError(f"{wrong[0]} {reprlib.repr(content[wrong[0]])}")
     known = {each.name for each in fields(MapsRecord)}
@@ -262,12 +271,16 @@ class MapSplit:
         if len(rows) != size.rows:
             fix = "run the same `ibca maps` again: it goes on there"
             raise InputError(f"{size.rows} maps of {split} at {folder}", len(rows), fix)
+        labels = np.load(self._paths["label"])
+        if not ((labels >= -1) & (labels <= 1)).all():
+            fix = "write the maps again with `ibca maps`"
+            raise InputError(f"labels of 0, 1 and -1 at {self._paths['label']}", "others", fix)
         self.table = Table(
             file=str(rows_file),
             folder=folder,
             lines=np.arange(1, size.rows + 1, dtype=np.int32),
             names=encode([row["id"] for row in rows]),
-            labels=np.load(self._paths["label"]),
+            labels=labels,
             groups=encode([row["group"] for row in rows]),
             subgroups={name: encode([row["subgroup"][name] for row in rows]) for name in rows[0]["subgroup"]},
         )

@@ -90,6 +90,7 @@ def read_record(place: Place) -> PackRecord | None:
             and re.fullmatch("[0-9a-f]{32}", record.id)
             and all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in texts)
             and record.group_overlap in get_args(GroupOverlap) and record.bit_depth in (None, *get_args(BitDepth))
+            and all(len({*each}) == len(each) for each in texts[:2])
             and {*bits} <= {None, *range(8)} and len(bits) == len(record.class_names) > 0
             and isinstance(LabelPolicy(**record.labels), LabelPolicy)
             and record.splits.keys() <= {*SPLITS}
