@@ -52,7 +52,7 @@ def one_spoilt(files: dict[Path, bytes], rng: random.Random) -> None:
     elif path.suffix == ".npy" and rng.random() < 0.5:
         array = np.load(io.BytesIO(data))
         at = tuple(rng.randrange(side) for side in array.shape)
-        array[at] = rng.choice((-128, -3, -1, 0, 1, 2, 127))
+        array[at] = np.array(rng.choice((-128, -3, -1, 0, 1, 2, 127))).astype(array.dtype)
         np.save(path, array if rng.random() < 0.8 else array.astype(rng.choice((np.int16, np.float64, bool))))
     elif path.suffix == ".npz" and rng.random() < 0.5:
         with np.load(io.BytesIO(data)) as packed:

@@ -48,9 +48,9 @@ def test_such_a_number_in_a_file_is_named_with_its_line(option: str, here: Path)
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("data.batch_size", "1:30", ("int for data.batch_size, got 1:30;", "in sixties")),
-        ("model.learning_rate", "1:30.5", ("for model.learning_rate, got 1:30.5;", "in sixties")),
-        ("model.feature_stride", "[010, 16]", ("for model.feature_stride", "010", "in eights")),
+        ("data.batch_size", "1:30", ("for data.batch_size, got 1:30, which YAML reads as 90;",)),
+        ("model.learning_rate", "1:30.5", ("for model.learning_rate, got 1:30.5, which YAML reads as 90.5;",)),
+        ("model.feature_stride", "[010, 16]", ("for model.feature_stride, got 010, which YAML reads as 8;",)),
         ("data.label_columns", "[DR, NO]", ("for data.label_columns", "in quotes")),
         ("data.labels", "uncertain=zero", ("options of data.labels (unc", "; write --data.labels.uncertain zero")),
         (

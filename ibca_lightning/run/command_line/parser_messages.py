@@ -12,10 +12,12 @@ from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
 
+import yaml
+
 from ibca_lightning.run.command_line.short_names import NAMES, near_class, short_name
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.imports.own_modules import name_own
-from ibca_lightning.system.yaml_text import misread
+from ibca_lightning.system.yaml_text import compose
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca fit --help model, --help data CLASS or --help trainer for the names"
@@ -48,6 +50,8 @@ _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "prepr
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
+    if (error := _misread(message)) is not None:
+        return error
     given = (rule(message, arguments) for rule in (_no_value, _required, _several_values))
     known = (rule(message) for rule in (_yaml, _unknown_option, _pairs, _wrong_type, _unknown_class, _file))
     for error in (*given, *known):
@@ -113,6 +117,18 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
             alone = stray or re.search(r"Expected a <class '(?!list|tuple|NoneType)", message)
             expected = f"{'one value' if alone else 'a list'} behind --{option}"
             return InputError(expected, " ".join(values), fix + blanks)
+    return None
+
+
+def _misread(message: str) -> InputError | None:
+    """`1:30` where a number is wanted: 90 for YAML, so that the parser was given text."""
+    value = _value(message)
+    try:
+        compose(value)
+    except yaml.YAMLError as error:
+        what, _, fix = str(getattr(error, "problem", "")).rpartition(": ")
+        if "which YAML reads as" in what:
+            return InputError(f"a value for {_key(message)}", what, fix)
     return None
 
 
@@ -299,10 +315,8 @@ def _wrong_type(message: str) -> InputError | None:
         return inner or InputError(f"{_key(message)} as one of {literal[1]}", value, "choose one of them")
     if kinds:
         fix = f"write [{value}]" if kinds[0] == "list" else "correct the value"
-        if "str" in kinds and value in ("True", "False"):
+        if "str" in kinds and re.search(r"\b(True|False)\b", value):
             fix = "YAML takes yes, no, on and off for true and false: write text in quotes"
-        if misread(value):
-            fix = "write the number itself; YAML counts 1:30 in sixties, and 010 in eights"
         return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, fix)
     return None
 
