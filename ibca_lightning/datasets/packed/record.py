@@ -134,7 +134,8 @@ def read_table(root: str, record: PackRecord, split: str, path: str) -> Table:
         sound = (
             all(column.dtype.kind == "S" and column.shape == (rows,) and _utf8(column) for column in texts)
             and labels.dtype == np.int8 and labels.shape == (rows, len(record.class_names)) and _within(labels, -3, 1)
-            and plain["lines"].dtype == np.int32 and _within(plain["lines"], first, first + rows - 1)
+            and plain["lines"].dtype == np.int32 and plain["lines"].shape == (rows,)
+            and _within(plain["lines"], first, first + rows - 1)
         )  # fmt: skip
     except Exception:  # the parsers of numpy's headers and of archives raise many kinds over damaged bytes
         sound = False
