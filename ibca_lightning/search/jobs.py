@@ -26,7 +26,9 @@ from ibca_lightning.search.job import LOG, RECORD, Job, held, pending, read_reco
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.locks import HeldError
 from ibca_lightning.system.output import write_err
+from ibca_lightning.system.strangers import regular
 
+_READ = 2**20  # bytes of a log, from its end
 _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
 
 
@@ -110,8 +112,7 @@ def _say_warnings(folders: Sequence[Path]) -> None:
     told: Counter[str] = Counter()
     for folder in folders:
         with suppress(OSError):
-            lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
-            told.update([*dict.fromkeys(line for line in lines if line.startswith("warning: "))])
+            told.update([*dict.fromkeys(line for line in _end(folder / LOG) if line.startswith("warning: "))])
     for line, runs in told.items():
         write_err(f"{line} ({runs} of {len(folders)} runs)\n")
 
@@ -338,7 +339,14 @@ def _terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _end(log: Path) -> list[str]:
+    """The last lines of a log, which may have any length."""
+    with regular(log).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _READ))
+        return file.read(_READ).decode(errors="replace").splitlines()
+
+
 def _last_error(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [line for line in _end(log) if line.strip()]
     said = [line for line in lines if re.match(r"error: |\w*Error: ", line)]
     return (said or lines or [""])[-1]

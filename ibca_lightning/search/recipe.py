@@ -19,7 +19,7 @@ from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, given_values, require_least
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import read_text
 from ibca_lightning.system.whole_files import write_text, write_whole
 from ibca_lightning.system.yaml_text import load
 
@@ -128,7 +128,7 @@ def _is_option(given: str) -> bool:
 
 
 def _content(given: str) -> Any:
-    return given if _is_option(given) else load(regular(Path(given)).read_text(encoding="utf-8"))
+    return given if _is_option(given) else load(read_text(given))
 
 
 def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> None:
@@ -150,7 +150,7 @@ def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> Non
 def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
     """Read a YAML that is a mapping; an InputError says what it is to be and to look like."""
     try:
-        content = load(regular(Path(path)).read_text(encoding="utf-8"))
+        content = load(read_text(path))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{what} at {path}", reason, f"write it as {example}") from error

@@ -10,6 +10,7 @@ from ibca_lightning.run.command_line.shipped import with_recipe_files
 from ibca_lightning.run.command_line.unknown_names import refuse_unknown
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import given_values
+from ibca_lightning.system.strangers import read_text
 from ibca_lightning.system.whole_files import remove_parts
 
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
@@ -85,7 +86,7 @@ def refuse_taken(run_dir: str) -> None:
 def _goes_on(arguments: Sequence[str]) -> bool:
     """Whether a checkpoint may be named, behind an option or in a YAML: the parser knows then."""
     files = given_values(arguments, "--config", "-c")
-    texts = [*arguments, *(Path(file).read_text(encoding="utf-8") for file in files)]
+    texts = [*arguments, *(read_text(file) for file in files)]
     return any("ckpt_path" in text for text in texts)
 
 

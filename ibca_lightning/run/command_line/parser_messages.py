@@ -7,15 +7,19 @@ Only the innermost reason helps a user: the keys on the way to it are collected,
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
+
+import yaml
 
 from ibca_lightning.run.command_line.short_names import NAMES, near_class, short_name
 from ibca_lightning.run.command_line.source_options import options_of
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.imports.own_modules import name_own
 from ibca_lightning.system.imports.users_code import users_line
+from ibca_lightning.system.yaml_text import compose
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
 _SEE = "see ibca {} --help model, --help data CLASS or --help trainer for the names"
@@ -33,6 +37,14 @@ _KINDS = {
     "trainer.logger": "Logger",
 }
 """What a key takes a class of."""
+# What has options of its own, and no class to choose.
+_OF_OPTIONS = {
+    "data.labels": "ibca_lightning.data.tables.label_policy.LabelPolicy",
+    "data.label_list": "ibca_lightning.data.tables.label_list.LabelList",
+    "data.label_noise": "ibca_lightning.data.label_noise.LabelNoise",
+    "data.marks": "ibca_lightning.marks.option.Marks",
+}
+_PAIR = r"\s*([A-Za-z][\w -]*?)\s*[=:]\s*([^=:,;{}\[\]]*[^=:,;{}\[\]\s])\s*"
 # What the data, the backbone or the model give.
 _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "preprocessing"}
 _LISTS = {"model.head": "heads", "model.loss": "losses", "model.terms": "terms", "data": "datasets"}
@@ -40,8 +52,10 @@ _LISTS = {"model.head": "heads", "model.loss": "losses", "model.terms": "terms",
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
+    if (error := _misread(message)) is not None:
+        return error
     given = (rule(message, arguments) for rule in (_no_value, _required, _several_values))
-    known = (rule(message) for rule in (_yaml, _unknown_option, _wrong_type, _unknown_class, _file))
+    known = (rule(message) for rule in (_yaml, _unknown_option, _pairs, _wrong_type, _unknown_class, _file))
     for error in (*given, *known):
         if error is not None:
             return error
@@ -105,6 +119,18 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
             alone = stray or re.search(r"Expected a <class '(?!list|tuple|NoneType)", message)
             expected = f"{'one value' if alone else 'a list'} behind --{option}"
             return InputError(expected, " ".join(values), fix + blanks)
+    return None
+
+
+def _misread(message: str) -> InputError | None:
+    """`1:30` where a number is wanted: 90 for YAML, so that the parser was given text."""
+    value = _value(message)
+    try:
+        compose(value)
+    except yaml.YAMLError as error:
+        what, _, fix = str(getattr(error, "problem", "")).rpartition(": ")
+        if "which YAML reads as" in what:
+            return InputError(f"a value for {_key(message)}", what, fix)
     return None
 
 
@@ -269,6 +295,21 @@ def _required(message: str, arguments: Sequence[str]) -> InputError | None:
     return InputError(f"a value for {names}{where}", "none", fix)
 
 
+def _pairs(message: str) -> InputError | None:
+    """`--data.labels uncertain=zero`, where options of their own, or a mapping, are wanted."""
+    key, value = _key(message), _value(message)
+    found = re.findall(_PAIR, value) if re.fullmatch(rf"{_PAIR}(?:[,;]{_PAIR})*", value) else []
+    if key in _OF_OPTIONS and re.match(r"[\w(-]", value) and value != "another":
+        names = [each.name for each in fields(resolve_name(_OF_OPTIONS[key]))]
+        given = [(name, text) for name, text in found if name in names] or [(names[0], "VALUE")]
+        fix = f"write {' '.join(f'--{key}.{name} {text}' for name, text in given)}"
+        return InputError(f"options of {key} ({', '.join(names)})", value, fix)
+    if found and "Expected a <class 'dict'>" in message:
+        mapping = ", ".join(f"{name}: {text}" for name, text in found)
+        return InputError(f"a mapping for {key}", value, f"write --{key} '{{{mapping}}}'")
+    return None
+
+
 def _wrong_type(message: str) -> InputError | None:
     literal = re.search(r"Expected a (?:typing\.)?Literal\[(.+?)\]", message)
     kinds = [kind for kind in re.findall(r"Expected a <class '(?:\w+\.)*(\w+)'>", message) if kind != "NoneType"]
@@ -284,6 +325,8 @@ def _wrong_type(message: str) -> InputError | None:
         return inner or InputError(f"{_key(message)} as one of {literal[1]}", value, "choose one of them")
     if kinds:
         fix = f"write [{value}]" if kinds[0] == "list" else "correct the value"
+        if "str" in kinds and re.search(r"\b(True|False)\b", value):
+            fix = "YAML takes yes, no, on and off for true and false: write text in quotes"
         return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, fix)
     return None
 

@@ -106,6 +106,66 @@ def test_a_web_server_that_says_more_than_it_is_asked_for():
     assert sent[0] < 2**25
 
 
+@pytest.mark.parametrize("says", ["nothing", "its size", "less"])
+@pytest.mark.parametrize("bound", ["the limit", "the disk"])
+def test_a_copy_without_end_is_refused(says: str, bound: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    sent = [0]
+
+    class Talker(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if says == "its size" or (says == "less" and self.command == "HEAD"):
+                self.send_header("Content-Length", str(2**34 if says == "its size" else 9))
+            else:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):
+                while self.command == "GET" and sent[0] < 2**28:
+                    sent[0] += self.wfile.write(bytes(2**16))
+
+        do_HEAD = do_GET  # noqa: N815 - as http.server wants it
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Talker)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if bound == "the limit":
+        monkeypatch.setattr(remote, "MAX_COPY", 2**24, raising=False)
+        words = "a file of at most 16777216 bytes at http.*/t.csv"
+    else:
+        free = shutil.disk_usage(tmp_path)._replace(free=2**24)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+        words = "No space left on device for .*XDG_CACHE_HOME"
+    try:
+        with pytest.raises(InputError, match=words) as caught:
+            storage.here(f"http://127.0.0.1:{server.server_port}/t.csv")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (f"{2**34} bytes" in str(caught.value)) == (says == "its size")
+    assert sent[0] < 2**27
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []  # nothing is left of the copy
+
+
+def test_a_large_file_of_a_bucket_is_refused_before_it_is_copied(
+    s3: Any, front: Front, monkeypatch: pytest.MonkeyPatch
+):
+    s3.pipe(url := f"s3://{BUCKET}/copies/large.csv", bytes(1000))
+    monkeypatch.setattr(remote, "MAX_COPY", 999, raising=False)
+    with pytest.raises(InputError, match=r"a file of at most 999 bytes at s3://.*, got 1000 bytes"):
+        storage.here(url)
+    monkeypatch.setattr(remote, "MAX_COPY", 1000)
+    assert len(Path(storage.here(url)).read_bytes()) == 1000
+
+
 def test_many_folders_are_listed_together(remote_tree: str, s3: Any, front: Front):
     for patient in range(12):
         s3.pipe(f"{BUCKET}/patients/{patient}/1.png", b"x")
