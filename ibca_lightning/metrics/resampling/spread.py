@@ -113,8 +113,7 @@ def fraction(
         known = ~np.isnan(draws)
         mean = ratio(np.where(known, draws, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64), otherwise=np.nan)
         found.append(_wilson(np.clip(np.where(np.isnan(mean), value, 2 * value - mean), 0, 1), number, groups, level))
-    if np.any(skew):
-        found.append(_hall(value, scatter, groups, level, skew))
+    found.append(_hall(value, scatter, groups, level, skew))
     low, high = np.min([own[0] for own in found], axis=0), np.max([own[1] for own in found], axis=0)
     none = number <= 0
     low, high = np.where(none, 0.0, np.minimum(low, value)), np.where(none, 1.0, np.maximum(high, value))
@@ -183,10 +182,8 @@ def student(value: Floats, draws: Floats, groups: Floats | float, level: float, 
     """
     scatter = variance(draws, groups)
     half = quantile(groups, level) * np.sqrt(scatter)
-    low, high = value - half, value + half
-    if np.any(skew):
-        ends = _hall(value, scatter, groups, level, skew)
-        low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
+    ends = _hall(value, scatter, groups, level, skew)
+    low, high = np.minimum(value - half, ends[0]), np.maximum(value + half, ends[1])
     none = np.asarray(groups) < _SOME
     found: Floats = np.where(none, np.nan, np.stack([low, high]))
     return found
@@ -195,10 +192,15 @@ def student(value: Floats, draws: Floats, groups: Floats | float, level: float, 
 def _hall(
     value: Floats, scatter: Floats, groups: Floats | float, level: float, skew: Floats | float
 ) -> tuple[Floats, Floats]:
-    """Hall's second interval: Student's ends, each carried back through the cubic that makes the mean symmetric."""
-    times, skew = quantile(groups, level), np.where(np.abs(skew) < _EVEN, _EVEN, skew)
+    """Hall's second interval: Student's ends, each carried back through the cubic that makes the mean symmetric.
+
+    The value alone where it is symmetric, but for rounding.
+    """
+    times, even = quantile(groups, level), np.abs(skew) < _EVEN
+    skew = np.where(even, 1.0, skew)
     below, above = (3 / skew * (np.cbrt(1 + skew * (side - skew / 6)) - 1) for side in (times, -times))
-    return value - np.sqrt(scatter) * below, value - np.sqrt(scatter) * above
+    error = np.where(even, 0.0, np.sqrt(scatter))
+    return value - error * below, value - error * above
 
 
 def error(gaps: Floats, noise: Floats, wide: Floats, groups: float, level: float) -> Floats:
