@@ -16,6 +16,7 @@ from ibca_lightning.run.command_line.home import options_at_home
 from ibca_lightning.run.command_line.light_imports import late_transformers, leave_garbage, light_imports
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.foreign_words import in_one_line
 from ibca_lightning.system.imports.own_modules import own_modules
 from ibca_lightning.system.options import refuse_credentials
 from ibca_lightning.system.output import write_out
@@ -101,6 +102,7 @@ _CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "pack", "probe", "
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default `sys.argv[1:]`; return an exit code as `HELP` lists them."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    in_one_line(alone=argv is None)
     debug = "--debug" in arguments or os.environ.get("IBCA_DEBUG", "") not in ("", "0")
     try:
         arguments = options_at_home([a for a in arguments if a != "--debug"])
@@ -167,6 +169,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def _experiment_data(arguments: list[str]) -> Any:
+    from ibca_lightning.run.command_line.at_once import refuse_at_once
+
+    refuse_at_once("pack", arguments)
     with light_imports(), late_transformers():
         from ibca_lightning.run.experiment_data import experiment_data
     return experiment_data(arguments)

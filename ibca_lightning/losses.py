@@ -67,6 +67,18 @@ def _same_shape(logits: Tensor, labels: Tensor) -> None:
         )
 
 
+def require_scalar(part: nn.Module, value: object) -> Tensor:
+    """Return what a loss or a term gave as a loss; one of the user's own may give something else, which fails later.
+
+    Raises:
+        InputError: It is no scalar tensor.
+    """
+    if isinstance(value, Tensor) and not value.ndim:
+        return value
+    got = f"one of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    raise InputError(f"a scalar tensor from {type(part).__name__}.forward", got, "return a mean over known labels")
+
+
 class Loss(nn.Module):
     """Base of all classification losses; a loss of your own derives from it and implements `forward`.
 

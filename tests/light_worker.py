@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def work(connection: Connection, gpus: str | None) -> None:
         except EOFError:
             return
         if steps[0][1] == ["die"]:
+            held = get_context("spawn").Semaphore()  # noqa: F841 - nobody gives it back
             os.kill(os.getpid(), signal.SIGKILL)
         if steps[0][1] == ["warn"]:
             Path(folder, "log.txt").write_text("$ ibca fit\nwarning: a leak\nepoch 1\nwarning: a leak\n")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibca_lightning.run.command_line.at_once import refuse_at_once
 from ibca_lightning.run.command_line.light_imports import late_transformers, light_imports
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.hashed_names import add_hash_options
@@ -40,6 +41,7 @@ def check(arguments: list[str]) -> int:
 
         return int(suspects(arguments))
     options, of_data = _parse(arguments)
+    refuse_at_once("check", of_data)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     with light_imports(), late_transformers():
         from ibca_lightning.check.card import print_card

@@ -6,7 +6,7 @@ import os
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -47,6 +47,9 @@ class Facts(NamedTuple):
     lesions: int = -1
     problem: str = ""
     depth: int = 0
+
+
+_NOTHING = Facts()
 
 
 class Item(NamedTuple):
@@ -141,10 +144,9 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
         InputError: If the tables are wrong.
     """
 
-    def read(one: Callable[[int], Any], rows: int, split: str) -> list[Any]:
+    def read(one: Callable[[int], Any], rows: int, split: str) -> Iterable[list[Any]]:
         batches = _batches(one, rows, num_workers)
-        # The pictures are gone when a batch has been looked at; what is kept is small.
-        return [row for batch in (progress(batches, split) if progress else batches) for row in batch]
+        return progress(batches, split) if progress else batches
 
     data.prepare_data()  # as the trainer does: tiles are cut and arrays unpacked there
     data.find_bit_depth()
@@ -152,17 +154,27 @@ def read_contents(data: MultiLabelDataModule, num_workers: int, progress: Any = 
     if isinstance(data, TableDataModule) and data.reads_files:
         masks, depth = data.space_masks(), data.evaluation_transform().bit_depth
         for split, table in data.split_tables().items():
-            facts = read(partial(_of_file, table, masks, data.in_channels, depth), len(table), split)
-            own = (split, table.names, table.groups, table.labels, table, facts)
-            contents[split] = _contents(*own, bit_depth=depth, in_channels=data.in_channels)
+            batches = read(partial(_of_file, table, masks, data.in_channels, depth), len(table), split)
+            contents[split] = Contents(
+                split, table.names, table.groups, table.labels, table, **_gathered(batches, len(table)),
+                bit_depth=depth, in_channels=data.in_channels,
+            )  # fmt: skip
         return contents
     data.augment, data.drawn_noise = "none", 0.0  # a picture that is changed at random has no hash
     sets: dict[str, Any] = {"train": data.train_set(), "val": data.val_set(), **_test_sets(data)}
     for split, dataset in sets.items():
-        items = read(partial(_of_item, dataset, data.num_labels), len(dataset), split)
+        items: list[Item] = []
+
+        def facts(batches: Iterable[list[Item]], items: list[Item] = items) -> Iterator[list[Facts]]:
+            for batch in batches:
+                items += [item._replace(facts=_NOTHING) for item in batch]
+                yield [item.facts for item in batch]
+
+        batches = read(partial(_of_item, dataset, data.num_labels), len(dataset), split)
+        gathered = _gathered(facts(batches), len(dataset))
         labels = np.array([item.labels for item in items], dtype=np.int8).reshape(len(items), data.num_labels)
         names, groups = encode([item.name for item in items]), encode([item.group for item in items])
-        contents[split] = _contents(split, names, groups, labels, dataset, [item.facts for item in items])
+        contents[split] = Contents(split, names, groups, labels, dataset, **gathered)
     return contents
 
 
@@ -216,23 +228,25 @@ def _of_item(dataset: Dataset[Any], num_labels: int, row: int) -> Item:
     return Item(facts, name, str(item.get("group", name)), np.asarray(item["label"], dtype=np.int8))
 
 
-def _contents(
-    split: str, ids: NDArray[np.bytes_], groups: NDArray[np.bytes_], labels: NDArray[np.int8], source: Any,
-    facts: Sequence[Facts], bit_depth: int | None = None, in_channels: int = 3,
-) -> Contents:  # fmt: skip
-    return Contents(
-        split, ids, groups, labels, source,
-        digests=np.frombuffer(b"".join(own.digest for own in facts), np.uint8).reshape(-1, 16),
-        looks=np.frombuffer(b"".join(own.look for own in facts), np.int8).reshape(-1, SIDE**2),
-        sizes=np.array([own.size for own in facts], np.int32).reshape(-1, 2),
-        blank=np.array([own.blank for own in facts], bool),
-        lesions=np.array([own.lesions for own in facts], np.int16),
-        modes=Counter(own.mode for own in facts if own.mode),
-        problems={row: own.problem for row, own in enumerate(facts) if own.problem},
-        depths=np.array([own.depth for own in facts], np.int8),
-        bit_depth=bit_depth,
-        in_channels=in_channels,
-    )  # fmt: skip
+def _gathered(batches: Iterable[Sequence[Facts]], rows: int) -> dict[str, Any]:
+    """What `Contents` has of the pictures. Each batch is put in its place and is gone: a kilobyte a row, held once."""
+    digests, looks = np.zeros((rows, 16), np.uint8), np.zeros((rows, SIDE**2), np.int8)
+    sizes, blank = np.zeros((rows, 2), np.int32), np.zeros(rows, bool)
+    lesions, depths = np.full(rows, -1, np.int16), np.zeros(rows, np.int8)
+    modes, problems, start = Counter[str](), dict[int, str](), 0
+    for batch in batches:
+        here = slice(start, start + len(batch))
+        digests[here] = np.frombuffer(b"".join([own.digest for own in batch]), np.uint8).reshape(-1, 16)
+        looks[here] = np.frombuffer(b"".join([own.look for own in batch]), np.int8).reshape(-1, SIDE**2)
+        sizes[here], blank[here] = [own.size for own in batch], [own.blank for own in batch]
+        lesions[here], depths[here] = [own.lesions for own in batch], [own.depth for own in batch]
+        modes.update(own.mode for own in batch if own.mode)
+        problems |= {row: own.problem for row, own in enumerate(batch, start) if own.problem}
+        start += len(batch)
+    return {
+        "digests": digests, "looks": looks, "sizes": sizes, "blank": blank, "lesions": lesions, "depths": depths,
+        "modes": modes, "problems": problems,
+    }  # fmt: skip
 
 
 def _facts(pixels: Pixels, mode: str, lesions: int = -1) -> Facts:

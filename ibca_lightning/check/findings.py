@@ -12,6 +12,7 @@ from ibca_lightning.check.content import Contents
 from ibca_lightning.check.folder import FolderCount
 from ibca_lightning.check.near_copies import NearCopy
 from ibca_lightning.check.origin import origin_doubts
+from ibca_lightning.data.tables.distinct import all_differ, shared
 from ibca_lightning.data.tables.doubts import NORMAL, Doubt
 from ibca_lightning.data.tables.grouping import otherwise_written
 from ibca_lightning.data.tables.table import decode
@@ -97,13 +98,15 @@ def unread(error: InputError) -> list[Finding]:
 def copies(digests: NDArray[np.uint8]) -> list[NDArray[np.intp]]:
     """Return the rows, in order, of each hash that stands more than once; a hash of zeros is none."""
     high, low = np.ascontiguousarray(digests).view(np.uint64).T
-    order = np.lexsort((low, high))
+    # Halves that stand once, as nearly all do, need not be put in order with their rows.
+    half = np.sort(high[(high | low) > 0])
+    rows = np.flatnonzero(((high | low) > 0) & np.isin(high, half[1:][half[1:] == half[:-1]]))
+    order = rows[np.lexsort((low[rows], high[rows]))]
     new = np.ones(len(order) + 1, dtype=bool)
     new[1:-1] = (high[order][1:] != high[order][:-1]) | (low[order][1:] != low[order][:-1])
     starts = np.flatnonzero(new)
     long = np.flatnonzero(np.diff(starts) > 1)
-    runs = [order[starts[at] : starts[at + 1]] for at in long]
-    return sorted((run for run in runs if digests[run[0]].any()), key=lambda run: int(run[0]))
+    return sorted((order[starts[at] : starts[at + 1]] for at in long), key=lambda run: int(run[0]))
 
 
 def _unreadable(contents: Mapping[str, Contents]) -> Iterator[Finding]:
@@ -128,8 +131,7 @@ def _shared_content(contents: Mapping[str, Contents]) -> Iterator[Finding]:
 
 def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> Iterator[Finding]:
     for first, second in _pairs(contents):
-        _, here, there = np.intersect1d(first.groups, second.groups, return_indices=True)
-        for a, b in zip(here.tolist(), there.tolist(), strict=True):
+        for a, b in _both(first.groups, second.groups):
             level = _leak(first.groups[a], meant)
             what = f"group '{first.group(a)}' in {_named(first, [a])} and in {_named(second, [b])}"
             yield Finding(level, "group leak", what, "keep a group in one split, or expect figures that are too good")
@@ -138,6 +140,14 @@ def _shared_groups(contents: Mapping[str, Contents], meant: Sequence[str]) -> It
             what = f"groups that may be one and the same, written otherwise: {what}"
             fix = "write a group in one way; where they are two, set group_overlap to warn"
             yield Finding(_leak(first.groups[a], meant), "group leak by spelling", what, fix)
+
+
+def _both(first: NDArray[np.bytes_], second: NDArray[np.bytes_]) -> list[tuple[int, int]]:
+    """The first rows of each group that stands in two splits."""
+    if not len(shared(first, second)):  # sooner known than which rows they would be
+        return []
+    _, here, there = np.intersect1d(first, second, return_indices=True)
+    return list(zip(here.tolist(), there.tolist(), strict=True))
 
 
 def _leak(group: np.bytes_, meant: Sequence[str]) -> Level:
@@ -192,7 +202,7 @@ def _classes(
 
 def _no_patients(contents: Mapping[str, Contents]) -> Iterator[Finding]:
     groups = np.concatenate([split.groups for split in contents.values()])
-    if len(np.unique(groups)) == len(groups):
+    if all_differ(groups):
         what = "every picture is taken for a patient of its own: if some show one, test figures are too good"
         fix = "name a column of patients in data.group_column, or set it to none if that is so"
         yield Finding("warning", "no patients", what, fix)

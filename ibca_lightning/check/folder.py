@@ -26,7 +26,7 @@ def count_folder(data: CSVDataModule) -> FolderCount:
     """
     tables = data.split_tables().values()
     folder = next(iter(tables)).folder
-    named = {table.name(row) for table in tables for row in range(len(table))}
+    named = {name.decode() for table in tables for name in table.names.tolist()}
     heads = None if storage.real(folder) != storage.real(data.root) else {os.path.dirname(n) for n in named}
     masks = os.path.relpath(storage.real(data.masks.path), storage.real(folder)) + "/" if data.masks else None
     files = {*_files(folder, heads, masks)} - named - {os.path.relpath(str(path), folder) for path in _own(data)}

@@ -50,7 +50,8 @@ def near_copies(contents: Mapping[str, Contents]) -> list[NearCopy]:
     splits = [split for split in contents.values() if split.has_pictures.any()]
     if not splits:
         return []
-    mean = np.concatenate([split.looks[split.has_pictures] for split in splits]).mean(axis=0, dtype=np.float32)
+    total = np.sum([split.looks.sum(axis=0, dtype=np.int64) for split in splits], axis=0)  # 0 where there is no picture
+    mean = (total / sum(np.count_nonzero(split.has_pictures) for split in splits)).astype(np.float32)
     fine: dict[tuple[str, int], NDArray[np.float32] | None] = {}
 
     def of_row(split: Contents, row: int) -> NDArray[np.float32] | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ibca_lightning.check.page import SIDE, Thumb
 from ibca_lightning.data.pictures.drawing import fitted
 from ibca_lightning.data.pictures.reading import PictureFile
+from ibca_lightning.metrics.columns import excel_safe
 from ibca_lightning.run.run_settings import picture_folders, read_settings
 from ibca_lightning.run.tested_figures import OUT_OF_FOLD, first_training
 from ibca_lightning.run.tested_samples import Tested, read_tested
@@ -22,6 +23,7 @@ from ibca_lightning.system.pages.html_page import document, jpeg, refuse_other
 from ibca_lightning.system.strangers import csv_rows, told
 from ibca_lightning.system.terminal_table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_text
+from ibca_lightning.use.model_options import add_excel_safe
 from ibca_lightning.use.picture_list import inside
 
 GENERATOR = "ibca_check_--suspects"
@@ -42,6 +44,7 @@ def suspects(arguments: list[str]) -> int:
     parser.add_argument("--shown", type=int, default=20, help="Rows on the screen, pictures on the page (default 20).")
     parser.add_argument("--images", help="Folder of the pictures; default that of the RUN's config.yaml.")
     parser.add_argument("--no_images", action="store_true", help="No suspects.html, which has the pictures.")
+    add_excel_safe(parser)
     options = parser.parse_args(arguments)
     require_least(options, shown=1)
     folder = Path(options.output or options.suspects[0])
@@ -65,7 +68,8 @@ def suspects(arguments: list[str]) -> int:
         (first.ids[at[0]], first.class_names[at[1]], int(labels[at]), f"{probability[at]:.4f}", f"{doubt[at]:.4f}")
         for at in listed
     ]
-    write_csv(table, [_HEADER, *rows])
+    cell = excel_safe if options.excel_safe else str
+    write_csv(table, [_HEADER, *((cell(name), cell(label), *more) for name, label, *more in rows)])
     title = f"{len(rows)} of {int((labels >= 0).sum())} labels are in doubt"
     write_out(terminal_table([list(_HEADER), *(list(map(str, row)) for row in rows[: options.shown])], title))
     if wrong:
@@ -116,6 +120,8 @@ def doubts(labels: Tensor, probability: Tensor) -> Tensor:
 
 
 def _pooled(run: Path) -> Tested:
+    if not run.is_dir():
+        raise InputError(f"a run folder at {run}", "a file" if run.exists() else "nothing there", "correct the path")
     if not (run / f"test_predictions.{OUT_OF_FOLD}.csv").is_file():
         fix = "train with ibca sweep --folds 5, and give OUTPUT/HEAD-SEED"
         raise InputError(f"out-of-fold predictions in {run}, as folds of a sweep leave them", "none", fix)

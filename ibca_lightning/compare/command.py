@@ -67,9 +67,11 @@ def compare(arguments: list[str]) -> int:
         text = page(by_set, rows, short, options.figures, options.differences, options.reference)
         write_whole(folder / "compare.html", partial(write_text, text=text))
     by_run = [[short.get(name, name), *cells] for name, *cells in lines]
-    shown = [_shown(own, options, where) + said for own, said in [*tables, (by_run, "")]]
+    told: set[str] = set()
+    shown = [_shown(own, options, where, told) + said for own, said in tables]
     if options.per_class:
-        shown[len(tables) : len(tables)] = [_classes(own, where) for own, _ in by_set]
+        shown += [_classes(own, where) for own, _ in by_set]
+    shown.append(_shown(by_run, options, where, told))
     write_out("\n".join(shown))
     return 0
 
@@ -108,7 +110,7 @@ def _say_missing(by_set: Sequence[tuple[Sequence[methods.Method], str]], options
         write_err(f"note: no difference in {', '.join(missing)}; --differences takes {', '.join(known)}\n")
 
 
-def _shown(rows: list[list[str]], options: Namespace, where: str) -> str:
+def _shown(rows: list[list[str]], options: Namespace, where: str, told: set[str]) -> str:
     """A table on the terminal: first what was asked for; classes have a table of their own, but for those named."""
     named = [title(name) for name in options.figures or ()]
     asked = [name for name in rows[0] if name.endswith(methods.DIFFERENCE) or name in methods.COSTS or "\\" in name]
@@ -119,7 +121,8 @@ def _shown(rows: list[list[str]], options: Namespace, where: str) -> str:
     if differences and max(len(row[0]) for row in rows[1:]) > _LONG:
         plain = _numbered(plain)
     wanted = ("set", "seeds", *asked, *named, *map(title, _WANTED))
-    return terminal_table(plain, where, wanted=wanted, most=max(_COLUMNS, 2 + len(asked) + len(named)))
+    most = max(_COLUMNS, 2 + len(asked) + len(named))
+    return terminal_table(plain, where, wanted=wanted, most=most, told=told)
 
 
 def _numbered(rows: list[list[str]]) -> list[list[str]]:

@@ -9,7 +9,7 @@ import torch
 
 from ibca_lightning.heads import Head
 from ibca_lightning.model.backbone import Backbone
-from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, read_checkpoint
+from ibca_lightning.model.checkpoint import ModelSpec, fitting_head, read_checkpoint, require_known_head
 from ibca_lightning.model.network import recorded_backbone
 from ibca_lightning.run.tested_figures import first_training
 from ibca_lightning.system.output import write_err
@@ -26,14 +26,18 @@ def head_costs(runs: Iterable[Path]) -> dict[Path, tuple[int, float]]:
     Raises:
         InputError: A run has no `checkpoints/best.ckpt`, or its classes cannot be built.
     """
+    runs = [*dict.fromkeys(runs)]
+    paths = {run: first_training(run) / "checkpoints" / "best.ckpt" for run in runs}
+    for path in paths.values():  # one that is not trusted is said before the others are measured
+        require_known_head(ModelSpec.from_checkpoint(read_checkpoint(path), path).head)
     shapes: dict[str, tuple[int, int, int]] = {}  # of the maps of each backbone
     costs = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for run in dict.fromkeys(runs):
+        for run in runs:
             write_err(f"measuring the head of {run.name}\n")
-            path = first_training(run) / "checkpoints" / "best.ckpt"
+            path = paths[run]
             checkpoint = read_checkpoint(path)
             spec = ModelSpec.from_checkpoint(checkpoint, path)
             key = f"{spec.backbone} {spec.feature_stride} {spec.feature_blocks} {spec.in_channels} {spec.image_size}"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ibca_lightning.datasets.odir5k import ODIR5K as ODIR5K
     from ibca_lightning.datasets.packed.datamodule import PackedPictures as PackedPictures
     from ibca_lightning.datasets.padchest import PadChest as PadChest
-    from ibca_lightning.datasets.picture_folder import PictureFolder as PictureFolder
     from ibca_lightning.datasets.rfmid import RFMiD as RFMiD
     from ibca_lightning.datasets.scm.datamodule import SCMDataModule as SCMDataModule
     from ibca_lightning.datasets.vindr_cxr import VinDrCXR as VinDrCXR
@@ -38,8 +37,7 @@ _PLACES = (
     *("datasets.frozen_maps.FrozenMaps", "datasets.idrid.IDRiD", "datasets.joined.JoinedDataModule"),
     *("datasets.medfm_chestdr.MedFMChestDR", "datasets.mured.MuReD", "datasets.odir5k.ODIR5K"),
     *("datasets.packed.datamodule.PackedPictures", "datasets.padchest.PadChest"),
-    *("datasets.picture_folder.PictureFolder", "datasets.rfmid.RFMiD"),
-    *("datasets.scm.datamodule.SCMDataModule", "datasets.vindr_cxr.VinDrCXR"),
+    *("datasets.rfmid.RFMiD", "datasets.scm.datamodule.SCMDataModule", "datasets.vindr_cxr.VinDrCXR"),
 )
 _HOMES = {name: f"ibca_lightning.{home}" for home, _, name in (place.rpartition(".") for place in _PLACES)}
 __all__ = [*_HOMES]

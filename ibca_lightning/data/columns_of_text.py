@@ -36,6 +36,17 @@ class Columns(Sequence[tuple[str, ...]]):
             return list(map(str.strip, b"\n".join(cells.tolist()).decode().split("\n"))) if len(cells) else []
         return list(cells)
 
+    def stripped(self, at: int) -> Cells:
+        """As `texts`, or the bytes of a column, where these are without white space round them."""
+        cells = self.columns[at]
+        if not isinstance(cells, np.ndarray) or not len(cells):
+            return self.texts(at)
+        lengths, letters = np.strings.str_len(cells), cells.view(np.uint8).reshape(len(cells), -1)
+        for ends in (letters[:, 0], letters[np.arange(len(cells)), lengths - 1]):
+            if not ((lengths == 0) | ((ends > ord(" ")) & (ends < ord("\x7f")))).all():  # beyond ASCII: a part of one
+                return self.texts(at)
+        return cells
+
     def coded(self, at: int) -> tuple[list[str], NDArray[np.intp]]:
         """The different texts of a column, and which of them each row has."""
         cells = self.columns[at]
@@ -69,16 +80,24 @@ def plain_columns(data: bytes, start: int, separator: str, width: int) -> Column
     while start < len(data):
         end = data.find(b"\n", min(start + _CHUNK, len(data) - 1)) + 1
         chunk = np.frombuffer(data, np.uint8, end - start, start)
-        marks = np.flatnonzero((chunk == ord(separator)) | (chunk == ord("\n")))
-        if len(marks) % width:
+        newline = chunk == ord("\n")
+        marks = np.flatnonzero(newline | (chunk == ord(separator)))
+        lines = np.flatnonzero(newline)
+        if not np.array_equal(marks[width - 1 :: width], lines) or len(marks) != len(lines) * width:
             return None
-        ends, begins = (each.reshape(-1, width) for each in (marks, np.append(0, marks[:-1] + 1)))
-        lengths, line_ends = ends - begins, chunk[ends] == ord("\n")
-        if not line_ends[:, -1].all() or line_ends[:, :-1].any() or lengths.max() > LONGEST:
+        if np.diff(lines, prepend=-1).min() == width:  # a line of separators alone is none
             return None
-        if not lengths.any(axis=1).all():  # a line of separators alone is none
+        lengths = (np.diff(marks, prepend=-1) - 1).reshape(-1, width)
+        longest = lengths.max(axis=0)
+        if longest.max() > LONGEST:
             return None
-        parts.append([_cut(chunk, *each) for each in zip(begins.T, lengths.T, strict=True)])
+        begins = marks.reshape(-1, width) - lengths
+        # Labels are one character each: the one before a mark.
+        single = np.where(lengths == 0, np.uint8(0), chunk.take(begins, mode="clip")).T.copy()
+        parts.append([
+            single[at].view("S1") if longest[at] <= 1 else _cut(chunk, begins[:, at], lengths[:, at])
+            for at in range(width)
+        ])  # fmt: skip
         start = end
     return Columns([np.concatenate(column) for column in zip(*parts, strict=True)])
 

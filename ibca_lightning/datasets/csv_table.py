@@ -20,7 +20,7 @@ from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
-from ibca_lightning.data.tables.table import Table, build_table
+from ibca_lightning.data.tables.table import Table, build_table, encode
 from ibca_lightning.datasets.layouts.bands import in_bands
 from ibca_lightning.datasets.layouts.pairs import pair_pictures, pairs_folder
 from ibca_lightning.datasets.layouts.picture_index import PictureIndex
@@ -323,7 +323,8 @@ class CSVDataModule(TableDataModule):
                 names = self._index.named(sheet, names)
                 sheet = sheet.with_columns({column: names})
             if self.missing_images == "skip":
-                gone |= {at: names[at] for at in absent(folder, names) if not (self.pair and is_blank(names[at]))}
+                rows = absent(folder, encode(names))
+                gone |= {at: names[at] for at in rows if not (self.pair and is_blank(names[at]))}
         if not gone or len(gone) == len(sheet):
             return sheet
         row = min(gone)
@@ -338,11 +339,11 @@ class CSVDataModule(TableDataModule):
         return build_table(
             sheet,
             class_names,
-            sheet.column(self.image_column),
+            sheet.cells(self.image_column),
             self.root,
             self.pairs if self.pair else self._folder(self.image_dir, "image_dir"),
             labels=self.label_policy.cells(sheet, class_names),
-            groups=None if self.group_column is None else sheet.column(self.group_column),
+            groups=None if self.group_column is None else sheet.cells(self.group_column),
             subgroup_columns=self.subgroup_columns,
         )
 
@@ -366,7 +367,7 @@ class CSVDataModule(TableDataModule):
 
 def _check_masks(split: str, table: Table, masks: MaskFolder) -> None:
     folder, names = masks.path, [mask_name(table.name(row)) for row in range(len(table))]
-    gone = absent(folder, names)
+    gone = absent(folder, encode(names))
     if masks.optional and len(gone) < len(names):
         log.info("masks of %d of %d pictures in %s", len(names) - len(gone), len(names), split)
     elif gone and not (masks.optional and split != "train"):

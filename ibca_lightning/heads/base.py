@@ -32,6 +32,26 @@ class HeadOutput(NamedTuple):
     contribution: Tensor | None = None
 
 
+def require_output(head: nn.Module, output: object) -> HeadOutput:
+    """Return what a head gave; one of the user's own may give something else, which would fail where it is used.
+
+    Raises:
+        InputError: It is no `HeadOutput`, or its shapes are not those of a batch.
+    """
+    name = f"{type(head).__name__}.forward"
+    if not isinstance(output, HeadOutput):
+        raise InputError(
+            f"a HeadOutput of ibca_lightning.heads from {name}", f"a {type(output).__name__}",
+            "return HeadOutput(logits, attention, losses): (B, L), (B, L, H, W), a dict of scalars or {}",
+        )  # fmt: skip
+    labels, logits, attention = getattr(head, "num_labels", None), output.logits.shape, output.attention.shape
+    if len(logits) != 2 or logits[1] != (labels or logits[1]) or len(attention) != 4 or attention[1] != logits[1]:
+        got = f"logits {tuple(logits)} and attention {tuple(attention)}"
+        expected = f"logits (B, L) and attention (B, L, H, W) of {labels} labels from {name}"
+        raise InputError(expected, got, "correct what it returns")
+    return output
+
+
 class Head(nn.Module):
     """Base of all heads; a head of your own derives from it and implements `forward`.
 

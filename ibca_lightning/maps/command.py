@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from ibca_lightning.run.command_line.at_once import refuse_at_once
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder
 
@@ -9,6 +10,7 @@ from ibca_lightning.system.options import OptionParser, require_folder
 def maps(arguments: list[str]) -> int:
     """Write the maps of an experiment, or go on where an earlier call was stopped."""
     options, rest = _parse(arguments)
+    refuse_at_once("maps", rest)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from ibca_lightning.maps.writing import MapsCLI, write_maps
     from ibca_lightning.run.lightning_cli import build

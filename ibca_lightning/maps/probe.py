@@ -3,6 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
+from ibca_lightning.run.command_line.at_once import refuse_at_once
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_folder
 from ibca_lightning.system.output import bounds, write_err, write_out
@@ -11,6 +12,7 @@ from ibca_lightning.system.output import bounds, write_err, write_out
 def probe(arguments: list[str]) -> int:
     """Write a run folder for each probe, and print a line for each; the options stand behind `ibca probe`."""
     options, rest = _parse(arguments)
+    refuse_at_once("probe", rest)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     import yaml
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ibca_lightning.metrics.localisation import columns_of
 from ibca_lightning.metrics.operating_point import Counts, Floats, harmonic_mean, ratio
 from ibca_lightning.metrics.resampling.resamples import RANKING, Drawn, Sample
 from ibca_lightning.metrics.resampling.spread import (
@@ -18,6 +19,7 @@ from ibca_lightning.metrics.resampling.spread import (
     of_mean,
     of_overlap,
     overlap,
+    skewness,
     student,
 )
 from ibca_lightning.metrics.resampling.thirds import MEANS, means_of_parts
@@ -270,21 +272,23 @@ def _pair_intervals(
     """Intervals of the localisation figures, (2,), and of those of each class, (2, L)."""
     if not sample.pairs:
         return {}, {}
-    there = np.any([~np.isnan(column) for column in sample.pairs.values()], axis=0)
-    sizes = sample.by_group(there)
-    groups, together = effective(sizes), float(effective(sizes.sum(axis=1)))
+    sizes, sums = sample.pair_sizes(), sample.pair_sums()
 
-    def interval(name: str, values: Floats, draws: Floats, number: Any) -> Floats:
+    def interval(name: str, values: Floats, draws: Floats, together: bool) -> Floats:
+        column, over = columns_of(name)
+        parts = sums[column], sizes[column] if over is None else sums[over], sizes[column]
+        own, base, size = (each.sum(axis=1) for each in parts) if together else parts
+        number, skew = effective(size), skewness(own - np.nan_to_num(values) * base)
         # A gain is no fraction; and what is not in [0, 1] is none either.
         if not name.endswith("gain") and not ((values < 0) | (values > 1)).any():
-            return _held(values, fraction(values, draws, np.inf, number, level))
-        return student(values, draws, number, level)
+            return _held(values, fraction(values, draws, np.inf, number, level, skew=skew))
+        return student(values, draws, number, level, skew)
 
     overall = {name: own for name, own in value.overall.items() if name not in _OWN}
     classes = {name: own for name, own in value.classes.items() if name in overall}
     return (
-        {name: interval(name, own[0], drawn.overall[name], together) for name, own in overall.items()},
-        {name: interval(name, own[0], drawn.classes[name], groups) for name, own in classes.items()},
+        {name: interval(name, own[0], drawn.overall[name], together=True) for name, own in overall.items()},
+        {name: interval(name, own[0], drawn.classes[name], together=False) for name, own in classes.items()},
     )
 
 

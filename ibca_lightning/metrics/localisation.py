@@ -26,6 +26,8 @@ _PUBLISHED = {
     "pointing": "pointing_game",
     f"{_CONTRIBUTION}pointing": f"{_CONTRIBUTION}pointing_game",
 }
+_GAINS = {"attention_gain": "energy", f"{_CONTRIBUTION}gain": f"{_CONTRIBUTION}energy"}
+_COLUMNS = {published: name for name, published in _PUBLISHED.items()} | _GAINS
 
 
 def output_figures(
@@ -174,10 +176,21 @@ def class_averages(pairs: Mapping[str, Floats], weights: NDArray[np.float32]) ->
     })  # fmt: skip
 
 
+def columns_of(figure: str) -> tuple[str, str | None]:
+    """The pair figure that a figure by its published name is the mean of, and over the mean of which it is, if any.
+
+    Examples:
+        >>> from ibca_lightning.metrics.localisation import columns_of
+        >>> columns_of("attention_gain"), columns_of("pointing_game"), columns_of("deletion_gain")
+        (('energy', 'uniform'), ('pointing', None), ('deletion_gain', None))
+    """
+    return _COLUMNS.get(figure, figure), "uniform" if figure in _GAINS else None
+
+
 def _published(means: Mapping[str, Floats]) -> dict[str, Floats]:
     """The figures by the names they have in test_metrics.json, with the gains over uniform attention."""
     result = {_PUBLISHED.get(name, name): mean for name, mean in means.items() if name != "uniform"}
-    for energy, gain in (("energy", "attention_gain"), (f"{_CONTRIBUTION}energy", f"{_CONTRIBUTION}gain")):
+    for gain, energy in _GAINS.items():
         if energy in means and "uniform" in means:
             result[gain] = means[energy] / means["uniform"]
     return result

@@ -208,15 +208,7 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
     Raises:
         InputError: When there is no such head, or it does not take the options.
     """
-    class_path = str(spec.get("class_path"))
-    known = {public_name(f"{cls.__module__}.{cls.__qualname__}"): cls for cls in _subclasses(Head)}
-    if class_path not in known:
-        module = class_path.rpartition(".")[0] or class_path
-        raise InputError(
-            f"a head of ibca_lightning, or of a module that you trust, for {class_path} of the checkpoint",
-            "none", f"if you know that file, give --trust {module}, in Python load(..., trust=['{module}'])",
-        )  # fmt: skip
-    cls = known[class_path]
+    class_path, cls = str(spec.get("class_path")), require_known_head(spec)
     given = spec.get("init_args", {}).items()
     hints = get_type_hints(cls.__init__) if class_path.startswith("ibca_lightning.") else {}
     for name, value in given:
@@ -235,6 +227,23 @@ def build_head(spec: dict[str, Any], channels: int, num_labels: int) -> Head:
         got = ", ".join(name for name in options if name not in wanted) or reprlib.repr(options)
         expected, fix = f"options of the checkpoint that {class_path} takes", "use the version that wrote it"
         raise InputError(expected, got, fix) from error
+
+
+def require_known_head(spec: dict[str, Any]) -> type[Head]:
+    """Return the class of a record of `head_spec`.
+
+    Raises:
+        InputError: It is neither of this package nor of a module that is loaded.
+    """
+    class_path = str(spec.get("class_path"))
+    known = {public_name(f"{cls.__module__}.{cls.__qualname__}"): cls for cls in _subclasses(Head)}
+    if class_path not in known:
+        module = class_path.rpartition(".")[0] or class_path
+        raise InputError(
+            f"a head of ibca_lightning, or of a module that you trust, for {class_path} of the checkpoint",
+            "none", f"if you know that file, give --trust {module}, in Python load(..., trust=['{module}'])",
+        )  # fmt: skip
+    return known[class_path]
 
 
 def _is_head(option: object) -> bool:

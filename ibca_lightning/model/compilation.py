@@ -14,6 +14,16 @@ Compiled = bool | Literal["none", "head", "all"]
 """What is compiled; a bool as older configurations have it."""
 
 
+def require_whole_steps(backend: str, batches: int) -> None:
+    """Refuse CUDA graphs where gradients of several batches are added up, which lie in the recording's memory.
+
+    The next batch overwrites them: torch raises (pytorch issue 169545), or takes a step of a part of them (96693).
+    """
+    if backend == "cudagraphs" and batches > 1:
+        fix = "raise data.batch_size in its place, or give --model.compile_backend inductor"
+        raise InputError("trainer.accumulate_grad_batches of 1 with model.compile_backend cudagraphs", batches, fix)
+
+
 def require_backend(backend: str) -> None:
     """Refuse a backend that cannot work here: `inductor` writes C++, for a GPU's kernels too."""
     known = torch.compiler.list_backends(exclude_tags=())

@@ -24,7 +24,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.tables.split_file import trained_on, training_rows
 from ibca_lightning.heads import Head, HeadOutput, IBCAHead, PairHead
-from ibca_lightning.losses import Loss, MaskedBCE
+from ibca_lightning.heads.base import require_output
+from ibca_lightning.losses import Loss, MaskedBCE, require_scalar
 from ibca_lightning.metrics.calibration import Calibration, calibrated
 from ibca_lightning.metrics.decision import OperatingPoints, few_positives
 from ibca_lightning.metrics.evaluation import Evaluation, evaluate
@@ -43,7 +44,7 @@ from ibca_lightning.model.checkpoint import (
     require_fitting_weights,
     require_same_model,
 )
-from ibca_lightning.model.compilation import Compiled
+from ibca_lightning.model.compilation import Compiled, require_whole_steps
 from ibca_lightning.model.epoch_sums import EpochSums
 from ibca_lightning.model.fine_tuning.init_from import initialise_from
 from ibca_lightning.model.fine_tuning.layer_decay import layer_scales
@@ -51,6 +52,7 @@ from ibca_lightning.model.fine_tuning.lora import adapt, merged
 from ibca_lightning.model.fine_tuning.unfreezing import Unfreezing
 from ibca_lightning.model.gathered import Gathered, logged_figures, training_labels
 from ibca_lightning.model.module_options import (
+    require_batch,
     require_class_names,
     require_fine_tuning,
     require_options,
@@ -246,6 +248,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         self._scales = {f"model.{name}": scale for name, scale in named.items()}
         self.unfreezing = Unfreezing(self.backbone, unfreeze_at_epoch)
         self.compile_parts(compile, compile_backend)
+        self._compiled_by = "none" if compile in (False, "none") else compile_backend
 
     def setup(self, stage: str) -> None:
         """Show the labels of the training split to loss (in validation too), head and terms, where they want them."""
@@ -291,7 +294,8 @@ class MultiLabelModule(Network, pl.LightningModule):
     def _again(self, batch: Batch) -> Step:
         """What terms see of another batch."""
         features = self.features(self._stages(batch))
-        return Step(batch, batch["label"], self.head(features), features, self, self._again)
+        output = require_output(self.head, self.head(features))
+        return Step(batch, batch["label"], output, features, self, self._again)
 
     def _stages(self, batch: Batch) -> list[Tensor]:
         if "features" not in batch:
@@ -310,14 +314,15 @@ class MultiLabelModule(Network, pl.LightningModule):
         """One step; stops on a loss that is not finite, before it can reach a checkpoint."""
         # 0 at the first step and 1 at the last, so that what is validated and saved stands at the schedule's end. The
         # length is infinite for runs bounded by time alone: the schedule then stays at its start.
+        require_batch(batch)
         progress = self._progress
         self.head.set_progress(progress)
         labels = self.terms.labels(batch, progress)
         self._ids += batch["id"]
         before = self.features(self._stages(batch))
         features = self.terms.features(batch, before)
-        output: HeadOutput = self.head(features, labels)
-        parts = {"classification": self.loss(output.logits, labels)}
+        output = require_output(self.head, self.head(features, labels))
+        parts = {"classification": require_scalar(self.loss, self.loss(output.logits, labels))}
         parts |= {name if name not in parts else f"head_{name}": part for name, part in output.losses.items()}
         parts |= self.terms.losses(Step(batch, labels, output, features, self, self._again, before))
         loss = torch.stack([part.float() for part in parts.values()]).sum()
@@ -429,6 +434,7 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what a step draws by its place, so that a run that is taken up draws what it would have drawn."""
+        require_whole_steps(self._compiled_by, self.trainer.accumulate_grad_batches)  # it may change with the epoch
         place = (self._seed or 0, self.global_rank, self.current_epoch, batch_idx)
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         if self.device.type == "cpu":  # torch's function has each kind of device in mind, which takes 0.4 ms
@@ -577,6 +583,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         return self.trainer.state.fn == TrainerFn.FITTING
 
     def _gather(self, key: str, batch: Batch) -> dict[str, Tensor]:
+        require_batch(batch)
         output = self._outputs(batch)
         # The pixel figures of the contribution take milliseconds a pair: not while fitting.
         self._gathered.setdefault(key, Gathered()).update(batch, output, contribution=not self._fitting)

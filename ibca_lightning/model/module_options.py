@@ -1,7 +1,7 @@
 """What the options of `MultiLabelModule` must be, each refused in one line."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from ibca_lightning.metrics.calibration import Calibration
@@ -19,6 +19,16 @@ def require_class_names(class_names: Sequence[str], num_labels: int) -> None:
         not twice, "class names beside which no other column of predictions.csv is called the same", twice[:1],
         "rename that class",
     )  # fmt: skip
+
+
+def require_batch(batch: object) -> None:
+    """Refuse what is no batch to train or test on: a mapping of pictures or stored maps, names and labels."""
+    example = 'give {"image": uint8 (B, 3, S, S), "label": int8 (B, L), "index": int64 (B,), "id": names}'
+    keys = [*batch] if isinstance(batch, Mapping) else []
+    image = "features" if "features" in keys else "image"
+    missing = [key for key in (image, "id", "label") if key not in keys]
+    got = f"one with {', '.join(map(str, keys)) or 'nothing'}" if keys else f"a {type(batch).__name__}"
+    _require(not missing, "a batch of the data as a mapping with " + ", ".join(missing), got, example)
 
 
 def require_options(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ibca_lightning.data.storage import here
 from ibca_lightning.heads import Head, HeadOutput
+from ibca_lightning.heads.base import require_output
 from ibca_lightning.heads.layers import MapBatchNorm
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import (
@@ -144,8 +145,7 @@ class Network(nn.Module):
 
     def classify(self, stages: Sequence[Tensor], labels: Tensor | None = None) -> HeadOutput:
         """As `forward`, for maps as `stages` returns them."""
-        output: HeadOutput = self.head(self.features(stages), labels)
-        return output
+        return require_output(self.head, self.head(self.features(stages), labels))
 
     def features(self, stages: Sequence[Tensor]) -> Tensor:
         """Make the one map (B, C, H, W) that the head reads of maps as `stages` returns them."""

@@ -88,12 +88,14 @@ def _drawers(
     from ibca_lightning.report.pictures import draw, from_files
     from ibca_lightning.run.model_card import without_paths
 
+    cure = ""
     try:
         predictor = opened(str(options.ckpt_path or run.checkpoint), options.device, options.trust)
         names = run.sets[0].tested.class_names
         if predictor.spec.class_names != names:
             what = f"a checkpoint of the classes {names}"
             raise InputError(what, predictor.spec.class_names, "give another --ckpt_path")
+        cure = "--images DIR takes them from a folder"
         # Nothing that config.yaml describes is built: a run may be a stranger's.
         folder, masks = (options.images, options.mask_dir) if options.images else run.pictures
         if folder is None:
@@ -104,12 +106,16 @@ def _drawers(
         known = input_error_behind(error)
         if known is None or options.images or options.ckpt_path:
             raise
-        write_err(f"note: {' '.join(str(known).split())}\n")
-        reason = "the data or the checkpoint cannot be read"
-        if not options.hash_names:  # the message may name a picture
-            reason = f"expected {without_paths([known.expected])}, got {without_paths([known.got])}"
-        why = "heat maps of the best and worst pictures"
-        notes.append(f"not shown: {why}: {reason}; --images DIR takes them from a folder")
+        reason, cure = "the data or the checkpoint cannot be read", cure or known.fix
+        if options.hash_names:  # the message may name a picture: the terminal alone says it
+            write_err(f"note: {' '.join(str(known).split())}\n")
+            cure = "see what ibca report printed"
+        else:
+            reason, cure = (
+                f"expected {without_paths([known.expected])}, got {without_paths([known.got])}",
+                without_paths([cure]),
+            )
+        notes.append(f"not shown: heat maps of the best and worst pictures: {reason}; {cure}")
         return {}
 
 

@@ -155,10 +155,10 @@ def _shown(own: TestSet, gallery: Gallery) -> dict[str, Any]:
 
 def _groups_with(own: TestSet, label: int) -> dict[str, int]:
     """How many groups, such as patients, have a label of each class; empty where each picture is its own."""
-    groups = np.array(own.tested.groups)
-    if len(np.unique(groups)) == len(groups):
+    if own.groups.max(initial=-1) + 1 == len(own.groups):
         return {}
-    return {name: len(np.unique(groups[own.labels[:, at] == label])) for at, name in enumerate(own.tested.class_names)}
+    counts = [np.bincount(own.groups[column == label]) for column in own.labels.T]
+    return {name: int((rows > 0).sum()) for name, rows in zip(own.tested.class_names, counts, strict=True)}
 
 
 def by_chance(figures: Mapping[str, Any]) -> tuple[list[str], int]:

@@ -42,6 +42,12 @@ class TestSet:
         return self.tested.labels.numpy()
 
     @cached_property
+    def groups(self) -> NDArray[np.intp]:
+        """(B,) which group, such as a patient, each picture is of, by numbers from 0 on."""
+        known: dict[str, int] = {}
+        return np.array([known.setdefault(group, len(known)) for group in self.tested.groups], np.intp)
+
+    @cached_property
     def thresholds(self) -> NDArray[np.float64]:
         """(L,) those chosen on the validation set; 0.5 where there are none."""
         stored = self.figures.get("thresholds", {})
@@ -102,8 +108,6 @@ def read_run(folder: Path) -> Run:
     Raises:
         InputError: When it is none, was not tested, or a file is not as `ibca` writes it.
     """
-    if not folder.is_dir():
-        raise InputError(f"a run folder at {folder}", "a file" if folder.exists() else "nothing there", "correct it")
     sets = [_test_set(name, file, read_tested(folder, name)) for name, file in figure_files(folder).items()]
     content = read_settings(folder)
     settings = hidden_paths(content)

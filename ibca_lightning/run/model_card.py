@@ -14,10 +14,11 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from ibca_lightning.system.strangers import read_text
+from ibca_lightning.system.strangers import read_bytes
 
 NAME = "model_card.md"
-_FACTS = re.compile(r"<!-- ibca-facts (.*) -->\s*\Z", re.S)
+_FACTS = "<!-- ibca-facts ", " -->"  # around the last line
+MAX_CARD = 2**22  # bytes; to read Markdown takes a second a megabyte
 _PATH = re.compile(r"""(?<![\w.~/\\-])(?:~|[A-Za-z]:)?[/\\][^\s"',;}\]]*|(?<![\w.])(?:\.\.[/\\])[^\s"',;}\]]*""")
 _DECIDED = ("CF1", "OF1", "CP", "CR", "OP", "OR")
 _SHOWN = (
@@ -30,8 +31,9 @@ _SHOWN = (
 def read_facts(path: Path) -> dict[str, Any]:
     """The facts of an earlier card; empty where there is none, or it was edited beyond recognition."""
     try:
-        found = _FACTS.search(read_text(path))
-        facts = json.loads(found[1]) if found else {}
+        last = read_bytes(path, MAX_CARD).decode().rstrip().rpartition("\n")[2]
+        found = last.startswith(_FACTS[0]) and last.endswith(_FACTS[1])
+        facts = json.loads(last.removeprefix(_FACTS[0]).removesuffix(_FACTS[1])) if found else {}
         if facts:
             render(facts)
     except Exception:  # of a template and formats that meet whatever somebody wrote there

@@ -5,8 +5,7 @@ import warnings
 from pathlib import Path
 
 from ibca_lightning.run import run_folder
-from ibca_lightning.system.errors import DataWarning
-from ibca_lightning.system.output import plain, write_err
+from ibca_lightning.system.foreign_words import Stderr, warning_line
 
 _NOISE = (
     ".*does not have many workers.*",
@@ -38,34 +37,13 @@ def quieten() -> None:
         logging.getLogger(f"lightning.pytorch.{part}").setLevel(logging.INFO)
     logger = logging.getLogger("ibca_lightning")
     if not logger.handlers and run_folder.process_rank() == 0:
-        handler = _Stderr()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(Stderr())
         logger.setLevel(logging.INFO)
     for text in _NOISE:
         warnings.filterwarnings("ignore", text)
-    warnings.formatwarning = _format_warning
-
-
-class _Stderr(logging.Handler):
-    """Writes to what `sys.stderr` is at that moment: a notebook or a test exchanges it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        write_err(self.format(record) + "\n")
+    warnings.formatwarning = warning_line  # Lightning, which is imported by now, has one of its own
 
 
 def _asked_for(record: logging.LogRecord) -> bool:
     """Whether it is a warning, or comes from a part of Lightning that speaks only when it was asked to."""
     return record.levelno >= logging.WARNING or Path(record.pathname).parent.name in _ASKED
-
-
-_format_other = warnings.formatwarning  # Lightning's
-
-
-def _format_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    """A warning of the data in a line for people, without the place in the code; the names in it are not obeyed."""
-    if issubclass(category, DataWarning):
-        return plain(f"warning: {message}\n")
-    return plain(_format_other(message, category, filename, lineno, line))

@@ -27,7 +27,13 @@ OUT_OF_FOLD = "out_of_fold"  # the test set that the held-out parts of a cross-v
 
 
 def figure_files(run: Path) -> dict[str, Path]:
-    """The figures of each test set of a run folder: `test` where there is one, or by name, the first one first."""
+    """The figures of each test set of a run folder: `test` where there is one, or by name, the first one first.
+
+    Raises:
+        InputError: There is no such folder, or it was not tested.
+    """
+    if not run.is_dir():
+        raise InputError(f"a run folder at {run}", "a file" if run.exists() else "nothing there", "correct the path")
     files = sorted(file for file in run.glob("test_metrics.*.json") if file.is_file())
     first = run / "test_metrics.json"  # of several test sets, a copy of the first one's
     if first.is_file():

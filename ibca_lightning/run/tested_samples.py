@@ -76,7 +76,9 @@ def read_samples(run: Path, stage: str, suffix: str = "") -> Tested:
         groups = ids
         if (path := run / f"{stage}_groups{suffix}.csv").is_file():
             same: dict[str, str] = {}  # one text for all rows of a group
-            group_of = {row[0]: same.setdefault(row[-1], row[-1]) for row in islice(_rows(path), 1, None)}
+            if next(rows := _rows(path)) != ["id", "group"]:
+                raise ValueError("other columns")
+            group_of = {picture: same.setdefault(group, group) for picture, group in rows}
             if missing := [picture for picture in ids if picture not in group_of]:
                 raise ValueError(f"no group of {missing[0]}")
             groups = [group_of[picture] for picture in ids]
@@ -127,6 +129,8 @@ def _number(cell: str) -> float:
 
 def _pairs(rows: Sequence[Sequence[str]], ids: Sequence[str], names: Sequence[str]) -> dict[str, Tensor]:
     header, *pairs = rows
+    if header[:2] != ["id", "class"] or len({*header}) < len(header):
+        raise ValueError("other columns")
     at, column = {picture: i for i, picture in enumerate(ids)}, {name: i for i, name in enumerate(names)}
     result = {name: torch.full((len(ids), len(names)), math.nan, dtype=torch.float64) for name in header[2:]}
     for picture, label, *cells in pairs:

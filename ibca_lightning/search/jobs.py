@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, count
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -25,7 +26,9 @@ from ibca_lightning.search.job import LOG, RECORD, Job, held, pending, read_reco
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.locks import HeldError
 from ibca_lightning.system.output import write_err
+from ibca_lightning.system.strangers import regular
 
+_READ = 2**20  # bytes of a log, from its end
 _DIVERGED = re.compile(r"error: (a )?finite ")  # how a NonFiniteError reads
 
 
@@ -49,7 +52,7 @@ def run_jobs(
     total: int | None = None,
     stop: Callable[[Job], bool] = lambda job: False,
 ) -> list[Ended]:
-    """Run what is not done yet, a line on stderr for each job that ends.
+    """Run what is not done yet, a line on stderr for each job that starts and that ends.
 
     Args:
         jobs: Each with a folder of its own.
@@ -73,7 +76,9 @@ def run_jobs(
         write_err(f"{done} of {total} were done before\n")
     queue = chain(left, ((job, pending(job, again)) for job in more))
     with _terminable():
-        for ended in _ended(queue, places, stop):
+        _quiet_tracker()
+        begun = count(done + 1)
+        for ended in _ended(queue, places, stop, lambda job: _say_begun(job, next(begun), total)):
             done += 1
             folders.append(ended.job.folder)
             head = f"[{done}/{total}] {ended.job.label}: "
@@ -88,21 +93,37 @@ def run_jobs(
     return failed
 
 
+def _say_begun(job: Job, number: int, total: int) -> None:
+    write_err(f"{job.label}: started, {number} of {total}\n")
+
+
+def _quiet_tracker() -> None:
+    """Start what clears up behind workers, so that it does not also list what one that was killed left behind."""
+    before = [*sys.warnoptions]
+    sys.warnoptions.append("ignore:resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions[:] = before
+
+
 def _say_warnings(folders: Sequence[Path]) -> None:
     """Say each warning of some runs once: of a leak between splits nobody reads in a log."""
     told: Counter[str] = Counter()
     for folder in folders:
         with suppress(OSError):
-            lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
-            told.update([*dict.fromkeys(line for line in lines if line.startswith("warning: "))])
+            told.update([*dict.fromkeys(line for line in _end(folder / LOG) if line.startswith("warning: "))])
     for line, runs in told.items():
         write_err(f"{line} ({runs} of {len(folders)} runs)\n")
 
 
 def _ended(
-    queue: Iterator[tuple[Job, list[str]]], places: Sequence[str | None], stop: Callable[[Job], bool]
+    queue: Iterator[tuple[Job, list[str]]],
+    places: Sequence[str | None],
+    stop: Callable[[Job], bool],
+    begun: Callable[[Job], None],
 ) -> Iterator[Ended]:
-    """Hand out the jobs, and yield them as they end."""
+    """Hand out the jobs, say of each that it has begun, and yield them as they end."""
     workers: dict[int, _Worker] = {}
 
     def start(place: int) -> Iterator[Ended]:
@@ -113,7 +134,9 @@ def _ended(
                 workers[place] = _Worker(places[place])
             worker = workers[place]
             try:
-                if not worker.give(job, steps):
+                if worker.give(job, steps):
+                    begun(job)
+                else:
                     yield Ended(job, 0, "", 0.0)
             except HeldError:
                 yield Ended(job, 2, "", 0.0, "another sweep or search runs it now; left to that")
@@ -316,7 +339,14 @@ def _terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _end(log: Path) -> list[str]:
+    """The last lines of a log, which may have any length."""
+    with regular(log).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _READ))
+        return file.read(_READ).decode(errors="replace").splitlines()
+
+
 def _last_error(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [line for line in _end(log) if line.strip()]
     said = [line for line in lines if re.match(r"error: |\w*Error: ", line)]
     return (said or lines or [""])[-1]

@@ -5,7 +5,6 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,14 @@ import yaml
 
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.run.command_line.shipped import recipe_file
-from ibca_lightning.run.command_line.short_names import near_class, short_name
+from ibca_lightning.run.command_line.unknown_names import refuse_unknown
 from ibca_lightning.run.run_settings import read_settings, setting
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.search.gpus import cores, places
 from ibca_lightning.search.job import Job
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.imports.own_modules import name_own
 from ibca_lightning.system.options import OptionParser, given_values, require_least
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import read_text
 from ibca_lightning.system.whole_files import write_text, write_whole
 from ibca_lightning.system.yaml_text import load
 
@@ -83,6 +81,13 @@ class Recipe:
             if key in overrides:
                 raise InputError(f"no --{key}, which differs from run to run here", f"--{key}", fix)
 
+    def refuse_unknown(self, more: Mapping[str, Any] | None = None) -> None:
+        """Refuse names that nobody knows, in its files and overrides, and among further values of `ibca fit` by key.
+
+        For a recipe with its head, whose options may be among them.
+        """
+        refuse_unknown([*self.arguments(), *(f"--{key}={value}" for key, value in (more or {}).items())])
+
     def with_files(self, *files: Path) -> "Recipe":
         """The same with further YAML files behind its own; overrides still win."""
         return Recipe([*self.configs, *map(str, files)], self.overrides)
@@ -94,16 +99,9 @@ class Recipe:
             if setting(_content(head), "model.head") is None:
                 raise InputError("a YAML file that sets model.head", head, "write model: {head: ...} in it")
             return self.with_files(Path(head))
-        if "." not in head and short_name("model.head", head) is None:
-            near = near_class("model.head", head)
-            known = f"did you mean {near}?" if near else "see ibca list heads"
-            raise InputError("a head's short name, dotted class path or YAML file", head, known)
-        if "." in head:  # a slip ends no night behind other heads
-            name_own(head)
-            if find_spec(head.partition(".")[0]) is None:
-                fix = "correct it, or start ibca beside it"
-                raise InputError(f"a module of the head {head}", "none of that name", fix)
-        return Recipe([*self.configs, f"--model.head={head}"], self.overrides)
+        recipe = Recipe([*self.configs, f"--model.head={head}"], self.overrides)
+        recipe.refuse_unknown()  # a slip ends no night behind other heads
+        return recipe
 
     def head(self) -> str:
         """The head that the files name last, as it is written there; IBCA, the default, where none does."""
@@ -130,7 +128,7 @@ def _is_option(given: str) -> bool:
 
 
 def _content(given: str) -> Any:
-    return given if _is_option(given) else load(regular(Path(given)).read_text(encoding="utf-8"))
+    return given if _is_option(given) else load(read_text(given))
 
 
 def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> None:
@@ -152,7 +150,7 @@ def write_fragment(path: Path, values: Mapping[str, Any], *comments: str) -> Non
 def read_mapping(path: str, what: str, example: str) -> dict[str, Any]:
     """Read a YAML that is a mapping; an InputError says what it is to be and to look like."""
     try:
-        content = load(regular(Path(path)).read_text(encoding="utf-8"))
+        content = load(read_text(path))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{what} at {path}", reason, f"write it as {example}") from error

@@ -63,6 +63,8 @@ def sweep(arguments: list[str]) -> int:
     if not recipes:
         own = recipe.head().rpartition(".")[2].lower().removesuffix("head")
         recipes = {own: _tuned(recipe, own, options.tuned)}
+    for each in recipes.values():
+        each.refuse_unknown()
     seeds = options.seeds or ([0] if options.folds else [0, 1, 2, 3, 4])
     # Seeds outside: a sweep that is stopped has all methods on fewer seeds, and not fewer methods.
     jobs = {
@@ -152,6 +154,7 @@ def _variants(recipe: Recipe, path: str | None, head: str, tuned: str | None, ou
         if not isinstance(values, dict):
             raise InputError(f"overrides of {name} in {path}", values, "write NAME: {model.head.KEY: VALUE}, or {}")
         recipe.refuse(*values)
+        base.refuse_unknown(values)
         file = output / "variants" / f"{name}.yaml"
         write_fragment(file, values, f"Variant {name} of {head}.")
         result[str(name)] = base.with_files(file)

@@ -65,6 +65,7 @@ def tune(arguments: list[str]) -> int:
         raise InputError("--pruner none with --folds", options.pruner, "leave one of the two out")
     if options.sampler == "grid":
         combination(space, options.trials - 1)  # refused here, if it is
+    recipe.refuse_unknown({} if "model.head" in space or "model.loss" in space else dict.fromkeys(space, ""))
     recipe.refuse(*space, *(("data.fold", "data.folds") if options.folds else ()))
     own = {name: getattr(options, name) for name in ("seed", "folds", "sampler", "pruner")}
     settings = plain({"space": space, **own, **recipe.settings()})

@@ -23,7 +23,17 @@ from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts.bands import in_bands, limits_of, number
 from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 from ibca_lightning.start import words
-from ibca_lightning.start.label_form import LEAST, Form, Reading, form_of, is_number, prefixed, says_present, slips
+from ibca_lightning.start.label_form import (
+    LEAST,
+    Form,
+    Reading,
+    form_of,
+    is_number,
+    is_text,
+    prefixed,
+    says_present,
+    slips,
+)  # fmt: skip
 from ibca_lightning.start.words import spaced
 from ibca_lightning.system.errors import InputError, first_of
 
@@ -323,6 +333,10 @@ def _plain(texts: _Texts) -> Column:
 
 
 def _as_label(texts: _Texts, form: Form) -> Column:
+    if text := [cell for cell in slips(form, texts.counts) if is_text(cell)]:  # which may name a patient
+        lines = first_of(texts.lines_of(text), _SHOWN)
+        doubt = f"a label, but for text that says neither present nor absent: {lines}; write yes or no there"
+        return Column(texts.name, "left out", "yes and no beside text", doubt=doubt, example=repr(text[0]))
     if form.kind != "list":
         (count,) = form.positives.values()
         unknown = sum(of for text, of in texts.counts.items() if form.values.get(text.casefold()) == -1)

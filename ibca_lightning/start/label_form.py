@@ -18,6 +18,7 @@ Reading = Literal["each", "ordered", "count", "unknown"]
 LEAST = 5  # positives, and negatives, without which a class cannot stand in training, validation and test
 _SEPARATORS = (";", "|", ",", "+", "&", "/")  # the surest first
 _LONGEST, _CLASSES = 40, 40  # characters of a name, names of a column: beyond them it is text
+_WORD = 16  # characters of a slip: beyond them a cell of yes and no is text
 _LOOKED_AT = 2000  # cells that tell whether a long column holds names
 _OFTEN = 3  # rows that hold a name, on average: words of a text come once
 
@@ -112,6 +113,11 @@ def slips(form: Form, texts: Iterable[str]) -> list[str]:
     """The cells of a column of flags that say neither present nor absent, nor that they do not know."""
     words = [text for text in texts if form.kind == "flags" and form.values.get(text.casefold()) == -1]
     return [word for word in words if _meaning(word.casefold()) is None]
+
+
+def is_text(cell: str) -> bool:
+    """Whether a cell is no slip in one word or two, but text, a date or the number of somebody."""
+    return cell.count(" ") > 1 or len(cell) > _WORD or re.search(r"\d\d", cell) is not None
 
 
 def says_present(form: Form) -> str:

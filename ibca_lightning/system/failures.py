@@ -15,6 +15,7 @@ from ibca_lightning.system.errors import (
     input_error_behind,
     refusal,
 )
+from ibca_lightning.system.imports.users_code import last_words, users_line
 from ibca_lightning.system.output import write_err
 
 _NO_MEMORY = ("out of memory", "DefaultCPUAllocator: ", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -87,9 +88,8 @@ def _unexpected(error: Exception, debug: bool) -> int:
     code = 2 if type(error).__name__ == "MisconfigurationException" else 1
     if debug:
         raise error
-    first = (str(error).strip().splitlines() or [""])[0]
     hint = "run again with --debug for the traceback"
-    return _failed(f"{type(error).__name__}: {first}; {hint}", code, debug)
+    return _failed(f"{last_words(error)}{users_line(error)}; {hint}", code, debug)
 
 
 def _lost_worker(error: Exception) -> str | None:

@@ -34,8 +34,10 @@ def require_archive(path: str | Path) -> None:
     Raises:
         InputError: When it is such.
     """
-    if not Path(path).is_file():
-        raise InputError(f"a checkpoint file at {path}", "none", "give RUN/checkpoints/best.ckpt")
+    if not (path := Path(path)).is_file():
+        best = path / "checkpoints" / "best.ckpt"  # of a run, whose folder was given
+        got, fix = "a folder" if path.is_dir() else "none", best if best.is_file() else "RUN/checkpoints/best.ckpt"
+        raise InputError(f"a checkpoint file at {path}", got, f"give {fix}")
     try:
         archive = zipfile.is_zipfile(path)
     except (OSError, zipfile.BadZipFile):  # the latter where the end of the file speaks of several disks

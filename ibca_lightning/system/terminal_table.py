@@ -13,7 +13,12 @@ _LEAST = 3  # columns beside names that leave no room: lines then go on beyond t
 
 
 def terminal_table(
-    rows: Sequence[Sequence[str]], where: str, *, wanted: Sequence[str] = (), most: int | None = None
+    rows: Sequence[Sequence[str]],
+    where: str,
+    *,
+    wanted: Sequence[str] = (),
+    most: int | None = None,
+    told: set[str] | None = None,
 ) -> str:
     """Lay a table out in the width of the terminal; cells break between words, columns without room are left out.
 
@@ -22,6 +27,7 @@ def terminal_table(
         where: What holds the columns that are left out; they are named below the table.
         wanted: Columns that are left out last, the most wanted first.
         most: Columns at most.
+        told: Columns that a table above has named as left out, which are not named again; those of this one join them.
     """
     header = list(rows[0])
     # A sign stays with its number.
@@ -47,6 +53,8 @@ def terminal_table(
     text = StringIO()
     Console(file=text, width=sum(widths.values()) + len(widths) - 1).print(table)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    if len(widths) < len(header):
-        lines.append(f"not shown: {', '.join(name for at, name in enumerate(header) if at not in widths)}; see {where}")
+    told = set() if told is None else told
+    if left := [name for at, name in enumerate(header) if at not in widths and name not in told]:
+        lines.append(f"not shown: {', '.join(left)}; see {where}")
+        told.update(left)
     return "\n".join(lines) + "\n"

@@ -1,12 +1,17 @@
 """YAML text, read without more memory or depth than its size deserves."""
 
+import re
 from typing import Any
 
 import yaml
 
 MAX_NODES = 100_000  # a configuration has hundreds; a list of 50,000 class names still passes
+MAX_TEXT = 2**24  # letters; PyYAML looks at each of them
 MAX_DIGITS = 1000  # in base 60 (`59:59:...`) an integer takes the square of its length, and a megabyte a minute
+# Numbers that YAML 1.1 reads otherwise than people do: `1:30` is 90, `010` is 8.
+_MISREAD = re.compile(r"(?<![\w.:-])[-+]?(\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?|0[0-7_]+)(?![\w.:-])")
 _NO_PLAIN = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "timestamp", "set", "omap", "pairs"))
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 MAX_DEPTH = 100  # what jsonargparse walks by recursion must stay far from Python's own limit
 
 _FORMS = {
@@ -15,8 +20,13 @@ _FORMS = {
 }
 
 
+def misread(text: str) -> bool:
+    """Whether there is something in a text that YAML may take for another number than people do."""
+    return _MISREAD.search(text) is not None
+
+
 class YAMLTooLargeError(yaml.YAMLError):
-    """Anchors that repeat each other, or nesting, without measure."""
+    """Text, anchors that repeat each other, or nesting, without measure."""
 
 
 def compose(text: str) -> yaml.Node | None:
@@ -26,8 +36,11 @@ def compose(text: str) -> yaml.Node | None:
     that walks or copies them: the size with every alias written out is counted first, each node once.
 
     Raises:
-        yaml.YAMLError: When it is no YAML, holds a value or tag that YAML's plain data has not, or is too large.
+        yaml.YAMLError: When it is no YAML, holds a value or tag that YAML's plain data has not, or a number that YAML
+            reads otherwise than people do, or is too large.
     """
+    if len(text) > MAX_TEXT:
+        raise YAMLTooLargeError(f"more than {MAX_TEXT} letters")
     loader = _MeasuringLoader(text)
     try:
         return loader.get_single_node()
@@ -92,6 +105,10 @@ class _MeasuringLoader(yaml.SafeLoader):
             raise YAMLTooLargeError(f"nesting beyond {MAX_DEPTH} levels")
         if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
             raise YAMLTooLargeError(f"an integer of more than {MAX_DIGITS} digits")
+        if node.tag in _NUMBERS and _MISREAD.fullmatch(node.value):
+            number = yaml.SafeLoader("").construct_object(node)
+            problem = f"{node.value}, which YAML reads as {number}: write the number, or text in quotes"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         if node.tag in _NO_PLAIN:
             raise yaml.constructor.ConstructorError(None, None, f"{node.tag}, which is no plain data", node.start_mark)
         self._measured[id(node)] = size, depth

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ibca_lightning.losses import require_scalar
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.processes import share
 from ibca_lightning.terms.base import Batch, Rows, Setting, Step, Term
@@ -107,7 +108,11 @@ class Terms:
         """Return what the terms add to the loss, by the names it is logged under."""
         found: dict[str, Tensor] = {}
         for term in self:
-            for name, loss in term(step).items():
+            if not isinstance(added := term(step), Mapping):
+                fix = "return {} where it adds nothing, else {'name': scalar}"
+                raise InputError(f"a dict from {type(term).__name__}.forward", f"a {type(added).__name__}", fix)
+            for name, loss in added.items():
+                require_scalar(term, loss)
                 names = (f"{PREFIX}{name}" + (f"_{number}" if number > 1 else "") for number in count(1))
                 found[next(own for own in names if own not in found)] = loss
         return found

@@ -25,6 +25,7 @@ from ibca_lightning.system.whole_files import write_png, write_whole
 from ibca_lightning.use.model_options import (
     add_arithmetic,
     add_device,
+    add_excel_safe,
     add_images,
     fingerprint,
     listed,
@@ -55,6 +56,7 @@ def explain(arguments: list[str]) -> int:
         from rich.progress import track
 
         from ibca_lightning import __version__
+        from ibca_lightning.metrics.columns import excel_safe
         from ibca_lightning.use import explanation
         from ibca_lightning.use.picture_list import require_writable
         from ibca_lightning.use.predictions.files import Kind
@@ -71,9 +73,15 @@ def explain(arguments: list[str]) -> int:
     }
     classes, asked = common_classes(models, options.classes)
     folder = Path(options.output)
-    rename = hashed_names(options) or str
+    hidden, cell = hashed_names(options) or str, excel_safe if options.excel_safe else str
+
+    def rename(name: str) -> str:
+        return cell(hidden(name))
+
     kind = Kind("explained.csv", "explain.json", "explanations", "give another --output, or --overwrite")
-    outputs = _outputs({rename(name): path for name, path in files.items()}, folder, masks.values())
+    drawn_as = _outputs({hidden(name): path for name, path in files.items()}, folder, masks.values())
+    outputs = {cell(name): path for name, path in drawn_as.items()}
+    figures = {name: cell(path.relative_to(folder).as_posix()) for name, path in outputs.items()}  # as rows say it
     new = [*outputs.values(), *map(_npz, outputs.values())]
     if options.sheet:
         _require_sheet(Path(options.sheet), files.values(), [*new, folder / kind.rows, folder / kind.record])
@@ -88,6 +96,7 @@ def explain(arguments: list[str]) -> int:
         "checkpoints": [list(pair) for pair in zip(options.names, map(fingerprint, options.ckpt_path), strict=True)],
         **{key: [rename(storage.real(path)) for path in paths] for key, paths in folders.items()},
         **{key: getattr(options, key) for key in ("classes", "max_side", "precision")},
+        **({"excel_safe": True} if options.excel_safe else {}),
         "sheet": options.sheet and rename(os.path.realpath(options.sheet)),  # an earlier one of this name is ours
     }
     parts = RowParts(folder, record, ["id", "figure"], list(map(rename, files)), own, kind, options.overwrite)
@@ -98,7 +107,7 @@ def explain(arguments: list[str]) -> int:
         if options.overwrite:
             for old in (*mine.values(), *map(_npz, mine.values())):
                 old.unlink(missing_ok=True)
-        _require_own(mine, folder, claims)
+        _require_own(mine, figures, claims)
         left = [name for name in share if rename(name) not in claims or not _is_drawn(outputs[rename(name)])]
         shown_bar = own.rank == 0 and sys.stderr.isatty()
         for at in track(range(0, len(left), step), "explain", disable=not shown_bar):
@@ -115,7 +124,7 @@ def explain(arguments: list[str]) -> int:
                         reason = reason.replace(file or path, shown)
                     failed.append((shown, shortened(reason)))
             new_rows = [one.name for one in batch if one.name not in claims]
-            written.add([[name, _figure(outputs[name], folder)] for name in new_rows])
+            written.add([[name, figures[name]] for name in new_rows])
             for one, said in zip(batch, explanation.say(models, batch), strict=True):
                 write_png(outputs[one.name], explanation.figure(one, said, classes, asked, options.max_side))
                 write_whole(_npz(outputs[one.name]), partial(np.savez_compressed, **explanation.numbers(one, said)))
@@ -124,7 +133,7 @@ def explain(arguments: list[str]) -> int:
         return 0
     whole, _ = ended
     claims = _claims([whole.path])
-    drawn = [path for name, path in outputs.items() if claims.get(name) == _figure(path, folder) and _is_drawn(path)]
+    drawn = [path for name, path in outputs.items() if claims.get(name) == figures[name] and _is_drawn(path)]
     say_few_positives(models.values())
     write_out(f"explained {len(drawn)} of {len(files)} pictures in {folder}\n")
     if drawn:
@@ -148,22 +157,17 @@ def _claims(tables: Iterable[Path]) -> dict[str, str]:
     return claims
 
 
-def _require_own(outputs: Mapping[str, Path], folder: Path, claims: Mapping[str, str]) -> None:
+def _require_own(outputs: Mapping[str, Path], figures: Mapping[str, str], claims: Mapping[str, str]) -> None:
     """Refuse to replace the figure of another picture, and files that no row claims."""
     owners, fix = {figure: name for name, figure in claims.items()}, "give another --output, or --overwrite"
     for name, path in outputs.items():
-        figure = _figure(path, folder)
+        figure = figures[name]
         if owners.get(figure, name) != name:
             raise InputError(f"no {path} yet", f"the figure of {owners[figure]}", fix)
         if claims.get(name, figure) != figure:
             raise InputError(f"the figure of {name} at {path}", f"one at {claims[name]}", fix)
         if name not in claims and (path.exists() or _npz(path).exists()):
             raise InputError(f"no {path} yet", "a file of others", fix)
-
-
-def _figure(path: Path, folder: Path) -> str:
-    """As a row says it."""
-    return path.relative_to(folder).as_posix()
 
 
 def _is_drawn(path: Path) -> bool:
@@ -185,6 +189,8 @@ def _masks(files: Mapping[str, str], folder: str | None) -> dict[str, str | None
     from ibca_lightning.data.pictures.masks import mask_of
     from ibca_lightning.use.picture_list import inside
 
+    if folder is not None and not storage.is_folder(folder):
+        raise InputError(f"a folder of masks at --mask_dir {folder}", "nothing there", "correct it, or leave it out")
     found = {name: mask_of(inside(name), folder) for name in files}
     if folder is not None and not any(found.values()):
         expected = f"masks with the names of these pictures, as .png, at --mask_dir {folder}"
@@ -269,6 +275,7 @@ def _parse(arguments: list[str]) -> Namespace:
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="Begin again, and replace files that are there.")
     parser.add_argument("--sheet", help=f"A PNG file for all figures below each other, at most {_SHEET}.")
+    add_excel_safe(parser)
     add_arithmetic(parser, 8)
     add_hash_options(parser)
     add_device(parser)

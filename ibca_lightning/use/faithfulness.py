@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibca_lightning.data.storage import is_remote
+from ibca_lightning.run.command_line.at_once import refuse_at_once
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.launched import place
 from ibca_lightning.system.options import OptionParser, require_folder, require_least
@@ -38,6 +39,7 @@ def faithfulness(arguments: list[str]) -> int:
     Of several processes each does its share of the pictures, and the last to end does that.
     """
     options, given = _parse(arguments)
+    refuse_at_once("faithfulness", given)
     # Behind the options: wrong ones, and --help, are answered without seconds of imports.
     from rich.progress import track
 

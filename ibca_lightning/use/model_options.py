@@ -46,6 +46,14 @@ def add_trust(parser: ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_excel_safe(parser: ArgumentParser) -> None:
+    """Add `--excel_safe`."""
+    parser.add_argument(
+        "--excel_safe", action="store_true",
+        help="An apostrophe in the CSV files before names that begin with =, +, - or @: a spreadsheet would run them.",
+    )  # fmt: skip
+
+
 def add_arithmetic(parser: ArgumentParser, batch_size: int | None = None) -> None:
     """Add `--precision`, and `--batch_size` with such a default."""
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="Of the models (default 32).")

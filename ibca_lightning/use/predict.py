@@ -14,6 +14,7 @@ from ibca_lightning.system.output import write_err
 from ibca_lightning.use.model_options import (
     add_arithmetic,
     add_device,
+    add_excel_safe,
     add_images,
     fingerprint,
     listed,
@@ -111,10 +112,7 @@ def _parse(arguments: list[str]) -> Namespace:
         "--tta", nargs="?", type=int, choices=(1, 4, 8), default=1, const=4,
         help="Mean over views of each picture: 4 (flips and the half turn; --tta alone) or 8 (quarter turns too).",
     )  # fmt: skip
-    parser.add_argument(
-        "--excel_safe", action="store_true",
-        help="An apostrophe before ids and columns that begin with =, +, - or @: a spreadsheet would run them.",
-    )  # fmt: skip
+    add_excel_safe(parser)
     add_arithmetic(parser, 16)
     parser.add_argument("--num_workers", type=int, default=0, help="Processes that read pictures (default 0).")
     add_device(parser)

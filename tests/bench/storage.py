@@ -11,6 +11,7 @@ from pathlib import Path
 from ibca_lightning.data.cache import Signature
 from ibca_lightning.data.pictures.reading import read_bytes
 from ibca_lightning.data.tables.paths import absent
+from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts.picture_files import pictures_below
 from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 
@@ -26,7 +27,7 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"\x89PNG" * 64)
         files = [f"{root}/{name}" for name in names]
-        _say("absent: are the files of a table there", lambda: absent(root, names))
+        _say("absent: are the files of a table there", lambda: absent(root, encode(names)))
         _say("pictures_below: what lies in a folder", lambda: pictures_below(root))
         _say("PictureIndex: the same by name", lambda: PictureIndex(root))
         _say("read_bytes: open and read", lambda: [read_bytes(file) for file in files])

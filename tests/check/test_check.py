@@ -454,6 +454,8 @@ def test_copies_are_runs_of_equal_hashes_and_zeros_are_none() -> None:
         digests[row, 15] = value
     digests[5, 0], digests[1, 0] = 2, 9
     assert [run.tolist() for run in copies(digests)] == [[0, 3, 6]]
+    halves = np.array([[1, 1], [1, 2], [2, 1], [1, 2], [0, 0], [0, 0], [2, 3], [0, 7], [0, 7]], np.uint64)
+    assert [run.tolist() for run in copies(halves.view(np.uint8))] == [[1, 3], [7, 8]]
 
 
 def test_only_the_first_findings_of_a_kind_are_shown(planted: Tree) -> None:

@@ -63,11 +63,23 @@ def test_labels_made_wrong_are_listed_first_and_counted(here: Path) -> None:
     assert rows(here / "clean/suspects.csv") == []
 
 
+def test_excel_safe_suspects_are_not_run(here: Path) -> None:
+    pooled(here / "one")
+    for table in (here / "one").rglob("*.csv"):
+        lines = table.read_text().splitlines(keepends=True)
+        table.write_text("".join(f"={line}" if line[0].isdigit() else line for line in lines))
+    done("check", "--suspects", "one")
+    assert {row["id"][0] for row in rows(here / "one/suspects.csv")} == {"="}
+    done("check", "--suspects", "one", "--excel_safe", "--no_images")
+    assert {row["id"][:2] for row in rows(here / "one/suspects.csv")} == {"'="}
+
+
 def test_runs_without_folds_or_of_other_data_are_one_line(here: Path) -> None:
     pooled(here / "one")
     pooled(here / "other", ids=30)
     (here / "run").mkdir()
     refused("check", "--suspects", "run", names=("out-of-fold predictions in run", "ibca sweep --folds 5"))
+    refused("check", "--suspects", "nowhere", names=("a run folder at nowhere, got nothing there; correct the path",))
     refused("check", "--suspects", "one", "other", names=("the pictures and classes of one in other",))
     (here / "one/fold-0/label_noise.csv").write_text("a,b\n1,2\n")
     refused("check", "--suspects", "one", names=("label_noise.csv", "no columns id and class"))

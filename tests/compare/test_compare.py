@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 import statistics
 import tempfile
 from argparse import Namespace
@@ -240,7 +241,8 @@ def test_the_terminal_shows_at_most_8_columns_no_name_is_cut_and_the_rest_is_nam
         assert len(line) <= columns or line.startswith("not shown: ")
     assert out.count(name) >= 2 + 4
     left = [line for line in out.splitlines() if line.startswith("not shown: ")]
-    assert len(left) == 3
+    said = [name for line in left for name in line.removeprefix("not shown: ").partition("; see")[0].split(", ")]
+    assert len(said) == len(set(said)) > 0, "each is named once"
     assert all("other_energy" not in line and line.endswith("see " + str(tmp_path / "out/compare.md")) for line in left)
     whole = (tmp_path / "out/compare.md").read_text().splitlines()[0].split("|")
     missing = left[0].removeprefix("not shown: ").partition("; see")[0].split(", ")
@@ -572,6 +574,21 @@ def test_the_cost_of_a_head_is_that_of_its_run_and_a_probe_has_none(run, tmp_pat
     row = cells(text, "run", "test")
     assert row["head parameters"] == f"{own:,}"
     assert 0 < float(row["head ms/picture"]) < 100
+
+
+def test_a_head_that_is_not_trusted_is_said_before_others_are_measured(run, tmp_path, capsys):
+    for name in ("one", "two"):
+        shutil.copytree(run, tmp_path / name)
+    path = tmp_path / "two/checkpoints/best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["ibca"]["head"]["class_path"] = "theirs.Head"
+    torch.save(checkpoint, path)
+    settings = tmp_path / "two/config.yaml"
+    settings.write_text(settings.read_text().replace("GAPHead", "CSRAHead"))
+    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--cost"]) == 2
+    error = capsys.readouterr().err
+    assert "give --trust theirs" in error
+    assert "measuring" not in error
 
 
 @pytest.mark.parametrize(

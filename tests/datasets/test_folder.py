@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.data import CSVDataModule, PictureFolder
-from ibca_lightning.data.loader import make_loader
+from ibca_lightning.data import CSVDataModule
+from ibca_lightning.data.pictures.transforms import evaluation_transform
 from ibca_lightning.datasets.layouts.picture_files import pictures_below
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.model_options import say_passed_over
+from ibca_lightning.use.picture_batches import picture_batches
 from ibca_lightning.use.picture_list import list_pictures
 from tests.datasets import fake_csv
 
@@ -21,8 +22,9 @@ def test_it_reads_pictures_exactly_as_test_does(tmp_path: Path, resize: str) -> 
     module = CSVDataModule(
         str(tmp_path), val_csv="val.csv", test_csv="test.csv", image_dir="images", image_size=40, resize=resize
     )
-    folder = PictureFolder(str(tmp_path / "images"), module.image_size, module.preprocessing)
-    read = {item["id"]: item["image"] for item in (folder[at] for at in range(len(folder)))}
+    transform = evaluation_transform(module.image_size, module.preprocessing)
+    batches = picture_batches(list_pictures([str(tmp_path / "images")]).files, [transform], 7, 0)
+    read = {name: image for batch in batches for name, image in zip(batch.ids, batch.images[0], strict=True)}
     assert list(read) == sorted(read)
     assert len(read) == 60
     test = module.test_sets()["test"]
@@ -35,18 +37,15 @@ def test_a_single_file_and_what_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("a.PNG", "sub/b.png", ".hidden.png", "c.csv"):
         (tmp_path / name).write_bytes(picture)
-    assert PictureFolder(str(tmp_path), 8, {"resize": "stretch"}).ids == ["a.PNG", "c.csv", "sub/b.png"]
-    single = PictureFolder(str(tmp_path / "c.csv"), 8, {"resize": "stretch"})
-    assert single[0]["id"] == "c.csv"
-    batch = next(iter(make_loader(PictureFolder(str(tmp_path), 8, {"resize": "stretch"}), 2, 0)))
-    assert batch["image"].shape == (2, 3, 8, 8)
+    assert pictures_below(str(tmp_path))[1] == ["a.PNG", "c.csv", "sub/b.png"]
+    assert pictures_below(str(tmp_path / "c.csv")) == (str(tmp_path), ["c.csv"], [])
 
 
 def test_no_picture_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one picture"):
-        PictureFolder(str(tmp_path), 8, {"resize": "stretch"})
+        pictures_below(str(tmp_path))
     with pytest.raises(InputError, match="nothing there"):
-        PictureFolder(str(tmp_path / "none"), 8, {"resize": "stretch"})
+        pictures_below(str(tmp_path / "none"))
 
 
 def test_pictures_are_told_by_their_content_and_the_others_named(

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -284,3 +285,40 @@ def test_labels_made_wrong_on_purpose_are_those_of_training_alone(maps: Path) ->
             torch.equal(a["label"], b["label"])
             for a, b in zip(items(clean._set(name)), items(noisy._set(name)), strict=True)
         )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("test_names", ["test", "test"], "test_names"),
+        ("test_names", ["/../../../x"], "test_names"),
+        ("test_names", ["test", "same"], "splits"),
+        ("class_names", ["A", "A"], "class_names"),
+        ("splits", {"train": {"rows": 6, "views": 2, "masks": {"mask": 2}, "drawn": 1}}, "splits"),
+        ("masks", {"label": 2}, "splits"),
+        ("masks", {"../mask": 2}, "splits"),
+    ],
+)
+def test_a_record_that_names_other_splits_or_files(key: str, value: Any, words: str, tmp_path: Path) -> None:
+    stored_maps.small(tmp_path / "maps")
+    assert len(FrozenMaps(str(tmp_path / "maps")).test_sets()["test"]) == 2
+    path = tmp_path / "maps/maps.json"
+    content = json.loads(path.read_text())
+    if key == "masks":
+        content["splits"]["train"]["masks"] = value
+    else:
+        content[key] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"maps\.json as `ibca maps` wrote it, got {words} "):
+        FrozenMaps(str(tmp_path / "maps"))
+
+
+@pytest.mark.parametrize("label", [2, -3, 127])
+def test_stored_labels_are_0_1_or_unknown(label: int, tmp_path: Path) -> None:
+    stored_maps.small(tmp_path / "maps")
+    path = tmp_path / "maps/train.label.npy"
+    labels = np.load(path)
+    labels[1, 0] = label
+    np.save(path, labels)
+    with pytest.raises(InputError, match=r"labels of 0, 1 and -1 at .*train\.label\.npy"):
+        FrozenMaps(str(tmp_path / "maps")).train_set()

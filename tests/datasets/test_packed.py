@@ -305,6 +305,16 @@ def spoilt(root: Path, name: str) -> None:
             plain = dict(arrays)
         plain["names"][3] = b"a\xff"
         np.savez(table, **plain)
+    elif name == "fewer numbers":
+        with np.load(table) as arrays:
+            plain = dict(arrays)
+        plain["lines"] = plain["lines"][:-1]
+        np.savez(table, **plain)
+    elif name == "a class twice":
+        content = json.loads(record.read_text())
+        record.write_text(
+            json.dumps(content | {"class_names": [content["class_names"][0]] * len(content["class_names"])})
+        )
     elif name == "short record":
         content = json.loads(record.read_text())
         record.write_text(
@@ -326,6 +336,8 @@ def spoilt(root: Path, name: str) -> None:
         ("other table", "the table of [0-9]+ rows at .*val/table.npz, got none, or another"),
         ("junk table", "the table of [0-9]+ rows at .*val/table.npz, got none, or another"),
         ("other index", "an index of [0-9]+ pictures at .*val/index.json, got [0-9]+; restore it"),
+        ("fewer numbers", "the table of [0-9]+ rows at .*val/table.npz, got none, or another"),
+        ("a class twice", "pack.json as `ibca pack` writes it, got something else; write the pack again"),
         ("names of no text", "the table of [0-9]+ rows at .*val/table.npz, got none, or another"),
         ("endless index", "an index of [0-9]+ pictures at .*val/index.json, got none, or a damaged one"),
         ("short record", r"pack.json as `ibca pack` writes it, got something else"),

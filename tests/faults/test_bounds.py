@@ -26,21 +26,28 @@ from ibca_lightning.data import disk_cache
 from ibca_lightning.data.pictures import bit_depth, dicom, header
 from ibca_lightning.data.pictures.bit_depth import Stored
 from ibca_lightning.data.pictures.reading import PictureFile, read_image
+from ibca_lightning.data.tables.label_space import read_label_space
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.data.tables.table import encode
-from ibca_lightning.datasets.layouts import npz_pictures, parquet, table_file
+from ibca_lightning.datasets.layouts import map_files, npz_pictures, parquet, table_file
 from ibca_lightning.heads.peers.pooling import lp
+from ibca_lightning.heads.peers.pooling.lp import read_embeddings
 from ibca_lightning.model.weights import files
-from ibca_lightning.run import quiet
+from ibca_lightning.run.callbacks.metrics_csv import RunCSVLogger
+from ibca_lightning.run.command_line.config_files import read_tree
 from ibca_lightning.run.model_card import read_facts
 from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.tested_figures import figure_files
 from ibca_lightning.run.training_figures import read_training
+from ibca_lightning.search.recipe import read_mapping
 from ibca_lightning.start.recipe import short_side
+from ibca_lightning.system import yaml_text
 from ibca_lightning.system.errors import DataWarning, InputError, PictureError
+from ibca_lightning.system.foreign_words import warning_line
 from ibca_lightning.system.hashed_names import hashed_names
 from ibca_lightning.system.strangers import csv_rows
 from ibca_lightning.system.whole_files import write_output
+from ibca_lightning.use.predictions.files import RowFiles
 from tests.data.pictures.test_formats import dicom as write_dicom
 
 SIDE = 700
@@ -268,6 +275,29 @@ def test_a_parquet_file_that_says_to_be_small(tmp_path: Path, monkeypatch: pytes
         table_file.read_any(str(path))
 
 
+def test_pages_of_a_parquet_file_are_unpacked_one_at_a_time(tmp_path: Path) -> None:
+    """A page is 2 GiB at most, which nothing says truly before: that no two are held together is what can be had."""
+    names = [f"c{at}" for at in range(30)]
+    cells = [f"{row}{'x' * 2**17}" for row in range(8)]
+    table = pa.table({name: [f"{name}{cell}" for cell in cells] for name in names})
+    pq.write_table(table, tmp_path / "t.parquet", use_dictionary=False, compression="zstd", data_page_size=2**30)
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        sheet = table_file.read_any(str(tmp_path / "t.parquet"))
+    finally:
+        pa.set_memory_pool(before)
+    assert [sheet.rows[0][0], sheet.rows[7][29]] == [f"c0{cells[0]}", f"c29{cells[7]}"]
+    assert pool.max_memory() < 8 * 2**20  # of 30 that the pages hold
+
+
+def test_columns_of_a_parquet_file_whose_names_begin_alike(tmp_path: Path) -> None:
+    columns = {"a.b": ["1"], "a": ["2"], "": ["3"], "a.b.c": ["4"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    sheet = table_file.read_any(str(tmp_path / "t.parquet"))
+    assert dict(zip(sheet.header, *sheet.rows, strict=True)) == {name: cell for name, (cell,) in columns.items()}
+
+
 def sparse(path: Path, size: int = 2**40) -> Path:
     with path.open("wb") as file:
         file.truncate(size)
@@ -288,6 +318,62 @@ def test_sparse_files_are_measured_before_they_are_read(tmp_path: Path) -> None:
         sparse(tmp_path / name)
     with pytest.raises(OSError, match="more than 268435456 bytes"):
         figure_files(tmp_path)
+
+
+MEASURED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "rows.jsonl of stored maps": (map_files._read_rows, "rows of maps at .*, got more than 268435456 bytes"),
+    "names of classes": (lambda path: read_label_space(str(path)), "class names in .*, got more than 4194304 bytes"),
+    "--config": (lambda path: read_tree(str(path), "at --config"), "a YAML file .*, got more than 268435456 bytes"),
+    "a search space": (lambda path: read_mapping(str(path), "a space", "x"), "a space .*, got more than 268435456 byt"),
+    "embeddings.csv": (
+        lambda path: read_embeddings(str(path), 3),
+        "class_embeddings .*more than 268435456 bytes",
+    ),
+    "embeddings.npy": (
+        lambda path: read_embeddings(str(path), 3),
+        "class_embeddings .*more than 268435456 bytes",
+    ),
+    "metrics.csv": (lambda path: RunCSVLogger(str(path.parent)).experiment, "figures of earlier .*more than 268435456"),
+    "predictions.csv": (lambda path: RowFiles(path.parent, {}, []), "--output .*, got more than 8589934592 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_sparse_file_where_others_are_read_whole(name: str, tmp_path: Path) -> None:
+    read, words = MEASURED[name]
+    path = sparse(tmp_path / name.replace(" ", "_"))
+    if name == "predictions.csv":
+        (tmp_path / "predict.json").write_text("{}")
+    with pytest.raises(InputError, match=words):
+        read(path)
+
+
+def test_labels_of_maps_are_bounded_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = map_files.MapsRecord(
+        "resnet18", 32, "0", [0.5], [0.5], 8, {}, ["A", "B"], [], [[1, 1, 1]], "32",
+        {"train": map_files.SplitRecord(2, 1, {})},
+    )  # fmt: skip
+    writer = map_files.SplitWriter(str(tmp_path), made, "train")
+    writer.prepare()
+    writer.finish(f'{{"id": "{at}", "group": "", "subgroup": {{}}}}' for at in range(2))
+    assert map_files.MapSplit(str(tmp_path), made, "train").table.labels.shape == (2, 2)
+    monkeypatch.setattr(map_files, "MAX_PICTURE", 3, raising=False)
+    with pytest.raises(InputError, match=r"at most 3 labels of train at .*, got 2 rows of 2;"):
+        map_files.MapSplit(str(tmp_path), made, "train")
+
+
+def test_yaml_of_nothing_but_a_long_comment(tmp_path: Path) -> None:
+    with pytest.raises(yaml_text.YAMLTooLargeError, match="more than 16777216 letters"):
+        yaml_text.compose("#" + "x" * 2**24)
+
+
+def test_names_of_classes_come_as_windows_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes("\ufeffpolyp\r\n\r\nulcer\u2028deep \r\nblood".encode())
+    assert read_label_space(str(path)) == ["polyp", "ulcer\u2028deep", "blood"]
+    path.write_bytes(b"".join(b"%d\n" % at for at in range(400_000)) + b"399999\n")
+    with pytest.raises(InputError, match="got '399999' twice"):  # at once
+        read_label_space(str(path))
 
 
 def test_a_line_of_csv_without_end_is_not_read_whole(tmp_path: Path) -> None:
@@ -338,7 +424,7 @@ def test_pipes_are_opened_by_nobody(tmp_path: Path) -> None:
 
 def test_no_warning_is_obeyed_by_the_terminal(tmp_path: Path) -> None:
     for kind in (DataWarning, UserWarning):
-        assert "\x1b" not in quiet._format_warning("group '\x1b]0;evil\x07p1'", kind, "f.py", 1)
+        assert "\x1b" not in warning_line("group '\x1b]0;evil\x07p1'", kind, "f.py", 1)
     path = write_dicom(tmp_path / "a.dcm", SMOOTH.astype(np.uint16))
     data = Path(path).read_bytes()
     at = data.index(b"\x28\0\2\0")  # pydicom quotes what no character set is called

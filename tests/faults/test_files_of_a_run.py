@@ -252,6 +252,22 @@ def test_a_localisation_figure_that_is_none_is_named(cell: str, tmp_path: Path) 
         read_tested(tmp_path, "test")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("groups", "id\nx.png\n"), ("groups", "id,sex,group\nx.png,f,g\n"), ("groups", "group,id\ng,x.png\n"),
+        ("localisation", "id,energy\nx.png,1\n"), ("localisation", "id\nx.png\n"),
+        ("localisation", "id,class,energy,energy\nx.png,A,1,0\n"),
+    ],
+)  # fmt: skip
+def test_groups_and_localisation_of_other_columns_are_refused(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "test_metrics.json").touch()
+    (tmp_path / "test_predictions.csv").write_text("id,A,label:A\nx.png,0.5,1\n")
+    (tmp_path / f"test_{name}.csv").write_text(text)
+    with pytest.raises(InputError, match=rf"test_{name}\.csv, got other columns;"):
+        read_tested(tmp_path, "test")
+
+
 @pytest.mark.parametrize("row", ["0,1,nan,0.5", "0,1,0.4,inf", "nan,1,0.4,0.5", "0,1,x,0.5", "0,1,0.4,0.5,6"])
 def test_a_training_figure_that_is_none_is_named(row: str, run: Path, here: Path) -> None:
     shutil.copytree(run, "run")

@@ -254,6 +254,20 @@ def test_excel_safe_ids_are_not_run_and_go_on(run: Path, here: Path) -> None:
     assert "excel_safe" in ibca(*command, "plain", "--excel_safe").errors[0]
 
 
+def test_excel_safe_explanations_are_not_run_and_go_on(run: Path, here: Path) -> None:
+    pictures("=1+1.png", "a=b.png")
+    Path("p/-broken.png").write_bytes(b"junk")
+    command = ("explain", "--ckpt_path", run / "checkpoints/best.ckpt", "--images", "p", "--output")
+    for option, mark in ((), ""), (("--excel_safe",), "'"):
+        names = [f"{mark}=1+1.png", "a=b.png", f"{mark}-broken.png"]
+        for _ in range(2):
+            assert ibca(*command, f"out{len(option)}", *option).code == 2, "one cannot be read"
+        table = rows(Path(f"out{len(option)}/explained.csv"))
+        assert sorted((row["id"], row["figure"]) for row in table) == sorted((name, name) for name in names[:2])
+        assert rows(Path(f"out{len(option)}/failed.csv"))[0]["id"].startswith(names[2])
+        assert Path(f"out{len(option)}/=1+1.png").is_file()
+
+
 def test_excel_safe_predictions_of_a_test_set(run: Path, tree: Path, here: Path) -> None:
     shutil.copytree(tree, "data")
     table = rows(Path("data/test.csv"))

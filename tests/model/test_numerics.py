@@ -149,6 +149,17 @@ def test_a_cuda_graph_of_an_epochs_last_batch_is_its_own(monkeypatch, backend, d
     assert asked == [{"backend": backend, "dynamic": dynamic}] * 2
 
 
+@pytest.mark.parametrize("compiled", ["head", "none"])
+def test_a_cuda_graph_whose_gradients_would_be_overwritten_is_refused(compiled):
+    model = module(compile=compiled, compile_backend="cudagraphs")
+    fit = trainer(max_steps=1, accumulate_grad_batches=2).fit
+    if compiled == "none":
+        fit(model, loader(Pictures(4), 2))
+    else:
+        with pytest.raises(InputError, match=r"accumulate_grad_batches of 1 .* got 2; raise data.batch_size"):
+            fit(model, loader(Pictures(4), 2))
+
+
 def test_a_copy_of_a_compiled_model_runs_its_own_weights():
     model = module(compile=True, compile_backend="eager")
     twin, x = copy.deepcopy(model), Pictures(2).image

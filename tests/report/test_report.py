@@ -26,6 +26,7 @@ from ibca_lightning.report.pictures import View, choose, draw
 from ibca_lightning.report.run import read_run
 from ibca_lightning.report.svg_chart import Line, chart, ticks
 from ibca_lightning.run import tested_samples
+from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.predictor import load
 from tests import made_run
 from tests.command_line import contents, done, ibca, refused
@@ -340,6 +341,18 @@ def test_without_the_data_the_pictures_of_the_run_are_shown_and_what_is_missing_
     assert len(page.pictures) == 1
     assert "test_jane" in page.text
     assert "--images DIR" in page.text
+
+
+def test_a_head_that_is_not_trusted_is_said_once_with_its_own_cure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fix = "if you know that file, give --trust my_head"
+    error = InputError("a head of ibca_lightning, for my_head.Mine of the checkpoint", "none", fix)
+    monkeypatch.setattr("ibca_lightning.report.command.opened", Mock(side_effect=error))
+    result = done("report", folder / "run", "--output", folder / "untrusted.html")
+    assert (result.out + result.err).count("--trust my_head") == 1
+    assert "--images" not in result.out + result.err
+    assert "--trust my_head" in Page(folder / "untrusted.html").text
 
 
 def test_each_of_several_test_sets_has_its_part(tmp_path: Path) -> None:

@@ -3,12 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 
 from ibca_lightning.run.command_line.at_once import gone_on, refuse_at_once
+from ibca_lightning.run.command_line.shipped import named
+from ibca_lightning.run.command_line.short_names import NAMES
+from ibca_lightning.run.command_line.source_options import options_of
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.imports.own_modules import own_modules
 from tests.command_line import done, experiment, ibca, refused, rows, written
 
 
@@ -128,5 +133,91 @@ def test_no_option_of_the_parser_is_taken_for_an_unknown_one(monkeypatch: pytest
     assert set(parsers) == {"fit", "validate", "test", "predict"}
     for command, parser in parsers.items():
         options = {name for action in parser._actions for name in action.option_strings}
-        for name in (name for name in options if name.startswith("--") and "." not in name):
-            refuse_at_once(command, [name, "value"] if name != "--config" else [])  # `ibca fit` alone is the parser's
+        for name in (name for name in options if name.startswith("--") and name != "--config"):
+            refuse_at_once(command, [name, "null"])
+
+
+NAMES_OF_NOBODY = {
+    "--modle.head gap": "known options only, got --modle.head; did you mean --model.head?",
+    "--model.haed gap": "known options only, got --model.haed; did you mean --model.head?",
+    "--trainer.max_epoch 3": "known options only, got --trainer.max_epoch; did you mean --trainer.max_epochs?",
+    "--model.head.init_args.widht 3": "got --model.head.init_args.widht; did you mean --model.head.init_args.width?",
+    "--data.batchsize=3": "known options only, got --data.batchsize; did you mean --data.batch_size?",
+    "--colour red": "known options only, got --colour; see ibca fit --help",
+    "--model.head ibca_typo": "a class for model.head (Head), got ibca_typo; did you mean ibca?",
+    "--model.head.class_path=csr": "a class for model.head (Head), got csr; did you mean csra?",
+    "--model.head nowhere.MyHead": "got nowhere.MyHead (No module named 'nowhere'); see ibca list heads",
+    "--model.head asl": "a class for model.head (Head), got asl; ",
+    "--model.loss als": "a class for model.loss (Loss), got als; did you mean asl?",
+    "--model.terms [mask_guidnce]": "a class for model.terms (Term), got mask_guidnce; did you mean mask_guidance?",
+    "--data chexprt": "a class for data (LightningDataModule), got chexprt; did you mean chexpert?",
+    "--config key.yaml": "known keys only in key.yaml, got trainer.max_epoch; did you mean trainer.max_epochs?",
+    "--config part.yaml": "known keys only in part.yaml, got modle; did you mean model?",
+    "--config head.yaml": "a class for model.head (Head), got gapp; did you mean gap?",
+}
+ELSEWHERE = {
+    "predict e.yaml --output out": "got --output; give --run_dir DIR; --output goes with --images, in place of",
+    "predict e.yaml --trust mine": "got --trust; leave it out, as the configuration names the module of each class;",
+    "predict e.yaml --device cpu": "got --device; give --trainer.accelerator; --device goes with --images",
+    "test e.yaml --output out": "known options only, got --output; did you mean --run_dir?",
+    "test e.yaml --colour red": "see ibca test --help model",
+    "fit e.yaml --model.optimiser.lr 1": "got --model.optimiser.lr; did you mean --model.optimizer.lr?",
+}
+OTHERS = {
+    "check": "", "maps": "--output new", "pack": "--output new", "probe": "", "faithfulness": "--ckpt_path x.ckpt",
+    "sweep": "--heads gap --output new", "tune": "--head gap --trials 1 --output new",
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("taken")
+def test_names_that_nobody_knows_are_refused_without_torch_by_every_command(here: Path) -> None:
+    written(here / "key.yaml", {"trainer": {"max_epoch": 3}})
+    written(here / "part.yaml", {"modle": {"head": "gap"}})
+    written(here / "head.yaml", {"model": {"class_path": "MultiLabelModule", "init_args": {"head": "gapp"}}})
+    commands = [["fit", "e.yaml", *given.split()] for given in NAMES_OF_NOBODY]
+    commands += [given.split() for given in ELSEWHERE]
+    commands += [[name, "e.yaml", *more.split(), "--data.rooot", "x"] for name, more in OTHERS.items()]
+    code = (
+        "import sys\nfrom ibca_lightning.cli import main\n"
+        f"for given in {commands}:\n"
+        "    assert main(given) == 2\n"
+        "    assert not {'torch', 'lightning', 'timm'} & set(sys.modules), given\n"
+    )
+    end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    said = [*NAMES_OF_NOBODY.values(), *ELSEWHERE.values()]
+    said += ["got --data.rooot; did you mean --data.root?"] * len(OTHERS)
+    for line, expected in zip(end.stderr.splitlines(), said, strict=True):
+        assert expected in line
+
+
+def test_every_option_of_every_class_counts_as_known() -> None:
+    from jsonargparse._parameter_resolvers import get_signature_parameters
+
+    for part in ("model.head", "model.loss", "model.terms", "data"):
+        for path in NAMES[part].values():
+            own = {each.name for each in get_signature_parameters(resolve_name(path), None)}
+            assert own - options_of(part) == set(), path
+
+
+def test_what_may_be_of_the_users_own_is_left_to_the_parser(here: Path) -> None:
+    (here / "mine.py").write_text("raise AssertionError('imported')\n")
+    for given in (
+        "--model.head mine.Head --model.head.colour 3",
+        "--model.optimizer mine.SGD --model.head Other",  # which that module may have
+        "--data mine.Data --data.colour 3",
+        "--data mine.yaml --data.colour 3",
+        "--model mine.Module --model.colour 3 --model.head.colour 3",
+        "--model.head.dict_kwargs.colour 3",
+        "--trainer.callbacks+ mine.Callback --trainer.callbacks.colour 3",
+        "--data.label_values.present 1",
+        "--data.marks.colour 3",
+    ):
+        with own_modules(str(here)):
+            refuse_at_once("fit", given.split())
+    written(here / "own.yaml", {"trainer": {"callbacks": [{"class_path": "mine.C"}]}, "model": {"head": "Theirs"}})
+    refuse_at_once("fit", ["--config", "own.yaml"])
+
+
+@pytest.mark.parametrize("recipe", [*named().values()], ids=[*named()])
+def test_no_shipped_recipe_has_a_name_that_nobody_knows(recipe: Path) -> None:
+    refuse_at_once("fit", ["--config", str(recipe)])

@@ -142,8 +142,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown loss": (("--model.loss", "FocalLos"), ("model.loss", "did you mean FocalLoss?")),
     "unknown optimizer": (("--model.optimizer", "AdamX"), ("model.optimizer", "AdamX", "torch.optim.")),
     "unknown data": (("--data", "MuRed"), ("data", "MuRed", "did you mean MuReD?")),
-    "unknown model key": (("--model.bakbone", "resnet50"), ("model.bakbone", "did you mean backbone?")),
-    "unknown data key": (("--data.batchsize", "3"), ("data.batchsize", "did you mean batch_size?")),
+    "unknown model key": (("--model.bakbone", "resnet50"), ("model.bakbone", "did you mean --model.backbone?")),
+    "unknown data key": (("--data.batchsize", "3"), ("data.batchsize", "did you mean --data.batch_size?")),
     "unknown trainer key": (("--trainer.max_epoch", "3"), ("trainer.max_epoch", "max_epochs")),
     "two as near": (("--trainer.epochs", "3"), ("did you mean --trainer.max_epochs?",)),
     "near, without its part": (("--epochs", "3"), ("did you mean --trainer.max_epochs?",)),
@@ -400,8 +400,10 @@ RANGES = [
 ]  # fmt: skip
 WRONG: list[tuple[str, dict[str, str], tuple[str, ...]]] = [
     *((command, {"--ckpt_path": "no.ckpt"}, ("no.ckpt",)) for command in MODELS),
-    ("compare", {"": "nowhere"}, ("nowhere",)),
-    ("report", {"": "nowhere"}, ("nowhere",)),
+    *((each, {"--ckpt_path": "run"}, ("at run, got a folder; give run/checkpoints/best.ckpt",)) for each in MODELS),
+    ("explain", {"--mask_dir": "nowhere"}, ("a folder of masks at --mask_dir nowhere, got nothing there",)),
+    *((command, {"": name}, (f"a run folder at {name}, got {what}",)) for command in ("compare", "report")
+      for name, what in (("nowhere", "nothing there"), ("e.yaml", "a file"))),
     ("tune", {"--space": "no.yaml"}, ("no.yaml",)),
     *((command, {"--images": "empty"}, ("empty", "none")) for command in ON_PICTURES),
     *((command, {option: "Nope"}, ("Nope",)) for command, option in NAMED),

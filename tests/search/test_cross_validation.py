@@ -148,7 +148,7 @@ def test_folds_that_are_not_of_one_cross_validation_are_refused(folds: list[Path
 
 @pytest.mark.slow
 def test_a_cross_validation_with_the_real_fit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ended(queue: Any, places: Any, stop: Any) -> Any:  # in this process, without seconds of imports
+    def ended(queue: Any, places: Any, stop: Any, begun: Any) -> Any:  # in this process, without seconds of imports
         for job, steps in queue:
             with held(job, steps) as now:
                 code, error = jobs._run(job.folder, [(step, job.steps[step]) for step in now], run_lightning)

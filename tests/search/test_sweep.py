@@ -97,7 +97,10 @@ def test_a_worker_that_dies_is_replaced_and_its_job_told(
     orders = ["work", "die", "work", "refuse", "work"]
     made = [Job(tmp_path / f"{i}", f"job {i}", {"fit": [order]}, {}) for i, order in enumerate(orders)]
     failed = jobs.run_jobs(made, [None], lambda job: f"{job.label} is done")
-    lines = capfd.readouterr().err.splitlines()
+    said = capfd.readouterr().err.splitlines()
+    lines = [line for line in said if ": started, " not in line]
+    assert [line for line in said if line not in lines] == [f"job {at}: started, {at + 1} of 5" for at in range(5)]
+    assert said.index("job 2: started, 3 of 5") < said.index(lines[2])
     assert lines[0] == "[1/5] job 0: job 0 is done, 1 s"
     assert lines[1].startswith(f"[2/5] job 1: failed with exit code 137, {tmp_path / '1'}: its process died (SIGKILL")
     assert lines[2] == "[3/5] job 2: job 2 is done, 1 s", "by another worker"
@@ -114,7 +117,7 @@ def test_warnings_in_the_logs_are_said_once(
     monkeypatch.setattr(jobs, "_work", light_worker.work)
     made = [Job(tmp_path / f"{i}", f"job {i}", {"fit": [do]}, {}) for i, do in enumerate(("warn", "work", "warn"))]
     assert jobs.run_jobs(made, [None], lambda job: "done") == []
-    assert capfd.readouterr().err.splitlines()[3:] == ["warning: a leak (2 of 3 runs)"]
+    assert capfd.readouterr().err.splitlines()[6:] == ["warning: a leak (2 of 3 runs)"]
 
 
 def test_what_another_process_runs_or_has_done_since_is_left_alone(
@@ -167,7 +170,9 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
                "--trainer.max_epochs", 1)  # fmt: skip
     result = ibca(*command)
     assert result.code == 1
-    lines = result.err.splitlines()
+    said = result.err.splitlines()
+    assert said[0] == "gap seed 3: started, 1 of 3"
+    lines = [line for line in said if ": started, " not in line]
     assert "[1/3] gap seed 3: val mAP 0." in lines[0]
     assert "[2/3] wrong seed 3: failed with exit code 1, out/wrong-3: error: ValueError: Invalid learning" in lines[1]
     assert "[3/3] also seed 3: val mAP 0." in lines[2]
@@ -212,8 +217,10 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
         (("--heads", "csrra"), "got csrra; did you mean csra?"),
         (("--heads", "gap", "--model.head", "csra"), "got --model.head; give --heads HEAD"),
         (("--variants", "variants.yaml", "--model.head=csra"), "got --model.head; give --variants_of HEAD"),
-        (("--heads", "gap", "gapp"), "a head's short name"),
-        (("--heads", "gap", "my_hed.MaxHead"), "a module of the head my_hed.MaxHead, got none of that name"),
+        (("--heads", "gap", "gapp"), "a class for model.head (Head), got gapp; did you mean gap?"),
+        (("--heads", "gap", "my_hed.MaxHead"), "got my_hed.MaxHead (No module named 'my_hed')"),
+        (("--heads", "gap", "--trainer.max_epoch", "3"), "did you mean --trainer.max_epochs?"),
+        (("--variants", "odd.yaml", "--variants_of", "gap"), "got --model.optimiser.lr; did you mean"),
         (("--heads", "wide.yaml"), "a YAML file that sets model.head, got wide.yaml; write model: {head: ...} in it"),
         (("--heads", "gap", "--tuned", "nowhere"), "what ibca tune chose for gap"),
         (("--heads", "gap", "--seed_everything=1"), "got --seed_everything; give --seeds"),
@@ -225,10 +232,22 @@ def test_jobs_share_a_worker_and_nothing_else(here: Path) -> None:
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(here: Path, more: tuple[str, ...], said: str) -> None:
     written(here / "wide.yaml", {"class_path": "CSRAHead", "init_args": {"width": 256}})  # what --model.head takes
+    written(here / "odd.yaml", {"slow": {"model.optimiser.lr": 1e-5}})
     result = ibca("sweep", "--config", small(here), "--output", "out", *more)
     assert result.code == 2
     assert said in result.errors[0]
     assert not (here / "out").exists()
+
+
+def test_options_of_a_head_of_ones_own_are_left_to_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Job] = []
+    monkeypatch.setattr("ibca_lightning.search.sweep.run_jobs", lambda jobs, *_, **__: seen.extend(jobs) or [])
+    (here / "my_wide.py").touch()
+    written(here / "variants.yaml", {"mine": {"model.head": "my_wide.Head", "model.head.wideness": 3}})
+    given = ("sweep", "--config", small(here), "--seeds", 0, "--output", "out", "--no_test")
+    done(*given, "--heads", "my_wide.Head", "--model.head.wideness", 3)
+    done(*given, "--variants", "variants.yaml")
+    assert len(seen) == 2
 
 
 def test_folds_and_variants_make_the_command_lines(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +324,19 @@ def test_a_run_on_two_devices_starts_itself_and_not_the_sweep(here: Path) -> Non
     assert seconds_of(here / "out/gap-0").keys() == {"fit", "test"}
     assert [row["name"] for row in rows(here / "out/sweep.csv")] == ["gap"]
     assert sorted(path.name for path in (here / "out").iterdir()) == ["gap-0", "sweep.csv"]
+
+
+def test_what_a_killed_worker_leaves_is_not_listed(here: Path) -> None:
+    code = (
+        "from pathlib import Path\nfrom ibca_lightning.search import jobs\nfrom tests import light_worker\n"
+        "jobs._work = light_worker.work\n"
+        "jobs.run_jobs([jobs.Job(Path('run'), 'a job', {'fit': ['die']}, {})], [None], str)\n"
+    )
+    own = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    end = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True, timeout=300)
+    assert "its process died" in end.stderr
+    assert "resource_tracker" not in end.stderr
+    assert "leaked" not in end.stderr
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

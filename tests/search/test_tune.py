@@ -118,7 +118,7 @@ class Fit:
 def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
     fit = Fit()
 
-    def ended(left: Any, places: Any, stop: Any) -> Any:
+    def ended(left: Any, places: Any, stop: Any, begun: Any) -> Any:
         for job, steps in left:
             with held(job, steps) as now:
                 code, error = jobs._run(job.folder, [(s, job.steps[s]) for s in now], fit)

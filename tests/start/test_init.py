@@ -460,6 +460,18 @@ def test_a_slip_in_a_yes_no_column_is_unknown_and_neither_a_class_nor_absent(
     assert [read[f"{at}.png"][0] for at in (8, 9, 10)] == [1, 0, -1]
 
 
+@pytest.mark.parametrize("text", ["polyp at the flexure", "see letter of Dr. Kaya", "*03.04.1950"])
+def test_text_in_a_yes_no_column_is_written_nowhere(tmp_path: Path, text: str) -> None:
+    rows: list[list[object]] = [[("yes", "no")[at % 2], (at // 2) % 3 // 2] for at in range(60)]
+    rows[10][0] = text
+    said, options = quickly(tmp_path, ["polyp", "ulcer"], rows)
+    assert "'polyp': a label, but for text that says neither present nor absent: line 12; write yes or no" in said
+    assert text in said
+    assert options["label_columns"] == ["ulcer"]
+    assert options["exclude_columns"] == ["polyp"]
+    assert text.casefold() not in (tmp_path / "e.yaml").read_text().casefold()
+
+
 def test_a_slip_in_a_split_is_said(tmp_path: Path) -> None:
     rows: list[list[object]] = [[("train", "val", "test")[at % 3], at // 3 % 2] for at in range(60)]
     rows[10][0] = "tset"

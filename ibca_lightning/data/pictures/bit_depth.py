@@ -12,6 +12,8 @@ from ibca_lightning.system.errors import PictureError
 BitDepth = Literal["each", 8, 10, 12, 14, 16]  # `each` picture by what it uses
 DEPTHS = (8, 10, 12, 14, 16)
 _STRIP = 2**20  # numbers that are turned at once
+_BEYOND = 1e-3  # by how much shares of white may miss 0 and 1, as those of a scaling that was rounded do
+_FEW = 16  # values that no picture of whole numbers has so few of
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,12 @@ def eight_bit(pixels: NDArray[Any], path: str, depth: int | None = None) -> NDAr
     each picture between its own least and largest value would show a pale picture and a strong one alike. A data set is
     read by one depth (`data.bit_depth`): pictures of one device whose largest values lie round 4095 would otherwise
     jump fourfold in brightness. Pictures of 8 bits (uint8) stay as they are, True of bool becomes 255. Wider and
-    floating-point numbers are taken as whole ones where they lie in the range of 16 bits, and those between 0.0 and 1.0
-    as shares of white, unless a depth is given.
+    floating-point numbers are taken as whole ones where they lie in the range of 16 bits. Fractions from 0.0 to 1.0 are
+    shares of white, whatever depth is given; 0.0 and 1.0 alone are, unless one is.
 
     Raises:
-        PictureError: If the numbers are of another type or range.
+        PictureError: If the numbers are of another type or range, or fractions that nobody knows the scale of: some
+            above 1.0, none above 16.
 
     Examples:
         >>> import numpy as np
@@ -67,7 +70,7 @@ def eight_bit(pixels: NDArray[Any], path: str, depth: int | None = None) -> NDAr
     """
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
-    whole, bits = _whole(pixels, path, shares=depth is None), depth or Stored(pixels).depth(path) or 8
+    whole, bits = _whole(pixels, path, depth is not None), depth or Stored(pixels).depth(path) or 8
 
     def upper(some: NDArray[Any]) -> NDArray[Any]:
         some = whole(some)
@@ -87,19 +90,24 @@ def in_strips(pixels: NDArray[Any], function: Callable[[NDArray[Any]], NDArray[A
     return turned
 
 
-def _whole(pixels: NDArray[Any], path: str, shares: bool = True) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """What makes uint8 of some of the numbers, where white is 255, or uint16."""
+def _whole(pixels: NDArray[Any], path: str, known: bool = False) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """What makes uint8 of some of the numbers, where white is 255, or uint16; whether the depth of those is known."""
     if pixels.dtype in (np.uint8, np.uint16):
         return lambda some: some
     if pixels.dtype == np.bool_:
         return lambda some: some.astype(np.uint8) * np.uint8(255)
     if pixels.dtype.kind in "iuf" and pixels.size:
         least, largest = float(pixels.min()), float(pixels.max())
-        if shares and pixels.dtype.kind == "f" and 0 <= least <= largest <= 1:
-            return lambda some: (some * 255).round().astype(np.uint8)
-        if 0 <= least <= largest < 2**16 - 0.5:  # False of NaN
+        fractions = pixels.dtype.kind == "f" and largest < _FEW and any((row != row.round()).any() for row in pixels)
+        if -_BEYOND <= least <= largest <= 1 + _BEYOND and (fractions or (not known and pixels.dtype.kind == "f")):
+            return lambda some: (some.clip(0, 1) * 255).round().astype(np.uint8)
+        if 0 <= least <= largest < 2**16 - 0.5 and not fractions:  # False of NaN
             return lambda some: some.round().astype(np.uint16)
-        got = f"{pixels.dtype} from {least:g} to {largest:g}"
+        got = f"{'fractions of ' * (fractions and least >= 0)}{pixels.dtype} from {least:g} to {largest:g}"
     else:
         got = str(pixels.dtype)
-    raise PictureError(f"numbers from 0 to 65535, or from 0.0 to 1.0, at {path}", got, "convert it to 8 or 16 bits")
+    raise PictureError(
+        f"numbers from 0 to 65535, or from 0.0 to 1.0, at {path}",
+        got,
+        "scale it to one of these, or write it with 8 or 16 bits",
+    )

@@ -1,15 +1,19 @@
 """Pictures of another number of channels than three: read, handed to OpenCV, and shown to people."""
 
+import io
 import math
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ibca_lightning.data.pictures.array_file import is_array, read_array
+from ibca_lightning.data.pictures.bit_depth import Stored
 from ibca_lightning.data.pictures.header import check_size, damaged, kind_of, picture_size, pixel_bytes, tiff_pages
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE
@@ -28,29 +32,29 @@ def gray(pixels: NDArray[np.uint8], path: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :1])
 
 
-def read_channels(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
+def read_channels(data: NDArray[np.uint8], path: str, channels: int) -> Stored:
     """Read a picture of `channels` channels, 2 or 4 and more, its bytes given, in their order, of any number type.
 
     An array in an NPZ or NPY file, a TIFF with them in each pixel or a page each, or a PNG or WebP with transparency.
 
-    Returns:
-        (H, W, channels).
+    The orientation is applied.
 
     Raises:
         PictureError: If the file is damaged, too large, or has another number of channels.
         InputError: If a package that it needs is not installed.
     """
     if is_array(data):
-        pixels = read_array(data, path, channels)
+        stored = Stored(read_array(data, path, channels))
     else:
         size = picture_size(data.data)
         if size is None:
             raise damaged(f"a picture of {channels} channels (TIFF, NPZ, NPY)", data, path)
         check_size(*size, path, pixel_bytes(data.data))
-        pixels = _tiff(data, path, channels) if kind_of(data.data) == "TIFF" else _decoded(data)
-    if pixels.ndim != 3 or pixels.shape[2] != channels:
-        raise wrong(path, channels, pixels.shape[2] if pixels.ndim == 3 else 1)
-    return pixels
+        stored = _tiff(data, path, channels) if kind_of(data.data) == "TIFF" else Stored(_decoded(data))
+    shape = stored.pixels.shape
+    if len(shape) != 3 or shape[2] != channels:
+        raise wrong(path, channels, shape[2] if len(shape) == 3 else 1)
+    return stored
 
 
 def wrong(path: str, channels: int, got: int | str) -> PictureError:
@@ -81,13 +85,24 @@ def _decoded(data: NDArray[np.uint8]) -> NDArray[Any]:
     pixels: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         return np.empty(0)
+    with suppress(Exception), Image.open(io.BytesIO(data.tobytes())) as image:  # a damaged header says nothing
+        pixels = _turned(pixels, image.getexif().get(274, 1))
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
     return np.asarray(pixels)
 
 
-def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """A picture (H, W) or (H, W, C) the right way up, by the tag Orientation of TIFF and EXIF."""
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> Stored:
     said = tiff_pages(data.data, channels + 1)
+    inverted = said[0].get(262) == 0
     sizes = {(page.get(257, 0), page.get(256, 0), page.get(277, 1)) for page in said}
     height, width, samples = sizes.pop()
     if len(said) > 1 and not sizes and samples == 1:  # a page for each channel
@@ -95,14 +110,12 @@ def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
             raise wrong(path, channels, f"more than {channels}" if len(said) > channels else len(said))
         check_size(height, width, path, channels * max(max(page.get(258, 8) for page in said) // 8, 1))
         if (pixels := _pages(data)) is not None:
-            return pixels
+            return Stored(pixels, inverted and pixels.dtype != np.uint8)  # of 8 bits OpenCV has done it
     try:
         import tifffile
     except ImportError:
         fix = "pip install 'ibca-lightning[tiff]', or write a page for each channel, or an NPZ"
         raise InputError(f"tifffile, to read the channels of {path}", "no such package", fix) from None
-    import io
-
     try:
         with tifffile.TiffFile(io.BytesIO(data.tobytes())) as file:
             page: Any = file.pages[0]
@@ -117,7 +130,7 @@ def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> NDArray[Any]:
         raise
     except Exception:  # tifffile raises many kinds over damaged bytes
         raise damaged("a TIFF that can be read", data, path) from None
-    return np.moveaxis(pixels, 0, 2) if planar else pixels
+    return Stored(_turned(np.moveaxis(pixels, 0, 2) if planar else pixels, said[0].get(274, 1)), inverted)
 
 
 def _require_measured(page: Any) -> None:

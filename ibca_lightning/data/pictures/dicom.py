@@ -43,7 +43,8 @@ def read_dicom(data: NDArray[np.uint8], path: str) -> Stored:
     Gray values go through the rescale slope and intercept (or the modality table), then through the first window of the
     header that is one (linear, exact or sigmoid, PS3.3 C.11.2.1.2), or its VOI table where there is no window. Without
     either the range of BitsStored runs from black to white. Sixteen bits are what a header says that does not know:
-    then `bit_depth.eight_bit` decides, and signed values that go below 0 run from the least to the largest. Padding is
+    then CT numbers run from -1024 to 3071, those of 12 bits, of other pictures `bit_depth.eight_bit` decides, and
+    signed values that go below 0 run from the least to the largest. Padding is
     no part of the range and becomes black. MONOCHROME1 is inverted. Colour becomes RGB.
 
     Raises:
@@ -154,6 +155,9 @@ def _complete(header: Dataset, path: str) -> str:
         got = f"a header without {', '.join(absent)}: no picture, or a part of one"
         raise PictureError(f"a DICOM picture at {path}", got, "restore the file or remove its row")
     photometric = header.PhotometricInterpretation = str(header.PhotometricInterpretation).strip().upper()
+    if not photometric.startswith(("MONOCHROME", "PALETTE", "RGB", "YBR")):
+        what = f"a DICOM picture in gray, RGB or YBR, or with a palette, at {path}"
+        raise PictureError(what, photometric, "convert it, or remove its row")
     single = photometric.startswith(("MONOCHROME", "PALETTE"))
     header.SamplesPerPixel = header.get("SamplesPerPixel") or (1 if single else 3)
     if header.SamplesPerPixel > 1:
@@ -241,10 +245,18 @@ def _gray(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
             return _scaled(share if rising else 1 - share)
 
         return in_strips(values, shares)
+    if not modality and _holds_ct_numbers(header):
+        return in_strips(values, lambda some: _scaled((of(some) + 1024) / 4095))
     if rising and values.min() >= 0:
         return values
     ends, onto = (values.min(), values.max()), (0, 1) if rising else (1, 0)
     return in_strips(values, lambda some: _scaled(np.interp(some, ends, onto)))
+
+
+def _holds_ct_numbers(header: Dataset) -> bool:
+    """Whether values are Hounsfield's: of a CT, whose zero the header places, or which can be below it."""
+    said = header.get("RescaleType") == "HU" or header.get("Modality") == "CT"
+    return said and (header.PixelRepresentation == 1 or "RescaleIntercept" in header)
 
 
 class _Lookup(NamedTuple):

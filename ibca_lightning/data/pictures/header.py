@@ -31,6 +31,7 @@ _MAGIC = (
     ("MetaImage", 0, rb"ObjectType"), ("NRRD", 0, rb"NRRD"), ("OpenEXR", 0, rb"v/1\x01"), ("MPEG", 0, rb"\0\0\x01\xba"),
     ("MP4", 4, rb"ftyp"), ("AVI", 8, rb"AVI "),
 )  # fmt: skip
+_TAGS = frozenset({256, 257, 258, 262, 274, 277, 284, 338, 339})  # of a TIFF
 # What stands where a picture was to be fetched.
 _FETCH = {"HTML": "download the picture again: that is an answer of the server", "Git LFS": "run git lfs pull"}
 
@@ -45,11 +46,6 @@ def is_eight_bit(data: memoryview) -> bool:
     """Whether the first 32 bytes of a picture say that it has 8 bits or fewer; False where they do not tell."""
     kind = kind_of(data)
     return kind in ("JPEG", "BMP", "WebP", "GIF") or (kind == "PNG" and len(data) > 24 and data[24] <= 8)
-
-
-def white_is_zero(data: memoryview) -> bool:
-    """Whether the bytes are a TIFF that says so (tag 262, PhotometricInterpretation)."""
-    return kind_of(data) == "TIFF" and tiff_pages(data)[0].get(262) == 0
 
 
 def check_size(height: int, width: int, path: str, depth: int = 1) -> None:
@@ -73,10 +69,18 @@ def damaged(what: str, data: NDArray[np.uint8], path: str) -> PictureError:
     if kind is not None and kind not in PICTURES:
         fix = _FETCH.get(kind, "convert it to PNG or TIFF, or remove its row")
         return PictureError(f"{what} at {path}", f"a {kind} file", fix)
-    if kind == "TIFF" and tiff_pages(data.data)[0].get(258, 0) > 32:
-        return PictureError(f"{what} at {path}", "a TIFF of 64-bit numbers", "write it with 8, 16 or 32 bits")
+    if kind == "TIFF" and (rare := _rare_numbers(tiff_pages(data.data)[0])):
+        return PictureError(f"{what} at {path}", f"a TIFF of {rare}", "write it with 8 or 16 bits, or as NPY")
     got = f"{len(data)} bytes that are truncated, damaged or something else"
     return PictureError(f"{what} at {path}", got, "restore the file or remove its row")
+
+
+def _rare_numbers(tags: Mapping[int, int]) -> str | None:
+    """What the numbers of a TIFF are, where nothing here reads them; None of the usual ones."""
+    bits, palette = tags.get(258, 1), tags.get(262) == 3
+    if bits in (1, 2, 4, 8, 10, 12, 14, 16, 32) and not (bits > 8 and palette) and (bits, tags.get(339)) != (16, 3):
+        return None
+    return f"{bits}-bit {'floating-point ' if tags.get(339) == 3 else 'palette ' if palette else ''}numbers"
 
 
 def picture_size(data: memoryview) -> tuple[int, int] | None:
@@ -103,7 +107,8 @@ def pixel_bytes(data: memoryview) -> int:
 def tiff_pages(data: memoryview, most: int = 1) -> list[dict[int, int]]:
     """What the first pages of a TIFF say, at most so many, at least one.
 
-    Width (256), height (257), PhotometricInterpretation (262), SamplesPerPixel (277), BitsPerSample of the first (258).
+    Width (256), height (257), PhotometricInterpretation (262), Orientation (274), SamplesPerPixel (277),
+    PlanarConfiguration (284), and BitsPerSample (258), ExtraSamples (338), SampleFormat (339) of the first.
     """
     number = _little if data[0] == ord("I") else _big
     large = number(data[2:4]) == 43
@@ -115,7 +120,7 @@ def tiff_pages(data: memoryview, most: int = 1) -> list[dict[int, int]]:
         end = start + entries + step * min(number(data[start : start + entries]), 4096)
         for at in range(start + entries, end, step):
             tag, kind = number(data[at : at + 2]), number(data[at + 2 : at + 4])
-            if tag in (256, 257, 258, 262, 277):
+            if tag in _TAGS:
                 size, place = {1: 1, 3: 2, 4: 4, 16: 8}.get(kind, 4), at + value
                 if number(data[at + 4 : place]) * size > word:  # several, which lie elsewhere
                     place = number(data[place : place + word])

@@ -32,7 +32,7 @@ from ibca_lightning.data.pictures.header import (
     kind_of,
     picture_size,
     pixel_bytes,
-    white_is_zero,
+    tiff_pages,
 )
 from ibca_lightning.system.errors import InputError, PictureError, refusal
 from ibca_lightning.system.strangers import MAX_PICTURE
@@ -40,7 +40,7 @@ from ibca_lightning.system.strangers import MAX_PICTURE
 Pixels = NDArray[np.uint8]
 
 # Part of the key of what `cache` keeps: raise it with every change of the pixels that reading and resizing give.
-READER_VERSION = 3
+READER_VERSION = 4
 
 # A gray flag beside the RGB one: OpenCV takes the scale from the one and the colours from the other, and refuses
 # IMREAD_REDUCED_COLOR_x there because that asks for BGR too.
@@ -135,7 +135,8 @@ class PictureFile:
             return gray(self.pixels(target, depth), self._path)
         if is_dicom(self._data.data, self._path):
             raise wrong(self._path, count, "a DICOM picture of 1 or 3")
-        return eight_bit(self._many(count).pixels, self._path, depth)
+        shown = eight_bit(self._many(count).pixels, self._path, depth)
+        return 255 - shown if self._many(count).inverted else shown
 
     def reduction(self, target: int | None) -> int:
         """By how much `pixels` reduces the picture, 1, 2, 4 or 8."""
@@ -147,7 +148,7 @@ class PictureFile:
     def _many(self, count: int) -> Stored:
         """The picture of other than 1 or 3 channels, kept beside those that are told apart by their scale."""
         if -count not in self._stored:
-            self._stored[-count] = Stored(read_channels(self._data, self._path, count))
+            self._stored[-count] = read_channels(self._data, self._path, count)
         return self._stored[-count]
 
     def _decode(self, factor: int) -> Stored:
@@ -161,9 +162,15 @@ class PictureFile:
             return Stored(read_array(data, path))
         if is_dicom(data.data, path):
             return read_dicom(data, path)
+        tags = tiff_pages(data.data)[0] if kind_of(data.data) == "TIFF" else {}
+        if tags.get(284) == 2 and tags.get(277) == 3 and tags.get(258, 8) > 8:  # planes, which OpenCV takes for pixels
+            return read_channels(data, path, 3)
         pixels = decode_bytes(data, path, flag)
         # OpenCV looks at that tag only where it makes 8 bits of a picture.
-        return Stored(pixels, inverted=pixels.dtype != np.uint8 and white_is_zero(data.data))
+        inverted = pixels.dtype != np.uint8 and tags.get(262) == 0
+        # Numbers that are packed have all their bits in use; OpenCV brings them to 16.
+        packed = pixels.dtype == np.uint16 and tags.get(258) in (10, 12, 14)
+        return Stored(eight_bit(pixels, path, 16) if packed else pixels, inverted)
 
 
 def read_bytes(path: str) -> Pixels:
@@ -203,8 +210,9 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
         try:
             # Where RGB is asked for, OpenCV 5.0 writes nothing into the array of a TIFF of 16-bit colours.
             turned = flag == _FULL and kind_of(view) == "TIFF"
-            pixels = cv2.imdecode(data, _FULL_BGR if turned else flag)
-            pixels = pixels[..., ::-1] if turned and pixels is not None else pixels
+            if not (turned and _has_transparency(view)):
+                pixels = cv2.imdecode(data, _FULL_BGR if turned else flag)
+                pixels = pixels[..., ::-1] if turned and pixels is not None else pixels
         except (cv2.error, MemoryError):
             pass
         finally:
@@ -214,6 +222,12 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
     if pixels is None:
         raise damaged("a picture that can be decoded (JPEG, PNG, TIFF, BMP, WebP, GIF, DICOM, NPZ)", data, path)
     return pixels
+
+
+def _has_transparency(data: memoryview) -> bool:
+    """Whether a TIFF of 8-bit colours has it beside them, unassociated; OpenCV would multiply them by it."""
+    tags = tiff_pages(data)[0]
+    return (tags.get(262), tags.get(277), tags.get(258), tags.get(338)) == (2, 4, 8, 2)
 
 
 def _by_pillow(data: Pixels, path: str) -> NDArray[Any] | None:

@@ -48,6 +48,14 @@ def entries(folder: str) -> dict[str, bool]:
         return {entry.name: entry.is_dir() for entry in found}
 
 
+def files(folder: str) -> list[bytes]:
+    """The names, as bytes, of what lies in a folder and is none; an OSError where there is none."""
+    if is_remote(folder):
+        return [name.encode() for name, is_folder in remote.entries(folder).items() if not is_folder]
+    with os.scandir(os.fsencode(folder)) as found:
+        return [entry.name for entry in found if not entry.is_dir()]
+
+
 def files_below(folder: str) -> Iterator[str]:
     """The files in and below a folder, relative to it in POSIX form.
 

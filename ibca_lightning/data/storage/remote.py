@@ -2,6 +2,8 @@
 
 What a storage refuses ends in one line without its own words, which may hold an address with a signature. That nothing
 is there is said by FileNotFoundError, as of a local file. No listing is kept: each is asked for when it is needed.
+A copy has a largest size, and leaves a tenth of the disk's room: by what the server says before a byte is written, and
+by count while it is, as a server may say nothing, or less.
 """
 
 import errno
@@ -9,6 +11,7 @@ import hashlib
 import os
 import posixpath
 import re
+import shutil
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -26,6 +29,7 @@ _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp"}
 _SCHEMES = tuple(f"{scheme}://" for scheme in _PACKAGES)
 _TRIES = 3
 _WAIT = 0.5  # seconds before the second try, and twice that before the third
+MAX_COPY = 2**35  # bytes of a file that is copied here: tables, checkpoints, archives of pictures
 _LEFT = 3600.0  # seconds after which a part of a copy that nobody writes to is one of a process that was killed
 _SILENT = 30.0  # seconds that a server of https may say nothing; that of S3 15, by s3fs
 _NO_KEY = re.compile("Credential|Token|SSO|RefreshError|Unauthorized")  # kinds of errors of boto and of Google
@@ -115,9 +119,34 @@ def read(url: str, limit: int) -> bytes:
     return _ask(url, ask)[:limit]
 
 
-def copy(url: str, file: Path) -> None:
-    """Copy a file to this machine; that this machine has no room is an OSError."""
-    _ask(url, lambda system, path: system.get_file(path, str(file)))
+def copy(url: str, file: Path, most: int) -> None:
+    """Copy a file to this machine.
+
+    Args:
+        url: Of the file.
+        file: Where it is written; the folder is there.
+        most: Bytes that it may have.
+
+    Raises:
+        OSError: When this machine has no room, or would have next to none.
+        InputError: When it is larger than `most`, or cannot be read.
+    """
+    room = shutil.disk_usage(file.parent).free * 9 // 10
+
+    def ask(system: Any, path: str) -> None:
+        from fsspec.callbacks import Callback
+
+        system.get_file(path, str(file), callback=Callback(hooks={"size": measured}))
+
+    def measured(said: int | None, copied: int) -> None:
+        size, got = max(said or 0, copied), f"{said} bytes" if (said or 0) >= copied else "more"
+        if size > most:
+            fix = "see that it is the right one, or copy it here yourself"
+            raise InputError(f"a file of at most {most} bytes at {url}", got, fix)
+        if size > room:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {got} of {url}, {room} bytes are free")
+
+    _ask(url, ask)
 
 
 def write(url: str, data: bytes) -> None:
@@ -145,7 +174,7 @@ def staged(url: str) -> str:
 
     Raises:
         FileNotFoundError: Nothing is there.
-        InputError: It cannot be read, changes again and again, or the copy cannot be written.
+        InputError: It is too large, cannot be read, changes again and again, or the copy cannot be written.
     """
     folder, url = os.path.join(default_folder(), "remote"), normal(url)
     for _ in range(_TRIES):
@@ -159,7 +188,7 @@ def staged(url: str) -> str:
             for each in os.scandir(folder):
                 remove_parts(each.path, _LEFT)
             with whole(path) as part:
-                copy(url, part)
+                copy(url, part, MAX_COPY)
                 if version(url) != before or (before and before.size not in (None, part.stat().st_size)):
                     raise _ChangedError
             return str(path)
@@ -205,7 +234,7 @@ def _ask(url: str, question: Callable[[Any, str], T]) -> T:
         system = _system(url)
         try:
             return question(system, _address(url))
-        except (TypeError, AttributeError, NameError):  # a mistake of a program, which no storage is to blame for
+        except (TypeError, AttributeError, NameError, InputError):  # none of which a storage is to blame for
             raise
         except Exception as error:  # each storage has kinds of its own
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the copy

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from ibca_lightning.data.tables.distinct import distinct
 from ibca_lightning.data.tables.table import Table, decode
 
 FEW = 10  # positives; below, a figure of a class is chance, and so is what was learnt of it
@@ -18,6 +19,7 @@ PREDICTS = 0.7  # AUROC of a label given a subgroup alone, from which on it is s
 _CHANCE = 0.001  # what is likelier than this by chance is not said
 _UNEVEN = 0.1  # difference of a value's shares in two splits, from which on it is said
 _AGREE = 0.99  # of the rows, for a class to count as the negation of another
+_BLOCK = 2**16  # rows whose labels are numbers of a product at once, so that they stay in the cache
 NORMAL = re.compile(
     r"(?i)(?<![a-z])(normal|healthy|unremarkable|none|negative$|no[\s_-]*(finding|disease|lesion|abnormalit|patholog))"
 )
@@ -73,8 +75,8 @@ def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
             pairs, pair = np.unique(groups * len(values) + codes, return_inverse=True)
             parts = np.stack(np.divmod(pairs, len(values)))
             for name, labels in zip(class_names, table.labels.T, strict=True):
-                counts = np.zeros((len(values), 2))
-                np.add.at(counts, (codes[labels >= 0], labels[labels >= 0]), 1)
+                known = labels >= 0
+                counts = np.bincount(2 * codes[known] + labels[known], minlength=2 * len(values)).reshape(-1, 2)
                 counts, own = counts[counts.sum(axis=1) > 0], values[counts.sum(axis=1) > 0]
                 if len(own) < 2 or not counts.sum(axis=0).all():
                     continue
@@ -96,14 +98,21 @@ def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Do
         if split == "val":
             continue  # of thresholds that rest on few positives, the end of a fit speaks
         groups = _numbered(table)
+        largest = np.bincount(groups).max(initial=0)
         once = ", a group counted once" if groups.max(initial=-1) + 1 < len(table) else ""
+        columns = np.ascontiguousarray(table.labels.T)
         fix = "expect little of what is learnt of them"
         if split != "train":
             fix = "their figures are mostly chance: read the intervals, or hold out more"
         for value, kind in ((1, "positives"), (0, "negatives")):
-            counts = [np.count_nonzero(np.bincount(groups[column == value])) for column in table.labels.T]
+            counts = [_few_groups(groups, np.flatnonzero(column == value), largest) for column in columns]
             if few := [f"{name} {count}" for name, count in zip(class_names, counts, strict=True) if 0 < count < FEW]:
                 yield Doubt(f"few {kind}", f"fewer than {FEW} {kind} in {split}{once}: {', '.join(few)}", fix)
+
+
+def _few_groups(groups: NDArray[np.intp], rows: NDArray[np.intp], largest: int) -> int:
+    """How many groups some rows are of, or `FEW`, where more rows than the `largest` groups have must be of as many."""
+    return len(np.unique(groups[rows])) if len(rows) < FEW * largest else FEW
 
 
 def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
@@ -111,11 +120,12 @@ def _negations(tables: Mapping[str, Table], class_names: Sequence[str]) -> Itera
     if "train" not in tables or len(class_names) < 2:
         return
     labels = tables["train"].labels
-    ones, zeros = ((labels == value).astype(np.float32) for value in (1, 0))
-    differ = ones.T @ zeros
-    agree = ones.T @ ones + zeros.T @ zeros
-    both = agree + differ + differ.T  # rows in which two classes are known
-    varied = (ones.T @ ones + differ > 0) & (zeros.T @ zeros + differ.T > 0)
+    present, absent, differ = np.zeros((3, len(class_names), len(class_names)))
+    for start in range(0, len(labels), _BLOCK):
+        ones, zeros = ((labels[start : start + _BLOCK] == value).astype(np.float32) for value in (1, 0))
+        present, absent, differ = present + ones.T @ ones, absent + zeros.T @ zeros, differ + ones.T @ zeros
+    both = present + absent + differ + differ.T  # rows in which two classes are known
+    varied = (present + differ > 0) & (absent + differ.T > 0)
     differ = differ + differ.T
     paired: set[int] = set()
     for a, b in np.argwhere(np.tril(varied & (differ >= _AGREE * both), -1)).tolist():
@@ -182,7 +192,7 @@ def _uneven(tables: Mapping[str, Table]) -> Iterator[Doubt]:
     columns = [*next(iter(tables.values())).subgroups] if len(tables) > 1 else []
     if not columns:
         return
-    groups = np.unique(np.concatenate([table.groups for table in tables.values()]), return_inverse=True)[1]
+    groups = distinct(np.concatenate([table.groups for table in tables.values()]))[1]
     ends = np.cumsum([len(table) for table in tables.values()])[:-1]
     for column in columns:
         values, codes = _values(np.concatenate([table.subgroups[column] for table in tables.values()]), groups)
@@ -201,12 +211,12 @@ def _numbered(table: Table) -> NDArray[np.intp]:
     """(N,) which group each row is of."""
     if np.array_equal(table.groups, table.names):  # each its own: no need to sort millions of names
         return np.arange(len(table))
-    return np.unique(table.groups, return_inverse=True)[1]
+    return distinct(table.groups)[1]
 
 
 def _values(cells: NDArray[np.bytes_], groups: NDArray[np.integer]) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
     """The values of a column and which each row has; those of few groups are one."""
-    names, codes = np.unique(cells, return_inverse=True)
+    names, codes = distinct(cells)
     texts = np.array([decode(name) or "(blank)" for name in names], dtype=object)
     texts[_groups_with(groups, codes, len(names)) < FEW] = "(rare)"
     values, merged = np.unique(texts.astype(str), return_inverse=True)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ibca_lightning.data.tables.distinct import all_differ, distinct
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet
@@ -83,7 +84,7 @@ def grouping_doubts(tables: Mapping[str, Table], sheets: Iterable[Sheet], used: 
         used: Columns with another use: picture, labels, subgroups.
     """
     groups = np.concatenate([table.groups for table in tables.values()])
-    if len(tables) < 2 or len(np.unique(groups)) < len(groups):
+    if len(tables) < 2 or not all_differ(groups):
         return []
     rows = [(split, table, row) for split, table in tables.items() for row in range(len(table))]
     splits = [split for split, _, _ in rows]
@@ -259,20 +260,30 @@ def otherwise_written(first: NDArray[np.bytes_], second: NDArray[np.bytes_]) -> 
     Returns:
         For each such pair the first row of either.
     """
-    (ours, here), (theirs, there) = (np.unique(each, return_index=True) for each in (first, second))
+    (ours, here), (theirs, there) = map(_first_rows, (first, second))
     spelt: dict[str, list[int]] = {}
     for at, group in enumerate(ours):
-        spelt.setdefault(_canonical(decode(group)), []).append(at)
+        spelt.setdefault(_canonical(group.decode()), []).append(at)
     return [
-        (int(here[at]), int(there[other]))
+        (here[at], there[other])
         for other, group in enumerate(theirs)
-        for at in spelt.get(_canonical(decode(group)), [])
+        for at in spelt.get(_canonical(group.decode()), [])
         if ours[at] != group
     ]
 
 
+def _first_rows(groups: NDArray[np.bytes_]) -> tuple[list[bytes], list[int]]:
+    """The different groups in order, and the first row of each."""
+    names, codes = distinct(groups)
+    first = np.empty(len(names), np.intp)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last that is written stays
+    return names.tolist(), first.tolist()
+
+
 def _canonical(group: str) -> str:
     """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or not between two numbers."""
+    if group.isascii() and group.isalnum():  # as most are, in a fifth of the time
+        return re.sub(r"(?<!\d)0+(?=\d)", "", group.lower())
     plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
     plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
     plain = re.sub(rf"({_BETWEEN}){_BETWEEN}+", r"\1", plain)

@@ -1,6 +1,8 @@
 """Which class of one data set is which class of another: by name, and by a table of names that mean the same."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +13,7 @@ from ibca_lightning.data import storage
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import load_plain, model_record
-from ibca_lightning.system.strangers import told
+from ibca_lightning.system.strangers import read_bytes, told
 
 # Names of one finding in the sets that we read. Only what means the same is here: `Nodule/Mass` (VinDr-CXR) is neither
 # a nodule nor a mass, `Lung Lesion` (CheXpert) is more than both, `hiatal hernia` (PadChest) is less than a hernia, and
@@ -49,6 +51,7 @@ SAME = (
     ("crs", "chorioretinitis"),
 )
 _MEANING = {name: names[0] for names in SAME for name in names}
+_MOST = 2**22  # bytes of a file of names: 50,000 of them, and more
 _REST = frozenset({"other", "others", "other disease", "other lesion"})  # what they hold depends on the other classes
 
 
@@ -179,7 +182,7 @@ def read_label_space(space: Sequence[str] | str | None) -> list[str] | None:
         return None
     names = _read(space) if isinstance(space, str) else [str(name) for name in space]
     if not names or len(set(names)) < len(names):
-        got = next((f"'{name}' twice" for name in names if names.count(name) > 1), "none")
+        got = next((f"'{name}' twice" for name, count in Counter(names).items() if count > 1), "none")
         raise InputError("class names in data.label_space, each once", got, "correct it")
     return names
 
@@ -191,8 +194,8 @@ def _read(path: str) -> list[str]:
     if os.path.splitext(path)[1] == ".ckpt":
         return [str(name) for name in model_record(load_plain(storage.here(path), mmap=True), path)["class_names"]]
     try:
-        with open(storage.here(path), encoding="utf-8") as file:
-            return [line.strip() for line in file if line.strip()]
+        lines = re.split(r"\r\n?|\n", read_bytes(storage.here(path), _MOST).decode("utf-8-sig"))
+        return [line.strip() for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         fix = "give RUN/checkpoints/best.ckpt, or a text file"
         raise InputError(f"class names in {path}", told(error), fix) from error

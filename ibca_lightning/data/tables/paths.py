@@ -3,23 +3,35 @@
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
+from ibca_lightning.data.tables.distinct import are_among, distinct
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 # In the order in which they are tried; the first is for an id that carries its extension.
 _EXTENSIONS = ("", ".png", ".tif", ".jpg", ".jpeg", ".tiff", ".PNG", ".TIF", ".JPG", ".JPEG", ".TIFF", ".dicom", ".dcm")
 
+_BLOCK = 2**15  # names that are looked at together, so that they stay in the cache
+
 # A relative path with nothing in it to judge or to normalise, as nearly all of 100,000 rows have it.
 is_plain = re.compile(r"[^/\\.][^/\\]*(?:/[^/\\.][^/\\]*)*").fullmatch
 
 
-def are_plain(names: Sequence[str]) -> bool:
-    """Whether all of them are, by one look at millions."""
-    text = "/" + "/\n/".join(names) + "/"
-    return not any(bad in text for bad in ("//", "/.", "\\"))
+def are_plain(names: NDArray[np.bytes_]) -> bool:
+    """Whether all of them, in UTF-8, are, by one look at millions."""
+    for start in range(0, len(names), _BLOCK):
+        letters = names[start : start + _BLOCK].view(np.uint8).reshape(-1, names.itemsize)
+        slash = letters == ord("/")
+        begins = np.pad(slash[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+        empty = begins & (slash | (letters == 0))  # what stands between two slashes, or is the whole
+        if (empty | begins & (letters == ord(".")) | (letters == ord("\\"))).any() or slash[:, -1].any():
+            return False
+    return True
 
 
 _FOLDERS = 8  # behind a URL that are listed one by one
@@ -126,40 +138,52 @@ def inside(name: str, root: str, folder: str, where: str) -> str:
     return os.path.normpath(name).replace(os.sep, "/")
 
 
-def absent(folder: str, names: Sequence[str]) -> list[int]:
-    """Find the rows whose file, named relative to a folder, does not exist.
+def absent(folder: str, names: NDArray[np.bytes_]) -> list[int]:
+    """Find the rows whose file, named in UTF-8 relative to a folder, does not exist.
 
     Each folder is listed once: on network storage asking for 100,000 files one by one takes minutes. Where folders hold
     a picture or two each (CheXpert), asking for the files is cheaper.
     """
-    within: dict[str, list[str]] = {}
-    for name in names:
-        head, _, tail = name.rpartition("/")
-        within.setdefault(head, []).append(tail)
-    if storage.is_remote(folder) and len(within) > _FOLDERS:  # there all names below come a thousand at a time
-        listed = {*within}
-        unseen = set(names).difference(storage.files_below(folder))
+    heads, of_rows = _heads(names)
+    present: Iterable[list[bytes]]
+    if storage.is_remote(folder) and len(heads) > _FOLDERS:  # there all names below come a thousand at a time
+        listed = {*heads}
+        present = [[name.encode() for name in storage.files_below(folder)]]
     else:
-        listed, unseen = {head for head, tails in within.items() if len(tails) > 3}, set()
-        for head, tails in within.items():
-            found = _entries(os.path.join(folder, head)) if head in listed else {}
-            unseen.update(f"{head}/{tail}" if head else tail for tail in tails if found.get(tail, True))
+        counts = np.bincount(of_rows, minlength=len(heads)).tolist()
+        listed = {head for head, count in zip(heads, counts, strict=True) if count > 3}
+        present = _files(folder, listed)
+    rows = np.flatnonzero(~are_among(names, present)).tolist()
+    texts = [bytes(names[row]).decode() for row in rows]
     # A file system that ignores case, or normalises Unicode, finds what the listing spells otherwise.
-    told = {name for name in unseen if _head(name) in listed and "/." not in f"/{name}"}  # hidden ones are not listed
+    told = {name for name in texts if _head(name) in listed and "/." not in f"/{name}"}  # hidden ones are not listed
     told = told if storage.is_bucket(folder) else set()
-    gone = told | {name for name in unseen - told if not storage.is_file(os.path.join(folder, name))}
-    return [row for row, name in enumerate(names) if name in gone] if gone else []
+    gone = told | {name for name in {*texts} - told if not storage.is_file(os.path.join(folder, name))}
+    return [row for row, name in zip(rows, texts, strict=True) if name in gone]
+
+
+def _heads(names: NDArray[np.bytes_]) -> tuple[list[str], NDArray[np.intp]]:
+    """What stands before the last slash of a name, "" where none does: each once, and which of them a row has."""
+    heads, ends = names.copy(), np.strings.rfind(names, b"/")
+    letters = heads.view(np.uint8).reshape(len(names), -1)
+    for start in range(0, len(names), _BLOCK):
+        letters[start : start + _BLOCK] *= np.arange(names.itemsize) < ends[start : start + _BLOCK, None]
+    found, of_rows = distinct(heads)
+    return [head.decode() for head in found.tolist()], of_rows
+
+
+def _files(folder: str, heads: Iterable[str]) -> Iterator[list[bytes]]:
+    """The files of folders below a folder, relative to it, a folder at a time."""
+    for head in heads:
+        within = f"{head}/".encode() if head else b""
+        try:
+            yield [within + name for name in storage.files(os.path.join(folder, head))]
+        except OSError:
+            continue
 
 
 def _head(name: str) -> str:
     return name.rpartition("/")[0]
-
-
-def _entries(folder: str) -> dict[str, bool]:
-    try:
-        return storage.entries(folder)
-    except OSError:
-        return {}
 
 
 def suggestion(folder: str, name: str) -> str:

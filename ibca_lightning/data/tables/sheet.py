@@ -68,6 +68,10 @@ class Sheet:
         """Return the values of a column; an InputError where there is no such one."""
         return self._columns.texts(self.place(name))
 
+    def cells(self, name: str) -> Cells:
+        """Return them in UTF-8 where they are kept so, and else as `column`; likewise."""
+        return self._columns.stripped(self.place(name))
+
     def coded(self, name: str) -> tuple[list[str], NDArray[np.intp]]:
         """Return the different values of a column, and which of them each row has; likewise."""
         return self._columns.coded(self.place(name))

@@ -10,6 +10,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
+from ibca_lightning.data.tables.distinct import distinct, shared
 from ibca_lightning.data.tables.grouping import otherwise_written
 from ibca_lightning.data.tables.table import Table, decode, pooled
 from ibca_lightning.system.errors import DataWarning, InputError
@@ -19,6 +20,7 @@ GroupOverlap = Literal["error", "warn"]
 _PASSES = 20
 _NAMED = 4  # of those that stand in two splits, in a message
 _MANY_GROUPS = 500  # beyond this many groups one pass comes close, and fewer are made
+_BLOCK = 4096  # groups that are numbers of Python at once: of millions these would fill gigabytes
 
 
 def split_groups(
@@ -43,13 +45,15 @@ def split_groups(
     Raises:
         InputError: If there are fewer groups than parts.
     """
-    names, code = np.unique(groups, return_inverse=True)
+    names, code = distinct(groups)
     if len(names) < len(fractions):
         fix = "give the splits as files of their own, or correct group_column"
         raise InputError(f"at least {len(fractions)} groups to split by group", len(names), fix)
     # What each group brings: positives of each label, then rows; as shares of the whole.
-    brought = [np.bincount(code, label == 1, len(names)) for label in labels.T]
-    shares = np.column_stack([*brought, np.bincount(code)]).astype(float)
+    shares = np.empty((len(names), labels.shape[1] + 1))
+    for at, label in enumerate(labels.T):
+        shares[:, at] = np.bincount(code[label == 1], minlength=len(names))
+    shares[:, -1] = np.bincount(code)
     shares /= np.maximum(shares.sum(axis=0), 1)
 
     random = np.random.default_rng(seed)
@@ -113,16 +117,24 @@ def _place(
     order = np.argsort(-shares.max(axis=1) * random.uniform(0.5, 1, len(shares)), kind="stable")
     have = [[0.0] * shares.shape[1] for _ in fractions]
     part_of = np.empty(len(shares), dtype=np.intp)
-    for group, brings in zip(order.tolist(), shares[order].tolist(), strict=True):
-        nonzero = [(label, share) for label, share in enumerate(brings) if share]
-        costs = [
-            sum(share * (share + 2 * (part[label] - want)) / want for label, share in nonzero)
-            for part, want in zip(have, fractions, strict=True)
-        ]
-        best = costs.index(min(costs))
-        part_of[group] = best
-        for label, share in nonzero:
-            have[best][label] += share
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        own = shares[block]
+        rows, labels = np.nonzero(own)
+        brought = list(zip(labels.tolist(), own[rows, labels].tolist(), strict=True))
+        ends = np.cumsum(np.bincount(rows, minlength=len(block))).tolist()
+        placed, begin = [], 0
+        for end in ends:
+            brings, begin = brought[begin:end], end
+            costs = [
+                sum([share * (share + 2 * (part[label] - want)) / want for label, share in brings])
+                for part, want in zip(have, fractions, strict=True)
+            ]
+            best = costs.index(min(costs))
+            placed.append(best)
+            for label, share in brings:
+                have[best][label] += share
+        part_of[block] = placed
     wanted = np.asarray(fractions)[:, None]
     present = shares.any(axis=0)
     return part_of, float((((np.array(have) - wanted) ** 2 / wanted)[:, present]).sum())
@@ -165,11 +177,11 @@ def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:
     for at, (name, table) in enumerate(tables):
         for other_name, other in tables[at + 1 :]:
             what, columns = "picture", (table.names, other.names)
-            shared = np.intersect1d(*columns) if table.folder == other.folder else table.names[:0]
-            if not len(shared):
+            both = shared(*columns) if table.folder == other.folder else table.names[:0]
+            if not len(both):
                 what, columns = "group", (table.groups, other.groups)
-                shared = np.intersect1d(*columns)
-            if not len(shared):
+                both = shared(*columns)
+            if not len(both):
                 own = np.array_equal(table.groups, table.names)  # every picture is its own group
                 for here, there in ([] if own else otherwise_written(table.groups, other.groups))[:1]:
                     rank_zero_warn(
@@ -180,14 +192,14 @@ def check_overlap(splits: Mapping[str, Table], overlap: GroupOverlap) -> None:
                     )
                 continue
             first, second = (
-                split.where(int(np.flatnonzero(column == shared[0])[0]))
+                split.where(int(np.flatnonzero(column == both[0])[0]))
                 for split, column in zip((table, other), columns, strict=True)
             )
-            also = "".join(f", also '{decode(value)}'" for value in shared[1:_NAMED])
+            also = "".join(f", also '{decode(value)}'" for value in both[1:_NAMED])
             error = InputError(
                 f"every {what} in one split only",
-                f"'{decode(shared[0])}' in {name} ({first}) and in {other_name} ({second}){also}, "
-                f"{len(shared)} such in all",
+                f"'{decode(both[0])}' in {name} ({first}) and in {other_name} ({second}){also}, "
+                f"{len(both)} such in all",
                 "correct the splits, or set group_overlap to warn",
             )
             if overlap == "error":

@@ -8,7 +8,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ibca_lightning.data.columns_of_text import Cells
 from ibca_lightning.data.storage import common_folder
+from ibca_lightning.data.tables.distinct import all_differ, distinct
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.paths import absent, are_plain, inside, missing, suggestion
@@ -122,8 +124,10 @@ def decode(text: np.bytes_) -> str:
     return bytes(text).decode()
 
 
-def encode(texts: Sequence[str]) -> NDArray[np.bytes_]:
-    """Return an array of bytes of some strings."""
+def encode(texts: Cells) -> NDArray[np.bytes_]:
+    """Return an array of bytes of some strings; one that is given as it is."""
+    if isinstance(texts, np.ndarray):
+        return texts
     try:
         return np.array(list(map(str.encode, texts)), dtype=np.bytes_)
     except UnicodeEncodeError as error:
@@ -133,12 +137,12 @@ def encode(texts: Sequence[str]) -> NDArray[np.bytes_]:
 def build_table(
     sheet: Sheet,
     class_names: Sequence[str],
-    names: Sequence[str],
+    names: Cells,
     root: str,
     folder: str,
     *,
     labels: NDArray[np.int8] | None = None,
-    groups: Sequence[str] | None = None,
+    groups: Cells | None = None,
     subgroup_columns: Sequence[str] = (),
 ) -> Table:
     """Make the table of a split from its text, and check that every picture is there, inside the root, and only once.
@@ -160,31 +164,39 @@ def build_table(
     labels = LabelPolicy().cells(sheet, class_names) if labels is None else labels
     if labels.shape != (len(sheet), len(class_names)):
         raise ValueError(f"labels of shape {(len(sheet), len(class_names))}, got {labels.shape}")
-    if not are_plain(names):
-        names = [inside(name, root, folder, sheet.where(row)) for row, name in enumerate(names)]
-    seen: dict[str, int] = {}
-    for row, name in enumerate(names) if len(set(names)) < len(names) else ():
+    ids = encode(names)
+    if not are_plain(ids):
+        ids = encode([inside(decode(name), root, folder, sheet.where(row)) for row, name in enumerate(ids)])
+    seen: dict[bytes, int] = {}
+    for row, name in enumerate(ids.tolist()) if not all_differ(ids) else ():
         if seen.setdefault(name, row) != row:
-            got = f"'{name}' on lines {sheet.lines[seen[name]]} and {sheet.lines[row]}"
+            got = f"'{name.decode()}' on lines {sheet.lines[seen[name]]} and {sheet.lines[row]}"
             raise InputError(f"every picture once in {sheet.file}", got, "remove one of the rows")
-    gone = absent(folder, names)
+    gone = absent(folder, ids)
     if gone:
-        fix = suggestion(folder, names[gone[0]]) or "check image_dir and the row, or restore the file"
-        raise missing([f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})" for row in gone], fix)
-    for group in dict.fromkeys(groups or ()):
-        if is_blank(group) or group.strip().lower() in _NOBODY:
-            got = f"'{group}'" if group else "a blank"
-            raise InputError(
-                f"a group in {sheet.where((groups or [group]).index(group))}",
-                got,
-                "fill in the group column; a row that belongs to no other gets a name of its own",
-            )
+        fix = suggestion(folder, decode(ids[gone[0]])) or "check image_dir and the row, or restore the file"
+        pictures = [(os.path.join(folder, decode(ids[row])), sheet.where(row)) for row in gone]
+        raise missing([f"a picture at {path} ({where})" for path, where in pictures], fix)
+    of_patients = ids if groups is None else encode(groups)
+    if groups is not None:
+        _require_groups(of_patients, sheet)
     return Table(
         file=sheet.file,
         folder=folder,
-        lines=np.array(sheet.lines, dtype=np.int32),
-        names=encode(names),
+        lines=np.fromiter(sheet.lines, np.int32, len(sheet)),
+        names=ids,
         labels=labels,
-        groups=encode(names if groups is None else groups),
-        subgroups={name: encode(sheet.column(name)) for name in subgroup_columns},
+        groups=of_patients,
+        subgroups={name: encode(sheet.cells(name)) for name in subgroup_columns},
     )
+
+
+def _require_groups(groups: NDArray[np.bytes_], sheet: Sheet) -> None:
+    names, of_rows = distinct(groups)
+    texts = [name.decode() for name in names.tolist()]
+    nobody = [at for at, text in enumerate(texts) if is_blank(text) or text.strip().lower() in _NOBODY]
+    if nobody:
+        row = int(np.isin(of_rows, nobody).argmax())
+        group = texts[of_rows[row]]
+        fix = "fill in the group column; a row that belongs to no other gets a name of its own"
+        raise InputError(f"a group in {sheet.where(row)}", f"'{group}'" if group else "a blank", fix)

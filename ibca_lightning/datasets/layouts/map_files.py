@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from ibca_lightning import __version__
 from ibca_lightning.data.tables.table import Table, encode
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import read_object, regular, told
+from ibca_lightning.system.strangers import MAX_PICTURE, read_bytes, read_object, regular, told
 from ibca_lightning.system.whole_files import naming, whole_text, write_json
 
 FORMAT = 1
 _RECORD = "maps.json"
+_MASK = re.compile(r"(\w+_)?mask")
 _HALF = re.compile("[\ud800-\udfff]")  # a letter that JSON can escape, and no text in UTF-8 has
 
 
@@ -128,6 +129,14 @@ def _record(content: dict[str, Any]) -> MapsRecord:
     sound |= {name: _all(content[name], lambda one: isinstance(one, str)) for name in ("class_names", "test_names")}
     sound |= {name: isinstance(content[name], str) for name in ("backbone", "fingerprint", "precision")}
     sound |= {name: isinstance(content.get(name, {}), dict) for name in ("preprocessing", "data")}
+    # The name of a test set is part of names of files, here and of figures that are written; that of a mask of a batch.
+    tests, classes = (content[name] if sound[name] else [] for name in ("test_names", "class_names"))
+    sound["test_names"] &= len({*tests}) == len(tests) and not any(re.search(r"[/\\\0]", name) for name in tests)
+    sound["class_names"] = len({*classes}) == len(classes) > 0
+    sound["splits"] = (
+        sound["splits"] and splits.keys() == {"train", "val", *(f"test.{name}" for name in tests)}
+        and all(_MASK.fullmatch(name) for split in splits.values() for name in split["masks"])
+    )  # fmt: skip
     if wrong := [name for name, holds in sound.items() if not holds]:
         raise ValueError(f"{wrong[0]} {reprlib.repr(content[wrong[0]])}")
     known = {each.name for each in fields(MapsRecord)}
@@ -184,7 +193,7 @@ class SplitWriter:
     @property
     def done(self) -> bool:
         """Whether the split is whole."""
-        return self.sound and self._rows.exists() and regular(self._rows).read_bytes().count(b"\n") == self._size
+        return self.sound and self._rows.exists() and read_bytes(self._rows).count(b"\n") == self._size
 
     @property
     def sound(self) -> bool:
@@ -255,16 +264,23 @@ class MapSplit:
                 wanted = f"an array {shape} of {np.dtype(kind)} at {self._paths[name]}"
                 raise InputError(wanted, found or "none", "write the maps again with `ibca maps`")
         rows_file = Path(folder, f"{split}.rows.jsonl")
+        if size.rows * len(record.class_names) > MAX_PICTURE:
+            got = f"{size.rows} rows of {len(record.class_names)}"
+            raise InputError(f"at most {MAX_PICTURE} labels of {split} at {folder}", got, "restore its maps.json")
         rows = _read_rows(rows_file) if rows_file.exists() else []
         if len(rows) != size.rows:
             fix = "run the same `ibca maps` again: it goes on there"
             raise InputError(f"{size.rows} maps of {split} at {folder}", len(rows), fix)
+        labels = np.load(self._paths["label"])
+        if not ((labels >= -1) & (labels <= 1)).all():
+            fix = "write the maps again with `ibca maps`"
+            raise InputError(f"labels of 0, 1 and -1 at {self._paths['label']}", "others", fix)
         self.table = Table(
             file=str(rows_file),
             folder=folder,
             lines=np.arange(1, size.rows + 1, dtype=np.int32),
             names=encode([row["id"] for row in rows]),
-            labels=np.load(self._paths["label"]),
+            labels=labels,
             groups=encode([row["group"] for row in rows]),
             subgroups={name: encode([row["subgroup"][name] for row in rows]) for name in rows[0]["subgroup"]},
         )
@@ -293,7 +309,12 @@ class MapSplit:
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(regular(path).read_bytes().split(b"\n"), 1):
+    fix = "write the maps again with `ibca maps`"
+    try:
+        lines = read_bytes(path).split(b"\n")
+    except OSError as error:
+        raise InputError(f"rows of maps at {path}", told(error), fix) from error
+    for number, line in enumerate(lines, 1):
         if line:
             row: Any
             try:
@@ -306,7 +327,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
             else:
                 texts = [None]
             if not all(isinstance(text, str) and not _HALF.search(text) for text in texts):
-                got, fix = repr(line[:80].decode(errors="replace")), "write the maps again with `ibca maps`"
+                got = repr(line[:80].decode(errors="replace"))
                 raise InputError(f"id, group and subgroup of a picture in {path}, line {number}", got, fix)
             rows.append(row)
     return rows

@@ -11,6 +11,7 @@ from ibca_lightning.data.pictures.reading import Pixels, read_image
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.paths import absent, inside, missing
 from ibca_lightning.data.tables.sheet import Sheet
+from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts.made_pictures import writable, write_picture
 from ibca_lightning.system.errors import InputError
 
@@ -44,7 +45,7 @@ def pair_pictures(
         ["" if is_blank(cell) else inside(cell, root, folder, sheet.where(row)) for row, cell in enumerate(column)]
         for column in columns
     ]
-    gone = [(row, column[row]) for column in shown for row in absent(folder, column) if column[row]]
+    gone = [(row, column[row]) for column in shown for row in absent(folder, encode(column)) if column[row]]
     if gone:
         named = [f"a picture at {os.path.join(folder, name)} ({sheet.where(row)})" for row, name in sorted(gone)]
         raise missing(named, "restore the picture or remove the row")

@@ -1,7 +1,9 @@
 """A Parquet file as a table of text; the only file that knows pyarrow, the extra `parquet`.
 
-Its text is bounded before it is read and while it is, and a cell that stands a million times is held once. Nothing but
-text, numbers, truth values and times is taken: no object is made from what a file says that it is.
+Its text is bounded before it is read and while it is, and a cell that stands a million times is held once. What the
+file says of its sizes may be a lie: no program holds it against the pages, and a page is unpacked as a whole, by what
+its own header says, 2 GiB at most. Columns are read one by one, so that it is one page, and one dictionary, at a time.
+Nothing but text, numbers, truth values and times is taken: no object is made from what a file says that it is.
 """
 
 from itertools import islice
@@ -43,18 +45,16 @@ def read_parquet(path: str) -> Sheet:
             columns: list[list[str]] = [[] for _ in schema.names]
             words: dict[str, str] = {}
             letters = seen = 0
-            for batch in file.iter_batches(_ROWS, use_threads=False):
-                for cells, column in zip(columns, batch.columns, strict=True):
-                    cells += _texts(column, words)
-                letters, seen = letters + sum(map(len, islice(words, seen, None))), len(words)
-                _require_bounded(
-                    path, max(map(len, columns), default=0), len(columns), letters
-                )  # what the file says may be a lie
+            for name, cells in zip(schema.names, columns, strict=True):
+                for batch in file.iter_batches(_ROWS, columns=[name], use_threads=False):  # `a` brings `a.b` along
+                    cells += _texts(batch.column(batch.schema.get_field_index(name)), words)
+                    letters, seen = letters + sum(map(len, islice(words, seen, None))), len(words)
+                    _require_bounded(path, len(cells), len(columns), letters)
+        rows = list(zip(*columns, strict=True))
     except FileNotFoundError:
         raise InputError(f"a Parquet table at {path}", "nothing there", "correct the path") from None
     except (ArrowException, OSError, ValueError) as error:
         raise InputError(f"a Parquet table at {path}", str(error).partition("\n")[0], "restore the file") from None
-    rows = list(zip(*columns, strict=True))
     if not rows:
         raise InputError(f"rows in {path}", "none", "restore the file")
     return Sheet(path, list(schema.names), rows, [*range(1, len(rows) + 1)])

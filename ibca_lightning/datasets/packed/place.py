@@ -54,15 +54,15 @@ class Place:
         except FileNotFoundError:
             return {}
 
-    def fetch(self, name: str, file: str) -> None:
-        """Copy a file of a store to this machine, whole or not at all.
+    def fetch(self, name: str, file: str, most: int) -> None:
+        """Copy a file of a store, of so many bytes at most, to this machine, whole or not at all.
 
         Raises:
-            InputError: If nothing is there, it cannot be read, or the copy cannot be written.
+            InputError: If nothing is there, it is larger, it cannot be read, or the copy cannot be written.
         """
         try:
             with whole(file) as part:
-                remote.copy(self.path(name), part)
+                remote.copy(self.path(name), part, most)
         except FileNotFoundError:
             raise InputError(f"a file of a pack at {self.path(name)}", "nothing there", _RESTORE) from None
         except OSError as error:

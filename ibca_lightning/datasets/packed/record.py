@@ -90,6 +90,7 @@ def read_record(place: Place) -> PackRecord | None:
             and re.fullmatch("[0-9a-f]{32}", record.id)
             and all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in texts)
             and record.group_overlap in get_args(GroupOverlap) and record.bit_depth in (None, *get_args(BitDepth))
+            and all(len({*each}) == len(each) for each in texts[:2])
             and {*bits} <= {None, *range(8)} and len(bits) == len(record.class_names) > 0
             and isinstance(LabelPolicy(**record.labels), LabelPolicy)
             and record.splits.keys() <= {*SPLITS}
@@ -133,7 +134,8 @@ def read_table(root: str, record: PackRecord, split: str, path: str) -> Table:
         sound = (
             all(column.dtype.kind == "S" and column.shape == (rows,) and _utf8(column) for column in texts)
             and labels.dtype == np.int8 and labels.shape == (rows, len(record.class_names)) and _within(labels, -3, 1)
-            and plain["lines"].dtype == np.int32 and _within(plain["lines"], first, first + rows - 1)
+            and plain["lines"].dtype == np.int32 and plain["lines"].shape == (rows,)
+            and _within(plain["lines"], first, first + rows - 1)
         )  # fmt: skip
     except Exception:  # the parsers of numpy's headers and of archives raise many kinds over damaged bytes
         sound = False

@@ -24,11 +24,12 @@ from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.datasets.packed.place import Place
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
-from ibca_lightning.system.strangers import read_object, regular
+from ibca_lightning.system.strangers import MAX_TABLE, read_object, regular
 
 _OPEN = 64  # files that one process keeps open
 _LOCKS = 8  # shards that the processes of a machine fetch at a time
 _PATIENCE = 600.0  # seconds for another process to fetch one
+_SMALL = 8 * MAX_TABLE  # bytes of a file that is no shard: the table of a split, above all
 _OLD = 86400.0  # seconds after which nobody still writes a file
 _FIX = "restore it, or write the pack again with `ibca pack`"
 
@@ -108,7 +109,7 @@ class Shards:
             return os.path.join(self.place.root, name)
         path = os.path.join(self.folder, name)
         if not os.path.exists(path):
-            self.place.fetch(name, path)
+            self.place.fetch(name, path, _SMALL)
         return path
 
     def _opened(self, shard: int) -> int:
@@ -144,7 +145,7 @@ class Shards:
             with sole_user(os.path.join(self.folder, f"lock{shard % _LOCKS}"), _PATIENCE, "another one at it"):
                 if not os.path.exists(path):
                     self._make_room(self._sizes[shard])
-                    self.place.fetch(self._names[shard], path)
+                    self.place.fetch(self._names[shard], path, self._sizes[shard])
         return path
 
     def _make_room(self, needed: int) -> None:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ibca_lightning.metrics.localisation import averages, class_averages
+from ibca_lightning.metrics.localisation import averages, class_averages, columns_of
 from ibca_lightning.metrics.multilabel import checked_arrays
 from ibca_lightning.metrics.operating_point import Counts, Floats, class_mean, overall_figures, per_class_figures
 from ibca_lightning.metrics.reliability import Binned, calibration_errors
@@ -137,6 +137,18 @@ class Sample:
         hits, predicted = decided[2:] if tuned else decided[:2]
         return Counts(hits, predicted, positives, negatives)
 
+    def pair_sizes(self) -> dict[str, Floats]:
+        """How many pairs each group has of each figure of `pairs`, (G, L): a mark is in some pictures alone."""
+        return {name: self.by_group(~np.isnan(column)) for name, column in self.pairs.items()}
+
+    def pair_sums(self) -> dict[str, Floats]:
+        """Sums of each figure of `pairs` over the pairs of each group, (G, L)."""
+        of, number = self._groups.codes, self._groups.number
+        return {
+            name: np.stack([np.bincount(of, each, number) for each in np.nan_to_num(column).T], axis=1)
+            for name, column in self.pairs.items()
+        }
+
     def by_group(self, values: NDArray[np.float32] | NDArray[np.bool_]) -> Floats:
         """Sums of (N, ...), whole numbers, within each group: (G, ...)."""
         if not self.samples:
@@ -229,9 +241,14 @@ def resampled_figures(
     """
     sample = Sample(probabilities, labels, groups, pairs)
     value, drawn = sample.itself(), sample.resampled(resamples, seed)
-    number = float(effective(sample.by_group(np.ones(sample.samples, np.float32))))
+    every = float(effective(sample.by_group(np.ones(sample.samples, np.float32))))
+    of_pairs = {name: float(effective(sizes.sum(axis=1))) for name, sizes in sample.pair_sizes().items()}
+    of_class = effective(sample.counts().positives)
     values, draws = (own.overall | means_of_parts(own.classes, parts or {}) for own in (value, drawn))
-    found = {name: Resampled(float(own[0]), draws[name], number) for name, own in values.items()}
+    found = {
+        name: Resampled(float(own[0]), draws[name], of_pairs.get(columns_of(name)[0], every))
+        for name, own in values.items()
+    }
     for i, name in enumerate(class_figures or ()):
-        found[name] = Resampled(float(value.classes["AP"][0, i]), drawn.classes["AP"][:, i], number)
+        found[name] = Resampled(float(value.classes["AP"][0, i]), drawn.classes["AP"][:, i], float(of_class[i]))
     return found

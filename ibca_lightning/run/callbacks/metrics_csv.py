@@ -1,6 +1,7 @@
 """A CSV logger whose file survives a resumed run."""
 
 import csv
+import io
 import os
 from typing import Any
 
@@ -10,7 +11,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import read_text, regular, told
 from ibca_lightning.system.whole_files import csv_lines, naming, write_csv
 
 
@@ -91,9 +93,12 @@ class _KeepingWriter(ExperimentWriter):
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         if not os.path.exists(self.metrics_file_path):
             return [], []
-        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, restval="")
+        try:
+            reader = csv.DictReader(io.StringIO(read_text(self.metrics_file_path), newline=""), restval="")
             return list(reader.fieldnames or []), list(reader)
+        except (OSError, ValueError, csv.Error) as error:
+            expected = f"the figures of earlier epochs in {self.metrics_file_path}"
+            raise InputError(expected, told(error), "restore or remove it") from error
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         names = self.metrics_keys

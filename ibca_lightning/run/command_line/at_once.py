@@ -1,25 +1,18 @@
 """What is wrong with a command line as far as it can be told before torch is imported, which takes seconds."""
 
 import os
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ibca_lightning.run.command_line.config_files import check_config_files
-from ibca_lightning.run.command_line.help_screen import likely_option
 from ibca_lightning.run.command_line.shipped import with_recipe_files
+from ibca_lightning.run.command_line.unknown_names import refuse_unknown
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import given_values
+from ibca_lightning.system.strangers import read_text
 from ibca_lightning.system.whole_files import remove_parts
 
-# Options without a dot. All others are of the model, the data or the trainer.
-TOP_OPTIONS = (
-    "help", "config", "print_config", "seed_everything", "trainer", "model", "data", "ckpt_path", "weights_only",
-    "verbose", "return_predictions", "run_dir", "wandb", "wandb_project", "log_images", "save_every_n_steps",
-    "deterministic", "no_deterministic", "hash_names", "no_hash_names", "hash_key", "excel_safe",
-    "no_excel_safe", "find_batch_size", "find_lr",
-)  # fmt: skip
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 
 
@@ -53,16 +46,14 @@ def gone_on(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def refuse_at_once(command: str, arguments: Sequence[str]) -> None:
-    """Refuse YAML files that are none, options without their section, for `fit` a taken `--run_dir`, and what may hang.
+    """Refuse YAML files that are none, names that nobody knows, for `fit` a taken `--run_dir`, and what may hang.
 
     Raises:
         InputError: Where one is such.
     """
     given = with_recipe_files(list(arguments))
     check_config_files(given)
-    for name in (argument.partition("=")[0] for argument in given):
-        if re.fullmatch(r"--\w+", name) and name[2:] not in TOP_OPTIONS and (likely := likely_option(name[2:])):
-            raise InputError("known options only", name, f"did you mean --{likely}?")
+    refuse_unknown(given, command)
     if command == "fit":
         require_own_store()
     run_dir = _run_dir(given)
@@ -95,7 +86,7 @@ def refuse_taken(run_dir: str) -> None:
 def _goes_on(arguments: Sequence[str]) -> bool:
     """Whether a checkpoint may be named, behind an option or in a YAML: the parser knows then."""
     files = given_values(arguments, "--config", "-c")
-    texts = [*arguments, *(Path(file).read_text(encoding="utf-8") for file in files)]
+    texts = [*arguments, *(read_text(file) for file in files)]
     return any("ckpt_path" in text for text in texts)
 
 

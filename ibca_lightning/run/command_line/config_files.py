@@ -8,6 +8,7 @@ import yaml
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import given_values, refuse_credentials
+from ibca_lightning.system.strangers import read_text
 from ibca_lightning.system.yaml_text import YAMLTooLargeError, compose, construct
 
 _SECTIONS = ("model", "data", "trainer")
@@ -39,8 +40,7 @@ def read_tree(path: str, place: str) -> yaml.Node | None:
         got = "a folder" if os.path.isdir(path) else other
         raise InputError(f"a YAML file {place} {path}", got, "check the path")
     try:
-        with open(path, encoding="utf-8") as file:
-            tree = compose(file.read())
+        tree = compose(read_text(path))
         construct(tree)
     except OSError as error:
         raise InputError(f"a YAML file {place} {path}", error.strerror, "check its permissions") from error
@@ -51,7 +51,7 @@ def read_tree(path: str, place: str) -> yaml.Node | None:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"YAML in {path}{where}", error.problem or "a fault", "correct that line") from error
     except YAMLTooLargeError as error:
-        raise InputError(f"YAML of a usual size in {path}", error, "write it without the anchors") from error
+        raise InputError(f"YAML of a usual size in {path}", error, "write it shorter, and without anchors") from error
     return tree
 
 

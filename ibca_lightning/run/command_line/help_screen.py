@@ -45,7 +45,11 @@ _TEST = """usage: ibca {0} RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt
   --trainer.devices N        GPUs, or processes on a CPU (all GPUs)
   --run_dir DIR              where to write, if not into the run
 """
-_OTHERWISE = {"lr": "model.learning_rate", "seed": "seed_everything"}  # as they are often called
+# As they are often called, and as other commands call them.
+_OTHERWISE = {
+    "lr": "model.learning_rate", "seed": "seed_everything", "output": "run_dir", "device": "trainer.accelerator",
+    "precision": "trainer.precision",
+}  # fmt: skip
 _SCREENS = {
     "fit": _FIT,
     "test": _TEST.format("test", "The figures of the test set(s), written into the run folder."),

@@ -7,16 +7,22 @@ Only the innermost reason helps a user: the keys on the way to it are collected,
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
 
+import yaml
+
 from ibca_lightning.run.command_line.short_names import NAMES, near_class, short_name
+from ibca_lightning.run.command_line.source_options import options_of
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.imports.own_modules import name_own
+from ibca_lightning.system.imports.users_code import users_line
+from ibca_lightning.system.yaml_text import compose
 
 _SUBCOMMAND = re.compile(r"^(fit|validate|test|predict)\.")
-_SEE = "see ibca fit --help model, --help data CLASS or --help trainer for the names"
+_SEE = "see ibca {} --help model, --help data CLASS or --help trainer for the names"
 _PARTS = ("model", "data", "trainer")
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _KINDS = {
@@ -31,15 +37,25 @@ _KINDS = {
     "trainer.logger": "Logger",
 }
 """What a key takes a class of."""
-_LISTS = {"model.head": "heads", "model.loss": "losses", "model.terms": "terms", "data": "datasets"}
+# What has options of its own, and no class to choose.
+_OF_OPTIONS = {
+    "data.labels": "ibca_lightning.data.tables.label_policy.LabelPolicy",
+    "data.label_list": "ibca_lightning.data.tables.label_list.LabelList",
+    "data.label_noise": "ibca_lightning.data.label_noise.LabelNoise",
+    "data.marks": "ibca_lightning.marks.option.Marks",
+}
+_PAIR = r"\s*([A-Za-z][\w -]*?)\s*[=:]\s*([^=:,;{}\[\]]*[^=:,;{}\[\]\s])\s*"
 # What the data, the backbone or the model give.
 _NO_OPTIONS = {"self", "params", "channels", "num_labels", "class_names", "preprocessing"}
+_LISTS = {"model.head": "heads", "model.loss": "losses", "model.terms": "terms", "data": "datasets"}
 
 
 def one_line(message: str, arguments: Sequence[str] = ()) -> InputError:
     """The innermost reason of jsonargparse's message; the command line has what the message leaves out."""
+    if (error := _misread(message)) is not None:
+        return error
     given = (rule(message, arguments) for rule in (_no_value, _required, _several_values))
-    known = (rule(message) for rule in (_yaml, _unknown_option, _wrong_type, _unknown_class, _file))
+    known = (rule(message) for rule in (_yaml, _unknown_option, _pairs, _wrong_type, _unknown_class, _file))
     for error in (*given, *known):
         if error is not None:
             return error
@@ -106,6 +122,18 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
     return None
 
 
+def _misread(message: str) -> InputError | None:
+    """`1:30` where a number is wanted: 90 for YAML, so that the parser was given text."""
+    value = _value(message)
+    try:
+        compose(value)
+    except yaml.YAMLError as error:
+        what, _, fix = str(getattr(error, "problem", "")).rpartition(": ")
+        if "which YAML reads as" in what:
+            return InputError(f"a value for {_key(message)}", what, fix)
+    return None
+
+
 def _yaml(message: str) -> InputError | None:
     """What `config_files.read_tree` refused within a union, whose branches jsonargparse lists."""
     found = re.search(r"^[\s-]*((?:a YAML file|YAML) .+), got (.+); ([^;]+)$", message, re.M)
@@ -130,52 +158,60 @@ def _file(message: str) -> InputError | None:
 def _unknown_option(message: str) -> InputError | None:
     stray = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
     if stray:
-        name = stray[1].partition("=")[0]
-        section, dot, last = name.lstrip("-").rpartition(".")
-        hyphens, known = len(name) - len(name.lstrip("-")), _known(section)
-        near = last if hyphens < 2 and dot and last in known else _near(last, known) if hyphens == 2 or dot else None
-        if not near and not section:  # the option of a part, without its name
-            parts = {option: part for part in reversed(_PARTS) for option in _known(part)}
-            near = last if last in parts else _near(last, parts) if name.startswith("--") else None
-            section, dot = (parts[near], ".") if near else ("", "")
-        return InputError("known options only", name, f"did you mean --{section}{dot}{near}?" if near else _SEE)
+        return unknown_option(stray[1].partition("=")[0])
     found = re.search(r"(?:Option|does not accept option|Key|key) '([\w.-]+)'", message)
     if not found or "not" not in message or "is required" in message:
         return None
     key = _key(message)
-    name = found[1] if key == "every option" else key if key.endswith(found[1]) else f"{key}.{found[1]}"
-    section, _, last = name.rpartition(".")
+    return unknown_key(found[1] if key == "every option" else key if key.endswith(found[1]) else f"{key}.{found[1]}")
+
+
+def unknown_option(name: str, command: str = "fit") -> InputError:
+    """Say that a command has no such option, as it was typed, and which was probably meant."""
+    section, dot, last = name.lstrip("-").rpartition(".")
+    first, *more = section.split(".")
+    for at, level, known in ((0, first, {*_PARTS}), (1, "".join(more[:1]), options_of(first))):  # what stands in front
+        if level and known and level not in {*known, "init_args"} and (near := _near(level, known)):
+            meant = ".".join([*[first][:at], near, *more[at:], last])
+            return InputError("known options only", name, f"did you mean --{meant}?")
+    hyphens, known = len(name) - len(name.lstrip("-")), _known(section)
+    near = last if hyphens < 2 and dot and last in known else _near(last, known) if hyphens == 2 or dot else None
+    if not near and not section:  # the option of a part, without its name
+        parts = {option: part for part in reversed(_PARTS) for option in _known(part)}
+        near = last if last in parts else _near(last, parts) if name.startswith("--") else None
+        section, dot = (parts[near], ".") if near else ("", "")
+    fix = f"did you mean --{section}{dot}{near}?" if near else _SEE.format(command)
+    return InputError("known options only", name, fix)
+
+
+def unknown_key(name: str, file: str = "") -> InputError:
+    """Say that a YAML, whose name is not always known, has a key that there is not, and which was probably meant."""
+    section, dot, last = name.rpartition(".")
     near = _near(last, _known(section))
-    return InputError("known keys only", name, f"did you mean {near}?" if near else _SEE)
+    where = f" in {file}" if file else ""
+    fix = f"did you mean {section}{dot}{near}?" if near else _SEE.format("fit")
+    return InputError(f"known keys only{where}", name, fix)
 
 
 def _known(section: str) -> set[str]:
     """Names of the options that a section may have, for a suggestion."""
-    import torch
-    from lightning.pytorch import Trainer
-
-    from ibca_lightning.data import LabelPolicy
-    from ibca_lightning.model.module import MultiLabelModule
-
     section = section.replace("init_args.", "").removesuffix(".init_args")
     if section == "":
         return {"model", "data", "trainer", "run_dir", "wandb", "wandb_project", "log_images", "config", "ckpt_path",
                 "save_every_n_steps", "seed_everything", "deterministic"}  # fmt: skip
-    classes: dict[str, Iterable[object]] = {
-        "trainer": [Trainer],
-        "model": [MultiLabelModule],
-        "data.labels": [LabelPolicy],
-        "model.optimizer": vars(torch.optim).values(),
-        "model.scheduler": vars(torch.optim.lr_scheduler).values(),
-    }
-    given = classes.get(section) or [resolve_name(path) for path in NAMES.get(section, {}).values()]
-    of_torch = section in ("model.optimizer", "model.scheduler")
-    found = {
-        name
-        for cls in given
-        if inspect.isclass(cls) and (not of_torch or cls.__module__.startswith("torch.optim."))
-        for name in _parameters(cls)
-    }
+    found = set(options_of(section))
+    if section in ("model.optimizer", "model.scheduler"):
+        import torch
+
+        module = torch.optim if section == "model.optimizer" else torch.optim.lr_scheduler
+        classes = (cls for cls in vars(module).values() if inspect.isclass(cls))
+        found = {name for cls in classes if cls.__module__.startswith("torch.optim.") for name in _parameters(cls)}
+    elif section == "data.labels":
+        from ibca_lightning.data.tables.label_policy import LabelPolicy
+
+        found = set(_parameters(LabelPolicy))
+    elif section == "trainer.logger":
+        found = {name for path in NAMES[section].values() for name in _parameters(resolve_name(path))}
     return (found - _NO_OPTIONS) | ({"class_path", "init_args"} if section in _KINDS else set())
 
 
@@ -223,15 +259,15 @@ def _why_no_class(wanted: str, kind: str) -> str:
     try:
         found = getattr(import_module(module), name, None)
     except Exception as error:  # whatever a file of the user's raises
-        return f" ({' '.join(f'{error}'.split()) or type(error).__name__})"
+        return f" ({' '.join(f'{error}'.split()) or type(error).__name__}{users_line(error)})"
     return f" ({module} has no {name})" if found is None else f" ({name} is no {kind})"
 
 
 def _more_classes(key: str) -> tuple[str, ...]:
     """Names of classes that have no short one."""
-    import torch
-
     if key in ("model.optimizer", "model.scheduler"):
+        import torch
+
         module = torch.optim if key == "model.optimizer" else torch.optim.lr_scheduler
         classes = ((name, cls) for name, cls in vars(module).items() if name[0].isupper() and isinstance(cls, type))
         return tuple(f"{module.__name__}.{name}" for name, cls in classes if cls.__module__.startswith("torch.optim"))
@@ -259,6 +295,21 @@ def _required(message: str, arguments: Sequence[str]) -> InputError | None:
     return InputError(f"a value for {names}{where}", "none", fix)
 
 
+def _pairs(message: str) -> InputError | None:
+    """`--data.labels uncertain=zero`, where options of their own, or a mapping, are wanted."""
+    key, value = _key(message), _value(message)
+    found = re.findall(_PAIR, value) if re.fullmatch(rf"{_PAIR}(?:[,;]{_PAIR})*", value) else []
+    if key in _OF_OPTIONS and re.match(r"[\w(-]", value) and value != "another":
+        names = [each.name for each in fields(resolve_name(_OF_OPTIONS[key]))]
+        given = [(name, text) for name, text in found if name in names] or [(names[0], "VALUE")]
+        fix = f"write {' '.join(f'--{key}.{name} {text}' for name, text in given)}"
+        return InputError(f"options of {key} ({', '.join(names)})", value, fix)
+    if found and "Expected a <class 'dict'>" in message:
+        mapping = ", ".join(f"{name}: {text}" for name, text in found)
+        return InputError(f"a mapping for {key}", value, f"write --{key} '{{{mapping}}}'")
+    return None
+
+
 def _wrong_type(message: str) -> InputError | None:
     literal = re.search(r"Expected a (?:typing\.)?Literal\[(.+?)\]", message)
     kinds = [kind for kind in re.findall(r"Expected a <class '(?:\w+\.)*(\w+)'>", message) if kind != "NoneType"]
@@ -274,6 +325,8 @@ def _wrong_type(message: str) -> InputError | None:
         return inner or InputError(f"{_key(message)} as one of {literal[1]}", value, "choose one of them")
     if kinds:
         fix = f"write [{value}]" if kinds[0] == "list" else "correct the value"
+        if "str" in kinds and re.search(r"\b(True|False)\b", value):
+            fix = "YAML takes yes, no, on and off for true and false: write text in quotes"
         return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, fix)
     return None
 

@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 
 from ibca_lightning.system.errors import InputError, causes, input_error_behind
+from ibca_lightning.system.imports.users_code import users_line
 
 _RULES = (
     (r"Requirement '([\w-]+)[^']*' not met", "the package {0}, which an option needs", "none", "pip install {0}"),
@@ -60,5 +61,7 @@ def of_lightning(error: BaseException) -> InputError | None:
             fix = f"{near}see the columns of a run's metrics.csv"
             return InputError("a figure of the run to monitor", found[1], fix)
         if built:
+            if place := users_line(error):  # a constructor of the user's own, which may have a fault
+                return InputError(f"{built['name']} to be built", text.rstrip(".") + place, "correct it")
             return InputError(f"options that {built['name']} takes", text.rstrip("."), "correct them")
     return None

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.run.run_folder import process_rank
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import read_bytes
 from ibca_lightning.system.whole_files import write_text
 
 if TYPE_CHECKING:  # takes seconds to import, and few ask for it
@@ -56,7 +57,7 @@ def start_run(run_dir: str, job_type: str, goes_on: bool, uri: str | None, exper
         folder.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(place)
         if job_type == "fit" and goes_on and ids.is_file():
-            run_id = ids.read_text(encoding="utf-8").strip()
+            run_id = read_bytes(ids).decode(errors="replace").strip()
             client.update_run(run_id, status="RUNNING")
             return MLflowRun(client, run_id)
         known = client.get_experiment_by_name(experiment)

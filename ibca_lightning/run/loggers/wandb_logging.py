@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.strangers import read_bytes
 from ibca_lightning.system.whole_files import write_text
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def _run_id(run_dir: str, goes_on: bool, of_agent: str | None) -> str:
     """The id of a run's training on wandb, which is kept in `wandb/fit_id`; only the first process logs."""
     path = Path(run_dir) / "wandb" / "fit_id"
     if goes_on and path.is_file() and not of_agent:
-        return path.read_text(encoding="utf-8").strip()
+        return read_bytes(path).decode(errors="replace").strip()
     run_id = of_agent or uuid.uuid4().hex[:8]
     write_text(path, run_id)
     return run_id

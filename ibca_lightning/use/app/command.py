@@ -12,7 +12,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.use.app import NOTE
-from ibca_lightning.use.model_options import add_device, named, opened
+from ibca_lightning.use.model_options import add_device, add_excel_safe, named, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.use.app.answers import Model
@@ -105,7 +105,7 @@ def _parse(arguments: list[str]) -> Namespace:
         "data.root and data.image_dir of RUN/config.yaml.",
     )  # fmt: skip
     parser.add_argument("--no_images", action="store_true", help="Show no test picture, as they are of patients.")
-    parser.add_argument("--excel_safe", action="store_true", help="As that of `ibca predict`, for the CSV files.")
+    add_excel_safe(parser)
     add_device(parser)
     options = parser.parse_args(arguments)
     if not 0 <= options.port < 2**16:

@@ -17,8 +17,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
-from ibca_lightning.system.strangers import read_object, regular, told
+from ibca_lightning.system.strangers import MAX_PICTURE, read_bytes, read_object, regular, told
 from ibca_lightning.system.whole_files import csv_lines, naming, write_json
+
+_MOST = 8 * MAX_PICTURE  # bytes of a file of rows: tens of millions
 
 
 class Kind(NamedTuple):
@@ -98,7 +100,7 @@ class RowFiles:
 
     def rows(self) -> Iterator[list[str]]:
         """All rows."""
-        return _read(self.path.read_bytes()[len(self._header) :])
+        return _read(read_bytes(self.path, _MOST)[len(self._header) :])
 
     def try_again(self) -> None:
         """Forget which pictures failed."""
@@ -137,7 +139,7 @@ class RowFiles:
             Those of its `failed.csv` that have no row here.
         """
         path = part / "failed.csv"
-        failed = list(_read(path.read_bytes()))[1:] if path.exists() else []
+        failed = list(_read(read_bytes(path, _MOST)))[1:] if path.exists() else []
         with closing(RowFiles(part, self._record, self._columns, kind=self._kind)) as other:
             self.add(row for row in other.rows() if row[0] not in self.done)
             self.done |= other.done
@@ -164,7 +166,7 @@ class RowFiles:
                 "those of another run", self._kind.fix,
             )  # fmt: skip
         if self.path.exists():
-            data = self.path.read_bytes()
+            data = read_bytes(self.path, _MOST)
             end = _end(data)
             if end and not data.startswith(self._header):
                 raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from ibca_lightning.data import CSVDataModule, PictureFolder
+from ibca_lightning.data import CSVDataModule
 from ibca_lightning.data.pictures.field_of_view import bounds, cut, field_of_view
 from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.data.pictures.transforms import evaluation_transform
+from ibca_lightning.use.picture_batches import picture_batches
+from ibca_lightning.use.picture_list import list_pictures
 
 CROP = {"resize": "stretch", "crop": "field_of_view"}
 
@@ -121,7 +123,8 @@ def test_prediction_reads_as_test_did(tmp_path: Path) -> None:
             each.setup()
     assert module.preprocessing == {"resize": "stretch", "crop": "field_of_view"}
     test, uncut = module.test_sets()["test"], plain.test_sets()["test"]
-    folder = PictureFolder(str(tmp_path / "images"), 64, module.preprocessing)
-    for at in range(4):
-        assert torch.equal(folder[at]["image"], test[at]["image"])
-        assert torch.equal(folder[at]["image"], uncut[at]["image"]) == (at == 0)
+    transform = evaluation_transform(64, module.preprocessing)
+    (batch,) = picture_batches(list_pictures([str(tmp_path / "images")]).files, [transform], 4, 0)
+    for at, image in enumerate(batch.images[0]):
+        assert torch.equal(image, test[at]["image"])
+        assert torch.equal(image, uncut[at]["image"]) == (at == 0)

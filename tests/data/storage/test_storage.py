@@ -19,6 +19,7 @@ from ibca_lightning.data.disk_cache import DiskCache
 from ibca_lightning.data.pictures.reading import depth_of, read_image
 from ibca_lightning.data.storage import remote
 from ibca_lightning.data.tables.paths import absent, inside
+from ibca_lightning.data.tables.table import encode
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.use.picture_list import list_pictures
 from tests.command_line import REPOSITORY, ibca
@@ -41,6 +42,7 @@ def test_a_url_is_answered_as_a_folder_is(scheme: str, remote_tree: str, tree: P
     here = str(tree)
     assert sorted(storage.names(there)) == sorted(storage.names(here))
     assert storage.entries(there) == storage.entries(here)
+    assert sorted(storage.files(there)) == sorted(storage.files(here))
     assert sorted(storage.files_below(there)) == sorted(storage.files_below(here))
     for name in ("", "images", "train.csv", "images/none.png", "none"):
         for asked in (storage.exists, storage.is_file, storage.is_folder):
@@ -49,7 +51,7 @@ def test_a_url_is_answered_as_a_folder_is(scheme: str, remote_tree: str, tree: P
     assert storage.beginning(f"{there}/images/{ids[0]}", 8) == b"\x89PNG\r\n\x1a\n"
     assert np.array_equal(read_image(f"{there}/images/{ids[0]}"), read_image(f"{here}/images/{ids[0]}"))
     assert Path(storage.here(f"{there}/train.csv")).read_bytes() == Path(here, "train.csv").read_bytes()
-    assert absent(f"{there}/images", [*ids, "a/none.png"]) == [len(ids)]
+    assert absent(f"{there}/images", encode([*ids, "a/none.png"])) == [len(ids)]
     assert {*list_pictures([f"{there}/images/a/*.png"]).files} == {*list_pictures([f"{here}/images/a/*.png"]).files}
     assert {*list_pictures([f"{there}/images"]).files} == {*list_pictures([f"{here}/images"]).files}
 
@@ -104,11 +106,71 @@ def test_a_web_server_that_says_more_than_it_is_asked_for():
     assert sent[0] < 2**25
 
 
+@pytest.mark.parametrize("says", ["nothing", "its size", "less"])
+@pytest.mark.parametrize("bound", ["the limit", "the disk"])
+def test_a_copy_without_end_is_refused(says: str, bound: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    sent = [0]
+
+    class Talker(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if says == "its size" or (says == "less" and self.command == "HEAD"):
+                self.send_header("Content-Length", str(2**34 if says == "its size" else 9))
+            else:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):
+                while self.command == "GET" and sent[0] < 2**28:
+                    sent[0] += self.wfile.write(bytes(2**16))
+
+        do_HEAD = do_GET  # noqa: N815 - as http.server wants it
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Talker)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if bound == "the limit":
+        monkeypatch.setattr(remote, "MAX_COPY", 2**24, raising=False)
+        words = "a file of at most 16777216 bytes at http.*/t.csv"
+    else:
+        free = shutil.disk_usage(tmp_path)._replace(free=2**24)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+        words = "No space left on device for .*XDG_CACHE_HOME"
+    try:
+        with pytest.raises(InputError, match=words) as caught:
+            storage.here(f"http://127.0.0.1:{server.server_port}/t.csv")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (f"{2**34} bytes" in str(caught.value)) == (says == "its size")
+    assert sent[0] < 2**27
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []  # nothing is left of the copy
+
+
+def test_a_large_file_of_a_bucket_is_refused_before_it_is_copied(
+    s3: Any, front: Front, monkeypatch: pytest.MonkeyPatch
+):
+    s3.pipe(url := f"s3://{BUCKET}/copies/large.csv", bytes(1000))
+    monkeypatch.setattr(remote, "MAX_COPY", 999, raising=False)
+    with pytest.raises(InputError, match=r"a file of at most 999 bytes at s3://.*, got 1000 bytes"):
+        storage.here(url)
+    monkeypatch.setattr(remote, "MAX_COPY", 1000)
+    assert len(Path(storage.here(url)).read_bytes()) == 1000
+
+
 def test_many_folders_are_listed_together(remote_tree: str, s3: Any, front: Front):
     for patient in range(12):
         s3.pipe(f"{BUCKET}/patients/{patient}/1.png", b"x")
     front.asked.clear()
-    assert absent(f"s3://{BUCKET}/patients", [f"{p}/1.png" for p in range(12)]) == []
+    assert absent(f"s3://{BUCKET}/patients", encode([f"{p}/1.png" for p in range(12)])) == []
     assert len(front.asked) <= 2
 
 
@@ -117,11 +179,12 @@ def test_what_a_bucket_does_not_list_is_not_asked_for(s3: Any, front: Front):
         s3.pipe(f"{BUCKET}/sparse/{name}", b"x")
     folder, names = f"s3://{BUCKET}/sparse", [f"{p}/a.png" for p in range(30)]
     front.asked.clear()
-    assert absent(folder, names) == [*range(2, 30)]
-    assert absent(folder, ["0/a.png", *(f"0/{n}.png" for n in range(20))]) == [*range(1, 21)]
-    assert absent(folder, [f"none/{n}.png" for n in range(20)]) == [*range(20)]
+    assert absent(folder, encode(names)) == [*range(2, 30)]
+    assert absent(folder, encode(["0/a.png", *(f"0/{n}.png" for n in range(20))])) == [*range(1, 21)]
+    assert absent(folder, encode([f"none/{n}.png" for n in range(20)])) == [*range(20)]
     assert len(front.asked) <= 6
-    assert absent(folder, [*names, "0/.b.png", "0/.c.png"]) == [*range(2, 30), 31]  # a listing leaves hidden ones out
+    hidden = encode([*names, "0/.b.png", "0/.c.png"])  # a listing leaves them out
+    assert absent(folder, hidden) == [*range(2, 30), 31]
 
 
 def test_names_that_mean_more_on_the_web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -133,8 +196,9 @@ def test_names_that_mean_more_on_the_web(tmp_path: Path, monkeypatch: pytest.Mon
     there, here = f"http://127.0.0.1:{web(tmp_path).port}/w 1", str(tmp_path / "w 1")
     assert sorted(storage.files_below(there)) == sorted(storage.files_below(here)) == sorted([*names, "a", "x"])
     assert storage.entries(there) == storage.entries(here)
+    assert sorted(storage.files(there)) == sorted(storage.files(here))
     assert sorted(storage.names(f"{there}/x#y")) == ["4.bin", "a?5.bin"]
-    assert absent(there, [*names, "a#2.bin"]) == [len(names)]
+    assert absent(there, encode([*names, "a#2.bin"])) == [len(names)]
     for name in names:
         assert storage.beginning(f"{there}/{name}", 99) == name.encode()
         assert Path(storage.here(f"{there}/{name}")).read_text() == name

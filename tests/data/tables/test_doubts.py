@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
+from ibca_lightning.data.tables import doubts
 from ibca_lightning.data.tables.doubts import Doubt, associations, shortcuts, table_doubts
 from ibca_lightning.data.tables.table import Table, encode
 
@@ -57,6 +58,14 @@ def test_the_negation_of_a_class_is_found() -> None:
     assert "(but for 3 rows, which contradict it)" in said(COIN[0], wrong)[0].what
     unknown = np.where(np.arange(N) % 2, 1 - COIN[0], -1)
     assert "negation of 'c0'" in said(COIN[0], unknown)[0].what
+
+
+def test_negations_are_counted_over_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = 1 - COIN[0]
+    wrong[:3] ^= 1
+    whole = said(COIN[0], wrong, COIN[1])
+    monkeypatch.setattr(doubts, "_BLOCK", 150)
+    assert said(COIN[0], wrong, COIN[1]) == whole != []
 
 
 def test_a_normal_class_is_found() -> None:

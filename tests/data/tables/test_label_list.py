@@ -26,6 +26,11 @@ def test_a_name_is_a_class_in_its_commonest_spelling() -> None:
     assert read(LabelList("x"), '["a", "b"]', "a;b") == {"a": "10", "a;b": "01", "b": "10"}
 
 
+def test_a_cell_that_only_begins_like_a_list_is_named() -> None:
+    with pytest.raises(InputError, match=r"a list such as \['a', 'b'\] in t\.csv, line 3, got"):
+        read(LabelList("x", ";"), "a;b", "['a', 1]")
+
+
 def test_rare_names_are_no_class_and_one_that_stands_twice_in_a_cell_counts_once() -> None:
     listed = LabelList("x", ";", least=2)
     assert listed.classes(sheet("a;a", "b", "b;c", "c", "c")) == {"a": None, "b": "b", "c": "c"}

@@ -270,3 +270,11 @@ def test_groups_that_are_written_otherwise_are_found(one: str, other: str, alike
     found = otherwise_written(encode(["x", one, one]), encode(["y", "z", other]))
     assert found == ([(1, 2)] if alike else [])
     assert otherwise_written(encode([one]), encode([one])) == []
+
+
+def test_groups_that_are_placed_in_blocks_go_where_all_at_once_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, labels = made(60)
+    whole = split_groups(names, labels, (0.7, 0.1, 0.2), seed=3)
+    monkeypatch.setattr(splits, "_BLOCK", 7)
+    for part, expected in zip(split_groups(names, labels, (0.7, 0.1, 0.2), seed=3), whole, strict=True):
+        np.testing.assert_array_equal(part, expected)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,6 +170,17 @@ def test_a_resumed_run_keeps_its_tested_figures_unless_its_weights_are_others(
     card.write_text(render(facts))
     done(*resume)
     assert "Not tested yet" in card.read_text()
+
+
+def test_marks_without_end_in_a_card_cost_no_time(tmp_path: Path) -> None:
+    for said in ("<!-- ibca-facts ", " -->", " --> \n"):
+        (tmp_path / NAME).write_text(said * 30_000 + "x")
+        before = time.process_time()
+        assert read_facts(tmp_path / NAME) == {}
+        assert time.process_time() - before < 5  # of minutes
+    good = f"# Card\n<!-- ibca-facts -->\n<!-- ibca-facts {json.dumps(facts())} -->\n\n"
+    (tmp_path / NAME).write_text(good)
+    assert read_facts(tmp_path / NAME) == facts()
 
 
 def test_a_card_of_a_stranger_ends_nothing(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ Shapes: B images, C channels, H x W positions, N = H*W, L labels, D numbers of a
 """
 # ruff: noqa: N806 - shape suffixes
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.layers import positionwise
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
+from ibca_lightning.system.strangers import MAX_TABLE, read_bytes, require_unpacked
 
 Use = Literal["weights", "queries"]
 
@@ -111,13 +112,15 @@ def read_embeddings(path: str, num_labels: int) -> NDArray[np.float32]:
     file = Path(path).expanduser()
     try:
         given: Any
+        data = io.BytesIO(read_bytes(file, MAX_TABLE))
         if file.suffix == ".csv":
-            given = np.loadtxt(regular(file), delimiter=",", ndmin=2)
+            given = np.loadtxt(data, delimiter=",", ndmin=2)
         else:
-            if zipfile.is_zipfile(regular(file)):
-                with zipfile.ZipFile(file) as archive:
+            if zipfile.is_zipfile(data):
+                with zipfile.ZipFile(data) as archive:
                     require_unpacked(archive, MAX_TABLE)
-            given = np.load(file, allow_pickle=False)
+            data.seek(0)
+            given = np.load(data, allow_pickle=False)
             if not isinstance(given, np.ndarray):
                 (name,) = given.files
                 given = given[name]
