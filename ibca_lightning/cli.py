@@ -16,10 +16,10 @@ from ibca_lightning.run.command_line.home import options_at_home
 from ibca_lightning.run.command_line.light_imports import late_transformers, leave_garbage, light_imports
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
-from ibca_lightning.system.foreign_words import in_one_line
 from ibca_lightning.system.imports.own_modules import own_modules
 from ibca_lightning.system.options import refuse_credentials
 from ibca_lightning.system.output import write_out
+from ibca_lightning.system.terminal.foreign_words import in_one_line
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
 

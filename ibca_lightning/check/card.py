@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ibca_lightning.data.tables.grouping import of_patients
 from ibca_lightning.system.output import plain, write_out
-from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.terminal.table import terminal_table
 
 _PAIRS = 5
 

@@ -21,7 +21,7 @@ from ibca_lightning.system.options import OptionParser, require_folder, require_
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.system.pages.html_page import document, jpeg, refuse_other
 from ibca_lightning.system.strangers import csv_rows, told
-from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.terminal.table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_text
 from ibca_lightning.use.model_options import add_excel_safe
 from ibca_lightning.use.picture_list import inside

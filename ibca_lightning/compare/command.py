@@ -26,7 +26,7 @@ from ibca_lightning.compare.run_rows import (
 from ibca_lightning.run.tested_figures import CLASS_AP
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
-from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.terminal.table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_text, write_whole
 from ibca_lightning.use.model_options import add_trust
 

@@ -21,7 +21,7 @@ def probe(arguments: list[str]) -> int:
     from ibca_lightning.run.experiment_data import experiment
     from ibca_lightning.run.result_files import write_tests
     from ibca_lightning.run.run_settings import read_settings
-    from ibca_lightning.system.terminal_table import terminal_table
+    from ibca_lightning.system.terminal.table import terminal_table
     from ibca_lightning.system.whole_files import write_json, write_text
 
     data, name, settings = experiment(rest)

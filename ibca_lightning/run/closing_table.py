@@ -13,7 +13,7 @@ from ibca_lightning.metrics.evaluation import Evaluation
 from ibca_lightning.metrics.intervals import bootstrap_intervals
 from ibca_lightning.metrics.multilabel import chance_precision, figures
 from ibca_lightning.system.output import bounds, plain, write_out
-from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.terminal.table import terminal_table
 
 _HEADLINE = ("AUROC", "CP", "CR", "CF1", "OP", "OR", "OF1", "ECE", "class_ECE")  # behind mAP, which has its own line
 _LOCALISATION = ("attention_energy", "attention_gain", "pointing_game", "pixel_AP", "spurious_energy", "noise_energy")

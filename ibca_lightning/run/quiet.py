@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from ibca_lightning.run import run_folder
-from ibca_lightning.system.foreign_words import Stderr, warning_line
+from ibca_lightning.system.terminal.foreign_words import Stderr, warning_line
 
 _NOISE = (
     ".*does not have many workers.*",

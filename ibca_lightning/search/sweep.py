@@ -13,7 +13,7 @@ from ibca_lightning.search.recipe import Recipe, best_validation, config_value, 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser, require_least
 from ibca_lightning.system.output import write_err, write_out
-from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.terminal.table import terminal_table
 from ibca_lightning.system.whole_files import write_csv, write_whole
 
 _PRINTED = ("mAP", "AUROC", "attention_energy", "attention_gain", "pointing_game", "pixel_AP")

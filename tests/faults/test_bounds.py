@@ -43,9 +43,9 @@ from ibca_lightning.search.recipe import read_mapping
 from ibca_lightning.start.recipe import short_side
 from ibca_lightning.system import yaml_text
 from ibca_lightning.system.errors import DataWarning, InputError, PictureError
-from ibca_lightning.system.foreign_words import warning_line
 from ibca_lightning.system.hashed_names import hashed_names
 from ibca_lightning.system.strangers import csv_rows
+from ibca_lightning.system.terminal.foreign_words import warning_line
 from ibca_lightning.system.whole_files import write_output
 from ibca_lightning.use.predictions.files import RowFiles
 from tests.data.pictures.test_formats import dicom as write_dicom

@@ -11,7 +11,7 @@ from ibca_lightning.metrics.decision import OperatingPoints
 from ibca_lightning.metrics.evaluation import evaluate
 from ibca_lightning.metrics.store import SampleFacts, Stored
 from ibca_lightning.run.closing_table import evaluation_table, fit_table
-from ibca_lightning.system.terminal_table import terminal_table
+from ibca_lightning.system.terminal.table import terminal_table
 
 NAMES = [f"{word * 10:_<39.39}{at}" for at, word in enumerate(("atelectasis ", "[bold]_", "oedema"))]
 

@@ -12,7 +12,7 @@ from typing import TextIO
 from ibca_lightning.system.errors import DataWarning, shortened
 from ibca_lightning.system.output import plain, write_err
 
-_OWN = Path(__file__).parents[1]
+_OWN = Path(__file__).parents[2]
 
 
 def in_one_line(alone: bool) -> None:
