@@ -9,14 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.storage import common_folder
+from ibca_lightning.data.tables.group_cells import wrong_group
 from ibca_lightning.data.tables.label_policy import LabelPolicy
-from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.paths import absent, are_plain, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
-
-# What stands for a patient whom nobody knows: all such rows would be one group.
-_NOBODY = frozenset({"?", "-", "--", ".", "unknown", "unk", "missing", "nat", "nil", "n.a.", "anonymous", "anonymized"})
 
 
 @dataclass(frozen=True)
@@ -172,13 +169,10 @@ def build_table(
         fix = suggestion(folder, names[gone[0]]) or "check image_dir and the row, or restore the file"
         raise missing([f"a picture at {os.path.join(folder, names[row])} ({sheet.where(row)})" for row in gone], fix)
     for group in dict.fromkeys(groups or ()):
-        if is_blank(group) or group.strip().lower() in _NOBODY:
-            got = f"'{group}'" if group else "a blank"
-            raise InputError(
-                f"a group in {sheet.where((groups or [group]).index(group))}",
-                got,
-                "fill in the group column; a row that belongs to no other gets a name of its own",
-            )
+        if (wrong := wrong_group(group)) is not None:
+            cells = [*(groups or ())]
+            column = next((f"column '{name}' of " for name in sheet.header if sheet.column(name) == cells), "")
+            raise InputError(f"a group in {column}{sheet.where(cells.index(group))}", *wrong)
     return Table(
         file=sheet.file,
         folder=folder,
