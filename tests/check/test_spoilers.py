@@ -108,12 +108,12 @@ def test_fit_and_check_name_classes_of_few_positives_and_negations(planted: Tree
 def coded(root: Tree, name: str, absent: str) -> None:
     """A class is 1 where it is present, and something else but 0 where it is absent."""
     for split in ("train", "val"):
-        table(
-            root, split, lambda data: [row.update({name: "1" if at % 2 else absent}) for at, row in enumerate(data)]
-        )
+        table(root, split, lambda data: [row.update({name: "1" if at % 2 else absent}) for at, row in enumerate(data)])
 
 
-@pytest.mark.parametrize(("absent", "option"), [("", {"labels": LabelPolicy(blank="zero")}), ("-1", {"label_values": {"-1": 0}})])
+@pytest.mark.parametrize(
+    ("absent", "option"), [("", {"labels": LabelPolicy(blank="zero")}), ("-1", {"label_values": {"-1": 0}})]
+)
 def test_fit_names_a_class_without_a_negative_and_the_option_that_gives_it_some(
     planted: Tree, absent: str, option: dict[str, Any]  # noqa: F811
 ) -> None:  # fmt: skip
@@ -129,19 +129,18 @@ def test_fit_names_a_class_without_a_negative_and_the_option_that_gives_it_some(
 
 def test_check_has_a_class_without_a_negative_as_an_error_alone(planted: Tree) -> None:  # noqa: F811
     coded(planted, "A", "")
-    code, report = every(*LABELS)
+    _, report = checked(*LABELS)
     assert found(report, "error")["no negative"] == ["class 'A' has none in train"]
-    assert "no negative" not in found(report, "warning").get("no negative", [])
+    assert found(report, "warning")["no negative"] == ["class 'A' has none in val"]
 
 
 def test_what_one_of_joined_sets_lacks_another_may_have(planted: Tree) -> None:  # noqa: F811
     def lacking(joined: JoinedDataModule) -> list[str]:
         return [doubt.what for doubt in joined.doubts() if doubt.kind == "no negative"]
 
-    whole = module(planted)
-    assert whole.split_tables()  # read before the tables change
+    whole = shutil.copytree(planted, planted.parent / "whole")
     coded(planted, "A", "")
-    assert lacking(JoinedDataModule([whole, module(planted)], image_size=32)) == []
+    assert lacking(JoinedDataModule([module(whole), module(planted)], image_size=32)) == []
     (what,) = lacking(JoinedDataModule([module(planted), module(planted)], image_size=32))
     assert what == "no negative in train, and so nothing to be learnt, of A"
 

@@ -1,5 +1,6 @@
 """What openpyxl does not say of a sheet that it reads row by row: merged cells, and formulas without their values."""
 
+import importlib
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class FormOfCells:
         """
         if not (self.merged or self.without_value):
             return
-        from openpyxl.utils.cell import range_boundaries  # type: ignore[import-untyped]  # a third of a second
+        range_boundaries = importlib.import_module("openpyxl.utils.cell").range_boundaries  # slow, and without types
 
         cells = dict(rows)
         for name in self.without_value:
