@@ -206,8 +206,9 @@ def _parse(arguments: list[str]) -> tuple[Namespace, list[str]]:
         "--no_images", action="store_true", help="No thumbnails in check.html, which then holds no patient's picture."
     )
     parser.add_argument(
-        "--suspects", nargs="+", metavar="RUN", help="Instead of all that: labels that out-of-fold predictions of "
-        "these runs (ibca sweep --folds) contradict, in suspects.csv. Takes --output and --shown.",
+        "--suspects", nargs="+", action="extend", metavar="RUN",
+        help="Instead of all that: labels that out-of-fold predictions of these runs (ibca sweep --folds) "
+        "contradict, in suspects.csv. Takes --output and --shown.",
     )  # fmt: skip
     add_hash_options(parser)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

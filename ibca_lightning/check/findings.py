@@ -13,7 +13,7 @@ from ibca_lightning.check.folder import FolderCount
 from ibca_lightning.check.near_copies import NearCopy
 from ibca_lightning.check.origin import origin_doubts
 from ibca_lightning.data.tables.distinct import all_differ, shared
-from ibca_lightning.data.tables.doubts import NORMAL, Doubt
+from ibca_lightning.data.tables.doubts import NORMAL, ONE_SIDED, Doubt
 from ibca_lightning.data.tables.grouping import otherwise_written
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
@@ -70,7 +70,8 @@ def find(
         folder: What lies in the picture folder.
         groups_wanted: Whether to say that no two pictures are of one group.
     """
-    doubts = [*doubts, *origin_doubts(contents, class_names)]
+    doubts = [doubt for doubt in doubts if doubt.kind not in ONE_SIDED]  # an error below, of each split
+    doubts += origin_doubts(contents, class_names)
     ungrouped = groups_wanted and not any(doubt.kind == "no groups" for doubt in doubts)
     found = [
         *_unreadable(contents),

@@ -38,7 +38,7 @@ def suspects(arguments: list[str]) -> int:
         "Labels that are contradicted by models which did not learn from them, those most in doubt first. Look at the "
         "pictures before you change a label.",
     )
-    parser.add_argument("--suspects", nargs="+", required=True, metavar="RUN",
+    parser.add_argument("--suspects", nargs="+", action="extend", required=True, metavar="RUN",
                         help="Folders of ibca sweep --folds (OUTPUT/HEAD-SEED); of several, the mean.")  # fmt: skip
     parser.add_argument("--output", help="Folder for suspects.csv and suspects.html (default: the first RUN).")
     parser.add_argument("--shown", type=int, default=20, help="Rows on the screen, pictures on the page (default 20).")

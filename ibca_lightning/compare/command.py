@@ -190,7 +190,7 @@ def _parse(arguments: list[str]) -> Namespace:
     parser = OptionParser("ibca compare", "ibca compare RUN RUN ...", "The test figures of several runs in one table.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="Tested run folders, or folders of them.")
     parser.add_argument(
-        "--figures", nargs="+",
+        "--figures", nargs="+", action="extend",
         help="Figures to print, such as mAP, CF1 (at 0.5) or tuned_CF1 (at each model's own thresholds); "
         "default: all in the files, and on the terminal as many as there is room for.",
     )  # fmt: skip
@@ -206,9 +206,13 @@ def _parse(arguments: list[str]) -> Namespace:
         "groups (such as patients), and that between training seeds.",
     )  # fmt: skip
     parser.add_argument(
-        "--differences", nargs="+", default=["mAP"], help="Figures whose differences are printed (default mAP)."
+        "--differences", nargs="+", action="extend", help="Figures whose differences are printed (default mAP)."
     )
-    parser.add_argument("--without", nargs="+", metavar="CLASS", help="A further mAP without these classes.")
+    parser.add_argument(
+        "--without", nargs="+", action="extend", metavar="CLASS", help="A further mAP without these classes."
+    )
     parser.add_argument("--cost", action="store_true", help="Parameters and CPU time of the heads, measured now.")
     add_trust(parser)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.differences = options.differences or ["mAP"]
+    return options

@@ -194,7 +194,7 @@ def method_and_repetition(run: Path) -> tuple[str, tuple[int | None, str | None]
         if first_training(run) is not run:  # a cross-validation has all of them, and is no other method for the first
             data["init_args"].pop("fold", None)
     config = json.loads(json.dumps(config))  # of keys that are numbers and text, text alone, which has an order
-    return json.dumps(config, sort_keys=True), (seed if isinstance(seed, int) else None, json.dumps(draw))
+    return json.dumps(config, sort_keys=True), (seed if type(seed) is int else None, json.dumps(draw))
 
 
 def _with_interval(value: float | None, interval: list[float] | None) -> str:

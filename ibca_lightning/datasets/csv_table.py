@@ -38,7 +38,7 @@ class CSVDataModule(TableDataModule):
 
     A label is 0 or 1 (also `1.0`, `1,0`, yes, TRUE), or unknown: -1, blank, `NaN`, `NULL`; `label_values` adds words.
     Ids and groups are strings, whatever they look like. Text files are UTF-8, separated by commas, semicolons or tabs;
-    of an Excel workbook (.xlsx) the first sheet is read, and Parquet with the extra `parquet`. `ibca init` writes these
+    of an Excel workbook (.xlsx) the first visible sheet, and Parquet with the extra `parquet`. `ibca init` writes these
     options.
 
     Args:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.datamodule import TableDataModule
-from ibca_lightning.data.tables.doubts import Doubt
+from ibca_lightning.data.tables.doubts import ONE_SIDED, Doubt, one_sided
 from ibca_lightning.data.tables.label_space import intersection, read_label_space, union
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.marks.option import Marks
@@ -108,9 +108,11 @@ class JoinedDataModule(MultiLabelDataModule):
             each.read_tables()
 
     def doubts(self) -> list[Doubt]:
-        """Return what each set says of itself."""
+        """Return what each set says of itself; of classes that one lacks, another may have what is to be learnt."""
         sets = self._ready().items()
-        return [doubt._replace(what=f"{name}: {doubt.what}") for name, each in sets for doubt in each.doubts()]
+        own = [doubt._replace(what=f"{name}: {doubt.what}") for name, each in sets for doubt in each.doubts()]
+        together = one_sided(self.training_labels(), self.class_names)
+        return [*together, *(doubt for doubt in own if doubt.kind not in ONE_SIDED)]
 
     def find_bit_depth(self) -> None:
         """Find the largest of all sets, and read each with that: pictures of 8 bits have none."""

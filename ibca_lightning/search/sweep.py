@@ -32,10 +32,10 @@ def sweep(arguments: list[str]) -> int:
         "Fit and test heads x seeds under one recipe. What is left out here is for ibca fit.",
     )
     parser.add_argument(
-        "--heads", nargs="+", default=[],
+        "--heads", nargs="+", action="extend", default=[],
         help="Names (ibca list heads), class paths, or YAML files; default that of the recipe.",
     )  # fmt: skip
-    parser.add_argument("--seeds", nargs="+", type=int, help="Default 0 1 2 3 4; 0 with --folds.")
+    parser.add_argument("--seeds", nargs="+", action="extend", type=int, help="Default 0 1 2 3 4; 0 with --folds.")
     parser.add_argument(
         "--tuned", help="Folder with HEAD/best.yaml of ibca tune for every head; of one head, its --output."
     )

@@ -27,6 +27,7 @@ from ibca_lightning.use.model_options import (
     add_device,
     add_excel_safe,
     add_images,
+    add_names,
     fingerprint,
     listed,
     named,
@@ -256,15 +257,17 @@ def _parse(arguments: list[str]) -> Namespace:
         "NPZ of the maps of all classes.",
     )
     parser.add_argument(
-        "--ckpt_path", required=True, nargs="+",
+        "--ckpt_path", required=True, nargs="+", action="extend",
         help="A checkpoint written by `ibca fit`; of several the maps stand side by side, classes matched by name.",
     )  # fmt: skip
-    parser.add_argument("--names", nargs="+", help="Names of the checkpoints; default those of their run folders.")
+    add_names(parser)
     add_images(parser)
     parser.add_argument(
         "--output", required=True, help="Folder for the PNG and NPZ files. A run that was stopped goes on there."
     )
-    parser.add_argument("--classes", nargs="+", help="Classes to show; default those found in the picture.")
+    parser.add_argument(
+        "--classes", nargs="+", action="extend", help="Classes to show; default those found in the picture."
+    )
     parser.add_argument(
         "--mask_dir", help="Folder of masks of the same names (.png), bit i for class i (of the first checkpoint): "
         "outlined, with the share of the attention on the lesion. A picture without a mask is explained without.",

@@ -22,7 +22,7 @@ CHECKPOINT = "A checkpoint written by `ibca fit`."
 def add_images(parser: ArgumentParser, required: bool = True, more: str = "") -> None:
     """Add `--images`, of which `--help` says `more`, and what goes with it."""
     parser.add_argument(
-        "--images", nargs="+", required=required,
+        "--images", nargs="+", action="extend", required=required,
         help="Pictures, folders of pictures (searched below too), patterns in quotes such as 'scans/*.png', or tables "
         f"of paths (.csv, .xlsx, .parquet); also behind s3://, gs://, https://.{more}",
     )  # fmt: skip
@@ -36,6 +36,13 @@ def add_device(parser: ArgumentParser) -> None:
         "--device", help="Such as cpu or cuda:0; default CUDA where there is one. Each process has its own."
     )
     add_trust(parser)
+
+
+def add_names(parser: ArgumentParser) -> None:
+    """Add `--names`, which `named` reads."""
+    parser.add_argument(
+        "--names", nargs="+", action="extend", help="Names of the checkpoints; default those of their run folders."
+    )
 
 
 def add_trust(parser: ArgumentParser) -> None:

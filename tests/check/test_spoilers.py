@@ -15,6 +15,7 @@ from ibca_lightning.check import near_copies
 from ibca_lightning.check.content import Contents, read_contents
 from ibca_lightning.check.origin import NAME, SIZE, form_of_name, origin_associations
 from ibca_lightning.data.tables.doubts import table_doubts
+from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.csv_table import CSVDataModule
 from ibca_lightning.datasets.joined import JoinedDataModule
@@ -102,6 +103,46 @@ def test_fit_and_check_name_classes_of_few_positives_and_negations(planted: Tree
     ):
         assert any(what in text for text in said), said
         assert what in report[kind][0]
+
+
+def coded(root: Tree, name: str, absent: str) -> None:
+    """A class is 1 where it is present, and something else but 0 where it is absent."""
+    for split in ("train", "val"):
+        table(root, split, lambda data: [row.update({name: "1" if at % 2 else absent}) for at, row in enumerate(data)])
+
+
+@pytest.mark.parametrize(
+    ("absent", "option"), [("", {"labels": LabelPolicy(blank="zero")}), ("-1", {"label_values": {"-1": 0}})]
+)
+def test_fit_names_a_class_without_a_negative_and_the_option_that_gives_it_some(
+    planted: Tree, absent: str, option: dict[str, Any]  # noqa: F811
+) -> None:  # fmt: skip
+    def lacking(**options: Any) -> list[str]:
+        return [text for text in of_fit(module(planted, **options)) if "nothing to be learnt" in text]
+
+    assert lacking() == []
+    coded(planted, "A", absent)
+    (text,) = lacking()
+    assert text.startswith("no negative in train, and so nothing to be learnt, of A; a blank and -1 are unknown: ")
+    assert lacking(**option) == []
+
+
+def test_check_has_a_class_without_a_negative_as_an_error_alone(planted: Tree) -> None:  # noqa: F811
+    coded(planted, "A", "")
+    _, report = checked(*LABELS)
+    assert found(report, "error")["no negative"] == ["class 'A' has none in train"]
+    assert found(report, "warning")["no negative"] == ["class 'A' has none in val"]
+
+
+def test_what_one_of_joined_sets_lacks_another_may_have(planted: Tree) -> None:  # noqa: F811
+    def lacking(joined: JoinedDataModule) -> list[str]:
+        return [doubt.what for doubt in joined.doubts() if doubt.kind == "no negative"]
+
+    whole = shutil.copytree(planted, planted.parent / "whole")
+    coded(planted, "A", "")
+    assert lacking(JoinedDataModule([module(whole), module(planted)], image_size=32)) == []
+    (what,) = lacking(JoinedDataModule([module(planted), module(planted)], image_size=32))
+    assert what == "no negative in train, and so nothing to be learnt, of A"
 
 
 def by_site(root: Tree) -> None:

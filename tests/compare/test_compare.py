@@ -55,6 +55,14 @@ def test_seeds_of_one_method_get_their_mean_and_others_do_not(tmp_path):
     assert rows[0]["OR"] == rows[0]["OR_low"] == ""
 
 
+@pytest.mark.parametrize("seed", ["false", "null", "'0'"])
+def test_runs_without_a_seed_are_each_another_training(tmp_path, seed):
+    """`seed_everything: false` is Lightning's word for none, and Python's for 0."""
+    runs = [fake(tmp_path / f"a{i}", seed, "A", value) for i, value in enumerate([0.5, 0.6, 0.65])]
+    assert "of these 3 seeds" in full(*runs)
+    assert {method_and_repetition(Path(run))[1] for run in runs} == {(None, "null")}
+
+
 def test_every_test_set_is_a_row_of_its_own(tmp_path):
     names = ("test_metrics.json", "test_metrics.same.json", "test_metrics.reversed.json")
     folder = fake(tmp_path / "scm", 0, "A", 0.5, names=names)

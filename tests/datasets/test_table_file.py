@@ -1,3 +1,7 @@
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +9,7 @@ import openpyxl
 import pytest
 
 from ibca_lightning.datasets.layouts.table_file import read_any, read_workbook
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 
 
 def save(path: Path, rows: list[list[Any]]) -> str:
@@ -66,6 +70,120 @@ def test_the_sheet_that_is_read_is_named_where_there_are_several(tmp_path: Path)
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match=r"sheet 'Legende', the first of 2.*got a header only"):
         read_workbook(str(tmp_path / "t.xlsx"))
+
+
+def written(path: Path, change: Callable[[Any, Any], None]) -> str:
+    """A workbook of two columns and four rows, changed."""
+    book = openpyxl.Workbook()
+    for row in (["file", "p"], *([f"{at}.png", at % 2] for at in range(4))):
+        book.active.append(row)
+    change(book, book.active)
+    book.save(path)
+    return str(path)
+
+
+def rewritten(path: str, *changes: tuple[str, str]) -> str:
+    """A workbook with other text in the XML of its sheet and of itself."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in parts.items():
+            for pattern, by in changes:
+                text = re.sub(pattern, by, text)
+            archive.writestr(name, text)
+    return path
+
+
+FORMULA = r"<c r=\"B4\"[^>]*><f>(.*?)</f><v ?/?>(</v>)?</c>"
+
+
+def formula(book: Any, sheet: Any) -> None:
+    sheet["B4"] = "=IF(1>0,1,0)"
+
+
+def test_a_formula_without_its_value_is_named_with_its_cell(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"value of the formula in B4 of .*t\.xlsx, got none; open the file in Excel"):
+        read_workbook(written(tmp_path / "t.xlsx", formula))
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"), [('<c r="B4"><f>1</f><v>1</v></c>', "1"), ('<c r="B4" t="str"><f>""</f><v></v></c>', "")]
+)
+def test_a_formula_with_its_value_is_that(tmp_path: Path, cell: str, value: str) -> None:
+    """Text without a letter is a value, of `=IF(A4="", "", 1)`."""
+    path = rewritten(written(tmp_path / "t.xlsx", formula), (FORMULA, cell))
+    assert read_workbook(path).column("p") == ["0", "1", value, "1"]
+
+
+def test_zeros_of_a_program_that_does_not_compute_are_no_values(tmp_path: Path) -> None:
+    """So XlsxWriter, and pandas with it, writes every formula; Excel drops `fullCalcOnLoad`."""
+    path = written(tmp_path / "t.xlsx", formula)
+    zero = (FORMULA, '<c r="B4"><f>1</f><v>0</v></c>')
+    with pytest.raises(InputError, match=r"the value of the formula in B4"):
+        read_workbook(rewritten(path, zero))
+    rewritten(path, (r'fullCalcOnLoad="1"', ""))
+    assert read_workbook(path).column("p") == ["0", "1", "0", "1"]
+
+
+def test_a_formula_beside_the_table_is_nothing(tmp_path: Path) -> None:
+    def beside(book: Any, sheet: Any) -> None:
+        sheet["D3"] = "=SUM(B2:B5)"
+
+    assert read_workbook(written(tmp_path / "t.xlsx", beside)).column("p") == ["0", "1", "0", "1"]
+
+
+def test_a_cell_merged_over_rows_is_the_value_of_each(tmp_path: Path) -> None:
+    """As one patient's pictures are often written, and as one sees it."""
+
+    def merge(book: Any, sheet: Any) -> None:
+        sheet.append([None, None])
+        sheet.append(["9.png", 1])
+        sheet.merge_cells("B2:B3")
+        sheet.merge_cells("B5:B6")  # beyond the last row but one, which is blank
+        sheet.merge_cells("D1:E3")  # empty
+
+    sheet = read_workbook(written(tmp_path / "t.xlsx", merge))
+    assert (sheet.column("p"), list(sheet.lines)) == (["0", "0", "0", "1", "1"], [2, 3, 4, 5, 7])
+
+
+@pytest.mark.parametrize("cells", ["A1:B1", "A3:B4"])
+def test_a_cell_merged_over_columns_is_refused(tmp_path: Path, cells: str) -> None:
+    def merge(book: Any, sheet: Any) -> None:
+        sheet["C1"] = "q"
+        sheet.merge_cells(cells)
+
+    path = written(tmp_path / "t.xlsx", merge)
+    with pytest.raises(InputError, match=rf"a cell for each column in .*, got {cells} merged into one"):
+        read_workbook(path)
+
+
+def test_the_first_visible_sheet_is_read(tmp_path: Path) -> None:
+    def hide(book: Any, sheet: Any) -> None:
+        sheet.sheet_state = "hidden"
+        for row in (["file", "p"], ["seen.png", 1]):
+            (book["Seen"] if "Seen" in book else book.create_sheet("Seen")).append(row)
+        book.active = book["Seen"]
+
+    sheet = read_workbook(written(tmp_path / "t.xlsx", hide))
+    assert sheet.column("file") == ["seen.png"]
+    assert "sheet 'Seen', the first visible one of 2, which alone is read" in sheet.where(0)
+
+
+@pytest.mark.parametrize(("header", "told"), [(["file", "p"], True), (["code", "meaning"], False)])
+def test_sheets_with_the_same_columns_that_are_not_read_are_told_of(
+    tmp_path: Path, header: list[str], told: bool
+) -> None:
+    path = written(tmp_path / "t.xlsx", lambda book, _: book.create_sheet("2023").append(header))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        read_workbook(path)
+    texts = [str(each.message) for each in said if each.category is DataWarning]
+    assert [text.split(",")[0] for text in texts] == ["further sheets with the same columns are not read: 2023"] * told
+
+
+def test_a_number_of_which_a_spreadsheet_has_cut_digits_is_no_id(tmp_path: Path) -> None:
+    rows = [["file", "p"], ["1.png", 1234567890123456789.0], ["2.png", 123456789012345.0]]
+    assert read_workbook(save(tmp_path / "t.xlsx", rows)).column("p") == ["1.234567890123457e+18", "123456789012345"]
 
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t.parquet"])

@@ -7,14 +7,15 @@ A local path goes to `os` as it is. A URL (`s3://`, `gs://`, `https://`, `http:/
 import errno
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.storage import remote
 from ibca_lightning.data.storage.remote import is_remote
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.strangers import regular
 
 __all__ = ["is_remote", "remote"]
@@ -59,15 +60,50 @@ def files(folder: str) -> list[bytes]:
 def files_below(folder: str) -> Iterator[str]:
     """The files in and below a folder, relative to it in POSIX form.
 
-    Hidden files and folders are passed over, links to folders are not followed.
+    Hidden files and folders are passed over. A link to a folder is followed, unless what it leads to is found without
+    it, or holds the folder itself. A folder that cannot be read is told of.
     """
     if is_remote(folder):
         yield from remote.files_below(folder)
         return
-    for head, below, files in os.walk(folder):
-        below[:] = [name for name in below if not name.startswith(".")]
+    seen, starts = {*_upwards(os.path.realpath(folder))}, [folder]
+    while starts:  # all that no link leads to, then what the links in it lead to, and so on: names stay short
+        links: list[str] = []
+        for start in starts:
+            if start != folder and os.path.realpath(start) in seen:
+                continue
+            links += yield from _files_of(start, folder, seen)
+        starts = sorted(links)
+
+
+def _files_of(start: str, folder: str, seen: set[str]) -> Generator[str, None, list[str]]:
+    """Those that no further link leads to, and returned the links to folders; what is `seen` is passed over."""
+    real, links = os.path.realpath(start), list[str]()
+    for head, below, files in os.walk(start, onerror=_unread):
+        own = real if head == start else os.path.join(real, os.path.relpath(head, start))
+        seen.add(own)
+        kept = [name for name in below if not name.startswith(".") and os.path.join(own, name) not in seen]
+        linked = [name for name in kept if os.path.islink(os.path.join(head, name))]
+        links += [os.path.join(head, name) for name in linked]
+        below[:] = kept
         place = "" if head == folder else os.path.relpath(head, folder).replace(os.sep, "/") + "/"
         yield from (place + name for name in files if not name.startswith("."))
+    return links
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """A folder and those that hold it."""
+    yield path
+    while (above := os.path.dirname(path)) != path:
+        yield (path := above)
+
+
+def _unread(error: OSError) -> None:
+    warnings.warn(
+        f"a folder that cannot be read is passed over: {error.filename} ({error.strerror}); see to its permissions if "
+        "there are pictures in it",
+        DataWarning, stacklevel=3,
+    )  # fmt: skip
 
 
 def beginning(path: str, count: int) -> bytes:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from ibca_lightning.data.tables.distinct import distinct
+from ibca_lightning.data.tables.group_cells import doubtful_groups
 from ibca_lightning.data.tables.table import Table, decode
 
 FEW = 10  # positives; below, a figure of a class is chance, and so is what was learnt of it
 PREDICTS = 0.7  # AUROC of a label given a subgroup alone, from which on it is said
+ONE_SIDED = ("no positive", "no negative")  # kinds of `one_sided`
 _CHANCE = 0.001  # what is likelier than this by chance is not said
 _UNEVEN = 0.1  # difference of a value's shares in two splits, from which on it is said
 _AGREE = 0.99  # of the rows, for a class to count as the negation of another
@@ -53,10 +55,12 @@ class Association(NamedTuple):
 def table_doubts(tables: Mapping[str, Table], class_names: Sequence[str]) -> list[Doubt]:
     """Return what is doubtful about the labels of some splits."""
     return [
+        *(one_sided(tables["train"].labels, class_names) if "train" in tables else ()),
         *_few(tables, class_names),
         *_negations(tables, class_names),
         *shortcuts(tables, class_names),
         *_uneven(tables),
+        *_groups(tables),
     ]
 
 
@@ -91,6 +95,28 @@ def associations(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
                     )
                 )  # fmt: skip
     return found
+
+
+def one_sided(labels: NDArray[np.int8], class_names: Sequence[str]) -> Iterator[Doubt]:
+    """Say of which classes the training rows hold no positive, or no negative: they cannot be learnt.
+
+    So is read what was meant otherwise: 1 and blank, or 1 and -1, where a blank or -1 means absent.
+
+    Args:
+        labels: (N, L) in {0, 1, -1}.
+        class_names: The L classes.
+    """
+    positive, negative, unknown = (np.asarray((labels == value).any(axis=0)) for value in (1, 0, -1))
+    for kind, lacking in zip(ONE_SIDED, (~positive, positive & ~negative), strict=True):
+        names = [name for name, lacks in zip(class_names, lacking, strict=True) if lacks]
+        fix = "leave such a class out, or check its column and the split"
+        if kind == "no negative" and unknown[lacking].any():
+            fix = (
+                "a blank and -1 are unknown: where a blank means absent, set data.labels.blank: zero; where -1 does, "
+                f"data.label_values: {{'-1': 0}}; else {fix}"
+            )
+        if names:
+            yield Doubt(kind, f"{kind} in train, and so nothing to be learnt, of {', '.join(names)}", fix)
 
 
 def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:
@@ -205,6 +231,12 @@ def _uneven(tables: Mapping[str, Table]) -> Iterator[Doubt]:
         told = ", ".join(f"{share:.0%} of {split}" for split, share in zip(tables, shares[far], strict=True))
         fix = "know that the model is tested on other patients than it learns from, or split the table anew"
         yield Doubt("uneven splits", f"'{column}' is spread unevenly over the splits: '{values[far]}' is {told}", fix)
+
+
+def _groups(tables: Mapping[str, Table]) -> Iterator[Doubt]:
+    """Groups that may be no patient each, of all splits together, as a group is in one alone."""
+    grouped = [table.groups for table in tables.values() if not np.array_equal(table.groups, table.names)]
+    yield from (Doubt(*each) for each in (doubtful_groups(np.concatenate(grouped)) if grouped else ()))
 
 
 def _numbered(table: Table) -> NDArray[np.intp]:

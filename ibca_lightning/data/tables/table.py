@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from ibca_lightning.data.columns_of_text import Cells
 from ibca_lightning.data.storage import common_folder
 from ibca_lightning.data.tables.distinct import all_differ, distinct
+from ibca_lightning.data.tables.group_cells import wrong_group
 from ibca_lightning.data.tables.label_policy import LabelPolicy
-from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.paths import absent, are_plain, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
-
-# What stands for a patient whom nobody knows: all such rows would be one group.
-_NOBODY = frozenset({"?", "-", "--", ".", "unknown", "unk", "missing", "nat", "nil", "n.a.", "anonymous", "anonymized"})
 
 
 @dataclass(frozen=True)
@@ -193,10 +190,9 @@ def build_table(
 
 def _require_groups(groups: NDArray[np.bytes_], sheet: Sheet) -> None:
     names, of_rows = distinct(groups)
-    texts = [name.decode() for name in names.tolist()]
-    nobody = [at for at, text in enumerate(texts) if is_blank(text) or text.strip().lower() in _NOBODY]
-    if nobody:
-        row = int(np.isin(of_rows, nobody).argmax())
-        group = texts[of_rows[row]]
-        fix = "fill in the group column; a row that belongs to no other gets a name of its own"
-        raise InputError(f"a group in {sheet.where(row)}", f"'{group}'" if group else "a blank", fix)
+    for at, name in enumerate(names.tolist()):
+        if (wrong := wrong_group(name.decode())) is not None:
+            row = int((of_rows == at).argmax())
+            columns = (name for name in sheet.header if np.array_equal(encode(sheet.column(name)), groups))
+            column = next((f"column '{name}' of " for name in columns), "")
+            raise InputError(f"a group in {column}{sheet.where(row)}", *wrong)

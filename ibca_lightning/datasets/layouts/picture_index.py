@@ -22,7 +22,7 @@ class PictureIndex:
     """What pictures lie in and below a folder, by path, by path without extension, by name, by name without extension.
 
     Args:
-        folder: The folder; hidden files and folders are passed over, links to folders are not followed.
+        folder: The folder; hidden files and folders are passed over, links to folders are followed.
 
     Attributes:
         files: Every picture, by extension, or by content where there is none, relative to the folder, in POSIX form,

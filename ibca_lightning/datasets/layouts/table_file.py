@@ -1,16 +1,19 @@
 """A table in a file of any kind; one in an Excel workbook is read as the text of a CSV file would be."""
 
 import importlib
+import warnings
 import zipfile
 from typing import Any
 
 from ibca_lightning.data.storage import here
 from ibca_lightning.data.tables.sheet import HEADER_FIRST, Sheet, check_columns, read_sheet
+from ibca_lightning.datasets.layouts.form_of_cells import form_of_cells
 from ibca_lightning.datasets.layouts.parquet import read_parquet
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 
 _ROWS = 2**20  # as many as Excel has
+_EXACT = 1e16  # beyond, Excel has cut digits away, and the text says so by its exponent
 
 
 def read_any(path: str) -> Sheet:
@@ -25,13 +28,14 @@ def read_any(path: str) -> Sheet:
 
 
 def read_workbook(path: str) -> Sheet:
-    """Read the first sheet of an .xlsx file, which has at least one row; blank rows are skipped.
+    """Read the first visible sheet of an .xlsx file, which has at least one row; blank rows are skipped.
 
-    Whole numbers become text without a decimal point, so that an id is what one sees in Excel. Messages name the sheet
-    where there are several.
+    Whole numbers become text without a decimal point, so that an id is what one sees in Excel. A cell that is merged
+    over several rows is the value of each. Messages name the sheet where there are several.
 
     Raises:
-        InputError: If the file is no workbook, or it has no rows, a column twice, or cells beyond its header.
+        InputError: If the file is no workbook, or it has no rows, a column twice, cells beyond its header, a cell
+            merged over several columns, or a formula without its value.
     """
     file = here(path)
     openpyxl = importlib.import_module("openpyxl")  # takes a third of a second; it has no types
@@ -41,9 +45,13 @@ def read_workbook(path: str) -> Sheet:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         if not book.worksheets:
             raise ValueError("no sheet")
-        rows = _rows(book.worksheets[0])
+        shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
+        rows = _rows(shown[0])
+        form = form_of_cells(file, shown[0]._worksheet_path)
+        alike = [sheet.title for sheet in shown[1:] if _header(sheet) == rows[0][1]] if rows else []
         if (sheets := len(book.worksheets)) > 1:
-            path = f"{path} (sheet '{book.worksheets[0].title}', the first of {sheets}, which alone is read)"
+            which = "first" if shown[0] is book.worksheets[0] else "first visible one"
+            path = f"{path} (sheet '{shown[0].title}', the {which} of {sheets}, which alone is read)"
         book.close()
     except FileNotFoundError:
         raise InputError(f"an Excel workbook at {path}", "nothing there", "correct the path") from None
@@ -54,12 +62,24 @@ def read_workbook(path: str) -> Sheet:
     header = rows[0][1]
     check_columns(path, header)
     width = len(header)
+    form.fill(path, rows, width)
+    if alike:
+        warnings.warn(
+            f"further sheets with the same columns are not read: {', '.join(alike)}, beside {path}; "
+            "put all rows into one sheet, or save each as a file of its own",
+            DataWarning, stacklevel=2,
+        )  # fmt: skip
     for number, row in rows[1:]:
         if any(row[width:]):
             expected = f"nothing beyond column {width}, the last of the header (line {rows[0][0]}), in {path}"
             raise InputError(expected, f"a value on line {number}", f"name the column, or empty it; {HEADER_FIRST}")
     values = [(*row[:width], *[""] * (width - len(row))) for _, row in rows[1:]]
     return Sheet(path, header, values, [number for number, _ in rows[1:]])
+
+
+def _header(sheet: Any) -> list[str]:
+    """The first row of a sheet that is not blank, as that of `_rows`."""
+    return next((row for _, row in _rows(sheet, 1)), [])
 
 
 def _require_measured(file: str) -> None:
@@ -74,8 +94,8 @@ def _require_measured(file: str) -> None:
         raise zipfile.BadZipFile(f"more than {MAX_TABLE // 32} elements")
 
 
-def _rows(sheet: Any) -> list[tuple[int, list[str]]]:
-    """The rows that are not blank, each with its number and up to its last value."""
+def _rows(sheet: Any, most: int = _ROWS) -> list[tuple[int, list[str]]]:
+    """The first rows that are not blank, each with its number and up to its last value."""
     sheet.reset_dimensions()  # what a file says of them may be a lie, to which all rows would be filled up
     rows, cells = [], 0
     for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
@@ -87,12 +107,14 @@ def _rows(sheet: Any) -> list[tuple[int, list[str]]]:
             raise ValueError(f"more than {_ROWS} rows, or {MAX_TABLE // 16} cells")
         if row:
             rows.append((number, row))
+        if len(rows) == most:
+            break
     return rows
 
 
 def _text(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)
     return str(value).strip()

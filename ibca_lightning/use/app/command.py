@@ -12,7 +12,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.options import OptionParser
 from ibca_lightning.system.output import write_err, write_out
 from ibca_lightning.use.app import NOTE
-from ibca_lightning.use.model_options import add_device, add_excel_safe, named, opened
+from ibca_lightning.use.model_options import add_device, add_excel_safe, add_names, named, opened
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
     from ibca_lightning.use.app.answers import Model
@@ -94,11 +94,11 @@ def _parse(arguments: list[str]) -> Namespace:
         "CSV; the model card; a route for other programs. It loads nothing from elsewhere and sends nothing. " + NOTE,
     )
     parser.add_argument(
-        "--ckpt_path", required=True, nargs="+", metavar="CKPT",
+        "--ckpt_path", required=True, nargs="+", action="extend", metavar="CKPT",
         help="A checkpoint written by `ibca fit`; a second one is shown beside it. Figures and pictures of the test "
         "set come from its run folder, where it was tested.",
     )  # fmt: skip
-    parser.add_argument("--names", nargs="+", help="Names of the checkpoints; default those of their run folders.")
+    add_names(parser)
     parser.add_argument("--port", type=int, default=8765, help="Of the page (default 8765); 0 takes a free one.")
     parser.add_argument(
         "--images", help="Folder below which the test pictures lie by their ids, where the data have moved; default "

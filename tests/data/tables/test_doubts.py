@@ -45,9 +45,19 @@ def test_a_class_of_few_known_negatives_is_named_too() -> None:
     assert (doubt.kind, doubt.what) == ("few negatives", "fewer than 10 negatives in test: c1 9")
 
 
-def test_ten_positives_none_or_those_of_validation_are_left_to_others() -> None:
-    assert said(COIN[0], first(10), first(0)) == []
+def test_ten_positives_or_those_of_validation_and_none_of_test_are_left_to_others() -> None:
+    assert said(COIN[0], first(10)) == []
     assert said(COIN[0], first(9), split="val") == []
+    assert said(COIN[0], first(0), split="test") == []
+
+
+def test_a_class_without_a_positive_or_a_negative_in_training_is_named() -> None:
+    (doubt,) = said(COIN[0], first(0), np.full(N, -1))
+    assert (doubt.kind, doubt.what) == ("no positive", "no positive in train, and so nothing to be learnt, of c1, c2")
+    (doubt,) = said(COIN[0], np.where(COIN[0], 1, -1), np.where(COIN[1], 1, -1))
+    assert (doubt.kind, doubt.what) == ("no negative", "no negative in train, and so nothing to be learnt, of c1, c2")
+    assert "data.labels.blank: zero; where -1 does, data.label_values: {'-1': 0}" in doubt.fix
+    assert "data.labels" not in said(COIN[0], first(N))[0].fix, "nothing is unknown"
 
 
 def test_the_negation_of_a_class_is_found() -> None:
@@ -94,7 +104,7 @@ def test_a_disease_that_comes_alone_but_for_a_row_is_no_negation_and_a_normal_cl
 def test_ordinary_classes_are_no_negations() -> None:
     assert said(*COIN) == []
     assert said(first(15), first(30) - first(15), COIN[0]) == []  # two rare ones that never meet
-    assert said(np.full(N, -1), COIN[0]) == []
+    assert said(np.where(COIN[1], -1, COIN[2]), COIN[0]) == []
 
 
 SITES = [f"site {'ab'[at % 2]}" for at in range(N)]
@@ -123,6 +133,52 @@ def test_positives_of_one_patient_are_counted_once() -> None:
     own = replace(table(np.stack([COIN[0], first(40)], axis=1)), groups=encode([f"p{at // 5}" for at in range(N)]))
     (doubt,) = table_doubts({"test": own}, ["c0", "c1"])
     assert doubt.what == "fewer than 10 positives in test, a group counted once: c1 8"
+
+
+def grouped(sizes: dict[str, int], splits: int = 1) -> list[Doubt]:
+    """Of groups with so many rows each, in turn in one of several splits."""
+    parts: list[list[str]] = [[] for _ in range(splits)]
+    for at, (name, size) in enumerate(sizes.items()):
+        parts[at % splits] += [name] * size
+    tables = {
+        split: replace(table(np.stack([COIN[at][: len(part)] for at in range(2)], axis=1)), groups=encode(part))
+        for split, part in zip(("train", "val", "test"), parts, strict=False)
+    }
+    return [doubt for doubt in table_doubts(tables, ["a", "b"]) if doubt.kind in ("unknown group", "cut groups")]
+
+
+SIX = {f"p{at}": 3 + at for at in range(6)}
+
+
+@pytest.mark.parametrize("code", ["0", "00000", "-1", "-9", "9999", "0.0", "x"])
+@pytest.mark.parametrize("splits", [1, 3])
+def test_a_code_of_far_more_rows_than_any_patient_is_told_of(code: str, splits: int) -> None:
+    (doubt,) = grouped({**SIX, code: 40}, splits)
+    assert doubt.what == "a group that is called like a code for nobody has 40 rows, the next one 8"
+    assert doubt.example == f"'{code}'"
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {**SIX, "0": 9},  # one of many, numbered from 0
+        {str(at): 5 + at % 3 for at in range(20)},
+        {**SIX, "long video": 90},  # larger for a reason of its own
+        {**SIX, "7": 90},
+        {"0": 90, "1": 20, "2": 20},  # three sites
+        {**SIX, "0": 40, "1": 30},  # videos
+    ],
+)
+def test_a_patient_with_the_number_0_or_with_many_rows_is_nothing_to_tell(sizes: dict[str, int]) -> None:
+    assert grouped(sizes) == []
+
+
+def test_long_numbers_that_end_in_zeros_are_told_of() -> None:
+    cut = {f"12345678901234{at}000": 2 for at in range(6)}
+    (doubt,) = grouped(cut, 2)
+    assert doubt.what == "all 6 groups of more than 15 digits end in zeros, as a spreadsheet cuts numbers"
+    assert grouped({**cut, "1234567890123456789": 2}) == []
+    assert grouped({f"1{at}00": 2 for at in range(6)}) == []
 
 
 def of_patients(labels: ArrayLike, site: ArrayLike, patients: ArrayLike) -> list[Doubt]:
