@@ -64,7 +64,7 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
     said += beside
     named = model.pretrained_cfg.get("classifier") or ()
     classifiers = tuple(f"{part}." for part in (*_CLASSIFIERS, *((named,) if isinstance(named, str) else named)))
-    behind_the_pool = {"fc_norm.weight", "fc_norm.bias"} & state.keys()
+    behind_the_pool, loading = "fc_norm.weight" in state, False
     try:
         state, resized = converted(model, name, path, state)
         said += resized
@@ -85,14 +85,14 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         extra = [key for key in state if key not in expected and not key.startswith(classifiers)]
         wrong = [f"{word} {first_of(keys, 3)}" for word, keys in (("no", missing), ("unexpected", extra)) if keys]
         if not wrong:
+            loading = True  # a shape before timm's converter may be one that it would have resized
             model.load_state_dict(state, strict=False)
     except InputError:
         raise
     except Exception as error:  # a converter meets a foreign file; a shape does not fit
-        shapes = {key: (tuple(state[key].shape), tuple(value.shape)) for key, value in expected.items() if key in state}
-        unlike = [f"{key} {got} in place of {own}" for key, (got, own) in shapes.items() if got != own]
-        lines = " ".join(line.strip() for line in str(error).splitlines())
-        wrong = [f"size mismatch for {first_of(unlike, 3)}" if unlike else f"{type(error).__name__}: {lines}"]
+        wrong = [f"{type(error).__name__}: {first_line(error)}"]
+        if loading and (unlike := _unlike(state, expected)):
+            wrong = [f"size mismatch for {first_of(unlike, 3)}"]
     if wrong:
         near = f"its keys are nearest to {nearest.title}" if share else "its keys are of no other known layout"
         advice = f"use a file of this backbone, in the keys of timm or a layout of model/README.md ({near})"
@@ -108,6 +108,12 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
             path, layout.title, name,
         )  # fmt: skip
     return layout.published if layout else None
+
+
+def _unlike(state: State, expected: State) -> list[str]:
+    """The keys of another shape, with both shapes."""
+    shapes = {key: (tuple(state[key].shape), tuple(own.shape)) for key, own in expected.items() if key in state}
+    return [f"{key} {got} in place of {own}" for key, (got, own) in shapes.items() if got != own]
 
 
 def read(path: str) -> State:
