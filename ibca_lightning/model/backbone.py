@@ -318,7 +318,7 @@ def _create_pretrained(name: str, image_size: int, **own: Any) -> tuple[Any, boo
     try:
         made = _create(name, image_size, pretrained=True, **source, **own)
         if _norms_after_its_pool(name, made[0]):
-            usual = timm.create_model(name, num_classes=0, pretrained=True, **source, **own)
+            usual: Any = timm.create_model(name, num_classes=0, pretrained=True, **source, **own)
             made[0].norm.load_state_dict(usual.fc_norm.state_dict())
             log.info("%s: %s", name, POOLED_NORM)
         return made
@@ -335,7 +335,7 @@ def _norms_after_its_pool(name: str, model: Any) -> bool:
     if not isinstance(getattr(model, "fc_norm", None), nn.Identity) or isinstance(model.norm, nn.Identity):
         return False
     with shapes_only():
-        usual = timm.create_model(name, num_classes=0)
+        usual: Any = timm.create_model(name, num_classes=0)
     return not isinstance(usual.fc_norm, nn.Identity)
 
 

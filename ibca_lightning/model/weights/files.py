@@ -9,7 +9,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from timm.layers import QuickGELU  # type: ignore[attr-defined]
+from timm.layers import QuickGELU
 from timm.models import adapt_input_conv
 from torch import Tensor
 
