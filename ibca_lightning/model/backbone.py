@@ -332,7 +332,8 @@ def _norms_after_its_pool(name: str, model: Any) -> bool:
 
     This one, without pool, has it before, and timm would leave it as it was drawn, without a word.
     """
-    if not isinstance(getattr(model, "fc_norm", None), nn.Identity) or isinstance(model.norm, nn.Identity):
+    before, behind = getattr(model, "norm", None), getattr(model, "fc_norm", None)
+    if before is None or isinstance(before, nn.Identity) or not isinstance(behind, nn.Identity):
         return False
     with shapes_only():
         usual: Any = timm.create_model(name, num_classes=0)
