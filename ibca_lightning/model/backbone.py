@@ -20,6 +20,7 @@ What the chosen map does not use is dropped, and what timm cannot drop is frozen
 
 import hashlib
 import inspect
+import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -31,9 +32,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ibca_lightning.model.weights import architectures  # noqa: F401 - timm knows them from here on
-from ibca_lightning.model.weights.files import first_line, load
+from ibca_lightning.model.weights.files import POOLED_NORM, first_line, load
 from ibca_lightning.model.weights.normalisation import Normalisation, chosen, require_normalisation
+from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class Backbone(nn.Module):
@@ -86,7 +90,9 @@ class Backbone(nn.Module):
         published = load(model, name, checkpoint_path, in_channels) if checkpoint_path is not None else None
         self.model = model
         self.in_channels = in_channels
-        self.mean, self.std = chosen(normalisation, model.pretrained_cfg, in_channels, checkpoint_path, published)
+        self.mean, self.std = chosen(
+            normalisation, model.pretrained_cfg, in_channels, checkpoint_path, published, fetched=fetch
+        )
         self.default_image_size = int(model.pretrained_cfg["input_size"][-1])
         self.frozen = False
         self._indices: list[int] | None = None  # of the stages to take; None: the model's own final map
@@ -310,10 +316,28 @@ def _create_pretrained(name: str, image_size: int, **own: Any) -> tuple[Any, boo
     except Exception as error:  # of huggingface_hub and its HTTP library: there is no common base
         raise _unfetched(name, error) from error
     try:
-        return _create(name, image_size, pretrained=True, **source, **own)
+        made = _create(name, image_size, pretrained=True, **source, **own)
+        if _norms_after_its_pool(name, made[0]):
+            usual: Any = timm.create_model(name, num_classes=0, pretrained=True, **source, **own)
+            made[0].norm.load_state_dict(usual.fc_norm.state_dict())
+            log.info("%s: %s", name, POOLED_NORM)
+        return made
     except Exception as error:  # the same, and of timm, urllib and the file formats
         _create(name, image_size, **own)  # tells the user if the model, not its weights, is at fault
         raise _unfetched(name, error.__cause__ or error) from error
+
+
+def _norms_after_its_pool(name: str, model: Any) -> bool:
+    """Whether timm's network, and so its file, has the last norm behind the pool.
+
+    This one, without pool, has it before, and timm would leave it as it was drawn, without a word.
+    """
+    before, behind = getattr(model, "norm", None), getattr(model, "fc_norm", None)
+    if before is None or isinstance(before, nn.Identity) or not isinstance(behind, nn.Identity):
+        return False
+    with shapes_only():
+        usual: Any = timm.create_model(name, num_classes=0)
+    return not isinstance(usual.fc_norm, nn.Identity)
 
 
 def _unfetched(name: str, error: BaseException) -> InputError:

@@ -42,6 +42,7 @@ def test_each_says_licence_source_and_launch_and_names_what_timm_has(name: str) 
         assert timm.get_pretrained_cfg(model["backbone"]).has_weights
         assert model["checkpoint_path"] is None
         assert "FILE" not in launch
+        assert model["normalisation"] == "auto", "or that of a fragment before it would stay"
     else:  # timm's own weights would be taken without a word
         assert model["checkpoint_path"]
         assert {"FILE"} <= {*launch.split()}

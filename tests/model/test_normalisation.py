@@ -2,18 +2,20 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 
 import ibca_lightning
+import ibca_lightning.model.backbone as backbone_file
 from ibca_lightning import MultiLabelModule
 from ibca_lightning.heads import GAPHead
 from ibca_lightning.model.backbone import Backbone
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.model.network import load_network
-from ibca_lightning.model.weights.normalisation import SETS
+from ibca_lightning.model.weights.normalisation import SETS, chosen, require_normalisation
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.use.deployable import Deployed
 from tests.training import Pictures, loader, module, save, trainer
@@ -93,6 +95,10 @@ def test_a_run_that_goes_on_keeps_that_of_its_checkpoint_and_says_so(
         ("models--microsoft--rad-dino/snapshots/1a/w.pth", "rad_dino", "those of RAD-DINO, by the name of"),
         ("BiomedCLIP/w.pth", "clip", "those of BiomedCLIP, by the name of"),
         ("flair_resnet.pth", "flair", "those of FLAIR, by the name of"),
+        ("mae_pretrain_vit_base.pth", "imagenet", "those of MAE, by the name of"),
+        ("dino_vitbase16_pretrain.pth", "imagenet", "those of DINO, by the name of"),
+        ("retfound_study/rad-dino/w.pth", "rad_dino", "those of RAD-DINO, by the name of"),
+        ("RETFound/BiomedCLIP.pth", "clip", "those of BiomedCLIP, by the name of"),
         ("w.pth", "half", "timm's of this backbone"),
     ],
 )
@@ -106,4 +112,41 @@ def test_auto_knows_a_published_set_by_its_name_and_says_what_it_took(
     with caplog.at_level(logging.INFO, "ibca_lightning"):
         assert of(Backbone("test_vit", **options)) == SETS[taken]
     assert [said in line for line in caplog.messages] == [True]
+    unknown = file == "w.pth"
+    assert (caplog.records[0].levelname == "WARNING") is unknown
+    assert ("if timm did not train it, give imagenet, clip, half or {mean, std}" in caplog.text) is unknown
     assert of(Backbone("test_vit", normalisation="clip", **options)) == SETS["clip"], "what is asked for wins"
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "layout", "fetched", "said"),
+    [
+        ("clip", None, None, True, "as model.normalisation asks; auto would take mean 0.485, 0.456, 0.406, std"),
+        (OWN, None, None, True, "mean 0.1, 0.2, 0.3, std 0.4, 0.5, 0.6, as model.normalisation asks"),
+        ("imagenet", "w/BiomedCLIP/w.bin", "clip", False, "auto would take mean 0.481, 0.458, 0.408, std"),
+        ("auto", "retfound_study/w.bin", "clip", False, "by the name of retfound_study/w.bin, but its keys are of"),
+        ("imagenet", None, None, True, ""),
+        ("clip", None, None, False, ""),  # no weights that could want other values
+        ("clip", "w/BiomedCLIP/w.bin", "clip", False, ""),
+        ("auto", "rad-dino/w.safetensors", "imagenet", False, ""),  # its keys are DINOv2's
+        ("auto", "w.bin", "clip", False, ""),
+        ("auto", None, None, True, ""),
+    ],
+)
+def test_values_that_the_weights_were_not_trained_with_do_not_pass_unsaid(
+    given: Any, file: str | None, layout: str | None, fetched: bool, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"mean": SETS["imagenet"][0], "std": SETS["imagenet"][1]}
+    require_normalisation(given, 3)
+    mean, std = chosen(given, config, 3, file, layout, fetched)
+    if given != "auto":
+        assert (mean, std) == (SETS[given] if isinstance(given, str) else tuple(map(tuple, given.values())))
+    assert [record.levelname for record in caplog.records] == (["WARNING"] if said else [])
+    assert said in caplog.text
+
+
+def test_a_backbone_of_fetched_weights_says_it(monkeypatch: pytest.MonkeyPatch, caplog: Any, tmp_path: Path) -> None:
+    torch.save(timm.create_model("test_vit", img_size=64).state_dict(), path := tmp_path / "w.pth")
+    monkeypatch.setattr(backbone_file, "_source", lambda _: {"pretrained_cfg_overlay": {"file": str(path)}})
+    Backbone("test_vit", image_size=64, normalisation="imagenet")
+    assert "auto would take mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5: timm's of this backbone" in caplog.text

@@ -15,7 +15,18 @@ import pytest
 import torch
 
 import ibca_lightning
-from ibca_lightning.heads import GAPHead, Head, IBCAHead, MLDecoderHead
+from ibca_lightning.heads import (
+    AddGCNHead,
+    AttentivePoolHead,
+    EPHead,
+    GAPHead,
+    GCNHead,
+    GLoRIHead,
+    Head,
+    IBCAHead,
+    LPHead,
+    MLDecoderHead,
+)  # fmt: skip
 from ibca_lightning.system.errors import DisagreementError
 from ibca_lightning.use import exported
 from ibca_lightning.use.deployable import Deployed, metadata
@@ -78,6 +89,15 @@ def test_onnx_answers_as_the_model_for_a_batch_of_any_size(written: tuple[Path, 
     assert json.loads(about["class_names"]) == NAMES
     assert (json.loads(about["thresholds"]), json.loads(about["image_size"])) == ([0.5, 0.45], SIZE)
     assert json.loads(about["preprocessing"]) == {"resize": "stretch"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "head", [AddGCNHead, AttentivePoolHead, EPHead, GCNHead, GLoRIHead, LPHead], ids=lambda head: head.__name__
+)
+def test_the_newest_peers_are_exported_and_agree(head: type[Head], tmp_path: Path) -> None:
+    result = done("export", "--ckpt_path", save(model(head), tmp_path / "x.ckpt"), "--output", tmp_path / "m.onnx")
+    assert "agrees on 16 random pictures" in result.out
 
 
 def photo(path: Path, height: int, width: int) -> Path:

@@ -3,22 +3,25 @@
 import logging
 import pickle
 import re
-import sys
 from argparse import Namespace
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from timm.layers import QuickGELU
 from timm.models import adapt_input_conv
 from torch import Tensor
 
+from ibca_lightning.model.weights.by_timm import converted
 from ibca_lightning.model.weights.finite import spoilt
 from ibca_lightning.model.weights.layouts import LAYOUTS, State
+from ibca_lightning.model.weights.towers import one_tower
 from ibca_lightning.system.errors import InputError, first_of
 from ibca_lightning.system.strangers import require_not_packed
 
+POOLED_NORM = "its norm of the pooled tokens taken for that of each token, as of other such backbones"
+_POOL = "attn_pool."  # SigLIP's and others' attention pool: the backbone gives the map before it
 _CLASSIFIERS = ("head", "head_dist", "fc", "classifier", "last_linear")  # timm's names for what comes after the pool
 
 _WRAPPERS = (
@@ -57,21 +60,23 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         state = layout.convert({key: value for key, value in state.items() if key not in dropped})
         parts = list(dict.fromkeys(part.strip(".") for part in dropped.values()))
         said = [f"read {path} as {layout.title}", *([f"left out {first_of(parts, 3)}"] if parts else [])]
-    state = without_prefix(state, expected)
-    if "fc_norm.weight" in state.keys() - expected.keys() and "norm.weight" in expected.keys() - state.keys():
-        state = {re.sub(r"^fc_norm\.", "norm.", key): value for key, value in state.items()}
-        said.append("its norm of the pooled tokens taken for that of each token, as of other such backbones")
-    # timm's own conversion for this family: older layouts, position embeddings of another image size.
-    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    state, beside = one_tower(state, expected, path)
+    said += beside
     named = model.pretrained_cfg.get("classifier") or ()
     classifiers = tuple(f"{part}." for part in (*_CLASSIFIERS, *((named,) if isinstance(named, str) else named)))
+    behind_the_pool, loading = "fc_norm.weight" in state, False
     try:
-        before = {key: tuple(value.shape) for key, value in state.items()}
-        state = convert(state, model) if convert else state
+        state, resized = converted(model, name, path, state)
+        said += resized
+        # Behind timm's converter, which renames the norm of some pretrained files so.
+        if "fc_norm.weight" in state.keys() - expected.keys() and "norm.weight" in expected.keys() - state.keys():
+            state = {re.sub(r"^fc_norm\.", "norm.", key): value for key, value in state.items()}
+            said += [POOLED_NORM] if behind_the_pool else []
+        if not any(key.startswith(_POOL) for key in expected):
+            kept = {key: value for key, value in state.items() if not key.startswith(_POOL)}
+            said += [f"left out {_POOL}*, a pool that heads stand in for"] if len(kept) < len(state) else []
+            state = kept
         layers: Any = model.pretrained_cfg.get("first_conv") or ()
-        for resized, what in (("pos_embed", "position embeddings"), ("patch_embed.proj.weight", "patch embedding")):
-            if resized in before and resized in state and before[resized] != tuple(state[resized].shape):
-                said.append(f"{what} interpolated from {before[resized]} to {tuple(state[resized].shape)}")
         for layer in (layers,) if isinstance(layers, str) else layers:
             key = f"{layer}.weight"
             if in_channels != 3 and key in state and state[key].shape[1] == 3:
@@ -80,10 +85,14 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         extra = [key for key in state if key not in expected and not key.startswith(classifiers)]
         wrong = [f"{word} {first_of(keys, 3)}" for word, keys in (("no", missing), ("unexpected", extra)) if keys]
         if not wrong:
+            loading = True  # a shape before timm's converter may be one that it would have resized
             model.load_state_dict(state, strict=False)
+    except InputError:
+        raise
     except Exception as error:  # a converter meets a foreign file; a shape does not fit
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        wrong = [lines[1] if len(lines) > 1 else f"{type(error).__name__}: {' '.join(lines)}"]
+        wrong = [f"{type(error).__name__}: {first_line(error)}"]
+        if loading and (unlike := _unlike(state, expected)):
+            wrong = [f"size mismatch for {first_of(unlike, 3)}"]
     if wrong:
         near = f"its keys are nearest to {nearest.title}" if share else "its keys are of no other known layout"
         advice = f"use a file of this backbone, in the keys of timm or a layout of model/README.md ({near})"
@@ -92,18 +101,19 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         raise InputError(f"finite weights of {name} in {path}", f"NaN or infinity in {bad[0]}", "use another file")
     if said:
         log.info("%s", "; ".join(said))
+    if layout is not None and layout.quick_gelu and not any(isinstance(part, QuickGELU) for part in model.modules()):
+        log.warning(
+            "%s is in the keys of %s, and %s has no QuickGELU, which OpenAI's weights were trained with: for them use "
+            "a backbone such as vit_base_patch16_clip_quickgelu_224; others in these keys, as LAION's, want GELU",
+            path, layout.title, name,
+        )  # fmt: skip
     return layout.published if layout else None
 
 
-def without_prefix(state: State, expected: Collection[str]) -> State:
-    """Take off what stands before all keys: DDP, torch.compile, a training module, one of a pair of encoders."""
-    if any(key in state for key in expected):
-        return state
-    first = f".{next(iter(expected))}"
-    found = [key.removesuffix(first) for key in state if key.endswith(first)]
-    prefix = min(found, key=lambda before: (before.startswith("student"), len(before)), default="")
-    wrapper = rf"{re.escape(prefix)}\." if prefix else r"(?:module\.|_orig_mod\.|backbone\.|model\.)+"
-    return {key[at.end() :]: value for key, value in state.items() if (at := re.match(wrapper, key))} or state
+def _unlike(state: State, expected: State) -> list[str]:
+    """The keys of another shape, with both shapes."""
+    shapes = {key: (tuple(state[key].shape), tuple(own.shape)) for key, own in expected.items() if key in state}
+    return [f"{key} {got} in place of {own}" for key, (got, own) in shapes.items() if got != own]
 
 
 def read(path: str) -> State:
@@ -130,6 +140,8 @@ def read(path: str) -> State:
         raise InputError(f"plain tensors (.safetensors, or .pth of torch.save) in {path}", got, _ALONE) from error
     for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict) and content[key]:
+            if others := [other for other in _WRAPPERS if other != key and _has_tensors(content.get(other))]:
+                log.info("of %s the weights below %s are taken, and not %s", path, key, first_of(others, 3))
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     # One number, shown as many: timm's converters would write it out.
@@ -140,6 +152,10 @@ def read(path: str) -> State:
         held_keys = f" among {first_of(keys, 9)}" if keys else ""
         raise InputError(f"tensors by name in {path}", f"a {type(content).__name__} without any{held_keys}", _ALONE)
     return tensors
+
+
+def _has_tensors(content: Any) -> bool:
+    return isinstance(content, dict) and any(isinstance(value, Tensor) for value in content.values())
 
 
 def first_line(error: BaseException | None) -> str:

@@ -1,7 +1,7 @@
 """The layouts of keys that weights are published in, and what brings each into timm's.
 
 Each was rebuilt from the project's own code that reads or writes it; no published file was at hand. A layout is known
-by its keys alone. What stands before all keys (`module.`, `visual.trunk.`) is left to `files.without_prefix`.
+by its keys alone. What stands before all keys (`module.`, `visual.trunk.`) is left to `towers.one_tower`.
 """
 
 import re
@@ -86,6 +86,7 @@ class Layout:
         drops: Pattern of the keys that are no part of the backbone.
         convert: Brings the others into timm's keys.
         published: Whose normalisation the weights were trained with, a key of `normalisation.SETS`; None is not known.
+        quick_gelu: Whether it is of weights that were trained with QuickGELU, which no key tells.
     """
 
     title: str
@@ -93,6 +94,7 @@ class Layout:
     drops: str = r"^$"
     convert: Callable[[State], State] = renamed
     published: str | None = None
+    quick_gelu: bool = False
 
     def found(self, state: State) -> int:
         """How many of the marks are there."""
@@ -106,7 +108,9 @@ LAYOUTS = (  # the first that has all its marks
     ),
     Layout("SigLIP in open_clip", (r"visual\.trunk\.", r"(^|\.)logit_bias$"), r"^(text\.|logit_\w+|visual\.head\.)"),
     Layout("open_clip (BiomedCLIP)", (r"visual\.trunk\.",), r"^(text\.|logit_\w+|visual\.head\.)", published="clip"),
-    Layout("OpenAI's CLIP", (r"visual\.class_embedding$",), published="clip"),
+    Layout(
+        "OpenAI's CLIP", (r"visual\.class_embedding$",), r"^(?!.*visual\.)[^.]+", published="clip", quick_gelu=True
+    ),
     Layout(
         "Hugging Face DINOv2", (r"embeddings\.patch_embeddings\.projection\.weight$", r"layer_scale1\.lambda1$"),
         r"(^|\.)(mask_token$|classifier\.)", hugging_face, "imagenet",

@@ -32,14 +32,17 @@ SETS: dict[str, tuple[Values, Values]] = {
     "rad_dino": ((0.5307,) * 3, (0.2583,) * 3),
     "flair": ((0.0,) * 3, (1.0,) * 3),
 }
-_NAMES = (  # in the name of the file or of its folder; the first that is found
+_NAMES = (  # in the name of the file, else of the nearest folder; the first that is found
     (r"retfound[-_ ]?green", "RETFound-Green", "half"),
     (r"retfound", "RETFound", "imagenet"),
     (r"chexfound", "CheXFound", "imagenet"),
     (r"rad[-_]?dino", "RAD-DINO", "rad_dino"),
     (r"biomed[-_]?clip", "BiomedCLIP", "clip"),
     (r"flair[-_]?resnet", "FLAIR", "flair"),
+    (r"(^|[-_])mae[-_](pretrain|finetune|visualize)", "MAE", "imagenet"),
+    (r"(^|[-_])dino(v2)?[-_]", "DINO", "imagenet"),
 )
+_KEYS = {"rad_dino": "imagenet", "half": "imagenet"}  # sets of weights in the keys of another's: DINOv2's
 _LEAST_STD = 1e-3
 log = logging.getLogger(__name__)
 
@@ -66,9 +69,16 @@ def require_normalisation(given: object, channels: int) -> None:
 
 
 def chosen(
-    given: Normalisation, config: Mapping[str, Any], channels: int, file: str | None = None, layout: str | None = None
+    given: Normalisation,
+    config: Mapping[str, Any],
+    channels: int,
+    file: str | None = None,
+    layout: str | None = None,
+    fetched: bool = False,
 ) -> tuple[Values, Values]:
     """Choose mean and standard deviation a channel; of a file of weights, say what was taken and why.
+
+    What is asked for is taken. Where the weights are known to want other values, a warning says so.
 
     Args:
         given: As `require_normalisation` takes it.
@@ -76,25 +86,46 @@ def chosen(
         channels: Of the pictures.
         file: Of the weights, if they are of one.
         layout: A key of `SETS`, if the keys of that file say whose set it is.
+        fetched: Whether timm's own weights are used.
     """
-    if isinstance(given, dict):
-        return tuple(given["mean"]), tuple(given["std"])
     own = (config["mean"], config["std"])
-    mean, std = own if given == "auto" else SETS[given]
-    if given == "auto" and file is not None:
-        names = "/".join(Path(file).parts[-4:])  # a snapshot of the Hugging Face hub lies three folders down
-        named = next(((title, of) for pattern, title, of in _NAMES if re.search(pattern, names, re.I)), None)
-        mean, std = SETS[named[1]] if named else SETS[layout] if layout else own
-        if named:
-            why = f"those of {named[0]}, by the name of {file}"
-        else:
-            why = f"by the keys of {file}" if layout else f"timm's of this backbone; {file} does not say whose it is"
-        log.info("pictures are normalised with mean %s, std %s: %s (model.normalisation)", _text(mean), _text(std), why)
-    return _of_channels(mean, channels), _of_channels(std, channels)
+    taken, why, doubt = _of_file(file, layout, own) if file is not None else (own, "timm's of this backbone", False)
+    known = (_of_channels(taken[0], channels), _of_channels(taken[1], channels))
+    if given == "auto":
+        if file is not None:
+            level = logging.WARNING if doubt else logging.INFO
+            log.log(level, "pictures are normalised with %s: %s (model.normalisation)", _text(known), why)
+        return known
+    if isinstance(given, str):
+        asked = (_of_channels(SETS[given][0], channels), _of_channels(SETS[given][1], channels))
+    else:
+        asked = (tuple(given["mean"]), tuple(given["std"]))
+    comparable = isinstance(given, str) or channels == 3  # of other channels nobody has published values
+    if (fetched or file is not None) and comparable and _text(asked) != _text(known):
+        log.warning(
+            "pictures are normalised with %s, as model.normalisation asks; auto would take %s: %s",
+            _text(asked), _text(known), why,
+        )  # fmt: skip
+    return asked
 
 
-def _text(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.3g}" for value in values)
+def _of_file(file: str, layout: str | None, own: tuple[Values, Values]) -> tuple[tuple[Values, Values], str, bool]:
+    """The values of a file of weights, why, and whether the user should look."""
+    for part in reversed(Path(file).parts[-4:]):  # a snapshot of the Hugging Face hub lies three folders down
+        for pattern, title, of in _NAMES:
+            if re.search(pattern, part, re.I):
+                unlike = layout is not None and layout not in (of, _KEYS.get(of))
+                but = f", but its keys are of weights of another set ({layout}): give the one that is right"
+                return SETS[of], f"those of {title}, by the name of {file}{but if unlike else ''}", unlike
+    if layout:
+        return SETS[layout], f"by the keys of {file}", False
+    advice = "if timm did not train it, give imagenet, clip, half or {mean, std}"
+    return own, f"timm's of this backbone; {file} does not say whose it is: {advice}", True
+
+
+def _text(values: tuple[Sequence[float], Sequence[float]]) -> str:
+    mean, std = (", ".join(f"{value:.3g}" for value in part) for part in values)
+    return f"mean {mean}, std {std}"
 
 
 def _of_channels(values: Sequence[float], channels: int) -> Values:
