@@ -1,5 +1,6 @@
 """The record of a model in a checkpoint: plain data under one key, read without running code that the file may hold."""
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,10 @@ def require_archive(path: str | Path) -> None:
     Raises:
         InputError: When it is such.
     """
-    if not (path := Path(path)).is_file():
-        best = path / "checkpoints" / "best.ckpt"  # of a run, whose folder was given
-        got, fix = "a folder" if path.is_dir() else "none", best if best.is_file() else "RUN/checkpoints/best.ckpt"
+    if not os.path.isfile(path):
+        best = os.path.join(path, "checkpoints", "best.ckpt")  # of a run, whose folder was given
+        got = "a folder" if os.path.isdir(path) else "none"
+        fix = best if os.path.isfile(best) else "RUN/checkpoints/best.ckpt"
         raise InputError(f"a checkpoint file at {path}", got, f"give {fix}")
     try:
         archive = zipfile.is_zipfile(path)

@@ -395,10 +395,13 @@ def test_figures_and_differences_name_classes(sweep):
     assert list(row) == ["two", "seeds", "mAP", "AP/B", "mAP_drop", "AP/B: difference [95 %]"]
     assert "| run | set | mAP | AP/B |" in out
     alone = {key: figures(found[:, 1:2], labels[:, 1:2], ["B"])["metrics"]["mAP"] for key, found in scores.items()}
-    drawn = {key: resampled_figures(found[:, 1:2], labels[:, 1:2], GROUPS) for key, found in scores.items()}
+    drawn = {
+        key: resampled_figures(found[:, 1:2], labels[:, 1:2], GROUPS, class_figures=["AP/B"])
+        for key, found in scores.items()
+    }
     means = {name: (alone[name, 0] + alone[name, 1]) / 2 for name in ("good", "fair")}
     both = ([drawn[name, 0], drawn[name, 1]] for name in ("good", "fair"))
-    low, high = paired_intervals(*both, training_seeds=([0, 1], [0, 1]))["mAP"]
+    low, high = paired_intervals(*both, training_seeds=([0, 1], [0, 1]))["AP/B"]
     assert low < high
     difference = means["good"] - means["fair"]
     assert row["AP/B: difference [95 %]"] == f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] to fair"

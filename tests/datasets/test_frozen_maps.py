@@ -291,7 +291,7 @@ def test_labels_made_wrong_on_purpose_are_those_of_training_alone(maps: Path) ->
     ("key", "value", "words"),
     [
         ("test_names", ["test", "test"], "test_names"),
-        ("test_names", ["/../../../x"], "test_names"),
+        ("test_names", ["/../../../x"], "splits"),
         ("test_names", ["test", "same"], "splits"),
         ("class_names", ["A", "A"], "class_names"),
         ("splits", {"train": {"rows": 6, "views": 2, "masks": {"mask": 2}, "drawn": 1}}, "splits"),

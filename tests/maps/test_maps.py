@@ -213,7 +213,7 @@ def test_a_checkpoint_of_another_backbone_is_refused(stored: tuple[Path, Path], 
         (["--output", "maps", "--views", 3], "--views"),
         (["--output", "maps"], "a value for data, got none"),
         (["--output", "maps", "--data", "SCMDataModule", "--ckpt_path", "a.ckpt"], "no --ckpt_path for ibca maps"),
-        (["--output", "maps", "--data", "SCMDataModule", "--data.sise", 3], "known keys only, got data.sise"),
+        (["--output", "maps", "--data", "SCMDataModule", "--data.sise", 3], "known options only, got --data.sise"),
     ],
 )
 def test_wrong_options_are_one_line(arguments: list[object], message: str, here: Path) -> None:

@@ -154,7 +154,10 @@ def test_a_step_draws_by_seed_process_epoch_and_batch_and_the_same_again():
     model = module()
 
     def drawn(seed, rank, epoch, batch):
-        model._seed, model._trainer = seed, SimpleNamespace(global_rank=rank, current_epoch=epoch)
+        model._seed, model._trainer = (
+            seed,
+            SimpleNamespace(global_rank=rank, current_epoch=epoch, accumulate_grad_batches=1),
+        )
         model.on_train_batch_start({}, batch)
         return torch.rand(4).tolist()
 

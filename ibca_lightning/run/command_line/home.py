@@ -57,4 +57,4 @@ def expanded(path: str) -> str:
 
 def _each(values: dict[str, Any]) -> dict[str, Any]:
     """Every value `at_home` but names of columns, which are no paths."""
-    return {name: inner if "column" in name else at_home(inner) for name, inner in values.items()}
+    return {name: inner if "column" in str(name) else at_home(inner) for name, inner in values.items()}

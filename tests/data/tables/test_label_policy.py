@@ -183,7 +183,7 @@ def test_a_wrong_policy_gets_one_line(tree: Path, here: Path) -> None:
     config = written(here / "e.yaml", experiment(tree))
     for option, value, names in (
         ("uncertain", "two", ("data.labels.uncertain as one of", "got two;")),
-        ("uncertan", "zero", ("data.labels.uncertan", "did you mean uncertain?")),
+        ("uncertan", "zero", ("data.labels.uncertan", "did you mean data.labels.uncertain?")),
         ("uncertain.D", "zero", ("data.labels.uncertain", "'D'", "A, B, C")),
     ):
         result = ibca("check", "--config", config, f"--data.labels.{option}", value)
