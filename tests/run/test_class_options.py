@@ -110,7 +110,7 @@ def test_a_file_of_a_class_is_read_with_measure(here: Path) -> None:
     ("given", "why"),
     [
         ("nowhere_heads.Own", "No module named 'nowhere_heads'"),
-        ("needs_heads.Own", "No module named 'pandaz'"),
+        ("needs_heads.Own", "No module named 'pandaz', at {}/needs_heads.py, line 1, in <module>"),
         ("some_heads.Pwn", "some_heads has no Pwn"),
         ("some_heads.Own", "Own is no Head"),
         ("odd heads.Own", ""),
@@ -121,6 +121,6 @@ def test_what_is_wrong_with_a_class_of_ones_own_is_said(tmp_path: Path, given: s
     (tmp_path / "some_heads.py").write_text("class Own: ...\n")
     with own_modules(str(tmp_path)):
         error = no_class("model.head", given)
-    assert error.got == (f"{given} ({why})" if why else given)
+    assert error.got == (f"{given} ({why.format(tmp_path)})" if why else given)
     for name in ("some_heads", "needs_heads"):
         sys.modules.pop(name, None)
