@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ibca_lightning.data.tables.grouping import of_patients
+from ibca_lightning.data.tables.groups.grouping import of_patients
 from ibca_lightning.system.output import plain, write_out
 from ibca_lightning.system.terminal.table import terminal_table
 

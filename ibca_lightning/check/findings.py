@@ -14,7 +14,7 @@ from ibca_lightning.check.near_copies import NearCopy
 from ibca_lightning.check.origin import origin_doubts
 from ibca_lightning.data.tables.distinct import all_differ, shared
 from ibca_lightning.data.tables.doubts import NORMAL, ONE_SIDED, Doubt
-from ibca_lightning.data.tables.grouping import otherwise_written
+from ibca_lightning.data.tables.groups.grouping import otherwise_written
 from ibca_lightning.data.tables.table import decode
 from ibca_lightning.system.errors import InputError
 

@@ -30,8 +30,21 @@ def count_folder(data: CSVDataModule) -> FolderCount:
     heads = None if storage.real(folder) != storage.real(data.root) else {os.path.dirname(n) for n in named}
     masks = os.path.relpath(storage.real(data.masks.path), storage.real(folder)) + "/" if data.masks else None
     files = {*_files(folder, heads, masks)} - named - {os.path.relpath(str(path), folder) for path in _own(data)}
+    files = _not_otherwise_named(folder, files, named)
     unnamed, others = only_pictures(folder, files)
     return FolderCount(folder, len(named), unnamed, len(others))
+
+
+def _not_otherwise_named(folder: str, files: set[str], named: set[str]) -> set[str]:
+    """Files behind links to folders, but those that rows name behind another link to the same folder."""
+    if storage.is_remote(folder):
+        return files
+    heads = {head: os.path.realpath(os.path.join(folder, head)) for head in {os.path.dirname(name) for name in files}}
+    if all(real == os.path.join(os.path.realpath(folder), head).rstrip("/") for head, real in heads.items()):
+        return files
+    real = {head: os.path.realpath(os.path.join(folder, head)) for head in {os.path.dirname(name) for name in named}}
+    taken = {(real[os.path.dirname(name)], os.path.basename(name)) for name in named}
+    return {name for name in files if (heads[os.path.dirname(name)], os.path.basename(name)) not in taken}
 
 
 def _own(data: CSVDataModule) -> Iterator[str]:

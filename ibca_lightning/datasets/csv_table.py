@@ -13,7 +13,7 @@ from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
 from ibca_lightning.data.tables.columns import CASE, one_row_a_picture, rows_by_split, with_values
 from ibca_lightning.data.tables.doubts import Doubt
-from ibca_lightning.data.tables.grouping import grouping_doubts
+from ibca_lightning.data.tables.groups.grouping import grouping_doubts
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns, is_blank
@@ -24,7 +24,7 @@ from ibca_lightning.data.tables.table import Table, build_table, encode
 from ibca_lightning.datasets.layouts.bands import in_bands
 from ibca_lightning.datasets.layouts.pairs import pair_pictures, pairs_folder
 from ibca_lightning.datasets.layouts.picture_index import PictureIndex
-from ibca_lightning.datasets.layouts.table_file import read_any
+from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
 MissingImages = Literal["error", "skip"]

@@ -15,7 +15,7 @@ from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.layouts.copies import all_present
 from ibca_lightning.datasets.layouts.pairs import pairs_folder, write_pairs
 from ibca_lightning.datasets.layouts.released import OpenSplitSet
-from ibca_lightning.datasets.layouts.table_file import read_any
+from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.system.errors import DataWarning, InputError
 
 log = logging.getLogger(__name__)

@@ -317,14 +317,16 @@ def _create_pretrained(name: str, image_size: int, **own: Any) -> tuple[Any, boo
         raise _unfetched(name, error) from error
     try:
         made = _create(name, image_size, pretrained=True, **source, **own)
+        usual: Any = None
         if _norms_after_its_pool(name, made[0]):
-            usual: Any = timm.create_model(name, num_classes=0, pretrained=True, **source, **own)
-            made[0].norm.load_state_dict(usual.fc_norm.state_dict())
-            log.info("%s: %s", name, POOLED_NORM)
-        return made
+            usual = timm.create_model(name, num_classes=0, pretrained=True, **source, **own)
     except Exception as error:  # the same, and of timm, urllib and the file formats
         _create(name, image_size, **own)  # tells the user if the model, not its weights, is at fault
         raise _unfetched(name, error.__cause__ or error) from error
+    if usual is not None:
+        made[0].norm.load_state_dict(usual.fc_norm.state_dict())
+        log.info("%s: %s", name, POOLED_NORM)
+    return made
 
 
 def _norms_after_its_pool(name: str, model: Any) -> bool:

@@ -118,7 +118,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         learning_rate: The optimiser's rate, above 0, in place of its own; None keeps that.
         scheduler: Called with the optimiser and stepped once an epoch; default is warm-up + cosine, stepped each batch.
             A ReduceLROnPlateau of mode max watches the validation mAP, one of mode min the validation loss; its
-            patience counts validations.
+            patience counts epochs that have a validation.
         backbone_lr_scale: The backbone's learning rate as a multiple of the head's.
         warmup_fraction: Share of all steps, in [0, 1), that the default schedule warms up over.
         ema_decay: Keep an exponential moving average of the weights with this decay, in (0, 1), after n steps at most
@@ -668,6 +668,8 @@ class MultiLabelModule(Network, pl.LightningModule):
         if name is not None:
             raise divergence.diverged(f"finite weights, got NaN or infinity in {name}", self._place)
         checkpoint[CHECKPOINT_KEY] = self.spec.as_dict()
+        if self._fitting and self.trainer.validating:  # the best is saved before a module hears of the validation's end
+            self._new_score.see(self.trainer)
         sums, score = self._epoch_sums.state_dict(), self._new_score.value
         checkpoint[_TRAINING_KEY] = {"seed": self._seed, "sums": sums, "score": score}
         checkpoint[_TERMS_KEY] = self.terms.state()

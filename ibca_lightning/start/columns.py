@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import split_of, with_values
 from ibca_lightning.data.tables.doubts import NORMAL, negating_all
-from ibca_lightning.data.tables.grouping import coarsest_first, like_patients, named, of_patients, otherwise_written
+from ibca_lightning.data.tables.groups.grouping import (
+    coarsest_first,
+    like_patients,
+    named,
+    of_patients,
+    otherwise_written,
+)
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.paths import suggestion
 from ibca_lightning.data.tables.sheet import Sheet

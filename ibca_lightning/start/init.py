@@ -15,7 +15,7 @@ from ibca_lightning.data.tables.columns import rows_by_split
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.datasets.layouts.picture_index import PictureIndex
-from ibca_lightning.datasets.layouts.table_file import read_any
+from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.search.gpus import cores
 from ibca_lightning.start.columns import Answer, Column, look
 from ibca_lightning.start.experiment_yaml import TEST_FRACTION, data_options, written

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ibca_lightning.data.tables.columns import split_of
-from ibca_lightning.datasets.layouts.table_file import read_any
+from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.system.errors import InputError
 
 

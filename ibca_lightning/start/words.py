@@ -2,7 +2,7 @@
 
 import re
 
-from ibca_lightning.data.tables.grouping import without_accents
+from ibca_lightning.data.tables.groups.grouping import without_accents
 
 
 def _words(*lines: str) -> frozenset[str]:

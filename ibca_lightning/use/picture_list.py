@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ibca_lightning.data import storage
 from ibca_lightning.datasets.layouts.picture_files import only_pictures, pictures_below
-from ibca_lightning.datasets.layouts.table_file import read_any
+from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.system.errors import InputError, PictureError
 
 _TABLES = (".csv", ".xlsx", ".xlsm", ".parquet", ".pq")

@@ -12,7 +12,7 @@ import torch
 
 from ibca_lightning.data import CSVDataModule
 from ibca_lightning.data.pictures.masks import mask_name
-from ibca_lightning.data.tables.grouping import otherwise_written
+from ibca_lightning.data.tables.groups.grouping import otherwise_written
 from ibca_lightning.data.tables.table import encode, pooled
 from ibca_lightning.system.errors import DataWarning, InputError
 from tests.datasets import fake_csv

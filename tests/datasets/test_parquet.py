@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ibca_lightning.data import CSVDataModule
-from ibca_lightning.datasets.layouts import parquet
-from ibca_lightning.datasets.layouts.table_file import read_any
+from ibca_lightning.datasets.layouts.tables import parquet
+from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.system.errors import InputError
 from tests.command_line import done
 from tests.start import raw_sets

@@ -8,7 +8,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from ibca_lightning.datasets.layouts.table_file import read_any, read_workbook
+from ibca_lightning.datasets.layouts.tables.table_file import read_any, read_workbook
 from ibca_lightning.system.errors import DataWarning, InputError
 
 

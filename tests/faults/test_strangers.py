@@ -20,7 +20,7 @@ import ibca_lightning
 from ibca_lightning.data.pictures import array_file, dicom, header, reading
 from ibca_lightning.data.tables import sheet
 from ibca_lightning.data.tables.sheet import read_sheet
-from ibca_lightning.datasets.layouts import table_file
+from ibca_lightning.datasets.layouts.tables import table_file
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.output import write_err
 from ibca_lightning.system.strangers import inflates_beyond

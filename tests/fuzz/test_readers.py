@@ -24,7 +24,7 @@ from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.labels import find_label_columns
 from ibca_lightning.data.tables.sheet import read_sheet
-from ibca_lightning.datasets.layouts.table_file import read_any
+from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.system.errors import InputError, PictureError

@@ -129,6 +129,7 @@ def test_auto_knows_a_published_set_by_its_name_and_says_what_it_took(
         ("clip", None, None, False, ""),  # no weights that could want other values
         ("clip", "w/BiomedCLIP/w.bin", "clip", False, ""),
         ("auto", "rad-dino/w.safetensors", "imagenet", False, ""),  # its keys are DINOv2's
+        ("auto", "dino_vs_clip/ViT-B-16.pt", "clip", False, ""),  # a project that is called so
         ("auto", "w.bin", "clip", False, ""),
         ("auto", None, None, True, ""),
     ],
@@ -150,3 +151,10 @@ def test_a_backbone_of_fetched_weights_says_it(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(backbone_file, "_source", lambda _: {"pretrained_cfg_overlay": {"file": str(path)}})
     Backbone("test_vit", image_size=64, normalisation="imagenet")
     assert "auto would take mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5: timm's of this backbone" in caplog.text
+
+
+@pytest.mark.parametrize("file", ["dino_vs_vit/weights/augreg.pth", "my-dino-project/runs/a.pth", "mae_pretrain/a.pth"])
+def test_a_project_called_like_a_method_says_nothing_of_its_weights(file: str) -> None:
+    config = {"mean": SETS["half"][0], "std": SETS["half"][1]}
+    assert chosen("auto", config, 3, file) == SETS["half"]
+    assert chosen("auto", config, 3, "w/dino_vitbase16_pretrain.pth") == SETS["imagenet"]

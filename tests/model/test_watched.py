@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.cli import ReduceLROnPlateau as Watching
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -63,6 +64,25 @@ def test_a_run_that_stops_between_a_validation_and_the_end_of_its_epoch_loses_no
     fit(again, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert again.rates == {3: whole.rates[3]}
     assert whole.rates[3] == pytest.approx(whole.rates[2] / 2)
+
+
+def test_what_is_saved_as_soon_as_a_validation_ends_holds_its_figure(tmp_path):
+    """As `best.ckpt` is: callbacks hear of the end of a validation before the module does."""
+
+    class Saving(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            trainer.save_checkpoint(tmp_path / "best.ckpt")
+
+    pictures = Pictures(10)
+    run = trainer(max_epochs=2, check_val_every_n_epoch=2, enable_checkpointing=True, callbacks=[Saving()])
+    run.fit(frozen(scheduler=PLATEAU), loader(pictures, 2), loader(pictures, 2))
+    saved = torch.load(tmp_path / "best.ckpt", weights_only=True)["ibca_training"]["score"]
+    assert saved is not None
+    assert saved in (
+        run.callback_metrics["val/mAP"],
+        run.callback_metrics["val/monitor"],
+        run.callback_metrics["val/loss"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,11 @@ def test_paths_of_a_run_and_of_what_is_done_with_it(home: Path, here: Path) -> N
     ibca_lightning.load(checkpoint)
     assert os.listdir(here) == []
     assert {path.name for path in home.iterdir()} >= {"runs", "cache", "predicted", "report.html"}
+
+
+@pytest.mark.parametrize("option", ["--classes", "--data.sites", "--wandb_project", "--data.label_columns"])
+def test_names_are_no_paths(option: str) -> None:
+    assert options_at_home([option, "HER2/$neu", "$score"]) == [option, "HER2/$neu", "$score"]
+    assert at_home({option.rpartition(".")[2].lstrip("-"): ["HER2/$neu"]}) == {
+        option.rpartition(".")[2].lstrip("-"): ["HER2/$neu"]
+    }

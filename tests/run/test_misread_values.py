@@ -53,10 +53,7 @@ def test_such_a_number_in_a_file_is_named_with_its_line(option: str, here: Path)
         ("model.feature_stride", "[010, 16]", ("for model.feature_stride, got 010, which YAML reads as 8;",)),
         ("data.label_columns", "[DR, NO]", ("for data.label_columns", "in quotes")),
         ("data.labels", "uncertain=zero", ("options of data.labels (unc", "; write --data.labels.uncertain zero")),
-        (
-            "data.labels", "uncertain: zero, blank=one",
-            ("; write --data.labels.uncertain zero --data.labels.blank one",),
-        ),
+        ("data.labels", "uncertain: zero, blank=one", ("data.labels as one of 'ignore'",)),
         ("data.labels", "zero", ("options of data.labels (uncertain, ", "; write --data.labels.uncertain VALUE")),
         ("data.label_noise", "flip=0.2", ("; write --data.label_noise.flip 0.2",)),
         ("data.marks", "rho=0.95", ("; write --data.marks.rho 0.95",)),

@@ -121,12 +121,22 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no such recipe": (("--config", "murde"), ("--config", "murde", "did you mean mured?", "ibca list recipes")),
     "nothing near": (("--model.head", "NoHead"), ("model.head", "got NoHead; see ibca list heads, or module.Class")),
     "no loss near": (("--model.loss", "NoLoss"), ("model.loss", "got NoLoss; see ibca list losses")),
-    "option of a head": (("--model.head.init_args.widht", "3"), ("model.head.init_args.widht", "did you mean width?")),
-    "option of a loss": (
-        ("--model.loss", "asl", "--model.loss.gama_neg", "3"), ("model.loss.gama_neg", "did you mean gamma_neg?"),
+    "option of a head": (
+        ("--model.head.init_args.widht", "3"),
+        ("model.head.init_args.widht", "did you mean --model.head.init_args.width?"),
     ),
-    "option of an optimizer": (("--model.optimizer.init_args.wieght_decay", "0"), ("did you mean weight_decay?",)),
-    "option of data": (("--data.init_args.batchsize", "3"), ("data.batchsize", "did you mean batch_size?")),
+    "option of a loss": (
+        ("--model.loss", "asl", "--model.loss.gama_neg", "3"),
+        ("model.loss.gama_neg", "did you mean --model.loss.gamma_neg?"),
+    ),
+    "option of an optimizer": (
+        ("--model.optimizer.init_args.wieght_decay", "0"),
+        ("did you mean model.optimizer.init_args.weight_decay?",),
+    ),
+    "option of data": (
+        ("--data.init_args.batchsize", "3"),
+        ("data.init_args.batchsize", "did you mean --data.init_args.batch_size?"),
+    ),
     "option that is gone": (("--find_lr", "true"), ("find_lr",)),
     "head of another kind": (("--model.head", "torch.nn.Linear"), ("model.head (Head)", "torch.nn.Linear")),
     "base of the heads": (("--model.head", "Head"), ("a class for model.head (Head)", "ibca_lightning.heads.Head")),

@@ -14,6 +14,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from ibca_lightning import cli
 from ibca_lightning.system.errors import DataWarning
+from ibca_lightning.system.terminal.foreign_words import Stderr
 
 ELSEWHERE = "/opt/venv/lib/python3.11/site-packages/pydicom/valuerep.py"
 
@@ -90,3 +91,9 @@ def test_what_openpyxl_leaves_out_of_a_table(
     run(monkeypatch, "init", "--table", "t.xlsx", "--images", ".", "--output", "x.yaml")
     said = [line for line in capfd.readouterr().err.splitlines() if "extension" in line]
     assert said == ["warning of openpyxl: Data Validation extension is not supported and will be removed (UserWarning)"]
+
+
+def test_a_call_that_does_not_fit_its_own_text_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = Stderr()
+    handler.emit(logging.LogRecord("other", logging.WARNING, "", 0, "x %d", ("a",), None))
+    assert "Logging error" in capsys.readouterr().err

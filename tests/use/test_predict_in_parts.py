@@ -16,7 +16,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.launched import Place, place
 from ibca_lightning.system.locks import HeldError
 from ibca_lightning.use.model_options import opened
-from ibca_lightning.use.predictions import parts
+from ibca_lightning.use.predictions import files, parts
 from ibca_lightning.use.predictions.files import RowFiles
 from ibca_lightning.use.predictions.parts import RowParts
 from tests.command_line import Result, ibca, near, of_two_processes, rows
@@ -159,8 +159,13 @@ def test_the_last_process_puts_the_rows_of_one_together(tmp_path: Path) -> None:
 def test_rows_that_are_there_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         work(tmp_path, 0, 1, until=300)
-    read, known = Path.read_bytes, list[str]()
-    monkeypatch.setattr(Path, "read_bytes", lambda path: known.append(path.name) or read(path))  # type: ignore[func-returns-value]
+    read, known = files.read_bytes, list[str]()
+
+    def noted(path: Path, most: int) -> bytes:
+        known.append(path.name)
+        return read(path, most)
+
+    monkeypatch.setattr(files, "read_bytes", noted)
     work(tmp_path, 0, 1)
     monkeypatch.undo()
     assert known.count("predictions.csv") == 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from ibca_lightning.data.tables.distinct import distinct
-from ibca_lightning.data.tables.group_cells import doubtful_groups
+from ibca_lightning.data.tables.groups.group_cells import doubtful_groups
 from ibca_lightning.data.tables.table import Table, decode
 
 FEW = 10  # positives; below, a figure of a class is chance, and so is what was learnt of it

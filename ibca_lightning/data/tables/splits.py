@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.distinct import distinct, shared
-from ibca_lightning.data.tables.grouping import otherwise_written
+from ibca_lightning.data.tables.groups.grouping import otherwise_written
 from ibca_lightning.data.tables.table import Table, decode, pooled
 from ibca_lightning.system.errors import DataWarning, InputError
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.columns_of_text import Cells
 from ibca_lightning.data.storage import common_folder
 from ibca_lightning.data.tables.distinct import all_differ, distinct
-from ibca_lightning.data.tables.group_cells import wrong_group
+from ibca_lightning.data.tables.groups.group_cells import wrong_group
 from ibca_lightning.data.tables.label_policy import LabelPolicy
 from ibca_lightning.data.tables.paths import absent, are_plain, inside, missing, suggestion
 from ibca_lightning.data.tables.sheet import Sheet

@@ -46,8 +46,8 @@ def require_own_groups(scheduler: Any) -> None:
     Raises:
         InputError: There are more than at first.
     """
-    known, groups = getattr(scheduler, "base_lrs", None), scheduler.optimizer.param_groups
-    if known is not None and len(known) != len(groups):
+    known = getattr(scheduler, "base_lrs", None)
+    if known is not None and len(known) != len(groups := scheduler.optimizer.param_groups):
         what = f"the {len(known)} groups of parameters that the optimiser began with"
         fix = "leave out the callback that adds groups: --model.unfreeze_at_epoch lets the backbone learn later"
         raise InputError(what, len(groups), fix)

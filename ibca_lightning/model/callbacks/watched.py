@@ -37,7 +37,7 @@ def require_validation(trainer: pl.Trainer) -> None:
 
 
 class NewScore:
-    """The figure that a scheduler of plateaus is to see: each validation once.
+    """The figure that a scheduler of plateaus is to see: once, at the end of an epoch that has a validation.
 
     Lightning shows it the last figure at the end of every epoch, so that in epochs without a validation an old one
     would count again, and before the first there is none. It also forgets figures when a run is taken up.

@@ -39,6 +39,8 @@ _NAMES = (  # in the name of the file, else of the nearest folder; the first tha
     (r"rad[-_]?dino", "RAD-DINO", "rad_dino"),
     (r"biomed[-_]?clip", "BiomedCLIP", "clip"),
     (r"flair[-_]?resnet", "FLAIR", "flair"),
+)
+_OF_FILES = (  # in the name of the file alone, where its keys say nothing: a project may be called so
     (r"(^|[-_])mae[-_](pretrain|finetune|visualize)", "MAE", "imagenet"),
     (r"(^|[-_])dino(v2)?[-_]", "DINO", "imagenet"),
 )
@@ -119,6 +121,9 @@ def _of_file(file: str, layout: str | None, own: tuple[Values, Values]) -> tuple
                 return SETS[of], f"those of {title}, by the name of {file}{but if unlike else ''}", unlike
     if layout:
         return SETS[layout], f"by the keys of {file}", False
+    for pattern, title, of in _OF_FILES:
+        if re.search(pattern, Path(file).name, re.I):
+            return SETS[of], f"those of {title}, by the name of {file}", False
     advice = "if timm did not train it, give imagenet, clip, half or {mean, std}"
     return own, f"timm's of this backbone; {file} does not say whose it is: {advice}", True
 

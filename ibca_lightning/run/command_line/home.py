@@ -8,6 +8,8 @@ from typing import Any
 
 from ibca_lightning.system.errors import InputError
 
+# What takes names of classes, sites or projects, which are no paths.
+_NAMES = frozenset({"classes", "class_names", "label_aliases", "label_values", "sites", "wandb_project"})
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})")
 
 
@@ -28,7 +30,7 @@ def options_at_home(arguments: list[str]) -> list[str]:
     for argument in arguments:
         name, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
         option = name or option
-        literal = "column" in option or value.startswith(("[", "{"))  # what lists hold is `at_home` when it is read
+        literal = _takes_names(option) or value.startswith(("[", "{"))  # what lists hold is `at_home` when it is read
         given.append(name + equals + (value if literal else expanded(value)))
     return given
 
@@ -56,5 +58,9 @@ def expanded(path: str) -> str:
 
 
 def _each(values: dict[str, Any]) -> dict[str, Any]:
-    """Every value `at_home` but names of columns, which are no paths."""
-    return {name: inner if "column" in str(name) else at_home(inner) for name, inner in values.items()}
+    """Every value `at_home` but names, which are no paths."""
+    return {name: inner if _takes_names(str(name)) else at_home(inner) for name, inner in values.items()}
+
+
+def _takes_names(option: str) -> bool:
+    return "column" in option or option.lstrip("-").rpartition(".")[2] in _NAMES

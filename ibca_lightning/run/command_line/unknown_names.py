@@ -5,6 +5,7 @@ class of the user's own may have it; a name of a class, where some module of the
 """
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
@@ -94,7 +95,14 @@ def _refuse_class(part: str, name: str, own: bool) -> None:
     """Refuse a name without a module that no class has, and a class of a module that is nowhere."""
     if short_name(part, name) or name.startswith("ibca_lightning.") or name.endswith((".yaml", ".yml")):
         return
-    if name.isidentifier() and not own and name != "LightningDataModule" and not is_class_of_ours(name, part):
+    loaded = any(isinstance(getattr(each, "__dict__", {}).get(name), type) for each in [*sys.modules.values()])
+    if (
+        name.isidentifier()
+        and not own
+        and not loaded
+        and name != "LightningDataModule"
+        and not is_class_of_ours(name, part)
+    ):
         raise no_class(part, name)
     top, dot, _ = name.partition(".")
     if dot and _OWN_MODULES.fullmatch(name):

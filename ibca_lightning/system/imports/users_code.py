@@ -44,4 +44,6 @@ def _is_users(file: str) -> bool:
     real = os.path.realpath(file)
     if not os.path.isfile(real) or real.startswith(f"{_OURS}{os.sep}"):
         return False
-    return not any(real.startswith(f"{folder}{os.sep}") for folder in _INSTALLED) and "site-packages" not in real
+    if "site-packages" in real or "dist-packages" in real:
+        return False
+    return not any(real.startswith(f"{folder}{os.sep}") for folder in _INSTALLED)

@@ -62,6 +62,11 @@ class Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one: ours as it is, others in a line."""
-        text, library = record.getMessage(), record.name.partition(".")[0]
+        try:
+            text = record.getMessage()
+        except Exception:  # a call of another library that does not fit its own text
+            self.handleError(record)
+            return
+        library = record.name.partition(".")[0]
         other = f"warning of {library}: {shortened(' '.join(text.split()))}"
         write_err(f"{text if library == 'ibca_lightning' else other}\n")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibca_lightning.data.tables.group_cells import wrong_group
+from ibca_lightning.data.tables.groups.group_cells import wrong_group
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import build_table
 from ibca_lightning.system.errors import InputError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data.tables.doubts import Doubt
-from ibca_lightning.data.tables.grouping import grouping_doubts, like_patients
+from ibca_lightning.data.tables.groups.grouping import grouping_doubts, like_patients
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import Table, encode
 

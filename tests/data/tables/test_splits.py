@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ibca_lightning.data.tables import splits
-from ibca_lightning.data.tables.grouping import otherwise_written
+from ibca_lightning.data.tables.groups.grouping import otherwise_written
 from ibca_lightning.data.tables.splits import (
     SpellingWarning,
     _place,

@@ -35,7 +35,7 @@ def wrong_group(text: str) -> tuple[str, str] | None:
     """Say what is wrong with a cell, and what to do about it; None where it may be somebody's name.
 
     Examples:
-        >>> from ibca_lightning.data.tables.group_cells import wrong_group
+        >>> from ibca_lightning.data.tables.groups.group_cells import wrong_group
         >>> [wrong_group(text) is None for text in ("0012", "unknown 7", "Unknown patient", "#REF!", "1.23457E+12")]
         [True, True, False, False, False]
     """

@@ -135,7 +135,7 @@ def like_patients(name: str, texts: Sequence[str]) -> bool:
     """Whether a column may be one of patients, by the rule above.
 
     Examples:
-        >>> from ibca_lightning.data.tables.grouping import like_patients
+        >>> from ibca_lightning.data.tables.groups.grouping import like_patients
         >>> texts = [f"{at // 2}" for at in range(40)]
         >>> [like_patients(name, texts) for name in ("Patient ID", "Patient Age", "âge", "key")]
         [True, False, False, True]
@@ -227,7 +227,7 @@ def of_patients(name: str) -> bool:
     """Whether it is one of patients, and not of videos, cases, lesions or eyes, of which a patient has several.
 
     Examples:
-        >>> from ibca_lightning.data.tables.grouping import of_patients
+        >>> from ibca_lightning.data.tables.groups.grouping import of_patients
         >>> [of_patients(name) for name in ("PatientID", "subject", "video", "Patient Age")]
         [True, True, False, False]
     """
@@ -297,7 +297,7 @@ def without_accents(name: str) -> str:
     """`Âge` as `Age`, `płeć` as `plec`: names are known without them.
 
     Examples:
-        >>> from ibca_lightning.data.tables.grouping import without_accents
+        >>> from ibca_lightning.data.tables.groups.grouping import without_accents
         >>> without_accents("Âge, Gerät, płeć")
         'Age, Gerat, plec'
     """

@@ -7,8 +7,8 @@ from typing import Any
 
 from ibca_lightning.data.storage import here
 from ibca_lightning.data.tables.sheet import HEADER_FIRST, Sheet, check_columns, read_sheet
-from ibca_lightning.datasets.layouts.form_of_cells import form_of_cells
-from ibca_lightning.datasets.layouts.parquet import read_parquet
+from ibca_lightning.datasets.layouts.tables.form_of_cells import form_of_cells
+from ibca_lightning.datasets.layouts.tables.parquet import read_parquet
 from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 

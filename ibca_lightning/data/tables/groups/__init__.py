@@ -1,0 +1,1 @@
+"""Which rows are one patient, and what a cell says of that."""
