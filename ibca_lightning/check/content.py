@@ -50,6 +50,7 @@ class Facts(NamedTuple):
 
 
 _NOTHING = Facts()
+_SIDE = 2**31  # beyond that of any picture
 
 
 class Item(NamedTuple):
@@ -226,6 +227,12 @@ def _of_item(dataset: Dataset[Any], num_labels: int, row: int) -> Item:
     facts = _facts(_pixels(item), "made in memory") if "image" in item else Facts()
     name = str(item["id"])
     return Item(facts, name, str(item.get("group", name)), np.asarray(item["label"], dtype=np.int8))
+
+
+def distinct_sizes(sizes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """As `np.unique(sizes, axis=0, return_inverse=True)` of (N, 2), but as one number a row, which is sorted sooner."""
+    numbers, of_rows = np.unique(sizes @ np.array([_SIDE, 1]), return_inverse=True)
+    return np.stack([numbers // _SIDE, numbers % _SIDE], axis=1), of_rows
 
 
 def _gathered(batches: Iterable[Sequence[Facts]], rows: int) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from pathlib import PurePath
 
 import numpy as np
 
-from ibca_lightning.check.content import Contents
+from ibca_lightning.check.content import Contents, distinct_sizes
 from ibca_lightning.data.tables.distinct import distinct
 from ibca_lightning.data.tables.doubts import Association, Doubt, associations, shortcuts
 from ibca_lightning.data.tables.table import Table, decode, encode
 
 SIZE, NAME = "picture size", "form of the file name"
-_SIDE = 2**31  # beyond that of any picture
 _FIX = "a model may learn the origin of a picture in its place: test on pictures of another origin"
 
 
@@ -35,8 +34,8 @@ def _tables(contents: Mapping[str, Contents]) -> dict[str, Table]:
     train = contents.get("train")
     if train is None or not isinstance(train.source, Table):
         return {}
-    sizes, of_rows = np.unique(train.sizes @ np.array([_SIDE, 1]), return_inverse=True)
-    named = [f"{size % _SIDE} x {size // _SIDE}" if size % _SIDE else "" for size in sizes.tolist()]
+    sizes, of_rows = distinct_sizes(train.sizes)
+    named = [f"{width} x {height}" if width else "" for height, width in sizes.tolist()]
     columns = {SIZE: encode(named)[of_rows]}
     if train.rename is str:
         # With every digit a 0 few different names are left, of the same forms.

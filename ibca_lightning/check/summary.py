@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ibca_lightning.check.content import Contents
+from ibca_lightning.check.content import Contents, distinct_sizes
 from ibca_lightning.check.findings import copies
 from ibca_lightning.check.folder import FolderCount
 from ibca_lightning.check.origin import origin_associations
@@ -14,7 +14,6 @@ from ibca_lightning.data.tables.doubts import Association, associations
 from ibca_lightning.data.tables.table import Table
 
 _BINS = 10  # of picture sizes, at most
-_SIDE = 2**31  # beyond that of any picture
 
 
 def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, Any]:
@@ -26,7 +25,8 @@ def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, An
     """
     labels, sizes = split.labels, split.sizes[split.has_pictures]
     positive, negative = labels == 1, labels == 0
-    common, counts = np.unique(sizes @ np.array([_SIDE, 1]), return_counts=True)  # numbers are sorted sooner than pairs
+    common, of_rows = distinct_sizes(sizes)
+    counts = np.bincount(of_rows, minlength=len(common))
     order = np.argsort(-counts, kind="stable")[:5]
     sides = {
         name: [int(value) for value in np.quantile(side, (0, 0.5, 1), method="nearest")] if len(sizes) else None
@@ -46,7 +46,7 @@ def summarise_split(split: Contents, class_names: Sequence[str]) -> dict[str, An
             "unreadable": len(split.problems),
             "modes": dict(sorted(split.modes.items(), key=lambda item: -item[1])),
             **sides,
-            "sizes": {f"{common[at] % _SIDE}x{common[at] // _SIDE}": int(counts[at]) for at in order},
+            "sizes": {f"{common[at, 1]}x{common[at, 0]}": int(counts[at]) for at in order},
             "copies": sum(len(run) - 1 for run in copies(split.digests)),
         },
     }

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -21,6 +20,7 @@ from ibca_lightning.run.command_line.source_options import is_class_of_ours, opt
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.imports.own_modules import name_own
 from ibca_lightning.system.options import given_values
+from ibca_lightning.system.strangers import read_text
 from ibca_lightning.system.yaml_text import load
 
 # Options without a dot. All others are of the model, the data or the trainer.
@@ -95,14 +95,8 @@ def _refuse_class(part: str, name: str, own: bool) -> None:
     """Refuse a name without a module that no class has, and a class of a module that is nowhere."""
     if short_name(part, name) or name.startswith("ibca_lightning.") or name.endswith((".yaml", ".yml")):
         return
-    loaded = any(isinstance(getattr(each, "__dict__", {}).get(name), type) for each in [*sys.modules.values()])
-    if (
-        name.isidentifier()
-        and not own
-        and not loaded
-        and name != "LightningDataModule"
-        and not is_class_of_ours(name, part)
-    ):
+    known = own or name == "LightningDataModule" or is_class_of_ours(name, part) or _is_loaded(name)
+    if name.isidentifier() and not known:
         raise no_class(part, name)
     top, dot, _ = name.partition(".")
     if dot and _OWN_MODULES.fullmatch(name):
@@ -115,9 +109,14 @@ def _refuse_class(part: str, name: str, own: bool) -> None:
             raise no_class(part, name)
 
 
+def _is_loaded(name: str) -> bool:
+    """Whether some module that is imported has a class of this name, as where Python calls a command."""
+    return any(isinstance(getattr(each, "__dict__", {}).get(name), type) for each in [*sys.modules.values()])
+
+
 def _of_files(arguments: Sequence[str]) -> Iterator[_Given]:
     for file in given_values(arguments, "--config", "-c"):
-        yield from _flat(load(Path(file).read_text(encoding="utf-8")), "", file)
+        yield from _flat(load(read_text(file)), "", file)
 
 
 def _of_line(arguments: Sequence[str]) -> Iterator[_Given]:
