@@ -12,6 +12,7 @@ from ibca_lightning.run.command_line.at_once import gone_on, refuse_at_once
 from ibca_lightning.run.command_line.shipped import named
 from ibca_lightning.run.command_line.short_names import NAMES
 from ibca_lightning.run.command_line.source_options import options_of
+from ibca_lightning.run.command_line.unknown_names import refuse_unknown
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.imports.own_modules import own_modules
 from tests.command_line import done, experiment, ibca, refused, rows, written
@@ -221,3 +222,13 @@ def test_what_may_be_of_the_users_own_is_left_to_the_parser(here: Path) -> None:
 @pytest.mark.parametrize("recipe", [*named().values()], ids=[*named()])
 def test_no_shipped_recipe_has_a_name_that_nobody_knows(recipe: Path) -> None:
     refuse_at_once("fit", ["--config", str(recipe)])
+
+
+class LoadedHead:
+    """Of nobody's module on the command line, but imported where Python calls a command."""
+
+
+def test_a_class_that_is_loaded_is_left_to_the_parser() -> None:
+    refuse_unknown(["--model.head", "LoadedHead"])
+    with pytest.raises(InputError, match=r"a class for model\.head \(Head\), got UnloadedHead"):
+        refuse_unknown(["--model.head", "UnloadedHead"])
