@@ -580,7 +580,8 @@ class MultiLabelModule(Network, pl.LightningModule):
 
     @property
     def _fitting(self) -> bool:
-        return self.trainer.state.fn == TrainerFn.FITTING
+        """False without a trainer too: `trainer.strategy.connect(module)` is enough to save one."""
+        return self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
 
     def _gather(self, key: str, batch: Batch) -> dict[str, Tensor]:
         require_batch(batch)

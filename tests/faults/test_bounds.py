@@ -29,7 +29,8 @@ from ibca_lightning.data.pictures.reading import PictureFile, read_image
 from ibca_lightning.data.tables.label_space import read_label_space
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.data.tables.table import encode
-from ibca_lightning.datasets.layouts import map_files, npz_pictures, parquet, table_file
+from ibca_lightning.datasets.layouts import map_files, npz_pictures
+from ibca_lightning.datasets.layouts.tables import parquet, table_file
 from ibca_lightning.heads.peers.pooling import lp
 from ibca_lightning.heads.peers.pooling.lp import read_embeddings
 from ibca_lightning.model.weights import files
