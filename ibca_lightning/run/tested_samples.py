@@ -2,9 +2,11 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -78,10 +80,10 @@ def read_samples(run: Path, stage: str, suffix: str = "") -> Tested:
             same: dict[str, str] = {}  # one text for all rows of a group
             if next(rows := _rows(path)) != ["id", "group"]:
                 raise ValueError("other columns")
-            group_of = {picture: same.setdefault(group, group) for picture, group in rows}
-            if missing := [picture for picture in ids if picture not in group_of]:
-                raise ValueError(f"no group of {missing[0]}")
-            groups = [group_of[picture] for picture in ids]
+            of = sorted(((picture, same.setdefault(group, group)) for picture, group in rows), key=itemgetter(0))
+            if changed := Counter(ids) - (given := Counter(picture for picture, _ in of)) | given - Counter(ids):
+                raise ValueError(f"{min(changed)} not as often as in {stage}_predictions{suffix}.csv")
+            groups = [group for _, group in of]
         pairs: dict[str, Tensor] = {}
         if (path := run / f"{stage}_localisation{suffix}.csv").is_file():
             pairs = _pairs([*_rows(path)], ids, names)
@@ -133,9 +135,13 @@ def _pairs(rows: Sequence[Sequence[str]], ids: Sequence[str], names: Sequence[st
         raise ValueError("other columns")
     at, column = {picture: i for i, picture in enumerate(ids)}, {name: i for i, name in enumerate(names)}
     result = {name: torch.full((len(ids), len(names)), math.nan, dtype=torch.float64) for name in header[2:]}
+    often, seen = Counter(ids), Counter[tuple[str, str]]()
     for picture, label, *cells in pairs:
         if picture not in at or label not in column:
             raise ValueError(f"{label} for {picture}, which was not tested")
+        seen[picture, label] += 1
+        if seen[picture, label] > often[picture]:
+            raise ValueError(f"{label} for {picture} more often than it was tested")
         for name, cell in zip(header[2:], cells, strict=True):
             if cell:
                 if not possible(name, value := _number(cell)):

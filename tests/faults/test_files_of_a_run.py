@@ -299,9 +299,11 @@ def test_figures_that_are_none_are_refused(case: str, here: Path) -> None:
     ("test_predictions.csv", ["id,A,label:A", "x" * 200_000 + ",0.5,1"], "a cell beyond measure"),
     ("test_predictions.csv", [], "no rows"),
     ("test_predictions.csv", ["id,A,label:A", "\udcff"], "no UTF-8, at byte 14"),
-    ("test_groups.csv", ["id,group", "y.png,1"], "no group of x.png"),
+    ("test_groups.csv", ["id,group", "x.png,1", "y.png,1"], "y.png not as often as in test_predictions.csv"),
+    ("test_groups.csv", ["id,group", "x.png,1", "x.png,1"], "x.png not as often as in test_predictions.csv"),
     ("test_groups.csv", ["id,group", "x.png"], "1 cells for x.png"),
     ("test_localisation.csv", ["id,class,energy", "x.png,B,0.5"], "B for x.png, which was not tested"),
+    ("test_localisation.csv", ["id,class,energy", "x.png,A,0.5", "x.png,A,0.25"], "A for x.png more often than it was"),
 ])  # fmt: skip
 def test_what_somebody_changed_of_a_test_is_named(name: str, lines: list[str], said: str, tmp_path: Path) -> None:
     (tmp_path / "test_metrics.json").touch()
