@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -644,3 +645,16 @@ def test_folds_without_thresholds_are_named(tmp_path: Path) -> None:
 def test_the_maps_of_five_channels_are_measured_with_five() -> None:
     spec = Mock(in_channels=5, image_size=8)
     assert head_cost._shape(torch.nn.Conv2d(5, 7, 3, padding=1), spec) == (7, 8, 8)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("row", ['x"y,0.5\n"z,0.5', "x,0.5,0.5", "x"])
+def test_rows_that_would_take_in_what_is_added_are_named(row: str, tmp_path: Path) -> None:
+    with closing(RowFiles(tmp_path, {}, ["id", "A"])) as files:
+        files.add([["w", "0.25"]])
+    with files.path.open("a") as file:
+        file.write(f"{row}\n")
+    before = files.path.read_bytes()
+    said = r"predictions in .*predictions\.csv, got .*; give another --output"
+    with closing(RowFiles(tmp_path, {}, ["id", "A"])) as files, pytest.raises(InputError, match=said):
+        assert files.done
+    assert files.path.read_bytes() == before

@@ -92,15 +92,11 @@ class RowFiles:
     def done(self) -> set[str]:
         """Ids that had a row when the files were opened. Of millions it takes seconds, and needs no lock."""
         data, self._found = self._found, b""
-        try:
-            return {row[0] for row in _read(data[len(self._header) :])}
-        except (ValueError, csv.Error) as error:
-            expected = f"{self._kind.what} in {self.path}"
-            raise InputError(expected, told(error), "give another --output, or remove it") from error
+        return {row[0] for row in self._whole(self.path, data[len(self._header) :], len(self._columns))}
 
     def rows(self) -> Iterator[list[str]]:
         """All rows."""
-        return _read(read_bytes(self.path, _MOST)[len(self._header) :])
+        yield from self._whole(self.path, read_bytes(self.path, _MOST)[len(self._header) :], len(self._columns))
 
     def try_again(self) -> None:
         """Forget which pictures failed."""
@@ -139,10 +135,11 @@ class RowFiles:
             Those of its `failed.csv` that have no row here.
         """
         path = part / "failed.csv"
-        failed = list(_read(read_bytes(path, _MOST)))[1:] if path.exists() else []
+        failed = list(self._whole(path, read_bytes(path, _MOST), 2))[1:] if path.exists() else []
         with closing(RowFiles(part, self._record, self._columns, kind=self._kind)) as other:
+            theirs = other.done  # all are looked at before one is taken
             self.add(row for row in other.rows() if row[0] not in self.done)
-            self.done |= other.done
+            self.done |= theirs
         other.path.unlink()  # first: rows without their record would be refused, where this process is killed now
         shutil.rmtree(part)
         return [(name, reason) for name, reason in failed if name not in self.done]
@@ -173,6 +170,17 @@ class RowFiles:
             os.truncate(self.path, end)
             self._found = data[:end]
 
+    def _whole(self, path: Path, data: bytes, columns: int) -> Iterator[list[str]]:
+        """Rows of so many columns; strict, as a quote that nothing closes would take in the rows that are added."""
+        try:
+            for row in filter(None, csv.reader(io.StringIO(data.decode(), newline=""), strict=True)):
+                if len(row) != columns:
+                    raise ValueError(f"{len(row)} cells for {row[0]}")
+                yield row
+        except (ValueError, csv.Error) as error:
+            expected = f"{self._kind.what} in {path}"
+            raise InputError(expected, told(error), "give another --output, or remove it") from error
+
     @staticmethod
     def _append(file: BinaryIO, data: bytes) -> None:
         with naming(file.name):
@@ -188,10 +196,6 @@ def _end(data: bytes) -> int:
         start = data.rfind(b"\n", 0, end - 1) + 1
         quotes, end = quotes - data.count(b'"', start, end), start
     return end
-
-
-def _read(data: bytes) -> Iterator[list[str]]:
-    return filter(None, csv.reader(io.StringIO(data.decode(), newline="")))
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:
