@@ -295,6 +295,7 @@ def test_labels_made_wrong_on_purpose_are_those_of_training_alone(maps: Path) ->
         ("test_names", ["test", "same"], "splits"),
         ("class_names", ["A", "A"], "class_names"),
         ("splits", {"train": {"rows": 6, "views": 2, "masks": {"mask": 2}, "drawn": 1}}, "splits"),
+        ("data", {"class_path": "CSVDataModule", "init_args": 7}, "data"),
         ("masks", {"label": 2}, "splits"),
         ("masks", {"../mask": 2}, "splits"),
     ],

@@ -129,6 +129,7 @@ def _record(content: dict[str, Any]) -> MapsRecord:
     sound |= {name: _all(content[name], lambda one: isinstance(one, str)) for name in ("class_names", "test_names")}
     sound |= {name: isinstance(content[name], str) for name in ("backbone", "fingerprint", "precision")}
     sound |= {name: isinstance(content.get(name, {}), dict) for name in ("preprocessing", "data")}
+    sound["data"] = sound["data"] and isinstance(content.get("data", {}).get("init_args") or {}, dict)
     # The name of a test set is part of names of files, here and of figures that are written; that of a mask of a batch.
     tests, classes = (content[name] if sound[name] else [] for name in ("test_names", "class_names"))
     sound["test_names"] &= len({*tests}) == len(tests) and not any(re.search(r"[/\\\0]", name) for name in tests)
