@@ -366,8 +366,10 @@ def require_work(subcommand: str, trainer: Any) -> None:
     """Refuse limits of the trainer with which nothing would be done: Lightning ends as if all had been.
 
     Raises:
-        InputError: A limit of this subcommand is 0.
+        InputError: A limit of this subcommand is 0, or a step takes no batch.
     """
+    if subcommand == "fit" and (batches := trainer.accumulate_grad_batches) < 1:
+        raise InputError("trainer.accumulate_grad_batches of 1 or more", batches, "correct the value")
     limits = {"fit": ("max_epochs", "max_steps", "limit_train_batches"), "validate": ("limit_val_batches",)}
     for name in limits.get(subcommand, (f"limit_{subcommand}_batches",)):
         if trainer[name] == 0 and not trainer.fast_dev_run:  # which sets them
