@@ -78,8 +78,9 @@ def test_tested_pictures_that_were_trained_on_are_refused_and_counted(root: Path
     changed(root / "all.csv", lambda lines: lines.pop())  # a picture less: the run's split is none of this table
     data, seen = of(module(root, split_seed=5), tmp_path / "run"), ids(module(root, split_seed=5))["test"] & trained
     for read in (data.read_tables, lambda: data.setup("test")):
-        with pytest.raises(InputError, match=rf"{len(seen)} of \d+ that it was trained on, '\S+' first \(.*splits.csv"):
-            read()
+        got = rf"{len(seen)} of \d+ that it was trained on, '\S+' first \(.*splits.csv\)"
+        with pytest.raises(InputError, match=rf"{got}; give the pictures that it was trained with, or others alone"):
+            read()  # to give the file of splits would not do: it is none of this table
     with pytest.raises(InputError, match=r"give --data.splits .*splits.csv"):
         of(module(root, split_seed=5), tmp_path / "run", answer="refuse").read_tables()
     with pytest.warns(DataWarning, match=r"give --data.splits .*splits.csv"):

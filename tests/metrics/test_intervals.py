@@ -71,6 +71,18 @@ def test_draws_equal_a_loop_over_repeated_rows(seed, grouped, monkeypatch):
                     near(values[at or 0, i], known[name])
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_intervals_at_thresholds_are_those_of_the_same_decisions_at_one_half(seed):
+    probabilities, labels, groups, _ = case(seed)
+    names, thresholds = ["a", "b", "c"], [0.3, 0.7, 0.4]
+    moved = torch.where(probabilities.double() > torch.tensor(thresholds, dtype=torch.float64), 0.9, 0.1)
+    found = every_interval(probabilities, labels, names, groups, thresholds, resamples=60)
+    same = every_interval(moved, labels, names, groups, resamples=60)
+    assert found["tuned_intervals"] == {name: same["intervals"][name] for name in found["tuned_intervals"]}
+    for name, own in found["tuned_per_class_intervals"].items():
+        assert own == {figure: same["per_class_intervals"][name][figure] for figure in own}
+
+
 def near(value, expected):
     assert math.isnan(value) if expected is None else value == pytest.approx(expected, abs=1e-6)
 
