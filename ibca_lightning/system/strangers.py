@@ -44,18 +44,23 @@ def read_bytes(path: str | Path, limit: int = MAX_TABLE) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    """All text of a regular file, line ends as they are; as `read_bytes`, and a ValueError where it is no UTF-8."""
-    return read_bytes(path).decode()
+    """All text of a regular file, line ends as they are; as `read_bytes`, and a ValueError where it is no UTF-8.
+
+    Without the byte-order mark that spreadsheets and editors of Windows write before it.
+    """
+    return read_bytes(path).decode("utf-8-sig")
 
 
 def csv_rows(path: str | Path, errors: str = "strict") -> Iterator[list[str]]:
     """The rows of a CSV file of any length, line breaks in cells as they are; the header is the first.
 
+    A byte-order mark, as a spreadsheet writes it, is none of its text.
+
     Raises:
         OSError: When there is none that can be read.
         UnicodeDecodeError, csv.Error: When it is damaged, or a line has no end.
     """
-    with open(regular(path), newline="", encoding="utf-8", errors=errors) as file:
+    with open(regular(path), newline="", encoding="utf-8-sig", errors=errors) as file:
         yield from csv.reader(iter(lambda: file.readline(_PIECE), ""))
 
 

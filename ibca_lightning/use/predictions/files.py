@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -93,14 +94,14 @@ class RowFiles:
         """Ids that had a row when the files were opened. Of millions it takes seconds, and needs no lock."""
         data, self._found = self._found, b""
         try:
-            return {row[0] for row in _read(data[len(self._header) :])}
+            return {row[0] for row in islice(_read(data), 1, None)}
         except (ValueError, csv.Error) as error:
             expected = f"{self._kind.what} in {self.path}"
             raise InputError(expected, told(error), "give another --output, or remove it") from error
 
     def rows(self) -> Iterator[list[str]]:
         """All rows."""
-        return _read(read_bytes(self.path, _MOST)[len(self._header) :])
+        return islice(_read(read_bytes(self.path, _MOST)), 1, None)
 
     def try_again(self) -> None:
         """Forget which pictures failed."""
@@ -139,7 +140,7 @@ class RowFiles:
             Those of its `failed.csv` that have no row here.
         """
         path = part / "failed.csv"
-        failed = list(_read(read_bytes(path, _MOST)))[1:] if path.exists() else []
+        failed = [*islice(_read(read_bytes(path, _MOST)), 1, None)] if path.exists() else []
         with closing(RowFiles(part, self._record, self._columns, kind=self._kind)) as other:
             self.add(row for row in other.rows() if row[0] not in self.done)
             self.done |= other.done
@@ -168,7 +169,7 @@ class RowFiles:
         if self.path.exists():
             data = read_bytes(self.path, _MOST)
             end = _end(data)
-            if end and not data.startswith(self._header):
+            if end and not data.startswith(self._header) and not _same_header(data[:end], self._header):
                 raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
             os.truncate(self.path, end)
             self._found = data[:end]
@@ -190,8 +191,15 @@ def _end(data: bytes) -> int:
     return end
 
 
+def _same_header(data: bytes, header: bytes) -> bool:
+    """Whether it is that of a file that another program saved again: with a byte-order mark, other quotes, line ends."""
+    with suppress(ValueError, csv.Error):
+        return next(_read(data), None) == next(_read(header))
+    return False
+
+
 def _read(data: bytes) -> Iterator[list[str]]:
-    return filter(None, csv.reader(io.StringIO(data.decode(), newline="")))
+    return filter(None, csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:
