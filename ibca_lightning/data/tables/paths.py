@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
 from ibca_lightning.data.tables.distinct import are_among, distinct
+from ibca_lightning.data.tables.respelt import lost_name
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
@@ -86,6 +87,7 @@ def find_pictures(
             gone.append(row)
         names.append(found or name)
     if gone:
+        fix = lost_name(ids[gone[0]]) or fix
         where = folder if below == ("",) else f"{folder}, in {', '.join(below[:3])}{' ...' * (len(below) > 3)}"
         raise missing(
             [f"a picture {ids[row] or 'ID'}{_ending(ids[row])} in {where} ({sheet.where(row)})" for row in gone], fix
@@ -204,6 +206,8 @@ def suggestion(folder: str, name: str) -> str:
             entry for entry in entries if _spelt(entry).rpartition(".")[0] == wanted.rpartition(".")[0] != ""
         ]:
             return f"there is {similar[0]}: correct the extension"
+    if lost := lost_name(name):
+        return lost
     head = os.path.dirname(os.path.join(folder, name))
     return "" if storage.is_folder(head) else f"there is no folder {head}: check root and image_dir"
 
