@@ -349,6 +349,19 @@ def test_three_shapes_that_do_not_fit_are_named_and_the_others_counted(tmp_path:
     assert re.search(r"patch_embed\.proj\.weight \S+ 3, 14, 14\) in place of .* and \d\d more; use", str(caught.value))
 
 
+@pytest.mark.parametrize(
+    "keys", [["model", "state_dict"], ["module", "model", "state_dict"], ["net", "model_state_dict"], ["model"] * 3]
+)
+def test_weights_below_several_keys_are_found(keys: list[str], tmp_path: Path) -> None:
+    source = net("vit", 0)
+    content: object = source.state_dict()
+    for key in reversed(keys):
+        content = {key: content, "epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
+    torch.save(content, tmp_path / "w.pth")
+    load(made := net("vit", 1), "vit", str(tmp_path / "w.pth"))
+    assert torch.equal(made.blocks[1].attn.qkv.weight, source.blocks[1].attn.qkv.weight)
+
+
 @pytest.mark.parametrize("way", ["pretrained", "checkpoint_path"])
 def test_a_norm_behind_timms_pool_comes_over_on_either_way(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
