@@ -49,6 +49,8 @@ def check_root(root: str, fix: str = "correct data.root", what: str = "the folde
         whole = os.path.isabs(root) or storage.is_remote(root)
         where = "" if whole else ", seen from the current folder"
         # The config.yaml of a run has the paths as they were seen when it began.
+        if re.match(r"~|.*\$[A-Za-z_{]", root):  # Python takes neither for another path
+            fix = "give os.path.expanduser(os.path.expandvars(PATH)), as the command line does"
         fix += "" if whole else ", or go to the folder that the configuration's paths are seen from"
         raise InputError(f"{what} at {root}{where}", got, fix)
 
