@@ -46,7 +46,7 @@ class Shared(ABC):
     def open(self) -> BaseStorage:
         """The trials; made if they are not there. Within `alone`."""
 
-    def mend(self) -> None:
+    def mend(self) -> None:  # noqa: B027  # a database has nothing to mend
         """Take away what a process left of a line that it could not write; of trials that are known to be ours."""
 
     @abstractmethod

@@ -37,7 +37,7 @@ class Trial:
 
 
 def _sound(method: Callable[Concatenate["Search", _P], _R]) -> Callable[Concatenate["Search", _P], _R]:
-    """Say of what a method meets in a journal that is not as Optuna wrote it, which breaks in a dozen ways, what it is."""
+    """Say what a method has met: a journal that is not as Optuna wrote it breaks in a dozen ways."""
 
     @wraps(method)
     def sound(search: "Search", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:

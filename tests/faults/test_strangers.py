@@ -140,7 +140,7 @@ def test_a_packed_checkpoint_or_one_number_shown_as_many_is_refused(run: Path, t
 
 
 def two_directories(path: Path, content: dict[str, bytes]) -> None:
-    """A packed archive whose directory torch alone reads; before its end stands one of empty parts of the same names."""
+    """A packed archive whose directory torch alone reads; before its end stands one of empty parts."""
     archives = []
     for packed, data in ((zipfile.ZIP_DEFLATED, content), (zipfile.ZIP_STORED, dict.fromkeys(content, b""))):
         text = io.BytesIO()
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_parts_that_are_larger_than_they_look_is_refused(
     with zipfile.ZipFile(whole) as archive:
         made(path, {name: archive.read(name) for name in archive.namelist()})
     assert zipfile.is_zipfile(path)
-    with pytest.raises(zipfile.BadZipFile, match="as torch never|where torch writes numbers"):
+    with pytest.raises(zipfile.BadZipFile, match=r"as torch never|where torch writes numbers"):
         require_not_packed(path)
     with pytest.raises(InputError, match="to be a checkpoint of tensors"):
         load_plain(path)

@@ -97,7 +97,7 @@ def test_python_takes_paths_as_the_command_line_does(
         assert ibca_lightning.history(place).index.tolist() == [0, 1]
         assert ibca_lightning.explain(checkpoint, f"$PICTURES/{name}").width > 0
     for use in (ibca_lightning.load, ibca_lightning.history, ibca_lightning.report):
-        with pytest.raises(InputError, match="a value of the variable NONE in .*, got none; export NONE"):
+        with pytest.raises(InputError, match=r"a value of the variable NONE in .*, got none; export NONE"):
             use("$NONE/run")
     with pytest.raises(InputError, match=r"nothing there; give os\.path\.expanduser\(os\.path\.expandvars"):
         CSVDataModule("$RUNS/nowhere").setup("fit")

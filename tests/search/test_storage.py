@@ -95,7 +95,8 @@ def journal(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "data", [b"notes\n", b"notes", b"{}\n", b"[]\n1\n", b"\x89PNG\r\n\x1a\n\0", b"[" * 100_000, b'{"op_code":99}\n', b"\n"]
+    "data",
+    [b"notes\n", b"notes", b"{}\n", b"[]\n1\n", b"\x89PNG\r\n\x1a\n\0", b"[" * 100_000, b'{"op_code":99}\n', b"\n"],
 )
 def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
@@ -121,7 +122,7 @@ def test_a_score_that_was_changed_is_refused_in_one_line(values: bytes, journal:
     data = journal.read_bytes()
     assert b"[0.5]" in data
     journal.write_bytes(data.replace(b"[0.5]", values))
-    with pytest.raises(InputError, match=r"a journal of ibca tune .*s\.journal, got a file that .*changed; give another"):
+    with pytest.raises(InputError, match=r"a journal of ibca tune .*s\.journal, got a file that .*changed; give"):
         list(search(journal).trials)
 
 

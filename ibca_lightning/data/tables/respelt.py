@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet has made into something else, as it does on opening a CSV file: numbers cut, dates of ids."""
+"""Cells that a spreadsheet has made into something else, as on opening a CSV file: numbers cut, dates of ids."""
 
 import re
 from collections.abc import Collection

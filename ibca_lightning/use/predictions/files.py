@@ -192,7 +192,7 @@ def _end(data: bytes) -> int:
 
 
 def _same_header(data: bytes, header: bytes) -> bool:
-    """Whether it is that of a file that another program saved again: with a byte-order mark, other quotes, line ends."""
+    """Whether a file that another program saved again has it: with a byte-order mark, other quotes, line ends."""
     with suppress(ValueError, csv.Error):
         return next(_read(data), None) == next(_read(header))
     return False

@@ -83,15 +83,15 @@ def test_the_bar_shows_loss_and_map_and_nothing_else():
 
 
 def test_the_bar_says_of_which_epoch_an_older_figure_is():
-    class Bar(ProgressBar):
-        seen = {}
+    seen = {}
 
+    class Bar(ProgressBar):
         def on_train_batch_end(self, trainer, *arguments):
             super().on_train_batch_end(trainer, *arguments)
-            Bar.seen[trainer.current_epoch + 1] = [*self.get_metrics(trainer, trainer.lightning_module)][1:]
+            seen[trainer.current_epoch + 1] = [*self.get_metrics(trainer, trainer.lightning_module)][1:]
 
     pictures = Pictures(8)
     run = trainer(max_epochs=6, check_val_every_n_epoch=3, enable_progress_bar=True, callbacks=[Bar()])
     run.fit(module(), loader(pictures), loader(pictures))
     old = ["val mAP of epoch 3"]
-    assert Bar.seen == {1: [], 2: [], 3: [], 4: ["val mAP"], 5: old, 6: old}
+    assert seen == {1: [], 2: [], 3: [], 4: ["val mAP"], 5: old, 6: old}

@@ -84,4 +84,9 @@ def doubtful_groups(groups: NDArray[np.bytes_], of_ids: bool = False) -> Iterato
         yield "cut groups", what, "take them from where they are whole, and read the column as text", f"'{long[0]}'"
     if dates := made_dates(texts, of_ids):
         what = f"{len(dates)} of {len(texts)} groups are dates, as a spreadsheet makes them of MAR-1 or 3-1"
-        yield "dates for groups", what, "take them from where they are whole, and keep the column as text", f"'{dates[0]}'"
+        yield (
+            "dates for groups",
+            what,
+            "take them from where they are whole, and keep the column as text",
+            f"'{dates[0]}'",
+        )
