@@ -376,3 +376,25 @@ def test_a_norm_behind_timms_pool_comes_over_on_either_way(
     assert torch.equal(made.model.norm.weight, source.fc_norm.weight)
     assert torch.equal(made.model.blocks[1].attn.qkv.weight, source.blocks[1].attn.qkv.weight)
     assert "its norm of the pooled tokens" in caplog.text
+
+
+def test_a_second_file_that_cannot_be_fetched_for_that_norm_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is made a second time, with timm's pool, to have its norm: the network may be gone meanwhile."""
+    source = timm.create_model("test_vit2", img_size=64)
+    torch.save(source.state_dict(), path := tmp_path / "w.pth")
+    monkeypatch.setattr(backbone_file, "_source", lambda _: {"pretrained_cfg_overlay": {"file": str(path)}})
+    create, fetched = timm.create_model, []
+
+    def create_once(name: str, **options: Any) -> Any:
+        if options.get("pretrained"):
+            fetched.append(name)
+            if len(fetched) > 1:
+                raise OSError("the network is unreachable\nin two lines")
+        return create(name, **options)
+
+    monkeypatch.setattr(backbone_file.timm, "create_model", create_once)
+    with pytest.raises(InputError, match="the pretrained weights of test_vit2 .* got the network is unreachable; use"):
+        Backbone("test_vit2", image_size=64, feature_stride=16, pretrained=True)
+    assert len(fetched) == 2
