@@ -21,7 +21,8 @@ from ibca_lightning.search.storage import Shared, reason
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import told
 
-_P, _R = ParamSpec("_P"), TypeVar("_R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _DRAWN = 10  # trials that TPE leaves to chance, as Optuna does; they are those of a random search
 
 

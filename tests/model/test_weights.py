@@ -395,6 +395,6 @@ def test_a_second_file_that_cannot_be_fetched_for_that_norm_is_one_line(
         return create(name, **options)
 
     monkeypatch.setattr(backbone_file.timm, "create_model", create_once)
-    with pytest.raises(InputError, match="the pretrained weights of test_vit2 .* got the network is unreachable; use"):
+    with pytest.raises(InputError, match=r"weights of test_vit2 .* got the network is unreachable; use"):
         Backbone("test_vit2", image_size=64, feature_stride=16, pretrained=True)
     assert len(fetched) == 2
