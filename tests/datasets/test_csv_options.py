@@ -50,6 +50,15 @@ def test_words_are_labels(root: Path) -> None:
         load(root, rows(*cells), label_values={"seen": 2})
 
 
+def test_words_that_a_configuration_of_before_holds_as_true_and_false_are_what_they_were(root: Path) -> None:
+    lines = rows(*["on,yes", "off,no", "on,true"], header="image,polyp,ulcer")
+    for values in ({"true": 1, "false": 0}, {True: 1, False: 0}, {"on": 1, "off": 0}):
+        found = labels(load(root, lines, label_columns=["polyp", "ulcer"], label_values=values))
+        assert [found[f"{at}.png"] for at in range(3)] == [[1, 1], [0, 0], [1, 1]]
+    found = labels(load(root, lines, label_columns=["polyp"], label_values={"on": -1, "true": 1, "off": 0}))
+    assert [found[f"{at}.png"] for at in range(3)] == [[-1], [0], [-1]], "a word that is named means what is said"
+
+
 def test_numbers_of_findings_are_labels(root: Path) -> None:
     lines = ["image;polyps", *(f"{at}.png;{cell}" for at, cell in enumerate(["0", "3", "1,0", "", "12", "0.0"]))]
     module = load(root, lines, label_counts=["polyps"])

@@ -11,6 +11,7 @@ from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
 CASE = "case of the picture"
+_SAME = {"true": ("yes", "on"), "false": ("no", "off")}  # YAML of before wrote `yes` as true into config.yaml
 _SPLITS = {
     "train": ("train", "training", "trn", "tr"),
     "val": ("val", "valid", "validation", "dev"),
@@ -57,7 +58,8 @@ def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int
         values: What a word means, without regard to case; "" for a blank.
         counts: Columns of numbers, which are 1 above 0.
     """
-    meant = {spelt.casefold(): str(value) for word, value in values.items() for spelt in _spellings(word)}
+    named = {_word(word): str(value) for word, value in values.items()}
+    meant = {same: named[word] for word in named for same in _SAME.get(word, ())} | named
     changed: dict[str, Cells] = {}
     for name in sheet.header:
         if (meant and name in columns) or name in counts:
@@ -73,11 +75,9 @@ def _cells(texts: Sequence[str], of_rows: NDArray[np.intp]) -> Cells:
     return np.array([text.encode() for text in texts], "S")[of_rows]
 
 
-def _spellings(word: object) -> tuple[str, ...]:
-    """What a key stands for: YAML takes an unquoted `yes` for true."""
-    if isinstance(word, bool):
-        return ("true", "yes", "on") if word else ("false", "no", "off")
-    return ("" if word is None else str(word).strip(),)
+def _word(key: object) -> str:
+    """What a key is called; YAML has None for `~`, and Python's callers may have others."""
+    return "" if key is None else str(key).strip().casefold()
 
 
 def _value(text: str, meant: Mapping[str, str], count: bool) -> str:
