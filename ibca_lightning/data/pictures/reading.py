@@ -42,7 +42,7 @@ from ibca_lightning.system.strangers import MAX_PICTURE
 Pixels = NDArray[np.uint8]
 
 # Part of the key of what `cache` keeps: raise it with every change of the pixels that reading and resizing give.
-READER_VERSION = 4
+READER_VERSION = 5
 
 # A gray flag beside the RGB one: OpenCV takes the scale from the one and the colours from the other, and refuses
 # IMREAD_REDUCED_COLOR_x there because that asks for BGR too.
@@ -180,7 +180,7 @@ class PictureFile:
 
 
 def _planes(data: Pixels, path: str, tags: Mapping[int, int]) -> Stored:
-    """A TIFF in planes without its transparency: OpenCV takes those of 16 bits for pixels, and multiplies gray by it."""
+    """A TIFF in planes without transparency: OpenCV takes those of 16 bits for pixels, and multiplies gray by it."""
     if tags.get(262, 1) > 2:
         raise PictureError(f"a TIFF in gray or RGB at {path}", "other colours, in planes", "convert it to RGB")
     stored = read_channels(data, path, tags[277])
