@@ -192,9 +192,9 @@ def _require_palette(header: Dataset, bits: int, path: str) -> None:
 def _of_bits(header: Dataset, stored: NDArray[Any], path: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None, int]:
     """The values, where there is padding, and the bits: those of the header, or all where values need them.
 
-    Bits above BitsStored may be a sign, an overlay, or anything; pydicom would clear them. Some files hold values there,
-    which then wrap round. Such are told by their neighbours: values lie near each other, what else stands there does not
-    change with them. HighBit says where the bits are, as old files have them on the left; pydicom does not look at it.
+    Bits above BitsStored may be a sign, an overlay, or anything; pydicom would clear them. Some files hold values
+    there, which then wrap round. Their neighbours tell: values lie near each other, marks do not. HighBit says where
+    the bits are, as old files have them on the left; pydicom does not look at it.
 
     Raises:
         PictureError: If nobody can say what stands above BitsStored.
