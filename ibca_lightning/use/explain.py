@@ -100,8 +100,10 @@ def explain(arguments: list[str]) -> int:
         **({"excel_safe": True} if options.excel_safe else {}),
         "sheet": options.sheet and rename(os.path.realpath(options.sheet)),  # an earlier one of this name is ours
     }
-    parts = RowParts(folder, record, ["id", "figure"], list(map(rename, files)), own, kind, options.overwrite)
     share, step = list(files)[own.share(len(files))], options.batch_size or next(iter(models.values())).most
+    paths = {rename(name): files[name] for name in share}
+    ids = list(map(rename, files))
+    parts = RowParts(folder, record, ["id", "figure"], ids, own, kind, options.overwrite, paths)
     with parts.own() as written:
         claims = _claims({folder / kind.rows, written.path}) if written.done else {}
         mine = {name: outputs[name] for name in map(rename, share)}

@@ -236,6 +236,29 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(pictures: Path, chec
     assert not Path("out/failed.csv").exists()
 
 
+def test_rows_of_pictures_that_were_replaced_are_not_kept(pictures: Path, checkpoint: Path):
+    for name in ("03 broken.png", "07 empty.png"):
+        (pictures / name).unlink()
+    command = ("predict", "--ckpt_path", checkpoint, "--images", pictures, "--output", "out")
+    done(*command)
+    assert "moved" not in done(*command).err
+    before, written = Path("out/predictions.csv").read_bytes(), Path("out/predictions.csv").stat().st_mtime_ns
+    os.utime(pictures / "02.png", ns=(written + 10**18, written + 10**18))  # of a clock that is wrong
+    os.utime(pictures / "01.png", ns=(written + 1, written + 1))
+    result = ibca(*command)
+    assert result.code == 2
+    assert (
+        "predictions.csv was written, got 1 that are newer, such as 01.png; give another --output" in result.errors[0]
+    )
+    assert Path("out/predictions.csv").read_bytes() == before
+    (pictures / "01.png").unlink()
+    (pictures / "00.png").rename(pictures / "01.png")  # a moved one is as old as it was
+    os.utime(pictures / "01.png", ns=(written - 1, written - 1))
+    assert "got 2 moved or copied since, such as 01.png; touch that file if they are the same" in done(*command).err
+    Path("out/predictions.csv").touch()
+    assert "moved" not in done(*command).err
+
+
 def test_rows_cut_anywhere_are_completed_and_none_is_doubled(pictures: Path, checkpoint: Path):
     ibca("predict", "--ckpt_path", checkpoint, "--images", pictures, "--output", "out")
     path = Path("out/predictions.csv")

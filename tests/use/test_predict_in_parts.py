@@ -131,6 +131,28 @@ def one_by_one(folder: Path, of: int, until: dict[int, int] | None = None) -> li
     return found
 
 
+@pytest.mark.parametrize("of", [1, 3])
+def test_rows_of_pictures_that_changed_are_refused_in_each_process(tmp_path: Path, of: int) -> None:
+    picture = tmp_path / "1.png"
+    picture.touch()
+
+    def begin(rank: int) -> None:
+        mine = {name: str(picture) for name in IDS[Place(rank, of).share(len(IDS))]}
+        with RowParts(tmp_path / "out", RECORD, HEADER, IDS, Place(rank, of), pictures=mine).own() as found:
+            found.add([[name, "0"] for name in [*mine][:3] if name not in found.done])
+            raise RuntimeError
+
+    for _ in range(2):  # none of them is done
+        for rank in range(of):
+            with pytest.raises(RuntimeError):
+                begin(rank)
+    newest = max(path.stat().st_mtime_ns for path in tmp_path.rglob("predictions.csv"))
+    os.utime(picture, ns=(newest + 1, newest + 1))
+    for rank in range(of):
+        with pytest.raises(InputError, match=r"got 3 that are newer, such as .*give another --output"):
+            begin(rank)
+
+
 def require_all(folder: Path, in_order: bool = True) -> None:
     found = [(row["id"], row["A"]) for row in rows(folder / "predictions.csv")]
     expected = [(name, str(at)) for at, name in enumerate(IDS) if name[3] != "7"]

@@ -128,7 +128,10 @@ def _tiff(data: NDArray[np.uint8], path: str, channels: int) -> Stored:
             planar = pixels.ndim == 3 and page.planarconfig == 2
     except PictureError:
         raise
-    except Exception:  # tifffile raises many kinds over damaged bytes
+    except Exception as error:  # tifffile raises many kinds over damaged bytes
+        if "imagecodecs" in str(error):
+            got = "one that is compressed in a way that tifffile alone does not read"
+            raise PictureError(f"a TIFF that can be read at {path}", got, "write it without compression") from None
         raise damaged("a TIFF that can be read", data, path) from None
     return Stored(_turned(np.moveaxis(pixels, 0, 2) if planar else pixels, said[0].get(274, 1)), inverted)
 

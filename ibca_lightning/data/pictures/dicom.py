@@ -116,6 +116,8 @@ def _pixels(header: Dataset, path: str) -> Stored:
         implicit, little = header.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    if photometric.startswith(("MONOCHROME", "RGB")):
+        header.pixel_array_options(correct_unused_bits=False)  # `_of_bits` does
     try:
         pixels = header.pixel_array
     except (ImportError, RuntimeError, NotImplementedError) as error:
@@ -129,9 +131,9 @@ def _pixels(header: Dataset, path: str) -> Stored:
     bits, single = int(header.BitsStored), photometric.startswith(("MONOCHROME", "PALETTE"))
     if pixels.shape not in ([(height, width)] if single else [(height, width, 3), (height, width, 4)]):
         raise PictureError(f"{height} x {width} pixels at {path}", f"an array {pixels.shape}", "write it anew")
-    pixels = _right_aligned(header, pixels, bits)
+    if photometric.startswith(("MONOCHROME", "RGB")):
+        pixels, padding, bits = _of_bits(header, pixels, path)
     if photometric.startswith("MONOCHROME"):
-        padding = _padding(header, pixels)
         if padding is not None:
             pixels = np.where(padding, pixels.min(initial=pixels.max(), where=~padding), pixels)
         return Stored(_gray(header, pixels, bits), photometric == "MONOCHROME1", padding)
@@ -187,28 +189,58 @@ def _require_palette(header: Dataset, bits: int, path: str) -> None:
                 raise PictureError(f"a palette of at most {2**16} colours at {path}", got, "write it anew")
 
 
-def _right_aligned(header: Dataset, pixels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Take the bits from where HighBit says, as old files have them, which pydicom does not look at."""
+def _of_bits(header: Dataset, stored: NDArray[Any], path: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None, int]:
+    """The values, where there is padding, and the bits: those of the header, or all where values need them.
+
+    Bits above BitsStored may be a sign, an overlay, or anything; pydicom would clear them. Some files hold values
+    there, which then wrap round. Their neighbours tell: values lie near each other, marks do not. HighBit says where
+    the bits are, as old files have them on the left; pydicom does not look at it.
+
+    Raises:
+        PictureError: If nobody can say what stands above BitsStored.
+    """
+    bits = int(header.BitsStored)
+    allocated = int(header.BitsAllocated)
+    beyond = allocated - bits
+    if stored.dtype.kind not in "iu" or beyond <= 0:
+        return stored, _padding(header, stored, stored), bits
     below = int(header.get("HighBit") or 0) + 1 - bits
-    there = pixels.ndim == 2 and len(header.get("PixelData", b"")) == pixels.nbytes
-    if not there or not 0 < below <= 8 * pixels.itemsize - bits:
-        return pixels
-    stored = np.frombuffer(header.PixelData, pixels.dtype).reshape(pixels.shape)
-    return pixels if (stored & (2**below - 1)).any() else stored >> below  # where those below hold something, it errs
+    left = 0 < below <= beyond and not (stored & (2**below - 1)).any()  # where those below hold something, it errs
+    values = stored >> below if left else (stored << beyond) >> beyond
+    padding = _padding(header, values, stored)
+    wraps = np.zeros_like(stored, bool) if left else values != stored
+    if padding is not None:
+        wraps &= ~padding
+    overlays = any(header[tag].value for tag in list(header.keys()) if tag >> 24 == 0x60 and tag & 0xFFFF == 0x0102)
+    if overlays or not wraps.any():
+        return values, padding, bits
+    jumps, others = _jumps(stored, wraps), _jumps(values, wraps)
+    if jumps <= others:
+        return stored, _padding(header, stored, stored), allocated
+    if others <= jumps / 2:
+        return values, padding, bits
+    got = f"{bits}, and values of more bits"
+    raise PictureError(f"BitsStored of the values at {path}", got, "write it with BitsStored as BitsAllocated")
 
 
-def _padding(header: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+def _jumps(values: NDArray[Any], wraps: NDArray[np.bool_]) -> int:
+    """The differences, summed, of neighbours of which one wraps."""
+    wide = values.astype(np.int32 if values.itemsize < 4 else np.int64)
+    return sum(int(np.abs(np.diff(wide, axis=axis))[np.diff(wraps, axis=axis)].sum(dtype=np.int64)) for axis in (0, 1))
+
+
+def _padding(header: Dataset, pixels: NDArray[Any], stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     """(H, W) where the header says that there is no picture; None where it does not, or that were everywhere."""
     ends = [*_numbers(header, "PixelPaddingValue")[:1], *_numbers(header, "PixelPaddingRangeLimit")[:1]]
     if not ends or not np.isfinite(ends).all() or pixels.dtype.kind not in "iu":
         return None
     # Written as signed beside pixels that are not, or the other way round.
     least, largest = np.sort(np.array(ends).astype(np.int64).astype(pixels.dtype))[[0, -1]]
-    stored, bits = pixels, int(header.BitsStored)
+    bits = int(header.BitsStored)
     floor = -(2 ** (bits - 1)) if pixels.dtype.kind == "i" else 0
-    if not floor <= least <= largest < floor + 2**bits and len(header.PixelData) == pixels.nbytes:
-        stored = np.frombuffer(header.PixelData, pixels.dtype).reshape(pixels.shape)  # with the bits beyond BitsStored
-    padding: NDArray[np.bool_] = (stored >= least) & (stored <= largest)
+    within = floor <= least <= largest < floor + 2**bits
+    where = pixels if within else stored  # with the bits beyond BitsStored
+    padding: NDArray[np.bool_] = (where >= least) & (where <= largest)
     return padding if padding.any() and not padding.all() else None
 
 

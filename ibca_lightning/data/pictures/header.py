@@ -31,7 +31,7 @@ _MAGIC = (
     ("MetaImage", 0, rb"ObjectType"), ("NRRD", 0, rb"NRRD"), ("OpenEXR", 0, rb"v/1\x01"), ("MPEG", 0, rb"\0\0\x01\xba"),
     ("MP4", 4, rb"ftyp"), ("AVI", 8, rb"AVI "),
 )  # fmt: skip
-_TAGS = frozenset({256, 257, 258, 262, 274, 277, 284, 338, 339})  # of a TIFF
+_TAGS = frozenset({256, 257, 258, 259, 262, 274, 277, 284, 338, 339})  # of a TIFF
 # What stands where a picture was to be fetched.
 _FETCH = {"HTML": "download the picture again: that is an answer of the server", "Git LFS": "run git lfs pull"}
 
@@ -107,8 +107,8 @@ def pixel_bytes(data: memoryview) -> int:
 def tiff_pages(data: memoryview, most: int = 1) -> list[dict[int, int]]:
     """What the first pages of a TIFF say, at most so many, at least one.
 
-    Width (256), height (257), PhotometricInterpretation (262), Orientation (274), SamplesPerPixel (277),
-    PlanarConfiguration (284), and BitsPerSample (258), ExtraSamples (338), SampleFormat (339) of the first.
+    Width (256), height (257), Compression (259), PhotometricInterpretation (262), Orientation (274), SamplesPerPixel
+    (277), PlanarConfiguration (284), and BitsPerSample (258), ExtraSamples (338), SampleFormat (339) of the first.
     """
     number = _little if data[0] == ord("I") else _big
     large = number(data[2:4]) == 43

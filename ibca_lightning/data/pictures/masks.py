@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ibca_lightning.data.pictures.header import kind_of
 from ibca_lightning.data.pictures.reading import decode_bytes, read_bytes
 from ibca_lightning.data.storage import exists, is_remote
 from ibca_lightning.system.errors import PictureError
@@ -57,10 +58,21 @@ def mask_of(name: str, folder: str | None) -> str | None:
 def read_mask(path: str, data: Bits | None = None) -> Bits:
     """Read a mask (H, W): an 8-bit PNG of one channel whose bit i marks label i; with `data` the path is but a name.
 
+    A PNG of 1 bit, black and white, marks label 0 alone. Of 2 and 4 bits OpenCV would make other values.
+
     Raises:
-        PictureError: If it cannot be read, or is no 8-bit picture of one channel.
+        PictureError: If it cannot be read, or is no PNG, or another.
     """
-    mask = decode_bytes(read_bytes(path) if data is None else data, path, cv2.IMREAD_UNCHANGED)
+    data = read_bytes(path) if data is None else data
+    mask = decode_bytes(data, path, cv2.IMREAD_UNCHANGED)
+    if (kind := kind_of(data.data)) != "PNG":  # others may be lossy, and a bit is lost or found
+        raise PictureError(f"a mask as a PNG of 8 bits at {path}", f"a {kind} file", "write it again as PNG")
+    depth, colours = data[24:26].tolist()
+    if depth < 8 and colours == 0:
+        if depth > 1:
+            fix = "write it with 8 bits a pixel"
+            raise PictureError(f"a mask as a PNG of 8 bits at {path}", f"one of {depth}", fix)
+        mask = mask & 1
     if mask.ndim != 2 or mask.dtype != np.uint8:
         channels = 1 if mask.ndim == 2 else mask.shape[2]
         fix = "write the sum of 2**i over the labels i of each pixel, as one gray channel"

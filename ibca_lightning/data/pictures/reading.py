@@ -10,8 +10,9 @@ import errno
 import io
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -34,13 +35,14 @@ from ibca_lightning.data.pictures.header import (
     pixel_bytes,
     tiff_pages,
 )
+from ibca_lightning.data.pictures.jpeg import strict
 from ibca_lightning.system.errors import InputError, PictureError, refusal
 from ibca_lightning.system.strangers import MAX_PICTURE
 
 Pixels = NDArray[np.uint8]
 
 # Part of the key of what `cache` keeps: raise it with every change of the pixels that reading and resizing give.
-READER_VERSION = 4
+READER_VERSION = 5
 
 # A gray flag beside the RGB one: OpenCV takes the scale from the one and the colours from the other, and refuses
 # IMREAD_REDUCED_COLOR_x there because that asks for BGR too.
@@ -53,6 +55,8 @@ _FULL_BGR = int(cv2.IMREAD_COLOR_BGR) | int(cv2.IMREAD_ANYDEPTH)
 
 # What Pillow reads and OpenCV does not, or does not read fully.
 _PILLOW = ("GIF", "JPEG2000", "PPM", "AVIF", "TIFF")
+_DECODED = "a picture that can be decoded (JPEG, PNG, TIFF, BMP, WebP, GIF, DICOM, NPZ)"
+_LAB = (8, 9, 10)  # PhotometricInterpretation of a TIFF
 _SAMPLED = 64  # pictures that tell the depth of a data set
 
 
@@ -163,14 +167,25 @@ class PictureFile:
         if is_dicom(data.data, path):
             return read_dicom(data, path)
         tags = tiff_pages(data.data)[0] if kind_of(data.data) == "TIFF" else {}
-        if tags.get(284) == 2 and tags.get(277) == 3 and tags.get(258, 8) > 8:  # planes, which OpenCV takes for pixels
-            return read_channels(data, path, 3)
+        if tags.get(262) in _LAB:  # of which OpenCV and Pillow each make other colours
+            raise PictureError(f"a TIFF in gray or RGB at {path}", "one in CIELAB", "convert it to RGB")
+        if tags.get(284) == 2 and tags.get(277, 1) > 1 and not (tags.get(258) == 8 and tags.get(262, 2) >= 2):
+            return _planes(data, path, tags)
         pixels = decode_bytes(data, path, flag)
         # OpenCV looks at that tag only where it makes 8 bits of a picture.
         inverted = pixels.dtype != np.uint8 and tags.get(262) == 0
         # Numbers that are packed have all their bits in use; OpenCV brings them to 16.
         packed = pixels.dtype == np.uint16 and tags.get(258) in (10, 12, 14)
         return Stored(eight_bit(pixels, path, 16) if packed else pixels, inverted)
+
+
+def _planes(data: Pixels, path: str, tags: Mapping[int, int]) -> Stored:
+    """A TIFF in planes without transparency: OpenCV takes those of 16 bits for pixels, and multiplies gray by it."""
+    if tags.get(262, 1) > 2:
+        raise PictureError(f"a TIFF in gray or RGB at {path}", "other colours, in planes", "convert it to RGB")
+    stored = read_channels(data, path, tags[277])
+    colours = tags.get(262) == 2 or tags[277] == 3
+    return replace(stored, pixels=stored.pixels[..., :3] if colours else stored.pixels[..., 0])
 
 
 def read_bytes(path: str) -> Pixels:
@@ -202,16 +217,18 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
     size = picture_size(view)
     if size is not None:
         check_size(*size, path, pixel_bytes(view))
-    pixels = None
+    kind = kind_of(view)
+    sound: Pixels | None = strict(data) if kind == "JPEG" else data
+    pixels = _by_pillow(data, path) if kind == "TIFF" and _is_packed(view) else None
     # Before libpng sees it: libpng complains on stderr, past every log level.
-    if size is not None and (data[:8].tobytes() != PNG or _png_is_sound(view)):
+    if pixels is None and size is not None and sound is not None and (kind != "PNG" or _png_is_sound(view)):
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said below, in one line
         try:
             # Where RGB is asked for, OpenCV 5.0 writes nothing into the array of a TIFF of 16-bit colours.
-            turned = flag == _FULL and kind_of(view) == "TIFF"
+            turned = flag == _FULL and kind == "TIFF"
             if not (turned and _has_transparency(view)):
-                pixels = cv2.imdecode(data, _FULL_BGR if turned else flag)
+                pixels = cv2.imdecode(sound, _FULL_BGR if turned else flag)
                 pixels = pixels[..., ::-1] if turned and pixels is not None else pixels
         except (cv2.error, MemoryError):
             pass
@@ -220,8 +237,14 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
     if pixels is None:
         pixels = _by_pillow(data, path)
     if pixels is None:
-        raise damaged("a picture that can be decoded (JPEG, PNG, TIFF, BMP, WebP, GIF, DICOM, NPZ)", data, path)
+        raise damaged(_DECODED, data, path)
     return pixels
+
+
+def _is_packed(data: memoryview) -> bool:
+    """Whether a TIFF is of 8 bits or fewer, packed by bytes: of what is missing there OpenCV says nothing."""
+    tags = tiff_pages(data)[0]
+    return tags.get(258, 1) <= 8 and tags.get(262, 1) <= 3 and tags.get(259) in (5, 8, 32773, 32946)
 
 
 def _has_transparency(data: memoryview) -> bool:
@@ -235,11 +258,13 @@ def _by_pillow(data: Pixels, path: str) -> NDArray[Any] | None:
     kind = kind_of(data.data)
     if kind not in {"GIF", "JPEG 2000", "PPM", "AVIF", "TIFF"}:
         return None  # of the others OpenCV is the judge
+    opened = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are judged here, and of broken tags
             with Image.open(io.BytesIO(data.tobytes()), formats=_PILLOW) as image:
                 check_size(image.height, image.width, path)
+                opened = True
                 ImageOps.exif_transpose(image, in_place=True)
                 return np.asarray(image if image.mode.startswith(("I", "F")) else image.convert("RGB"))
     except PictureError:
@@ -248,6 +273,8 @@ def _by_pillow(data: Pixels, path: str) -> NDArray[Any] | None:
         raise PictureError(f"a smaller picture at {path}", error, "shrink it or cut it into tiles") from None
     except Exception:  # Pillow raises many kinds over damaged bytes
         if kind == "TIFF":
+            if opened:
+                raise damaged(_DECODED, data, path) from None
             return None
         fix = "convert it to PNG if it is sound; restore it, or remove its row, if not"
         raise PictureError(f"a picture that can be decoded at {path}", f"a {kind} file that cannot", fix) from None

@@ -9,7 +9,8 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from itertools import islice
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import sole_user
+from ibca_lightning.system.output import write_err
 from ibca_lightning.system.strangers import MAX_PICTURE, read_bytes, read_object, regular, told
 from ibca_lightning.system.whole_files import csv_lines, naming, write_json
 
@@ -68,6 +70,7 @@ class RowFiles:
     ) -> None:  # fmt: skip
         self.path, self.failed_path, self.failures = folder / kind.rows, folder / "failed.csv", 0
         self.reason, self._kind = "", kind
+        self._written = 0  # when the last row that was there was, in ns
         self._found = b""  # the rows that were there, until they are looked at
         self._record, self._columns, self._header = record, header, _lines([header])
         self._failed: BinaryIO | None = None
@@ -98,6 +101,37 @@ class RowFiles:
     def rows(self) -> Iterator[list[str]]:
         """All rows."""
         yield from self._rows_of(self.path, read_bytes(self.path, _MOST), len(self._columns))
+
+    def require_unchanged(self, pictures: Mapping[str, str]) -> None:
+        """Refuse rows of pictures that were changed after the last row was written, and tell of such as were moved.
+
+        One question a picture that has a row; none when it is called again, as then rows are of several times. Of
+        pictures behind a URL nothing is asked.
+
+        Args:
+            pictures: Path by id.
+
+        Raises:
+            InputError: Some were.
+        """
+        (written, self._written), now = (self._written, 0), time.time_ns()
+        changed, moved = [], []
+        for name in self.done & pictures.keys() if written and pictures else ():
+            with suppress(OSError, ValueError):
+                stat = os.stat(pictures[name])
+                if written < stat.st_mtime_ns <= now:  # a camera's clock may be wrong
+                    changed.append(name)
+                elif stat.st_ctime_ns > written:
+                    moved.append(name)
+        what = f"pictures as they were when {self.path} was written"
+        same = "touch that file if they are the same"
+        if changed:
+            got = f"{len(changed)} that are newer, such as {min(changed)}"
+            raise InputError(what, got, f"give another --output, or {same}")
+        if moved:
+            write_err(
+                f"warning: expected {what}, got {len(moved)} moved or copied since, such as {min(moved)}; {same}\n"
+            )
 
     def try_again(self) -> None:
         """Forget which pictures failed."""
@@ -164,11 +198,13 @@ class RowFiles:
                 "those of another run", self._kind.fix,
             )  # fmt: skip
         if self.path.exists():
+            self._written = self.path.stat().st_mtime_ns
             data = read_bytes(self.path, _MOST)
             end = _end(data)
             if end and not data.startswith(self._header) and not _same_header(data[:end], self._header):
                 raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
-            os.truncate(self.path, end)
+            if end < len(data):
+                os.truncate(self.path, end)
             self._found = data[:end]
 
     def _rows_of(self, path: Path, data: bytes, columns: int) -> Iterator[list[str]]:

@@ -211,6 +211,52 @@ def test_padding_beyond_the_bits_or_of_the_other_sign(tmp_path: Path, bits: int)
     assert not gray(dicom(tmp_path / "u.dcm", unsigned, bits=bits, PixelPaddingValue=65535))[:, :6].any()
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("values", "bits", "window"),
+    [
+        (np.linspace(-1024, 3000, 3072).round().astype(np.int16), 12, (1000, 4000)),
+        (np.linspace(0, 60000, 3072).astype(np.uint16), 12, (30000, 60000)),
+        (np.linspace(0, 4000, 3072).astype(np.uint16), 8, (2000, 4000)),
+        (np.linspace(0, 3000, 3072).astype(np.uint16), 10, None),
+    ],
+)
+def test_values_beyond_the_bits_of_the_header_do_not_wrap_round(
+    tmp_path: Path, values: np.ndarray, bits: int, window: tuple[int, int] | None, compressed: bool
+) -> None:
+    stored = values.reshape(48, 64)
+    tags = {} if window is None else {"WindowCenter": window[0], "WindowWidth": window[1]}
+    path = dicom(tmp_path / "x.dcm", stored, bits=bits, **tags)
+    if compressed and bits > 8:  # of 8 pydicom would write one byte a pixel
+        file = pydicom.dcmread(path)
+        file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID
+        file.compress("1.2.840.10008.1.2.5")
+        file.save_as(path)
+    assert np.array_equal(gray(path), stored >> 4 if window is None else linear(stored, *window))
+
+
+def test_colours_beyond_the_bits_of_the_header_do_not_wrap_round(tmp_path: Path) -> None:
+    colours = np.dstack([gradient(), gradient()[::-1], gradient()[:, ::-1]])
+    assert np.array_equal(read_image(dicom(tmp_path / "x.dcm", colours, bits=10)), colours >> 4)
+
+
+def test_a_sign_an_overlay_and_marks_beyond_the_bits_are_no_values(tmp_path: Path) -> None:
+    expected = gradient() >> 4
+    signed = gradient(signed=True)
+    bare = gray(dicom(tmp_path / "b.dcm", signed & np.int16(0xFFF)))  # without the sign's bits
+    assert np.array_equal(bare, gray(dicom(tmp_path / "s.dcm", signed)))
+    overlaid = gradient() + (np.arange(48, dtype=np.uint16) % 2 << 15)[:, None]
+    assert np.array_equal(gray(dicom(tmp_path / "m.dcm", overlaid)), expected)
+    steep = np.where(np.arange(64) % 2, np.uint16(5096), np.uint16(2700)) + gradient() // 64
+    path = dicom(tmp_path / "o.dcm", steep)
+    with pytest.raises(PictureError, match=r"BitsStored of the values at .*o\.dcm, got 12, and values of more bits"):
+        read_image(path)
+    file = pydicom.dcmread(path)
+    file.add_new(0x60000102, "US", 12)
+    file.save_as(path)
+    assert np.array_equal(gray(path), (steep & 0xFFF) >> 4)
+
+
 @pytest.mark.parametrize("absent", ["Rows", "PhotometricInterpretation", "PixelData"])
 def test_a_header_without_a_picture_is_told(tmp_path: Path, absent: str) -> None:
     path = dicom(tmp_path / "x.dcm", gradient(), SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 from ibca_lightning.data.pictures.reading import PictureFile, depth_of, read_image
 from ibca_lightning.system.errors import InputError, PictureError
@@ -85,6 +85,32 @@ def test_colours_of_a_tiff_are_those_that_it_holds(tmp_path: Path, kind: type) -
     words = np.random.default_rng(0).integers(0, 256 if kind is np.uint8 else 4096, (40, 30, 3))
     cv2.imwrite(str(tmp_path / "x.tif"), words[..., ::-1].astype(kind))
     assert np.array_equal(read_image(str(tmp_path / "x.tif")), words if kind is np.uint8 else words >> 4)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("extra", ["unassalpha", "unspecified", "assocalpha"])
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack", "miniswhite"])
+def test_planes_of_a_tiff_are_without_its_transparency(
+    tmp_path: Path, smooth: np.ndarray, kind: type, planes: str, extra: str, photometric: str
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    colours = smooth if photometric == "rgb" else smooth[..., :1]
+    stored = 255 - colours if photometric == "miniswhite" else colours
+    alpha = np.tile(np.arange(304, dtype=np.uint8), (200, 1))[..., None]
+    pixels = np.dstack([stored, alpha]).astype(kind) * kind(257 if kind is np.uint16 else 1)
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    path = str(tmp_path / "x.tif")
+    tifffile.imwrite(path, pixels, photometric=photometric, planarconfig=planes, extrasamples=[extra])
+    assert np.array_equal(read_image(path), np.broadcast_to(colours, smooth.shape))
+
+
+def test_colours_of_a_tiff_that_nobody_here_makes_rgb_of_are_refused(tmp_path: Path, smooth: np.ndarray) -> None:
+    lab = ImageCms.createProfile("LAB")
+    turn = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), lab, "RGB", "LAB")
+    path = saved(ImageCms.applyTransform(Image.fromarray(smooth), turn), tmp_path / "x.tif")
+    with pytest.raises(PictureError, match=r"x\.tif, got one in CIELAB; convert it to RGB"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp", ".webp"])
