@@ -44,7 +44,7 @@ def read_parquet(path: str) -> Sheet:
             for field in schema:
                 _require_plain(path, field)
             unpacked = 0
-            for column, size in page_sizes(pages, facts):
+            for column, size in page_sizes(pages):
                 unpacked += size
                 _require_bounded(path, facts.num_rows, facts.num_columns, unpacked)
                 if size > _PAGE:
