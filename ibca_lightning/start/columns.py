@@ -53,6 +53,7 @@ _TWO = (
     "present), or a code (subgroup)"
 )
 _CODED = "0 and 1 beside what may be a code for unknown (label, which takes it so), or all a code (subgroup)"
+_WHOLE = "whole numbers: grades or numbers of findings (label), or a code (subgroup)"
 _SPLIT = (
     "it may say what is for training and what for test: write train, val and test there for split_column, or the table "
     "is split anew, and its test rows are trained on"
@@ -276,13 +277,11 @@ def _is_split(texts: _Texts) -> bool:
 
 
 def _may_be_split(texts: _Texts) -> bool:
-    """Whether a few words are those of a split, of which some do not say of which, or the name is that of one."""
+    """Whether a few words are called as those of a split are, training or test among them, or the column is."""
     splits = splits_of(texts.counts)
-    known = [text for text, split in splits.items() if split is not None]
-    rest = {text.casefold() for text in splits}.difference(map(str.casefold, known))
-    return len(splits) <= _FEW and (
-        (len(splits) > 1 and bool(known) and rest <= words.SPLITS) or words.SPLIT.search(spaced(texts.name)) is not None
-    )
+    called = len(splits) > 1 and all(split or words.PART.match(text) for text, split in splits.items())
+    called = called and any(re.match("(?i)train|test", text) for text in splits)
+    return len(splits) <= _FEW and (called or words.SPLIT.search(spaced(texts.name)) is not None)
 
 
 def _cut(split: _Texts, group: _Texts) -> int:
@@ -421,6 +420,8 @@ def _of_cells(texts: _Texts, form: Form) -> list[tuple[str, str]]:
     if form.unread:
         what = "names that are not sure, or several others in one, make their rows unknown: write them as the others"
         found.append((what, [*form.unread]))
+    if form.alike:
+        found.append(("names that differ in marks or numbers in front alone: write them in one way", [*form.alike]))
     if form.perhaps:
         found.append(("names may be several in one: part them as in other rows if they are", [*form.perhaps]))
     shown = [(what, ", ".join(map(repr, cells[:_SHOWN]))) for what, cells in found]
@@ -460,12 +461,16 @@ def _nothing(texts: _Texts) -> tuple[str, str]:
 
 def _question(texts: _Texts) -> str:
     """What a column that was left out might be after all."""
+    if sum(text.startswith(("[", "{")) for text in texts.counts) > len(texts.counts) / 2:
+        return "lists in another form: write them as ['a', 'b'], or as names with a mark between"
     whole = {text.split(".")[0] for text in texts.counts if re.fullmatch(r"[+-]?\d{1,6}(\.0+)?", text)}
-    if texts.blank > MOSTLY or len(whole) < len(texts.counts) or not 2 <= len(whole) <= 10:
+    if len(whole) < len(texts.counts) or not 2 <= len(whole) <= 10:
         return ""
     if {"0", "1"} < whole and all(map(is_code, whole - {"0", "1"})):
         return _CODED
-    return _TWO if len(whole) == 2 else "whole numbers: grades or numbers of findings (label), or a code (subgroup)"
+    if len(whole) == 2:
+        return _TWO
+    return "" if texts.blank > MOSTLY else _WHOLE
 
 
 def _apart(columns: Sequence[Column]) -> list[Column]:

@@ -17,7 +17,22 @@ from ibca_lightning.system.errors import InputError
 # present, a blank is unknown.
 Reading = Literal["each", "ordered", "count", "unknown"]
 LEAST = 5  # positives, and negatives, without which a class cannot stand in training, validation and test
-_SEPARATORS = ("\n", ";", "|", ",", "+", "&", "/", " and ", " und ", " et ", " y ")  # the surest first
+_SEPARATORS = (
+    "\n",
+    ";",
+    "|",
+    ",",
+    "+",
+    "&",
+    "/",
+    "；",
+    "，",
+    "、",
+    " and ",
+    " und ",
+    " et ",
+    " y ",
+)  # the surest first
 _LONGEST, _CLASSES = 40, 40  # characters of a name, names of a column: beyond them it is text
 _WORD = 16  # characters of a slip: beyond them a cell of yes and no is text
 _LOOKED_AT = 2000  # cells that tell whether a long column holds names
@@ -39,6 +54,7 @@ class Form:
         rare: By name the rows of what is too rare for a class.
         unread: Names of a list that are unknown as they are not sure, or several others parted in another way.
         perhaps: Names of a list that may be several, of which one is known.
+        alike: Names of a list that differ from another one in marks alone.
     """
 
     kind: Literal["flags", "count", "list"]
@@ -51,6 +67,7 @@ class Form:
     rare: Mapping[str, int] = field(default_factory=dict)
     unread: Sequence[str] = ()
     perhaps: Sequence[str] = ()
+    alike: Sequence[str] = ()
 
 
 def form_of(name: str, texts: Sequence[str], asked: str = "", grades: Sequence[str] = ()) -> Form | None:
@@ -128,10 +145,14 @@ def is_text(cell: str) -> bool:
 
 def says_present(form: Form) -> str:
     """The name of a list that only says present, such as `yes`: it is no finding; blank where there is none."""
-    names = [*form.positives] if form.listed is not None else []  # a rare one, which is no class, decides nothing
-    return next(
-        (name for name in names if len(name) > 1 and _meaning(name.casefold()) == 1 and not is_number(name)), ""
-    )
+    if form.listed is None:
+        return ""
+    names = [*form.positives]  # a rare one, which is no class, decides nothing
+    one = [name for name in names if is_number(name)]
+    if one in (["1"], ["1.0"]) and {"0", "0.0"} & {*form.listed.absent}:  # beside words: no grade
+        return one[0]
+    words = (name for name in names if len(name) > 1 and not is_number(name))
+    return next((name for name in words if _meaning(name.casefold()) == 1), "")
 
 
 def is_code(text: str) -> bool:
@@ -175,10 +196,12 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
 
 def _listed(listed: LabelList, read: Mapping[str, int], several: bool, blank: bool) -> Form | None:
     """What each name of a list is, by the rows that hold it; None where none is a class."""
-    absent = [word for word in read if word.casefold() in ABSENT or NO.match(word)]
+    absent = [
+        word for word in read if {word.casefold(), word.casefold().rstrip(".")} & ABSENT or NO.match(word)
+    ]  # fmt: skip
     unknown = [word for word in read if word.casefold() in UNSURE | WEAK]
     plain = {word.casefold(): word for word in read}
-    unread = [plain[word] for word in joined_names(plain)]
+    unread = [plain[word] for word in joined_names(plain) if plain[word] not in absent]
     unread += [word for word in read if DOUBT.match(word) and word not in (*absent, *unknown, *unread)]
     unknown += unread
     if absent and not several and blank:
@@ -188,10 +211,13 @@ def _listed(listed: LabelList, read: Mapping[str, int], several: bool, blank: bo
     kept = {word: count for word, count in classes.items() if count >= least}
     if not kept:
         return None
+    bare = {word: re.sub(r"^\d+[.)]\s+|[\W_]+", "", word.casefold()) for word in classes}
+    often = Counter(bare.values())
     return Form(
         "list", kept, listed=replace(listed, absent=absent, unknown=unknown, least=least),
         sure=several or bool(absent), several=several, unread=unread,
         rare={word: count for word, count in classes.items() if count < least},
+        alike=[word for word in classes if bare[word] and often[bare[word]] > 1],
         perhaps=[
             word for word in classes
             if any(not plain.keys().isdisjoint(parts) for parts in ways_to_part(word.casefold()))

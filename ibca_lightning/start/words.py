@@ -18,7 +18,8 @@ ABSENT = _words(
 )
 UNSURE = _words(
     "unsure|uncertain|unclear|unknown|not sure|possible|possibly|maybe|equivocal|indeterminate|ungradable|?",
-    "questionable|doubtful|suspected|unklar|unbekannt|fraglich|verdacht|incertain|incierto|不确定",
+    "questionable|doubtful|suspected|missing|not done|not available|not assessed|n.d.|k.a.|.",
+    "unklar|unbekannt|fraglich|verdacht|incertain|incierto|不确定",
 )
 WEAK = _words("+/-|+/−|+/–|-/+|+-|±|(+)")  # between absent and present: unknown, but said
 PRESENT = _words(
@@ -36,10 +37,7 @@ DOUBT = re.compile(
     r"|.*\w.*(\?|\((possible|probable|suspected|unsure|uncertain|fraglich|v\. ?a\.|\?)\))$"
 )
 NO = re.compile(r"(?i)(no|without|keine?|ohne|sans|sin|senza) \w")  # what a word of absence begins with
-SPLITS = _words(  # what may name a part of a split beside train, val and test
-    "public|private|publictest|privatetest|public test|private test|eval|evaluation|internal|internal validation"
-    "|development|derivation|discovery|extra|unused|unlabeled|none"
-)
+PART = re.compile(r"(?i)(train|test|val|dev|eval|hold|deriv|public|private|extern|intern|unused|extra|entra|apprent)")
 SIDES = _words("l|r|left|right|od|os|links|rechts|gauche|droite|frontal|lateral|ap|pa")
 SEXES = _words("m|f|w|d|h|male|female|man|woman|männlich|weiblich|homme|femme|hombre|mujer|diverse|other")
 
@@ -94,7 +92,8 @@ SPLIT = _named(
 )  # fmt: skip
 NO_FINDING = _named(
     "quality", "(?:un)?gradable", "(?:un)?usable", "(?:un)?readable", "blur(?:red|ry)?", "(?:in)?adequate",
-    "pred(?:icted|ictions?|s)?", "prob(?:ability)?", "valid", "excluded?", "include", "smok(?:er|ing)", "dead",
+    "pred(?:icted|ictions?|s)?", "prob(?:ability)?", "ai", "masks?", "annotat(?:ed|ions?)", "duplicates?", "consent",
+    "flagged", "valid", "excluded?", "include", "smok(?:er|ing)", "dead",
     "death", "died", "survival", "treated", "treatment", "medication", "checked", "reviewed",
     "(?:dx|diagnosis|diagnostic) (?:type|method|source)", "confirm(?:ed|ation)",
 )  # fmt: skip

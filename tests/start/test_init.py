@@ -480,6 +480,7 @@ def test_text_in_a_yes_no_column_is_written_nowhere(tmp_path: Path, text: str) -
         (("Training set", "Test set", "Training_Set"), ("train", "test", "train")),
         (("train", "development", "test"), None),
         (("Public", "Private", "Training"), None),
+        (("train1", "train2", "test1"), None),
         (("training", "eval", "eval"), None),
     ],
 )

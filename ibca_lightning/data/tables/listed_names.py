@@ -10,8 +10,13 @@ _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _BRACKET = re.compile(r"[()\[\]{}]")
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _STRINGS = re.compile(rf"""({_STRING})(\s*(?=[urbURB]?['"]))?|[^'"]+|.""", re.S)
+_ARRAY = re.compile(r"array\((\[.*\])(, dtype=[^()]*)?\)", re.S)
+_BULLET = re.compile(r"^[-–•*·]\s+")
 # What may stand between two names, beside the separator of a column.
-_MARKS = (";", "|", ",", "+", "&", "/", "；", "，", "、", " and ", " und ", " et ", " y ", " with ", " mit ", " sowie ")
+_MARKS = (
+    ";", "|", ",", "+", "&", "/", "；", "，", "、", "<br>", "<br/>", "\\n", " - ", " – ", " and ", " und ", " et ",
+    " y ", " with ", " mit ", " sowie ",
+)  # fmt: skip
 
 
 def parted(text: str, separator: str | None) -> list[str]:
@@ -34,25 +39,33 @@ def parted(text: str, separator: str | None) -> list[str]:
             parts[-1] += piece
     if depth or parts == [""] or _BRACKET.search(separator or ""):  # a bracket without its other one says nothing
         parts = re.split(marks, text, flags=re.I)
-    return [part.strip() for part in parts if part.strip()]
+    return [re.sub(_BULLET, "", part.strip()) for part in parts if part.strip()]
 
 
 def ways_to_part(name: str) -> Iterator[list[str]]:
-    """Part a name at each mark that could stand between two, and at all of them; those alone that part it."""
+    """Part a name in lower case at each mark that could stand between two, and at all; those alone that part it."""
     every = re.sub("|".join(map(re.escape, _MARKS)), "\n", name, flags=re.I)
-    ways = [parted(name, mark) for mark in _MARKS if mark in name.casefold()]
+    ways = [parted(name, mark) for mark in _MARKS if mark in name]
     yield from (parts for parts in (*ways, parted(every, None)) if len(parts) > 1)
 
 
 def joined_names(names: Collection[str]) -> list[str]:
     """Return the names, all in lower case, that are several of the others, parted by another mark."""
     known = {*names}
-    return [name for name in names if any(known.issuperset(parts) for parts in ways_to_part(name))]
+    return [
+        name
+        for name in names
+        if any(known.issuperset(parts) for parts in (*ways_to_part(name), name.split()) if len(parts) > 1)
+    ]
 
 
 def is_list(text: str) -> bool:
     """Whether a cell is the text of a list, a tuple or a set; one in round brackets may also be a name."""
-    return text.startswith(("[", "{")) or text == "set()" or (text.startswith("(") and _literal(text) is not None)
+    return (
+        text.startswith(("[", "{", "array("))
+        or text == "set()"
+        or (text.startswith("(") and _literal(text) is not None)
+    )
 
 
 def listed_names(text: str, separator: str | None, where: Callable[[int], str], row: int) -> list[str]:
@@ -74,6 +87,8 @@ def _literal(text: str) -> list[str] | None:
 
     numpy puts no comma between two strings, and Python would join them.
     """
+    array = _ARRAY.fullmatch(text)
+    text = array[1] if array else text
     apart = _STRINGS.sub(lambda found: found[0] if found[2] is None else f"{found[1]}{',' if found[2] else ';'} ", text)
     try:
         names = ast.literal_eval(apart)
