@@ -10,29 +10,15 @@ from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.labels import is_blank, parse_label
 from ibca_lightning.data.tables.listed_names import is_list, joined_names, parted, ways_to_part
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.start.words import ABSENT, COUNT, DOUBT, GRADE, LABEL, MARKS, NO, PRESENT, UNSURE, WEAK, spaced
+from ibca_lightning.start.words import ABSENT, COUNT, DOUBT, GRADE, LABEL, MARKS, NO, PRESENT, UNSURE, spaced
 from ibca_lightning.system.errors import InputError
 
 # What the user may say of a label: each grade is a class, or each grade and what is above it, a number above 0 is
 # present, a blank is unknown.
 Reading = Literal["each", "ordered", "count", "unknown"]
 LEAST = 5  # positives, and negatives, without which a class cannot stand in training, validation and test
-_SEPARATORS = (
-    "\n",
-    ";",
-    "|",
-    ",",
-    "+",
-    "&",
-    "/",
-    "；",
-    "，",
-    "、",
-    " and ",
-    " und ",
-    " et ",
-    " y ",
-)  # the surest first
+# The surest first.
+_SEPARATORS = ("\n", ";", "|", ",", "+", "&", "/", "；", "，", "、", " and ", " und ", " et ", " y ")
 _LONGEST, _CLASSES = 40, 40  # characters of a name, names of a column: beyond them it is text
 _WORD = 16  # characters of a slip: beyond them a cell of yes and no is text
 _LOOKED_AT = 2000  # cells that tell whether a long column holds names
@@ -129,7 +115,7 @@ def _meaning(word: str) -> int | None:
     value = None if is_blank(word) else parse_label(word)
     if value is not None:
         return value
-    return 1 if word in PRESENT else -1 if word in UNSURE | WEAK else 0 if word in ABSENT else None
+    return 1 if word in PRESENT else -1 if word in UNSURE else 0 if word in ABSENT else None
 
 
 def slips(form: Form, texts: Iterable[str]) -> list[str]:
@@ -199,7 +185,7 @@ def _listed(listed: LabelList, read: Mapping[str, int], several: bool, blank: bo
     absent = [
         word for word in read if {word.casefold(), word.casefold().rstrip(".")} & ABSENT or NO.match(word)
     ]  # fmt: skip
-    unknown = [word for word in read if word.casefold() in UNSURE | WEAK]
+    unknown = [word for word in read if word.casefold() in UNSURE]
     plain = {word.casefold(): word for word in read}
     unread = [plain[word] for word in joined_names(plain) if plain[word] not in absent]
     unread += [word for word in read if DOUBT.match(word) and word not in (*absent, *unknown, *unread)]

@@ -16,12 +16,12 @@ ABSENT = _words(
     "o.b.|unauffällig|gesund|nicht vorhanden|negativ|nee|nej|aucun|aucune|non|sain|négatif|ninguno|ninguna|sano",
     "negativo|nessuno|assente|não|nie|brak|нет|なし|正常|无",
 )
-UNSURE = _words(
+WEAK = _words("+/-|+/−|+/–|-/+|+-|±|(+)")  # between absent and present: unknown, but said
+UNSURE = WEAK | _words(
     "unsure|uncertain|unclear|unknown|not sure|possible|possibly|maybe|equivocal|indeterminate|ungradable|?",
     "questionable|doubtful|suspected|missing|not done|not available|not assessed|n.d.|k.a.|.",
     "unklar|unbekannt|fraglich|verdacht|incertain|incierto|不确定",
 )
-WEAK = _words("+/-|+/−|+/–|-/+|+-|±|(+)")  # between absent and present: unknown, but said
 PRESENT = _words(
     "x|✓|✔|+|ja|j|vorhanden|positiv|oui|présent|présence|presence|positif|si|sí|sì|presente|positivo|sim|tak|seen|found",
     "pos.|checked|да|есть|あり|有|是",
@@ -34,7 +34,7 @@ DOUBT = re.compile(
     r"(?i)(possibl[ey]|probabl[ey]|suspected|suspicion of|suspicious for|susp\.|questionable|doubtful|equivocal|maybe"
     r"|likely|cannot exclude|rule out|r/o|v\. ?a\.|verdacht auf|verdächtig auf|fraglich\w*|evtl\.|eventuell"
     r"|mögliche?[rs]?|suspicion de|sospecha de|posible|dd:?)\s+\w|\?\s*\w"
-    r"|.*\w.*(\?|\((possible|probable|suspected|unsure|uncertain|fraglich|v\. ?a\.|\?)\))$"
+    r"|\W*\w.*(\?|\((possible|probable|suspected|unsure|uncertain|fraglich|v\. ?a\.|\?)\))$"
 )
 NO = re.compile(r"(?i)(no|without|keine?|ohne|sans|sin|senza) \w")  # what a word of absence begins with
 PART = re.compile(r"(?i)(train|test|val|dev|eval|hold|deriv|public|private|extern|intern|unused|extra|entra|apprent)")
@@ -93,8 +93,8 @@ SPLIT = _named(
 NO_FINDING = _named(
     "quality", "(?:un)?gradable", "(?:un)?usable", "(?:un)?readable", "blur(?:red|ry)?", "(?:in)?adequate",
     "pred(?:icted|ictions?|s)?", "prob(?:ability)?", "ai", "masks?", "annotat(?:ed|ions?)", "duplicates?", "consent",
-    "flagged", "valid", "excluded?", "include", "smok(?:er|ing)", "dead",
-    "death", "died", "survival", "treated", "treatment", "medication", "checked", "reviewed",
+    "flagged", "valid", "excluded?", "include", "smok(?:er|ing)", "dead", "death", "died", "survival", "treated",
+    "treatment", "medication", "checked", "reviewed",
     "(?:dx|diagnosis|diagnostic) (?:type|method|source)", "confirm(?:ed|ation)",
 )  # fmt: skip
 

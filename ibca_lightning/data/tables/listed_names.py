@@ -8,9 +8,11 @@ from ibca_lightning.system.errors import InputError
 
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _BRACKET = re.compile(r"[()\[\]{}]")
+_RARE = re.compile(r"[()\[\]{}\r\n]|[-–•*·]\s")
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _STRINGS = re.compile(rf"""({_STRING})(\s*(?=[urbURB]?['"]))?|[^'"]+|.""", re.S)
 _ARRAY = re.compile(r"array\((\[.*\])(, dtype=[^()]*)?\)", re.S)
+_LONGEST = 2**14  # characters of such a list
 _BULLET = re.compile(r"^[-–•*·]\s+")
 # What may stand between two names, beside the separator of a column.
 _MARKS = (
@@ -27,6 +29,9 @@ def parted(text: str, separator: str | None) -> list[str]:
         >>> parted("DR (mild), AMD (wet, late)", ",")
         ['DR (mild)', 'AMD (wet, late)']
     """
+    if not _RARE.search(text) and (separator is None or separator.lower() == separator.upper()):  # nearly all, fast
+        parts = [text] if separator is None else text.split(separator)
+        return [part.strip() for part in parts if part.strip()]
     marks = r"[\r\n]+" if separator is None else rf"{re.escape(separator)}|[\r\n]+"
     parts, depth = [""], 0
     for piece in re.split(rf"({marks}|[()\[\]{{}}])", text, flags=re.I) if _BRACKET.search(text) else ():
@@ -87,6 +92,8 @@ def _literal(text: str) -> list[str] | None:
 
     numpy puts no comma between two strings, and Python would join them.
     """
+    if len(text) > _LONGEST:
+        return None
     array = _ARRAY.fullmatch(text)
     text = array[1] if array else text
     apart = _STRINGS.sub(lambda found: found[0] if found[2] is None else f"{found[1]}{',' if found[2] else ';'} ", text)
