@@ -219,9 +219,11 @@ def _names(filled: Sequence[str], separator: str | None) -> bool:
     filled = [text for text in filled[:: 1 + len(filled) // _LOOKED_AT] if not DOUBT.match(text)]
     if separator is None:
         return len({text.casefold() for text in filled}) <= 2 * _CLASSES
+    least = max(2, 0.02 * len(filled))
+    if sum(separator in text.casefold() for text in filled) < least:
+        return False
     pieces = {text: parted(text, separator) for text in {*filled}}
     several = [text for text in filled if len(pieces[text]) > 1]
-    least = max(2, 0.02 * len(filled))
     if len(several) < least or separator.strip() in pieces or sum(not pieces[text] for text in filled) >= least:
         return False
     whole = {text.casefold() for text in filled if len(pieces[text]) == 1}
