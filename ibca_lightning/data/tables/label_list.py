@@ -108,10 +108,9 @@ class LabelList:
 
     def exclusive(self, sheet: Sheet) -> bool:
         """Whether a picture has one of the classes at most, as each cell holds one name."""
-        texts = () if self.ordered or self.separator else set(sheet.column(self.column))
-        return not (
-            self.ordered or self.separator or any(is_list(text) or len(parted(text, None)) > 1 for text in texts)
-        )
+        if self.ordered or self.separator:
+            return False
+        return not any(is_list(text) or len(parted(text, None)) > 1 for text in {*sheet.column(self.column)})
 
     def doubts(self, sheet: Sheet, classes: Mapping[str, str | None]) -> Iterator[Doubt]:
         """Say which names of a training table are several others, parted in another way: no row of it is read as meant.
@@ -123,7 +122,7 @@ class LabelList:
         if self.ordered or self.names is not None:
             return
         joined = {*joined_names(classes)}.difference(map(_plain, (*self.absent, *self.unknown)))
-        cells = sheet.column(self.column) if joined else ()
+        cells = sheet.column(self.column) if joined else list[str]()
         rows = [row for row, text in enumerate(cells) if joined & {*map(_plain, self._names(text, sheet, row))}]
         if rows:
             what = f"names of column '{self.column}' are several others in one, in {len(rows)} rows"
