@@ -186,6 +186,7 @@ class CSVDataModule(TableDataModule):
         self._found: list[str] = []  # the classes, once the rows are split
         self._listed: dict[str, Mapping[str, str | None]] = {}  # by column, what names of the training table are
         self._exclusive: list[list[str]] = []
+        self._doubts: list[Doubt] = []  # of those names
         self._parts: Mapping[str, Any] = {}
         self._index: PictureIndex | None = None
 
@@ -240,8 +241,8 @@ class CSVDataModule(TableDataModule):
         return tables
 
     def doubts(self) -> list[Doubt]:
-        """Also where rows of two splits seem to show one patient, by the rule of `grouping`."""
-        doubts = super().doubts()
+        """Also names that are several, and where rows of two splits seem to show one patient, by `grouping`."""
+        doubts = [*super().doubts(), *self._doubts]
         if self.no_groups or self._alone() is not None:
             return doubts
         sheets = (self._sheet(name) for name in self.csv if self.csv[name] is not None)
@@ -295,6 +296,7 @@ class CSVDataModule(TableDataModule):
         for column, each in self._lists.items():
             if column not in self._listed:
                 self._listed[column] = classes = each.classes(sheet)
+                self._doubts += each.doubts(sheet, classes)
                 self._exclusive += [[name for name in classes.values() if name]] if each.exclusive(sheet) else []
             sheet = sheet.with_columns(each.columns(sheet, self._listed[column]))
         if self.pair:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ibca_lightning.data import storage
 from ibca_lightning.data.options import check_whole
-from ibca_lightning.data.tables.label_policy import listed_names
+from ibca_lightning.data.tables.listed_names import listed_names
 from ibca_lightning.data.tables.sheet import Sheet, read_sheet
 from ibca_lightning.data.tables.table import Table
 from ibca_lightning.datasets.layouts.released import OpenSplitSet

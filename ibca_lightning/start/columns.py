@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.tables.columns import split_of, with_values
+from ibca_lightning.data.tables.columns import splits_of, with_values
 from ibca_lightning.data.tables.doubts import NORMAL, negating_all
 from ibca_lightning.data.tables.groups.group_cells import doubtful_groups, wrong_group
 from ibca_lightning.data.tables.groups.grouping import (
@@ -36,6 +36,7 @@ from ibca_lightning.start.label_form import (
     Form,
     Reading,
     form_of,
+    is_code,
     is_number,
     is_text,
     prefixed,
@@ -49,6 +50,16 @@ Role = Literal["picture", "group", "split", "label", "subgroup", "left out"]
 Answer = Role | Reading | tuple[str, ...]  # the names of grades, from the lowest
 _LOOKED_AT = 2000  # rows of a long table that tell whether a column names pictures
 _WORDS = "they may be findings (label) or kinds of patients (subgroup)"
+_TWO = (
+    "two numbers: yes and no (write 0 and 1, or name it in label_columns and say in label_values which of them is "
+    "present), or a code (subgroup)"
+)
+_CODED = "0 and 1 beside what may be a code for unknown (label, which takes it so), or all a code (subgroup)"
+_WHOLE = "whole numbers: grades or numbers of findings (label), or a code (subgroup)"
+_SPLIT = (
+    "it may say what is for training and what for test: write train, val and test there for split_column, or the table "
+    "is split anew, and its test rows are trained on"
+)
 _ORDER = "ordered: true, names: [LOWEST, ..., WORST]"
 _FEW = 12  # different values of a subgroup
 _SHOWN = 5
@@ -269,15 +280,24 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
 
 
 def _is_split(texts: _Texts) -> bool:
-    splits = {split_of(text) for text in texts.counts}
+    splits = {*splits_of(texts.counts).values()}
     return not texts.blank and None not in splits and "train" in splits and len(splits) > 1
+
+
+def _may_be_split(texts: _Texts) -> bool:
+    """Whether a few words are called as those of a split are, training or test among them, or the column is."""
+    splits = splits_of(texts.counts)
+    called = len(splits) > 1 and all(split or words.PART.match(text) for text, split in splits.items())
+    called = called and any(re.match("(?i)train|test", text) for text in splits)
+    return len(splits) <= _FEW and (called or words.SPLIT.search(spaced(texts.name)) is not None)
 
 
 def _cut(split: _Texts, group: _Texts) -> int:
     """How many groups stand in several splits."""
     own: dict[str, set[str | None]] = {}
+    splits = splits_of(split.all)
     for part, name in zip(split.all, group.all, strict=True):
-        own.setdefault(name, set()).add(split_of(part))
+        own.setdefault(name, set()).add(splits[part])
     return sum(len(parts) > 1 for parts in own.values())
 
 
@@ -290,7 +310,7 @@ def _forced(texts: _Texts, answer: Answer) -> Column:
     else:
         form = form_of(texts.name, texts.all, answer)
     if form is None:
-        what = "whole numbers from 0" if answer == "count" else "two values, or names that come again"
+        what = "whole numbers from 0" if answer == "count" else "0 and 1, words for them, or names that come again"
         return Column(texts.name, "left out", f"not {what}", texts.shown())
     return _as_label(texts, form)
 
@@ -306,11 +326,13 @@ def _plain(texts: _Texts) -> Column:
         return Column(name, "left out", f"{texts.blank:.0%} blank", doubt=f"{doubt}: fill them in, for group_column")
     if count == 1 and not texts.blank:
         return Column(name, "left out", "the same in every row", texts.shown())
-    splits = {text: split_of(text) for text in {*texts.all}}
+    splits = splits_of({*texts.all})
     wrong = [text for text, split in splits.items() if split is None]
     if wrong and {"train", "test"} <= {*splits.values()} and 2 * len(lines := texts.lines_of(wrong)) < len(texts.all):
         doubt = f"a split but for {first_of(lines, _SHOWN)}: correct them, or the table is split anew"
         return Column(name, "left out", "no whole split", texts.shown(), doubt)
+    if _may_be_split(texts):
+        return Column(name, "left out", "it may be a split", texts.shown(), _SPLIT)
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
         return Column(name, "left out", "dates", texts.shown())
     found = {text.casefold() for text in texts.counts}
@@ -358,7 +380,7 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         if min(count, rest) < LEAST:
             why = f"{count} rows have it and {rest} have not: at least {LEAST} of either make a class"
             return Column(texts.name, "left out", why)
-    doubt, example = "", ""
+    doubt = ""
     if form.blank_is_absent:
         mark = next(text for text in texts.counts if form.values.get(text.casefold(), parse_label(text)) == 1)
         doubt = f"a blank is taken for absent, as only '{mark}' is ever written"
@@ -373,15 +395,11 @@ def _as_label(texts: _Texts, form: Form) -> Column:
         though = f", though '{absent[0]}' is written elsewhere" if absent else ""
         doubt = f"a blank is taken for none of them{though}"
         doubt += " (label_list: {unknown: ['']} makes it unknown)"
-    if wrong := slips(form, texts.counts):
-        lines = first_of(texts.lines_of(wrong), _SHOWN)
-        slip = f"neither present nor absent, and so taken for unknown: {lines}; correct them"
-        doubt, example = f"{doubt}; {slip}" if doubt else slip, ", ".join(map(repr, wrong[:_SHOWN]))
-    elif near := _near(form):
-        slip = "some rare names are nearly those of classes, and their rows count as without: correct them"
-        doubt, example = f"{doubt}; {slip}" if doubt else slip, ", ".join(near[:_SHOWN])
+    more = _of_cells(texts, form)
+    doubt = "; ".join([*filter(None, [doubt]), *(what for what, _ in more)])
+    example = "; ".join(cells for _, cells in more)
     classes = ", ".join(f"{name} {count}" for name, count in [*form.positives.items()][:_SHOWN])
-    more = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
+    further = f", ... ({len(form.positives)} classes)" if len(form.positives) > _SHOWN else ""
     total = len(texts.all) if form.blank_is_absent else texts.filled
     rows = f"{next(iter(form.positives.values()))} of {total} rows" + f" ({texts.shown()})" * bool(form.values)
     if form.kind != "list" and texts.blank and not form.blank_is_absent:
@@ -390,13 +408,35 @@ def _as_label(texts: _Texts, form: Form) -> Column:
     unsure = {text: count for text, count in texts.counts.items() if meaning[text] == -1}
     if unsure:
         rows += f"; {', '.join(unsure)} ({sum(unsure.values())} row{'s' * (sum(unsure.values()) > 1)}): unknown"
-    names = f"names: {classes}{more}" + f"; a blank ({texts.blank:.0%}) names none" * (
+    names = f"names: {classes}{further}" + f"; a blank ({texts.blank:.0%}) names none" * (
         texts.blank > 0 and _spared(form)
     )
     if form.rare:
         names += f"; no class, as in fewer than {LEAST} rows: {', '.join([*form.rare][:_SHOWN])}"
     why = {"flags": f"in {rows}", "count": f"a number above 0 in {rows}", "list": names}[form.kind]
     return Column(texts.name, "label", why, doubt=doubt, example=example, form=form)
+
+
+def _of_cells(texts: _Texts, form: Form) -> list[tuple[str, str]]:
+    """What is doubtful about single cells of a label, each with the cells."""
+    found = []
+    if wrong := slips(form, texts.counts):
+        lines = first_of(texts.lines_of(wrong), _SHOWN)
+        found.append((f"neither present nor absent, and so taken for unknown: {lines}; correct them", wrong))
+    if weak := [text for text in texts.counts if form.kind != "list" and text.casefold() in words.WEAK]:
+        found.append(("what is between absent and present is taken for unknown (label_values)", weak))
+    if form.unread:
+        what = "names that are not sure, or several others in one, make their rows unknown: write them as the others"
+        found.append((what, [*form.unread]))
+    if form.alike:
+        found.append(("names that differ in marks or numbers in front alone: write them in one way", [*form.alike]))
+    if form.perhaps:
+        found.append(("names may be several in one: part them as in other rows if they are", [*form.perhaps]))
+    shown = [(what, ", ".join(map(repr, cells[:_SHOWN]))) for what, cells in found]
+    if near := _near(form):
+        what = "some rare names are nearly those of classes, and their rows count as without: correct them"
+        shown.append((what, ", ".join(near[:_SHOWN])))
+    return shown
 
 
 def _near(form: Form) -> list[str]:
@@ -429,10 +469,16 @@ def _nothing(texts: _Texts) -> tuple[str, str]:
 
 def _question(texts: _Texts) -> str:
     """What a column that was left out might be after all."""
-    whole = [text for text in texts.counts if text.removesuffix(".0").isdecimal()]
-    if texts.blank <= MOSTLY and 3 <= len(whole) == len(texts.counts) <= 10:
-        return "whole numbers: grades or numbers of findings (label), or a code (subgroup)"
-    return ""
+    if sum(text.startswith(("[", "{")) for text in texts.counts) > len(texts.counts) / 2:
+        return "lists in another form: write them as ['a', 'b'], or as names with a mark between"
+    whole = {text.split(".")[0] for text in texts.counts if re.fullmatch(r"[+-]?\d{1,6}(\.0+)?", text)}
+    if len(whole) < len(texts.counts) or not 2 <= len(whole) <= 10:
+        return ""
+    if {"0", "1"} < whole and all(map(is_code, whole - {"0", "1"})):
+        return _CODED
+    if len(whole) == 2:
+        return _TWO
+    return "" if texts.blank > MOSTLY else _WHOLE
 
 
 def _apart(columns: Sequence[Column]) -> list[Column]:

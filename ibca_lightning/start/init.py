@@ -83,8 +83,9 @@ def init(arguments: list[str]) -> int:
     if not any(column.role == "label" for column in columns):
         raise InputError(
             f"a column with findings in {sheet.file} (0 and 1, yes and no, names of findings, lists of them)",
-            "; ".join(f"'{column.name}' {column.told}" for column in columns), "add one, or correct its values",
-        )  # fmt: skip
+            "; ".join(f"'{each.name}' {each.told}" + f" ({each.doubt})" * bool(each.doubt) for each in columns),
+            "add one, or correct its values",
+        )
     splits = {split: rows for c in columns if c.role == "split" for split, rows in rows_by_split(sheet, c.name).items()}
     beside = {} if splits else tables_beside(options.table, sheet.header)
     doubts = [column for column in columns if column.doubt]

@@ -8,15 +8,17 @@ from typing import Literal
 
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.labels import is_blank, parse_label
+from ibca_lightning.data.tables.listed_names import is_list, joined_names, parted, ways_to_part
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.start.words import ABSENT, COUNT, GRADE, LABEL, MARKS, NO, PRESENT, UNSURE, spaced
+from ibca_lightning.start.words import ABSENT, COUNT, DOUBT, GRADE, LABEL, MARKS, NO, PRESENT, UNSURE, spaced
 from ibca_lightning.system.errors import InputError
 
 # What the user may say of a label: each grade is a class, or each grade and what is above it, a number above 0 is
 # present, a blank is unknown.
 Reading = Literal["each", "ordered", "count", "unknown"]
 LEAST = 5  # positives, and negatives, without which a class cannot stand in training, validation and test
-_SEPARATORS = (";", "|", ",", "+", "&", "/")  # the surest first
+# The surest first.
+_SEPARATORS = ("\n", ";", "|", ",", "+", "&", "/", "；", "，", "、", " and ", " und ", " et ", " y ")
 _LONGEST, _CLASSES = 40, 40  # characters of a name, names of a column: beyond them it is text
 _WORD = 16  # characters of a slip: beyond them a cell of yes and no is text
 _LOOKED_AT = 2000  # cells that tell whether a long column holds names
@@ -36,6 +38,9 @@ class Form:
         several: Whether a cell may hold several names.
         sure: Whether nothing but labels looks so.
         rare: By name the rows of what is too rare for a class.
+        unread: Names of a list that are unknown as they are not sure, or several others parted in another way.
+        perhaps: Names of a list that may be several, of which one is known.
+        alike: Names of a list that differ from another one in marks alone.
     """
 
     kind: Literal["flags", "count", "list"]
@@ -46,6 +51,9 @@ class Form:
     sure: bool = True
     several: bool = False
     rare: Mapping[str, int] = field(default_factory=dict)
+    unread: Sequence[str] = ()
+    perhaps: Sequence[str] = ()
+    alike: Sequence[str] = ()
 
 
 def form_of(name: str, texts: Sequence[str], asked: str = "", grades: Sequence[str] = ()) -> Form | None:
@@ -67,14 +75,15 @@ def form_of(name: str, texts: Sequence[str], asked: str = "", grades: Sequence[s
             if classes := _read(listed, texts):  # of words nobody knows the order
                 form = replace(form, listed=listed, positives=classes, rare={})
         return form and prefixed(form, name)
-    form = _flags(name, texts, cells) or _numbers(name, texts, cells, asked)
+    form = _flags(name, texts, cells, asked) or _numbers(name, texts, cells, asked)
     if asked == "count":
         return form if form is not None and form.kind == "count" else None
     form = form or _list(name, texts)
     if asked == "unknown" and form is not None:
         unknown = sorted({*form.listed.unknown, ""}) if form.listed else []
         return replace(form, blank_is_absent=False, listed=form.listed and replace(form.listed, unknown=unknown))
-    return form
+    unnamed = form is not None and any(re.search(r"\w", each) is None for each in form.positives)
+    return prefixed(form, name) if form is not None and unnamed else form
 
 
 def prefixed(form: Form, column: str) -> Form:
@@ -85,10 +94,10 @@ def prefixed(form: Form, column: str) -> Form:
     return replace(form, listed=replace(form.listed, prefix=True), positives=positives)
 
 
-def _flags(name: str, texts: Sequence[str], cells: Counter[str]) -> Form | None:
+def _flags(name: str, texts: Sequence[str], cells: Counter[str], asked: str) -> Form | None:
     """Present or absent, or a mark beside blanks. Other words, in fewer cells than say present, are slips: unknown."""
     found = {word: _meaning(word) for word in cells}
-    strange = [word for word, value in found.items() if value is None]
+    strange = [word for word, value in found.items() if value is None and not (asked == "label" and is_code(word))]
     present = [word for word, value in found.items() if value == 1]
     strange_rows, present_rows = (sum(cells[word] for word in words) for words in (strange, present))
     if any(map(is_number, strange)) or (strange_rows and strange_rows >= present_rows):
@@ -112,7 +121,7 @@ def _meaning(word: str) -> int | None:
 def slips(form: Form, texts: Iterable[str]) -> list[str]:
     """The cells of a column of flags that say neither present nor absent, nor that they do not know."""
     words = [text for text in texts if form.kind == "flags" and form.values.get(text.casefold()) == -1]
-    return [word for word in words if _meaning(word.casefold()) is None]
+    return [word for word in words if _meaning(word.casefold()) is None and not is_code(word)]
 
 
 def is_text(cell: str) -> bool:
@@ -122,10 +131,19 @@ def is_text(cell: str) -> bool:
 
 def says_present(form: Form) -> str:
     """The name of a list that only says present, such as `yes`: it is no finding; blank where there is none."""
-    names = [*form.positives] if form.listed is not None else []  # a rare one, which is no class, decides nothing
-    return next(
-        (name for name in names if len(name) > 1 and _meaning(name.casefold()) == 1 and not is_number(name)), ""
-    )
+    if form.listed is None:
+        return ""
+    names = [*form.positives]  # a rare one, which is no class, decides nothing
+    one = [name for name in names if is_number(name)]
+    if one in (["1"], ["1.0"]) and {"0", "0.0"} & {*form.listed.absent}:  # beside words: no grade
+        return one[0]
+    words = (name for name in names if len(name) > 1 and not is_number(name))
+    return next((name for name in words if _meaning(name.casefold()) == 1), "")
+
+
+def is_code(text: str) -> bool:
+    """Whether a number beside 0 and 1 may stand for what is not known: -9, 9, 99, 888."""
+    return re.fullmatch(r"(-\d+|([7-9])\2*)(\.0+)?", text) is not None
 
 
 def is_number(text: str) -> bool:
@@ -152,41 +170,70 @@ def _list(name: str, texts: Sequence[str], numbers: bool = False) -> Form | None
     filled = [text for text in texts if not is_blank(text)]
     if not filled:
         return None
-    bracketed = sum(text.startswith("[") and text.endswith("]") for text in filled) > 0.9 * len(filled)
-    for separator in (None,) if bracketed else (*_SEPARATORS, None):
-        if not (bracketed or _names(filled, separator)):
+    listed = sum(map(is_list, filled)) > 0.9 * len(filled)
+    for separator in (None,) if listed else (*_SEPARATORS, None):
+        if not (listed or _names(filled, separator)):
             continue
         read = _read(LabelList(name, separator), texts)
         if read is not None and (numbers or not all(map(is_number, read))):
-            absent = [word for word in read if word.casefold() in ABSENT or NO.match(word)]
-            unknown = [word for word in read if word.casefold() in UNSURE]
-            several = separator is not None or bracketed
-            if absent and not several and any(map(is_blank, texts)):
-                unknown.append("")  # who writes `absent` does not mean it by a blank
-            classes = {word: count for word, count in read.items() if word not in (*absent, *unknown)}
-            least = LEAST if min(classes.values(), default=0) < LEAST else 1
-            listed = LabelList(name, separator, absent, unknown, least=least)
-            kept = {word: count for word, count in classes.items() if count >= least}
-            rare = {word: count for word, count in classes.items() if count < least}
-            return (
-                Form("list", kept, listed=listed, sure=several or bool(absent), several=several, rare=rare)
-                if kept
-                else None
-            )
+            return _listed(LabelList(name, separator), read, separator is not None or listed, any(map(is_blank, texts)))
     return None
 
 
+def _listed(listed: LabelList, read: Mapping[str, int], several: bool, blank: bool) -> Form | None:
+    """What each name of a list is, by the rows that hold it; None where none is a class."""
+    absent = [
+        word for word in read if {word.casefold(), word.casefold().rstrip(".")} & ABSENT or NO.match(word)
+    ]  # fmt: skip
+    unknown = [word for word in read if word.casefold() in UNSURE]
+    plain = {word.casefold(): word for word in read}
+    unread = [plain[word] for word in joined_names(plain) if plain[word] not in absent]
+    unread += [word for word in read if DOUBT.match(word) and word not in (*absent, *unknown, *unread)]
+    unknown += unread
+    if absent and not several and blank:
+        unknown.append("")  # who writes `absent` does not mean it by a blank
+    classes = {word: count for word, count in read.items() if word not in (*absent, *unknown)}
+    least = LEAST if min(classes.values(), default=0) < LEAST else 1
+    kept = {word: count for word, count in classes.items() if count >= least}
+    if not kept:
+        return None
+    bare = {word: re.sub(r"^\d+[.)]\s+|[\W_]+", "", word.casefold()) for word in classes}
+    often = Counter(bare.values())
+    return Form(
+        "list", kept, listed=replace(listed, absent=absent, unknown=unknown, least=least),
+        sure=several or bool(absent), several=several, unread=unread,
+        rare={word: count for word, count in classes.items() if count < least},
+        alike=[word for word in classes if bare[word] and often[bare[word]] > 1],
+        perhaps=[
+            word for word in classes
+            if any(not plain.keys().isdisjoint(parts) for parts in ways_to_part(word.casefold()))
+        ],
+    )  # fmt: skip
+
+
 def _names(filled: Sequence[str], separator: str | None) -> bool:
-    """Whether cells hold few names, and, if a mark parts them, some have it and what it parts stands elsewhere too."""
-    filled = filled[:: 1 + len(filled) // _LOOKED_AT]
+    """Whether cells hold few names, and, if a mark parts them, some have it and what it parts stands elsewhere too.
+
+    A mark that is a cell of its own, or parts what is no word, such as `+` and `+/-`, says something itself.
+    """
+    filled = [text for text in filled[:: 1 + len(filled) // _LOOKED_AT] if not DOUBT.match(text)]
     if separator is None:
         return len({text.casefold() for text in filled}) <= 2 * _CLASSES
-    parted = [text for text in filled if separator in text]
-    if len(parted) < 2 or len(parted) < 0.02 * len(filled):
+    least = max(2, 0.02 * len(filled))
+    if sum(separator in text.casefold() for text in filled) < least:
         return False
-    whole = {text.strip().casefold() for text in filled if separator not in text}
-    parts = Counter(part.strip().casefold() for text in parted for part in text.split(separator))
-    return len(parts) <= 2 * _CLASSES and (bool(whole & parts.keys()) or max(parts.values()) >= _OFTEN)
+    pieces = {text: parted(text, separator) for text in {*filled}}
+    several = [text for text in filled if len(pieces[text]) > 1]
+    if len(several) < least or separator.strip() in pieces or sum(not pieces[text] for text in filled) >= least:
+        return False
+    whole = {text.casefold() for text in filled if len(pieces[text]) == 1}
+    parts = Counter(part.casefold() for text in several for part in pieces[text])
+    if len(parts) > 2 * _CLASSES or not all(re.search(r"\w", part) for part in parts):
+        return False
+    if separator.strip().isalpha():  # `head and neck` is one place
+        known = [text for text in several if whole.issuperset(map(str.casefold, pieces[text]))]
+        return 2 * len(known) >= len(several)
+    return bool(whole & parts.keys()) or max(parts.values()) >= _OFTEN
 
 
 def _read(listed: LabelList, texts: Sequence[str]) -> dict[str, int] | None:

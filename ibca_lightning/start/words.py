@@ -12,21 +12,32 @@ def _words(*lines: str) -> frozenset[str]:
 # A word of a cell, in lower case.
 ABSENT = _words(
     "absent|none|no|normal|healthy|negative|neg|nothing|nil|unremarkable|no finding|no findings|no lesion|no disease",
-    "no abnormality|without finding|not present|0|0.0|-|kein|keine|keiner|nein|ohne befund|o.b.|unauffällig|gesund",
-    "nicht vorhanden|negativ|nee|nej|aucun|aucune|non|sain|négatif|ninguno|ninguna|sano|negativo|nessuno|assente|não",
-    "nie|brak|正常|无",
+    "no abnormality|without finding|not present|absence|unchecked|0|0.0|-|−|–|neg.|kein|keine|keiner|nein|ohne befund",
+    "o.b.|unauffällig|gesund|nicht vorhanden|negativ|nee|nej|aucun|aucune|non|sain|négatif|ninguno|ninguna|sano",
+    "negativo|nessuno|assente|não|nie|brak|нет|なし|正常|无",
 )
-UNSURE = _words(
+WEAK = _words("+/-|+/−|+/–|-/+|+-|±|(+)")  # between absent and present: unknown, but said
+UNSURE = WEAK | _words(
     "unsure|uncertain|unclear|unknown|not sure|possible|possibly|maybe|equivocal|indeterminate|ungradable|?",
-    "unklar|unbekannt|incertain|incierto|不确定",
+    "questionable|doubtful|suspected|missing|not done|not available|not assessed|n.d.|k.a.|.",
+    "unklar|unbekannt|fraglich|verdacht|incertain|incierto|不确定",
 )
 PRESENT = _words(
-    "x|✓|✔|+|ja|j|vorhanden|positiv|oui|présent|positif|si|sí|sì|presente|positivo|sim|tak|seen|found|有|是"
+    "x|✓|✔|+|ja|j|vorhanden|positiv|oui|présent|présence|presence|positif|si|sí|sì|presente|positivo|sim|tak|seen|found",
+    "pos.|checked|да|есть|あり|有|是",
 )
 MARKS = _words(
-    "x|✓|✔|+|1|1.0|yes|y|true|ja|j|oui|si|sí|sì|sim|tak|present|vorhanden|positive|positiv"
+    "x|✓|✔|+|1|1.0|yes|y|true|ja|j|oui|si|sí|sì|sim|tak|present|vorhanden|positive|positiv|checked"
 )  # alone, beside blanks
+# What a name begins or ends with that is not sure.
+DOUBT = re.compile(
+    r"(?i)(possibl[ey]|probabl[ey]|suspected|suspicion of|suspicious for|susp\.|questionable|doubtful|equivocal|maybe"
+    r"|likely|cannot exclude|rule out|r/o|v\. ?a\.|verdacht auf|verdächtig auf|fraglich\w*|evtl\.|eventuell"
+    r"|mögliche?[rs]?|suspicion de|sospecha de|posible|dd:?)\s+\w|\?\s*\w"
+    r"|\W*\w.*(\?|\((possible|probable|suspected|unsure|uncertain|fraglich|v\. ?a\.|\?)\))$"
+)
 NO = re.compile(r"(?i)(no|without|keine?|ohne|sans|sin|senza) \w")  # what a word of absence begins with
+PART = re.compile(r"(?i)(train|test|val|dev|eval|hold|deriv|public|private|extern|intern|unused|extra|entra|apprent)")
 SIDES = _words("l|r|left|right|od|os|links|rechts|gauche|droite|frontal|lateral|ap|pa")
 SEXES = _words("m|f|w|d|h|male|female|man|woman|männlich|weiblich|homme|femme|hombre|mujer|diverse|other")
 
@@ -75,9 +86,15 @@ NOTES = _named(
     "observaciones",
     "uwagi",
 )
+SPLIT = _named(
+    "splits?", "subset", "partition", "usage", "folds?", "train(?:ing)?", "test(?:ing)?", "validation", "val",
+    "holdout", "(?:data ?)?set",
+)  # fmt: skip
 NO_FINDING = _named(
-    "quality", "gradable", "usable", "valid", "train", "fold", "excluded?", "include", "smok(?:er|ing)", "dead",
-    "death", "died", "survival", "treated", "treatment", "medication", "checked", "reviewed",
+    "quality", "(?:un)?gradable", "(?:un)?usable", "(?:un)?readable", "blur(?:red|ry)?", "(?:in)?adequate",
+    "pred(?:icted|ictions?|s)?", "prob(?:ability)?", "ai", "masks?", "annotat(?:ed|ions?)", "duplicates?", "consent",
+    "flagged", "valid", "excluded?", "include", "smok(?:er|ing)", "dead", "death", "died", "survival", "treated",
+    "treatment", "medication", "checked", "reviewed",
     "(?:dx|diagnosis|diagnostic) (?:type|method|source)", "confirm(?:ed|ation)",
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """What `CSVDataModule` reads beside columns of 0 and 1: the options that `ibca init` writes."""
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,18 @@ def test_a_list_in_brackets_and_a_rare_name(root: Path) -> None:
     assert module.class_names == ["polyp", "ulcer"]
     assert module.exclusive_classes == []
     assert [labels(module)[f"{at}.png"] for at in range(4)] == [[1, 1], [1, 0], [0, 0], [0, 1]]
+
+
+def test_lists_parted_in_a_second_way_are_doubted(root: Path) -> None:
+    cells = ("polyp;ulcer", '"polyp, ulcer"', "polyp", "ulcer", "polyp", "ulcer")
+    said = load(root, rows(*cells), label_list=LabelList("findings", ";")).doubts()
+    (joined,) = [str(doubt) for doubt in said if doubt.kind == "joined names"]
+    assert re.search(
+        r"'findings' are several others in one, in 1 rows, such as 'polyp, ulcer', .*train.csv, line 3", joined
+    )
+    cells = ("polyp;ulcer", "polyp", "ulcer", "polyp")
+    said = load(root, rows(*cells), label_list=LabelList("findings", ";")).doubts()
+    assert "joined names" not in [doubt.kind for doubt in said]
 
 
 def test_words_of_two_columns_keep_apart(root: Path) -> None:

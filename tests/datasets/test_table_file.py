@@ -186,6 +186,59 @@ def test_a_number_of_which_a_spreadsheet_has_cut_digits_is_no_id(tmp_path: Path)
     assert read_workbook(save(tmp_path / "t.xlsx", rows)).column("p") == ["1.234567890123457e+18", "123456789012345"]
 
 
+@pytest.mark.parametrize(
+    ("form", "seen"),
+    [
+        ("0000", ["0007", "12345", "1.5", "a"]),
+        ('"P"000', ["P007", "P12345", "1.5", "a"]),
+        ("\\P0", ["P7", "P12345", "1.5", "a"]),
+        ("[$-407]00000", ["00007", "12345", "1.5", "a"]),
+        ("000\\-00", ["000-07", "123-45", "1.5", "a"]),
+        ('0" mm"', ["7", "12345", "1.5", "a"]),
+        ("0.00", ["7", "12345", "1.5", "a"]),
+        ("#,##0", ["7", "12345", "1.5", "a"]),
+    ],
+)
+def test_an_id_has_the_zeros_that_one_sees(tmp_path: Path, form: str, seen: list[str]) -> None:
+    book = openpyxl.Workbook()
+    for row in (["ID", "polyp"], [7, True], [12345, 0], [1.5, None], ["a", 1.0]):
+        book.active.append(row)
+        book.active.cell(book.active.max_row, 1).number_format = form
+    book.save(tmp_path / "t.xlsx")
+    sheet = read_workbook(str(tmp_path / "t.xlsx"))
+    assert sheet.column("ID") == seen
+    assert sheet.column("polyp") == ["True", "0", "", "1"]
+
+
+def test_workbooks_under_a_password_and_of_the_strict_form_are_called_so(tmp_path: Path) -> None:
+    (tmp_path / "locked.xlsx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000))
+    with pytest.raises(InputError, match=r"locked\.xlsx, got one under a password, or an old \.xls; open it in Excel"):
+        read_workbook(str(tmp_path / "locked.xlsx"))
+    with (
+        zipfile.ZipFile(save(tmp_path / "t.xlsx", [["a", "b"], [1, 2]])) as book,
+        zipfile.ZipFile(tmp_path / "strict.xlsx", "w") as strict,
+    ):
+        for name in book.namelist():
+            text = book.read(name)
+            for kind in (b"spreadsheetml", b"officeDocument"):
+                text = re.sub(
+                    rb"http://schemas.openxmlformats.org/%s/2006" % kind, b"http://purl.oclc.org/ooxml/" + kind, text
+                )
+            strict.writestr(name, text)
+    with pytest.raises(InputError, match=r"strict\.xlsx, got Strict Open XML; save it as Excel Workbook"):
+        read_workbook(str(tmp_path / "strict.xlsx"))
+
+
+def test_a_table_of_bars_is_read_and_one_of_blanks_is_told_of_separators(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image|polyp\na.png|1\nb.png|0\n")
+    assert read_any(str(tmp_path / "t.csv")).column("polyp") == ["1", "0"]
+    (tmp_path / "t.csv").write_text("image,found\na.png,a|b|c\nb.png,b\n")
+    assert read_any(str(tmp_path / "t.csv")).column("found") == ["a|b|c", "b"]
+    (tmp_path / "t.csv").write_text("image polyp\na.png 1\n")
+    with pytest.raises(InputError, match=r"got the columns image polyp; part the cells by commas, semicolons, tabs"):
+        read_any(str(tmp_path / "t.csv")).column("image")
+
+
 @pytest.mark.parametrize("name", ["t.xlsx", "t.parquet"])
 def test_a_table_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=rf"{name}, got nothing there; correct the path"):

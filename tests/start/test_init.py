@@ -510,6 +510,73 @@ def test_text_in_a_yes_no_column_is_written_nowhere(tmp_path: Path, text: str) -
     assert text.casefold() not in (tmp_path / "e.yaml").read_text().casefold()
 
 
+@pytest.mark.parametrize(
+    ("parts", "splits"),
+    [
+        (("development", "validation", "test"), ("train", "val", "test")),
+        (("train", "validation", "external"), ("train", "val", "test")),
+        (("Training set", "Test set", "Training_Set"), ("train", "test", "train")),
+        (("train", "development", "test"), None),
+        (("Public", "Private", "Training"), None),
+        (("train1", "train2", "test1"), None),
+        (("training", "eval", "eval"), None),
+    ],
+)
+def test_a_split_in_other_words_is_taken_or_asked_about(
+    tmp_path: Path, parts: tuple[str, ...], splits: tuple[str, ...] | None
+) -> None:
+    said, options = quickly(tmp_path, ["use", "polyp"], [[parts[at % 3], at // 3 % 2] for at in range(60)])
+    if splits is None:
+        assert re.search(
+            "unsure: 'use': (it may say what is for training and what for test|a split but for line)", said
+        )
+        assert options["exclude_columns"] == ["use"]
+        return
+    assert options["split_column"] == "use"
+    data = experiment_data(["--config", str(tmp_path / "e.yaml")])
+    assert sizes(data) == {split: 20 * splits.count(split) for split in splits} | (
+        {} if "val" in splits else {"train": 32, "val": 8}
+    )
+
+
+def test_what_says_no_finding_or_is_coded_is_asked_about(tmp_path: Path) -> None:
+    header = ["is_test", "split", "pred_polyp", "ungradable", "blurred", "spss", "minus", "nine", "polyp"]
+    rows: list[list[object]] = [
+        [at % 2, at % 3 // 2, at % 4 // 2, at % 5 // 4, at % 6 // 5, at % 2 + 1, (0, 1, -9)[at % 3], (0, 1, 9)[at % 3]]
+        for at in range(60)
+    ]
+    said, options = quickly(tmp_path, header, [[*row, at // 3 % 2] for at, row in enumerate(rows)])
+    assert options["label_columns"] == ["polyp"]
+    assert options["exclude_columns"] == header[:-1]
+    for name, doubt in zip(
+        header,
+        [*["it may say what is for training"] * 2, *["it could be a label"] * 3, "two numbers: yes and no"]
+        + ["0 and 1 beside what may be a code"] * 2,
+        strict=False,
+    ):
+        assert f"unsure: '{name}': {doubt}" in said
+
+
+def test_boxes_of_redcap_are_flags_and_plus_minus_is_said(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[("Checked", "Unchecked")[at % 2], ("+", "-", "+/-")[at % 3]] for at in range(60)]
+    said, options = quickly(tmp_path, ["findings___1", "ulcer"], rows)
+    assert options["label_columns"] == ["findings___1", "ulcer"]
+    assert options["label_values"] == {"checked": 1, "unchecked": 0, "+": 1, "-": 0, "+/-": -1}
+    assert "unsure: 'ulcer': what is between absent and present is taken for unknown (label_values) ('+/-')" in said
+
+
+def test_lists_in_two_ways_are_said_and_no_row_of_them_is_a_negative(tmp_path: Path) -> None:
+    cells = ["polyp; ulcer", "ulcer", "normal", "polyp", "polyp; erosion"]
+    rows: list[list[object]] = [["polyp, ulcer" if at in (1, 11, 21) else cells[at % 5]] for at in range(60)]
+    said, options = quickly(tmp_path, ["findings"], rows)
+    assert "unsure: 'findings': names that are not sure, or several others in one, make their rows unknown" in said
+    assert options["label_list"]["unknown"] == ["polyp, ulcer"]
+    data = experiment_data(["--config", str(tmp_path / "e.yaml")])
+    read = {table.name(row): table.labels[row] for table in data.split_tables().values() for row in range(len(table))}
+    assert data.class_names == ["erosion", "polyp", "ulcer"]
+    assert [read[f"{at}.png"].tolist() for at in (10, 11)] == [[0, 1, 1], [-1, -1, -1]]
+
+
 def test_a_slip_in_a_split_is_said(tmp_path: Path) -> None:
     rows: list[list[object]] = [[("train", "val", "test")[at % 3], at // 3 % 2] for at in range(60)]
     rows[10][0] = "tset"

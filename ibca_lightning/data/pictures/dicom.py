@@ -124,6 +124,9 @@ def _pixels(header: Dataset, path: str) -> Stored:
         syntax = header.file_meta.get("TransferSyntaxUID")
         lacking = "plugin" in str(error) or "missing" in str(error) or isinstance(error, NotImplementedError)
         # The same is said of pixels that are not compressed, but cut or mislabelled.
+        if lacking and syntax is not None and re.search("MPEG|HEVC", syntax.name):
+            got, fix = f"a video ({syntax.name})", "write its frames as pictures"
+            raise PictureError(f"a picture at {path}", got, fix) from None
         if lacking and syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
             fix = "pip install 'pylibjpeg[all]' or uncompress the files"
             raise InputError(f"a decoder for the compression of {path}", syntax.name, fix) from None

@@ -1,6 +1,7 @@
 """What the columns of a table may say beside 0 and 1: words, counts, a split, several pictures of a case."""
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,16 @@ from ibca_lightning.system.errors import InputError
 CASE = "case of the picture"
 _SAME = {"true": ("yes", "on"), "false": ("no", "off")}  # YAML of before wrote `yes` as true into config.yaml
 _SPLITS = {
-    "train": ("train", "training", "trn", "tr"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "tst", "holdout", "hold-out"),
-}
+    "train": ("train", "training", "trn", "tr", "trainset"),
+    "val": ("val", "valid", "validation", "dev", "tune", "tuning", "validierung"),
+    "test": (
+        "test", "testing", "tst", "holdout", "hold-out", "hold out", "held-out", "held out", "testset", "external",
+        "external validation",
+    ),
+}  # fmt: skip
 _SPLIT_OF = {spelling: split for split, spellings in _SPLITS.items() for spelling in spellings}
+_BUILT_ON = ("development", "derivation")  # as studies call it, where nothing is called training
+_SET = re.compile(r"[ _-](set|data|dataset|split|cohort|sample|images)$")
 
 
 def split_of(text: str) -> str | None:
@@ -25,10 +31,20 @@ def split_of(text: str) -> str | None:
 
     Examples:
         >>> from ibca_lightning.data.tables.columns import split_of
-        >>> [split_of(text) for text in ("Training", "dev", "holdout", "3")]
-        ['train', 'val', 'test', None]
+        >>> [split_of(text) for text in ("Training", "dev", "holdout", "Test set", "3")]
+        ['train', 'val', 'test', 'test', None]
     """
-    return _SPLIT_OF.get(text.strip().casefold())
+    return _SPLIT_OF.get(_SET.sub("", text.strip().casefold()).replace("_", " "))
+
+
+def splits_of(texts: Iterable[str]) -> dict[str, str | None]:
+    """Return the split that each cell of a column means: `development` is for training where nothing else is."""
+    splits = {text: split_of(text) for text in texts}
+    if "train" in splits.values():
+        return splits
+    return {
+        text: "train" if _SET.sub("", text.strip().casefold()) in _BUILT_ON else split for text, split in splits.items()
+    }
 
 
 def rows_by_split(sheet: Sheet, column: str) -> dict[str, NDArray[np.intp]]:
@@ -38,7 +54,7 @@ def rows_by_split(sheet: Sheet, column: str) -> dict[str, NDArray[np.intp]]:
         InputError: If a cell names none, or no row is for training.
     """
     texts, of_rows = sheet.coded(column)
-    splits = [split_of(text) for text in texts]
+    splits = [*splits_of(texts).values()]
     if None in splits:
         row = int(np.flatnonzero(np.array([split is None for split in splits])[of_rows])[0])
         expected = f"train, val or test in column '{column}' of {sheet.where(row)}"

@@ -1,11 +1,12 @@
 """A column whose cells name the findings: `polyp; ulcer`, `["polyp", "ulcer"]`, or one word each."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ibca_lightning.data.tables.label_policy import listed_names
+from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.labels import is_blank
+from ibca_lightning.data.tables.listed_names import is_list, joined_names, listed_names, parted
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
@@ -18,8 +19,8 @@ class LabelList:
 
     Args:
         column: The column.
-        separator: What stands between two names of a cell; without one a cell is one name. A cell in square brackets is
-            always a list, as of JSON or Python.
+        separator: What stands between two names of a cell; without one a cell is one name. A line break always parts
+            two, what stands in brackets stays together, and a list of JSON, Python or numpy is always one.
         absent: Names that are no class, such as `normal`; a blank cell too names none.
         unknown: Names that make all classes of the column unknown in their row, such as `unsure`; "" for a blank cell.
         names: The classes; None takes every name of the training table. Any other name is an error.
@@ -107,7 +108,27 @@ class LabelList:
 
     def exclusive(self, sheet: Sheet) -> bool:
         """Whether a picture has one of the classes at most, as each cell holds one name."""
-        return not (self.ordered or self.separator or any(text.startswith("[") for text in sheet.column(self.column)))
+        if self.ordered or self.separator:
+            return False
+        return not any(is_list(text) or len(parted(text, None)) > 1 for text in {*sheet.column(self.column)})
+
+    def doubts(self, sheet: Sheet, classes: Mapping[str, str | None]) -> Iterator[Doubt]:
+        """Say which names of a training table are several others, parted in another way: no row of it is read as meant.
+
+        Args:
+            sheet: The table.
+            classes: What `classes` gave for it.
+        """
+        if self.ordered or self.names is not None:
+            return
+        joined = {*joined_names(classes)}.difference(map(_plain, (*self.absent, *self.unknown)))
+        cells = sheet.column(self.column) if joined else list[str]()
+        rows = [row for row, text in enumerate(cells) if joined & {*map(_plain, self._names(text, sheet, row))}]
+        if rows:
+            what = f"names of column '{self.column}' are several others in one, in {len(rows)} rows"
+            example = f"'{' '.join(cells[rows[0]].split())}', {sheet.where(rows[0])}"
+            fix = "part them as in other rows, or name them in label_list: names, or unknown"
+            yield Doubt("joined names", what, fix, example)
 
     def _by_number(self, names: list[str], sheet: Sheet) -> list[str]:
         try:
@@ -120,11 +141,8 @@ class LabelList:
     def _names(self, text: str, sheet: Sheet, row: int) -> list[str]:
         if is_blank(text):
             return []
-        if text.startswith("["):
-            names = listed_names(text, None, sheet.where, row)
-        else:
-            names = text.split(self.separator) if self.separator else [text]
-        return [name.strip() for name in names if name.strip()]
+        names = listed_names(text, None, sheet.where, row) if is_list(text) else parted(text, self.separator)
+        return [name.strip() for name in names]
 
 
 def _plain(name: str) -> str:

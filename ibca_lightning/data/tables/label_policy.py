@@ -1,7 +1,6 @@
 """What becomes of a label that is not known: uncertain ones, blanks, lists of names, readers who disagree."""
 
-import ast
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.labels import UNKNOWN, is_blank, no_labels, parse_label, require_columns
+from ibca_lightning.data.tables.listed_names import listed_names
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
@@ -210,20 +210,3 @@ def _plain(name: str) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-
-
-def listed_names(text: str, separator: str | None, where: Callable[[int], str], row: int) -> Iterable[str]:
-    """Return the names of a cell, parted by a separator, or, without one, of the text of a list.
-
-    Raises:
-        InputError: If there is no separator and the cell is no list of names.
-    """
-    if separator is not None:
-        return [name for name in text.split(separator) if name.strip()]
-    try:
-        names = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        names = None
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"a list such as ['a', 'b'] in {where(row)}", repr(text), "correct the cell")
-    return [name for name in names if name.strip()]

@@ -80,6 +80,8 @@ class Sheet:
         """Return where a column stands; likewise."""
         if name not in self.header:
             fix = "correct the name in the configuration or the header of the file"
+            if len(self.header) == 1:
+                fix = "part the cells by commas, semicolons, tabs or |, or say in a first line what parts them: sep=:"
             raise InputError(f"a column '{name}' in {self.file}", f"the columns {', '.join(self.header)}", fix)
         return self.header.index(name)
 
@@ -88,7 +90,8 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
     """Read a table.
 
     UTF-8 with or without a byte-order mark, also packed as `.gz`; any line ends; separated by commas, semicolons or
-    tabs, or by what a first line `sep=;` says, as Excel writes it. Blank lines are skipped.
+    tabs, by `|` where none of these is in the header, or by what a first line `sep=;` says, as Excel writes it. Blank
+    lines are skipped.
 
     Args:
         path: The CSV file.
@@ -190,7 +193,7 @@ def _separator(text: str) -> str:
     if max(counts.values(), default=1) > 1:
         return max(counts, key=lambda mark: counts[mark])
     first = text.lstrip("\r\n").partition("\n")[0]
-    return next((mark for mark in ",;\t" if mark in first), ",")
+    return next((mark for mark in ",;\t|" if mark in first), ",")
 
 
 def _listed(line: str, count: int) -> list[str]:

@@ -339,6 +339,19 @@ def test_dicom_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> Non
             read_image(str(tmp_path / f"{at}.dcm"))
 
 
+def test_a_video_in_dicom_is_called_so(tmp_path: Path) -> None:
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import MPEG2MPML
+
+    path = dicom(tmp_path / "v.dcm", gradient())
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID, file.PixelData = MPEG2MPML, encapsulate([b"\0\0\1\xb3" + bytes(96)])
+    file["PixelData"].is_undefined_length = True
+    file.save_as(path, enforce_file_format=True)
+    with pytest.raises(PictureError, match=r"a picture at .*v\.dcm, got a video \(MPEG2.*write its frames as pictures"):
+        read_image(path)
+
+
 def test_a_missing_pydicom_is_said_and_never_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = dicom(tmp_path / "x.dcm", gradient())
     monkeypatch.setitem(sys.modules, "pydicom", None)

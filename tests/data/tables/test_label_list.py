@@ -31,6 +31,40 @@ def test_a_cell_that_only_begins_like_a_list_is_named() -> None:
         read(LabelList("x", ";"), "a;b", "['a', 1]")
 
 
+def test_lists_of_other_programs_brackets_and_line_breaks() -> None:
+    numpy, python = ("['polyp' 'ulcer']", "['polyp'\n 'Barrett\\'s']"), ("('polyp', 'ulcer')", "{'polyp'}", "set()")
+    assert read(LabelList("x"), *numpy) == {"Barrett's": "01", "polyp": "11", "ulcer": "10"}
+    assert read(LabelList("x", ","), *python) == {"polyp": "110", "ulcer": "100"}
+    assert not LabelList("x").exclusive(sheet(*python))
+    cells = ("DR (mild), AMD (wet, late)", "AMD (wet, late)", "drusen (small", "a), (b")
+    assert [*read(LabelList("x", ","), *cells)] == ["(b", "a)", "AMD (wet, late)", "DR (mild)", "drusen (small"]
+    assert read(LabelList("x"), "polyp\r\nulcer", "(early) polyp") == {
+        "(early) polyp": "01",
+        "polyp": "10",
+        "ulcer": "10",
+    }
+    assert read(LabelList("x", ";"), "a; b\nc", "a;b") == {"a": "11", "b": "11", "c": "10"}
+    assert not LabelList("x").exclusive(sheet("polyp\nulcer", "polyp"))
+    assert read(LabelList("x", " and "), "polyp AND ulcer", "band") == {"band": "01", "polyp": "10", "ulcer": "10"}
+
+
+@pytest.mark.parametrize(
+    "joined", ["polyp, Ulcer", "Polyp and ulcer", "polyp+ulcer", "polyp, ulcer und erosion", "polyp/normal"]
+)
+def test_a_name_that_is_several_others_is_doubted(joined: str) -> None:
+    listed = LabelList("x", ";", absent=["normal"], least=2)
+    table = sheet("polyp; ulcer", joined, "polyp", "ulcer", "erosion", joined, "normal")
+    (doubt,) = listed.doubts(table, listed.classes(table))
+    assert f"names of column 'x' are several others in one, in 2 rows, such as '{joined}', t.csv, line 3" in str(doubt)
+    for meant in (LabelList("x", ";", names=[joined, "polyp", "ulcer"]), LabelList("x", ";", unknown=[joined])):
+        assert not [*meant.doubts(table, {name: name for name in ("polyp", "ulcer", "erosion", joined.casefold())})]
+
+
+def test_a_name_with_a_mark_that_is_no_list_of_others_is_left_alone() -> None:
+    table = sheet("nodule/mass", "mass", "her2+", "DR (mild, mass)", "effusion, left", "effusion")
+    assert not [*LabelList("x").doubts(table, LabelList("x").classes(table))]
+
+
 def test_rare_names_are_no_class_and_one_that_stands_twice_in_a_cell_counts_once() -> None:
     listed = LabelList("x", ";", least=2)
     assert listed.classes(sheet("a;a", "b", "b;c", "c", "c")) == {"a": None, "b": "b", "c": "c"}

@@ -80,9 +80,14 @@ def test_the_text_of_a_list() -> None:
     texts = ("['Mass', 'nodule ']", "[]", '["pleural effusion", "normal"]', "['']", "")
     found = lists(*texts, separator=None, none={"normal"})
     assert found == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0], [-1, -1, -1]]
+    texts = ("['mass' 'nodule']", "['mass'\n 'pleural effusion' 'nodule']", "{'nodule', 'mass'}", "('mass',)", "set()")
+    assert lists(*texts, separator=None) == [[1, 0, 1], [1, 1, 1], [1, 0, 1], [1, 0, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("text", ["mass, nodule", "['mass'", "{'mass'}", "['mass', 3]", "__import__('os')", "3"])
+@pytest.mark.parametrize(
+    "text",
+    ["mass, nodule", "['mass'", "{'mass': 1}", "['mass', 3]", "['mass''nodule']", "['mass' ... 'nodule']", "os()", "3"],
+)
 def test_text_that_is_no_list_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"a list such as \['a', 'b'\] in f.csv, line 2"):
         lists(text, separator=None)

@@ -1,6 +1,7 @@
 """A table in a file of any kind; one in an Excel workbook is read as the text of a CSV file would be."""
 
 import importlib
+import re
 import warnings
 import zipfile
 from typing import Any
@@ -13,6 +14,12 @@ from ibca_lightning.system.errors import DataWarning, InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular, require_unpacked
 
 _ROWS = 2**20  # as many as Excel has
+_OLD = b"\xd0\xcf\x11\xe0"  # of an OLE container
+_STRICT = b"http://purl.oclc.org/ooxml/"
+_LITERAL = r'"[^"]*"|\\.|\[\$-[0-9A-Fa-f]+\]|[- +()]'
+# `0000`, `00-00`, `"P"0`: what a number is seen with.
+_PADDED = re.compile(rf'(?:{_LITERAL})*0(?:{_LITERAL}|0)*0(?:{_LITERAL})*|(?:"[^"]*[^\W\d][^"]*"|\\[^\W\d])0+')
+_LONGEST = 64  # characters of such a format
 _EXACT = 1e16  # beyond, Excel has cut digits away, and the text says so by its exponent
 
 
@@ -30,8 +37,9 @@ def read_any(path: str) -> Sheet:
 def read_workbook(path: str) -> Sheet:
     """Read the first visible sheet of an .xlsx file, which has at least one row; blank rows are skipped.
 
-    Whole numbers become text without a decimal point, so that an id is what one sees in Excel. A cell that is merged
-    over several rows is the value of each. Messages name the sheet where there are several.
+    Whole numbers become text without a decimal point, and with the zeros and letters that a format such as `0000` or
+    `"P"000` shows, so that an id is what one sees in Excel. A cell that is merged over several rows is the value of
+    each. Messages name the sheet where there are several.
 
     Raises:
         InputError: If the file is no workbook, or it has no rows, a column twice, cells beyond its header, a cell
@@ -41,7 +49,9 @@ def read_workbook(path: str) -> Sheet:
     openpyxl = importlib.import_module("openpyxl")  # takes a third of a second; it has no types
 
     try:
+        _require_open(path, file)
         _require_measured(file)
+        _require_transitional(path, file)
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         if not book.worksheets:
             raise ValueError("no sheet")
@@ -55,6 +65,8 @@ def read_workbook(path: str) -> Sheet:
         book.close()
     except FileNotFoundError:
         raise InputError(f"an Excel workbook at {path}", "nothing there", "correct the path") from None
+    except InputError:
+        raise
     except Exception as error:  # openpyxl and the parsers of XML raise many kinds over damaged bytes
         raise InputError(f"an Excel workbook at {path}", error, "restore the file, or save it as CSV") from None
     if len(rows) < 2:
@@ -82,6 +94,22 @@ def _header(sheet: Any) -> list[str]:
     return next((row for _, row in _rows(sheet, 1)), [])
 
 
+def _require_open(path: str, file: str) -> None:
+    """Refuse what Excel writes where a password protects a workbook, which is as an old .xls begins."""
+    with open(regular(file), "rb") as source:
+        if source.read(len(_OLD)) == _OLD:
+            fix = "open it in Excel and save it as .xlsx without a password, or as CSV"
+            raise InputError(f"an Excel workbook at {path}", "one under a password, or an old .xls", fix)
+
+
+def _require_transitional(path: str, file: str) -> None:
+    """Refuse the strict form of the format, of which openpyxl reads no sheet."""
+    with zipfile.ZipFile(file) as archive:
+        if any(_STRICT in archive.read(name) for name in archive.namelist() if name == "xl/workbook.xml"):
+            fix = "save it as Excel Workbook (.xlsx), not as Strict Open XML, or as CSV"
+            raise InputError(f"an Excel workbook at {path}", "Strict Open XML", fix)
+
+
 def _require_measured(file: str) -> None:
     """Refuse, as a BadZipFile, a workbook that unpacks to too much text, or too many elements of XML."""
     elements = 0
@@ -98,8 +126,9 @@ def _rows(sheet: Any, most: int = _ROWS) -> list[tuple[int, list[str]]]:
     """The first rows that are not blank, each with its number and up to its last value."""
     sheet.reset_dimensions()  # what a file says of them may be a lie, to which all rows would be filled up
     rows, cells = [], 0
-    for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
-        row = [_text(value) for value in values]
+    padded = any(map(_pads, sheet.parent._number_formats))  # to ask each cell takes time
+    for number, values in enumerate(sheet.iter_rows(values_only=not padded), 1):
+        row = [_shown(cell.value, cell.number_format) if padded else _text(cell) for cell in values]
         while row and not row[-1]:  # formatted, but empty columns
             row.pop()
         cells += len(row)
@@ -118,3 +147,21 @@ def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)
     return str(value).strip()
+
+
+def _pads(form: str) -> bool:
+    return len(form) <= _LONGEST and _PADDED.fullmatch(form) is not None
+
+
+def _shown(value: object, form: str | None) -> str:
+    """A cell with the zeros and letters that its format shows."""
+    text, form = _text(value), form or ""
+    if isinstance(value, bool | str) or not text.isdecimal() or not _pads(form):
+        return text
+    pieces = re.findall(rf"{_LITERAL}|0", form)
+    places = [at for at, piece in enumerate(pieces) if piece == "0"]
+    digits = text.zfill(len(places))
+    first = len(digits) - len(places) + 1
+    for at, digit in zip(places, (digits[:first], *digits[first:]), strict=True):
+        pieces[at] = digit
+    return "".join("" if piece.startswith("[") else piece.strip('"').removeprefix("\\") for piece in pieces).strip()
