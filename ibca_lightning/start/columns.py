@@ -166,9 +166,9 @@ def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) ->
     shares: dict[str, float] = {}
     for name, each in texts.items():
         looked = [*each.counts][:: max(1, len(each.counts) // _LOOKED_AT)]
-        share = sum(bool(index.find(text)) for text in looked) / max(len(looked), 1)
+        share = sum(map(bool, index.find(looked).values())) / max(len(looked), 1)
         if share >= 0.5 and len(each.counts) >= min(10, each.filled):
-            files[name], shares[name] = {text: index.find(text) for text in each.counts}, share
+            files[name], shares[name] = index.find(each.counts), share
     unique = {name: len(texts[name].counts) / texts[name].filled for name in files}
     able = [name for name in files if unique[name] > 0.9]
     if not able:

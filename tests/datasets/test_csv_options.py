@@ -1,6 +1,7 @@
 """What `CSVDataModule` reads beside columns of 0 and 1: the options that `ibca init` writes."""
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,44 @@ def test_words_are_labels(root: Path) -> None:
     assert [found[f"{at}.png"] for at in range(6)] == [[1, 1], [0, 1], [-1, 0], [1, 0], [-1, 1], [0, 0]]
     with pytest.raises(InputError, match=r"0, 1 or -1 for 'seen' in data.label_values, got 2"):
         load(root, rows(*cells), label_values={"seen": 2})
+
+
+@pytest.mark.parametrize(
+    ("cells", "values", "expected"),
+    [
+        (["1.0", "0.0", "-1.0", ""], {"-1": 1}, [1, 0, 1, -1]),
+        (["1.0", "0.0", "-1.00", ""], {-1: 0}, [1, 0, 0, -1]),
+        (["1.0", "0.0", "1.", "0"], {"1": 0, "0": 1}, [0, 1, 0, 1]),
+        (["1", "0", "-1", ""], {"-1.0": 1}, [1, 0, 1, -1]),
+        (["1.0", "2.0", "2", "01"], {"1": 1, "2": 0}, [1, 0, 0, 1]),
+        (["1,0", "2,00", "9,0", "1"], {"2": 0, "9": -1}, [1, 0, -1, 1]),  # with a comma, in quotes
+        (["1.0", "0.0", "-1.0", "-1"], {"-1": 0, "-1.0": 0}, [1, 0, 0, 0]),
+    ],
+)
+def test_a_number_of_label_values_is_one_however_cells_write_it(
+    root: Path, cells: list[str], values: dict[Any, int], expected: list[int]
+) -> None:
+    lines = rows(*(f'"{cell}"' for cell in cells), header="image,polyp")
+    found = labels(load(root, lines, label_columns=["polyp"], label_values=values))
+    assert [found[f"{at}.png"] for at in range(4)] == [[label] for label in expected]
+
+
+def test_a_word_of_label_values_that_no_cell_holds_is_told_of(root: Path) -> None:
+    lines, said = rows("1.0", "0.0", "seen", "1.0", header="image,polyp"), "what data.label_values names: absent, -1;"
+    module = load(root, lines, label_columns=["polyp"], label_values={"absent": 0, "-1": 1, "seen": 1, "1": 1, "": 0})
+    with pytest.warns(DataWarning, match=said):
+        module.setup("fit")
+    (root / "test.csv").write_text("\n".join(rows("1", "-1.0", "Absent", header="image,polyp")))
+    options: dict[str, Any] = {"label_columns": ["polyp"], "test_csv": "test.csv", "group_overlap": "warn"}
+    for values, idle in (({"absent": 0, "-1": 1, "seen": 1}, False), ({"absent": 0, "seen": 1, "2": 1}, True)):
+        module = load(root, lines, label_values=values, **options)
+        assert [doubt.kind for doubt in module.doubts()].count("label values") == idle
+
+
+def test_a_word_of_label_values_with_two_values_is_refused(root: Path) -> None:
+    for values in ({"0": 1, "0.0": 0}, {"Seen": 1, "seen ": 0}):
+        with pytest.raises(InputError, match=r"one value a word in data.label_values, got another for '"):
+            load(root, ["image,polyp"], label_values=values)
 
 
 def test_numbers_of_findings_are_labels(root: Path) -> None:
@@ -229,6 +268,56 @@ def test_names_without_extension_or_folder(root: Path) -> None:
         load(root, [*lines, "zz,1"], find_images=True).split_tables()
     with pytest.raises(InputError, match="write the extension"):  # not asked for, it is a mistake
         load(root, lines).split_tables()
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites with pictures of the same names, and patients with years; of the first, 7 is not there."""
+    root = tmp_path_factory.mktemp("sites")
+    pictures(root, [f"{site}/{at}.png" for site in ("A", "B") for at in range(10) if (site, at) != ("A", 7)])
+    pictures(root, [*(f"p{at}/2020/left.png" for at in range(4)), "p9/2021/fundus.png", "p3/2021/macula.png", "1.png"])
+    return root
+
+
+@pytest.mark.parametrize(
+    ("cells", "gone"),
+    [
+        ([f"A/{at}.png" for at in range(10)], "A/7.png"),
+        ([f"A/{at}" for at in range(10)], "A/7"),
+        (["A/1.png", "A/2.png", "C/7.png"], "C/7.png"),  # a whole site is missing
+        (["D:\\scans\\A\\1.png", "D:\\scans\\A\\2.png", "D:\\scans\\A\\7.png"], "D:\\scans\\A\\7.png"),
+        ([*(f"p{at}/2020/left.png" for at in range(4)), "p3/2022/fundus.png"], "p3/2022/fundus.png"),
+        (["p0/2020/left.png", "p1/2020/left.png", "p9/2020/left.png"], "p9/2020/left.png"),
+        (["p0/2020/left.png", "p1/left.png", "p4/fundus.png"], "p4/fundus.png"),
+        (["a/1.png", "p3/2020/left.png", "p3/2020/macula.png"], "p3/2020/macula.png"),
+    ],
+)
+def test_a_picture_that_is_missing_is_not_taken_from_another_folder(sites: Path, cells: list[str], gone: str) -> None:
+    lines = ["image,polyp", *(f"{cell},{at % 2}" for at, cell in enumerate(cells))]
+    options: dict[str, Any] = {"image_dir": None, "find_images": True, "label_columns": ["polyp"]}
+    with pytest.raises(InputError, match=rf"a picture at .*{re.escape(gone)} \("):
+        load(sites, lines, **options).split_tables()
+    with pytest.warns(DataWarning, match=rf"1 of {len(cells)} rows .* such as '{re.escape(gone)}'"):
+        found = labels(load(sites, lines, missing_images="skip", val_fraction=0.5, **options))
+    assert len(found) == len(cells) - 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "files"),
+    [
+        (["/home/me/set/A/1.png", "/home/me/set/p0/2020/left.png", "/home/me/set/1.png"],
+         ["A/1.png", "p0/2020/left.png", "1.png"]),
+        (["2021/fundus.png", "p0/left.png", "a/1.png"], ["p9/2021/fundus.png", "p0/2020/left.png", "A/1.png"]),
+        (["C:\\old\\fundus.png", "E:\\new\\macula.png"], ["p9/2021/fundus.png", "p3/2021/macula.png"]),
+    ],
+)  # fmt: skip
+def test_folders_that_a_table_leaves_out_or_has_of_another_machine(
+    sites: Path, cells: list[str], files: list[str]
+) -> None:
+    lines = ["image,polyp", *(f"{cell},{at % 2}" for at, cell in enumerate(cells))]
+    assert sorted(labels(load(sites, lines, image_dir=None, find_images=True, label_columns=["polyp"]))) == sorted(
+        files
+    )
 
 
 def test_rows_without_a_picture_are_left_out_where_that_is_asked_for(root: Path) -> None:

@@ -196,6 +196,16 @@ def test_a_patient_in_two_spellings_is_told_of(tmp_path: Path) -> None:
     assert "V001" not in (tmp_path / "e.yaml").read_text(), "names of patients are in no file"
 
 
+def test_a_picture_that_is_missing_is_not_looked_for_in_other_folders(tmp_path: Path) -> None:
+    names = [f"site{site}/{at:04d}.png" for site in "AB" for at in range(20)]
+    raw_sets.pictures(tmp_path / "p", [name for name in names if name != "siteA/0007.png"])
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "a"], [[n, at % 2] for at, n in enumerate(names[:20])])
+    done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    options = yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]
+    assert "find_images" not in options
+    assert options["missing_images"] == "skip"
+
+
 @pytest.mark.parametrize(
     ("cells", "classes"),
     [
