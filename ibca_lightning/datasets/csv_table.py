@@ -195,6 +195,7 @@ class CSVDataModule(TableDataModule):
         if label_columns == []:
             raise InputError("at least one name in data.label_columns", "[]", "name the labels, or leave it out")
         self._train: tuple[list[str], list[str], Table] | None = None
+        self._header: list[str] = []
         self._found: list[str] = []  # the classes, once the rows are split
         self._listed: dict[str, Mapping[str, str | None]] = {}  # by column, what names of the training table are
         self._exclusive: list[list[str]] = []
@@ -261,7 +262,8 @@ class CSVDataModule(TableDataModule):
             return doubts
         sheets = (self._sheet(name) for name in self.csv if self.csv[name] is not None)
         used = (*self.own_names, *set(self._others).difference(self.exclude_columns))
-        return [*grouping_doubts(self.split_tables(), sheets, used), *doubts]
+        column = None if self.group_column == CASE else self.group_column
+        return [*grouping_doubts(self.split_tables(), sheets, used, column, self._header), *doubts]
 
     def _alone(self) -> tuple[list[str], list[str], Table] | None:
         """As `_training_table`, of a test table without one; None where there is one, or no `label_space`."""
@@ -297,6 +299,7 @@ class CSVDataModule(TableDataModule):
                     )
             if self.split_column is not None:
                 self._parts = rows_by_split(sheet, self.split_column)
+            self._header = sheet.header
             self._train = names, sheet.header, self._table(sheet, names)
         return self._train
 

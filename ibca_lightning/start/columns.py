@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import split_of, with_values
 from ibca_lightning.data.tables.doubts import NORMAL, negating_all
+from ibca_lightning.data.tables.groups.finer import within_names
 from ibca_lightning.data.tables.groups.grouping import (
     coarsest_first,
     like_patients,
@@ -144,7 +145,7 @@ def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Answer] | None 
     elif split is not None:
         found[split] = Column(split, "split", texts[split].shown())
     if group is not None:
-        found[group] = _as_group(texts[group], group in forced)
+        found[group] = _finer(_as_group(texts[group], group in forced), texts[group])
     for name, each in texts.items():
         if name not in found:
             found[name] = _forced(each, forced[name]) if name in forced else _plain(each)
@@ -258,6 +259,14 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         )
         example = f"'{one}' and '{other}'"
     return Column(texts.name, "group", why, doubt="; ".join(doubts), example=example)
+
+
+def _finer(group: Column, texts: _Texts) -> Column:
+    """A group column whose values seem to be sides or visits of patients, with that doubt."""
+    if (within := within_names([*texts.counts])) is None:
+        return group
+    doubt = f"its values end in {within[1]}: one patient may be in training and in test; add a column without them"
+    return replace(group, doubt="; ".join(filter(None, (group.doubt, doubt))))
 
 
 def _is_split(texts: _Texts) -> bool:

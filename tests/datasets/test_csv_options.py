@@ -333,6 +333,38 @@ def test_rows_without_a_picture_are_left_out_where_that_is_asked_for(root: Path)
         load(root, ["image,polyp", "x.png,0", "y.png,1"], missing_images="skip").split_tables()
 
 
+def told(module: CSVDataModule) -> list[str]:
+    return [doubt.what for doubt in module.doubts() if doubt.kind in ("no groups", "finer groups")]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "options", "said"),
+    [
+        ("image,study,subject_id,polyp", "{at}.png,s{of},p{patient},{label}", {"group_column": "study"},
+         "every value of 'study' is a group of its own, but values of 'subject_id' hold several"),
+        ("left,right,patient_id,polyp", "a/{at}.png,b/{at}.png,p{patient},{label}",
+         {"image_columns": ["left", "right"], "image_dir": None},
+         "every case is a group of its own, but values of 'patient_id' come again"),
+        ("image,exam,polyp", "{at}.png,{of}-O{side},{label}", {"group_column": "exam"},
+         "every picture is a group of its own, but its values end in sides of one"),
+        ("image,study,site,polyp", "{at}.png,s{of},h{patient},{label}", {"group_column": "study"}, None),
+        ("image,study,subject_id,polyp", "{at}.png,s{of},p{patient},{label}", {"group_column": "none"}, None),
+    ],
+    ids=["subjects of studies", "patients of cases", "sides", "sites", "none on purpose"],
+)  # fmt: skip
+def test_patients_of_several_groups_are_told_of(
+    root: Path, header: str, row: str, options: dict[str, Any], said: str | None
+) -> None:
+    cells = [
+        row.format(at=at, of=at // 2, patient=at // 2 % 3, side="DS"[at % 2], label=at * 5 // 2 % 2) for at in range(12)
+    ]
+    for seed in range(4):  # of which one at least parts them
+        module = load(root, [header, *cells], label_columns=["polyp"], val_fraction=0.4, split_seed=seed, **options)
+        if found := told(module):
+            break
+    assert found == [] if said is None else found[0].startswith(said)
+
+
 def test_no_groups_that_are_meant(root: Path) -> None:
     assert load(root, rows("0", "1", "0", "1"), group_column="none").group_column is None
 

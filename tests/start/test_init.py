@@ -207,6 +207,28 @@ def test_a_picture_that_is_missing_is_not_looked_for_in_other_folders(tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("patient_visit", "p{}_v{}", "its values end in visits: one patient may be in training and in test"),
+        ("patient_visit", "{}{}", "taken as no filled column of patients was found: rows of one 'patient_visit'"),
+        ("patient", "{}-{}", ""),
+        ("patient", "p{}-O{}", "its values end in sides: one patient may be in training and in test"),
+    ],
+    ids=["visits", "by its name", "patients", "sides"],
+)
+def test_groups_that_are_parts_of_patients_are_unsure(tmp_path: Path, name: str, value: str, said: str) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    part = "DS" if "O{}" in value else "01"
+    rows = [[n, value.format(10 + at // 6, part[at // 3 % 2]), at % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", name, "polyp"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    told = " ".join(result.out.split())
+    assert bool(f"unsure: '{name}': " in told) == bool(said)
+    assert said in told
+
+
+@pytest.mark.parametrize(
     ("cells", "classes"),
     [
         ({"normal": 24, "glaucoma": 8, "cataract": 7, "yes": 1}, "glaucoma 8, cataract 7"),

@@ -81,11 +81,11 @@ def idle_words(sheet: Sheet, columns: Collection[str], words: Collection[object]
     """Return which of the words that `with_values` takes stand in no cell of some columns; a blank may always do so."""
     cells = {text.casefold() for name in sheet.header if name in columns for text in sheet.coded(name)[0]}
     numbers = {number_of(text) for text in cells} - {None}
-    idle = []
-    for word in filter(None, map(_word, words)):
-        if not (number_of(word) in numbers or cells.intersection((word, *_SAME.get(word, ())))):
-            idle.append(word)
-    return idle
+    return [
+        word
+        for word in filter(None, map(_word, words))
+        if number_of(word) not in numbers and cells.isdisjoint((word, *_SAME.get(word, ())))
+    ]
 
 
 def number_of(text: str) -> float | None:
