@@ -72,6 +72,7 @@ _LETTERS = re.compile(r"(?i)(.*\d)[ _.-]?([a-e])")
 _NUMBERS = re.compile(r"(.*\d.*)[ _.-]([A-Za-z]{0,4}\d{1,4}(?:[A-Za-z]\d{1,3})?)")
 _SHARD = re.compile(r"[0-9a-fA-F]{1,2}")
 _BETWEEN = r"[\s_:;=#/\\|.,^\u2010-\u2015\u2212-]"  # letter and number of one id, dashes of word processors too
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 _LEAST, _MOST = 10, 50  # values at least; rows a value at most, on average
 
 
@@ -343,11 +344,17 @@ def _first_rows(groups: NDArray[np.bytes_]) -> tuple[list[bytes], list[int]]:
 
 
 def _canonical(group: str) -> str:
-    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or not between two numbers."""
+    """What ways to write a group have in common.
+
+    Without case, leading zeros, `.0`, commas of thousands, what nobody sees, and what stands round it or not between
+    two numbers.
+    """
     if group.isascii() and group.isalnum():  # as most are, in a fifth of the time
         return re.sub(r"(?<!\d)0+(?=\d)", "", group.lower())
     plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
-    plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
+    plain = re.sub(r"\.0+$|,00?$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)  # `.000` as SPSS writes it
+    if _THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
     plain = re.sub(rf"({_BETWEEN}){_BETWEEN}+", r"\1", plain)
     plain = re.sub(rf"(?<!\d){_BETWEEN}|{_BETWEEN}(?!\d)", "", plain)
     if not plain.isascii():
