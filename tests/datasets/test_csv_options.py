@@ -62,6 +62,7 @@ def test_words_are_labels(root: Path) -> None:
         (["1,0", "2,00", "9,0", "1"], {"2": 0, "9": -1}, [1, 0, -1, 1]),  # with a comma, in quotes
         (["1.0", "0.0", "-1.0", "-1"], {"-1": 0, "-1.0": 0}, [1, 0, 0, 0]),
     ],
+    ids=["unsure is present", "unsure is absent", "turned round", "a key with a point", "two", "commas", "twice"],
 )
 def test_a_number_of_label_values_is_one_however_cells_write_it(
     root: Path, cells: list[str], values: dict[Any, int], expected: list[int]
@@ -290,6 +291,16 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["p0/2020/left.png", "p1/2020/left.png", "p9/2020/left.png"], "p9/2020/left.png"),
         (["p0/2020/left.png", "p1/left.png", "p4/fundus.png"], "p4/fundus.png"),
         (["a/1.png", "p3/2020/left.png", "p3/2020/macula.png"], "p3/2020/macula.png"),
+    ],
+    ids=[
+        "a hole",
+        "without extension",
+        "a whole site",
+        "another machine",
+        "a visit",
+        "a patient",
+        "a folder left out",
+        "another year",
     ],
 )
 def test_a_picture_that_is_missing_is_not_taken_from_another_folder(sites: Path, cells: list[str], gone: str) -> None:
