@@ -18,7 +18,7 @@ from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
 from ibca_lightning.system.imports.own_modules import own_modules
 from ibca_lightning.system.options import refuse_credentials
-from ibca_lightning.system.output import write_out
+from ibca_lightning.system.output import usable_streams, write_out
 from ibca_lightning.system.terminal.foreign_words import in_one_line
 
 HELP = f"""ibca {__version__}: multi-label recognition of medical images with IBCA and its peers
@@ -102,17 +102,26 @@ _CONFIGURED = (*_LIGHTNING, "check", "tune", "sweep", "maps", "pack", "probe", "
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default `sys.argv[1:]`; return an exit code as `HELP` lists them."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        usable_streams()
     in_one_line(alone=argv is None)
     debug = "--debug" in arguments or os.environ.get("IBCA_DEBUG", "") not in ("", "0")
     try:
         arguments = options_at_home([a for a in arguments if a != "--debug"])
-        with own_modules(os.getcwd()):
+        with own_modules(_here()):
             code = _run(arguments)
         if argv is None and arguments[:1] in (["predict"], ["explain"]):  # a process of their own, which ends here
             leave_garbage()
         return code
     except BaseException as error:
         return exit_code(error, debug)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise InputError("a current folder", "one that was removed", "change into one that is there") from None
 
 
 def _run(arguments: list[str]) -> int:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ibca_lightning import losses
 from ibca_lightning.losses import (
     AsymmetricLoss,
     FocalLoss,
@@ -13,6 +14,7 @@ from ibca_lightning.losses import (
     MaskedBCE,
     masked_bce,
     masked_mean,
+    require_scalar,
 )
 from ibca_lightning.system.errors import InputError
 
@@ -163,6 +165,23 @@ def test_gradients_are_those_of_the_formulae() -> None:
     logits = random_logits().double().requires_grad_()
     for loss in (lambda x: masked_mean(x**2, LABELS >= 0), lambda x: masked_mean(x**3, LABELS > 1)):
         assert torch.autograd.gradcheck(loss, logits)
+
+
+def test_a_count_that_many_share_may_be_far_below_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One of 64 processes has the only known label: the mean of their counts is 1/64, and so no count.
+    monkeypatch.setattr(losses, "share", lambda count: count / 64)
+    values = torch.tensor([[3.0, 5.0]])
+    assert masked_mean(values, torch.tensor([[True, False]])).item() / 64 == pytest.approx(3)
+    assert masked_mean(values, torch.tensor([[False, False]])).item() == 0
+
+
+def test_what_is_no_scalar_is_told_of_with_the_part_that_gave_it() -> None:
+    assert require_scalar(MaskedBCE(), value := torch.tensor(0.5)) is value
+    for given, got in ((torch.zeros(2, 3), r"one of shape \(2, 3\)"), (0.5, "a float"), (None, "a NoneType")):
+        with pytest.raises(InputError, match=rf"a scalar tensor from MaskedBCE\.forward, got {got}; "):
+            require_scalar(MaskedBCE(), given)
 
 
 def test_generalised_cross_entropy_lies_between_bce_and_absolute_error() -> None:

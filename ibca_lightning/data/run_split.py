@@ -26,6 +26,8 @@ class RunSplit:
         answer: To a picture in them that it has: `keep` the run's split where the tables hold the same pictures, and
             else refuse; `refuse`; or `warn`.
         suffix: Of the file, for one of several joined sets.
+        elsewhere: The pictures lie in another folder than the run's, which is there too: those of equal names may be
+            others, of another hospital, and are told of alone.
 
     A file is read once: 8 bytes a picture are kept, hashes of the ids, of which two of a million are equal by chance in
     one of 37 million cases.
@@ -35,6 +37,7 @@ class RunSplit:
     held_out: tuple[str, ...]
     answer: Literal["keep", "refuse", "warn"]
     suffix: str = ""
+    elsewhere: bool = False
     _read: dict[tuple[Path, int], Mapping[str, Hashes]] = field(default_factory=dict, repr=False, compare=False)
 
     def kept(self, tables: Mapping[str, Table], rename: Callable[[str], str] = str) -> Mapping[str, Table] | None:
@@ -55,7 +58,7 @@ class RunSplit:
         return kept
 
     def require_unseen(self, tables: Mapping[str, Table], rename: Callable[[str], str] = str) -> None:
-        """Refuse held-out pictures that the model was trained on, or warn of them.
+        """Refuse held-out pictures that the model was trained on, or warn of them; they are known by their names.
 
         Raises:
             InputError: Counts them, and names the first and the file that says so.
@@ -68,9 +71,12 @@ class RunSplit:
             fix += "checkpoint outside of its run"
             if self.answer != "keep":
                 fix = f"give --data.splits {file}"
-            got = f"{len(seen)} of {len(tables[split])} that it was trained on, '{seen[0]}' first ({file})"
+            if self.elsewhere:
+                fix = "they lie in another folder than the run's; if they are the same, the figures are too good"
+            what = "with names of those that it was trained on" if self.elsewhere else "that it was trained on"
+            got = f"{len(seen)} of {len(tables[split])} {what}, '{seen[0]}' first ({file})"
             error = InputError(f"{split} pictures that the model has not seen", got, fix)
-            if self.answer != "warn":
+            if self.answer != "warn" and not self.elsewhere:
                 raise error
             rank_zero_warn(str(error), category=DataWarning)
 

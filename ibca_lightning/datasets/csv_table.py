@@ -25,6 +25,7 @@ from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns, is_blank
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
+from ibca_lightning.data.tables.respelt import lost_name
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table, encode
@@ -350,9 +351,10 @@ class CSVDataModule(TableDataModule):
         if not gone or len(gone) == len(sheet):
             return sheet
         row = min(gone)
+        lost = next(filter(None, map(lost_name, gone.values())), "")
         rank_zero_warn(
             f"{len(gone)} of {len(sheet)} rows of {sheet.file} name no picture of {folder} and are left out, such as "
-            f"'{gone[row]}' on line {sheet.lines[row]}; restore the pictures if they should be there",
+            f"'{gone[row]}' on line {sheet.lines[row]}; {lost or 'restore the pictures if they should be there'}",
             category=DataWarning,
         )
         return sheet.take(sorted({*range(len(sheet))} - {*gone}))

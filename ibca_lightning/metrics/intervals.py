@@ -12,6 +12,7 @@ from ibca_lightning.metrics.localisation import columns_of
 from ibca_lightning.metrics.operating_point import Counts, Floats, harmonic_mean, ratio
 from ibca_lightning.metrics.resampling.resamples import RANKING, Drawn, Sample
 from ibca_lightning.metrics.resampling.spread import (
+    borrowed,
     effective,
     error,
     fraction,
@@ -21,6 +22,7 @@ from ibca_lightning.metrics.resampling.spread import (
     overlap,
     skewness,
     student,
+    variance,
 )
 from ibca_lightning.metrics.resampling.thirds import MEANS, means_of_parts
 from ibca_lightning.system.errors import InputError
@@ -284,11 +286,17 @@ def _pair_intervals(
         column, over = columns_of(name)
         parts = sums[column], sizes[column] if over is None else sums[over], sizes[column]
         own, base, size = (each.sum(axis=1) for each in parts) if together else parts
-        number, skew = effective(size), skewness(own - np.nan_to_num(values) * base)
+        mean = np.nan_to_num(values)
+        number, skew = effective(size), skewness(own - mean * base)
+        least: Floats | float = 0.0
         # A gain is no fraction; and what is not in [0, 1] is none either.
-        if not name.endswith("gain") and not ((values < 0) | (values > 1)).any():
-            return _held(values, fraction(values, draws, np.inf, number, level, skew=skew))
-        return student(values, draws, number, level, skew)
+        share = not name.endswith("gain") and not ((values < 0) | (values > 1)).any()
+        if not together and (share or over is not None):  # other gains may lie near 0, where they scatter as ever
+            unit = mean * (1 - mean) if share else mean**2
+            least = borrowed(variance(draws, number), unit, size.sum(axis=0), number)
+        if share:
+            return _held(values, fraction(values, draws, np.inf, number, level, skew=skew, least=least))
+        return student(values, draws, number, level, skew, least)
 
     overall = {name: own for name, own in value.overall.items() if name not in _OWN}
     classes = {name: own for name, own in value.classes.items() if name in overall}

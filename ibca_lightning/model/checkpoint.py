@@ -22,6 +22,7 @@ from ibca_lightning.model.public_names import public_name, with_public_names
 from ibca_lightning.model.weights.finite import spoilt
 from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.expanded import expanded
 from ibca_lightning.system.imports.own_modules import name_own
 from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
 
@@ -162,8 +163,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: When the file is missing, unreadable, or no IBCA checkpoint.
     """
-    file = here(str(path))
-    checkpoint = load_plain(path := file if is_remote(file) else Path(file).expanduser())
+    file = here(expanded(str(path)))
+    checkpoint = load_plain(path := file if is_remote(file) else Path(file))
     try:
         with zipfile.ZipFile(path) as archive:  # torch takes flipped bits for weights, and chance memory for a folder
             folders = (own.filename for own in archive.infolist() if own.external_attr & 16)

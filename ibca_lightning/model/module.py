@@ -71,6 +71,7 @@ from ibca_lightning.model.optimisation import (
 )
 from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.system.errors import DataWarning, InputError, NonFiniteError
+from ibca_lightning.system.expanded import expanded
 from ibca_lightning.system.model_record import CHECKPOINT_KEY
 from ibca_lightning.terms import Setting, Step, Term, Terms
 
@@ -284,7 +285,7 @@ class MultiLabelModule(Network, pl.LightningModule):
         teacher = NetworkTeacher(path)
         spec = teacher.spec
         self._check_maps_of(spec.backbone, spec.feature_stride, spec.feature_blocks, teacher.network.backbone)
-        teacher.trained_on = trained_on(Path(path).expanduser().resolve().parent.parent / "splits.csv")
+        teacher.trained_on = trained_on(Path(expanded(path)).resolve().parent.parent / "splits.csv")
         return teacher
 
     def _outputs(self, batch: Batch, labels: Tensor | None = None) -> HeadOutput:

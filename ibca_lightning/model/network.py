@@ -27,6 +27,7 @@ from ibca_lightning.model.checkpoint import (
 from ibca_lightning.model.compilation import Compiled, require_backend
 from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.expanded import expanded
 from ibca_lightning.terms import Teacher
 
 
@@ -175,7 +176,7 @@ class NetworkTeacher(Teacher):
         self.spec = ModelSpec.from_checkpoint(checkpoint, path)
         self.network = load_network(checkpoint, path)
         self.class_names = self.spec.class_names
-        with Path(here(str(path))).expanduser().open("rb") as file:
+        with Path(here(expanded(str(path)))).open("rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     def forward(self, batch: Mapping[str, Any]) -> HeadOutput:

@@ -34,8 +34,10 @@ class _Room(ModuleType):
             InputError: It is no tested run.
         """
         from ibca_lightning.report.command import report
+        from ibca_lightning.system.expanded import expanded
 
-        path = Path(output or Path(run, "report.html"))
+        run = expanded(str(run))
+        path = Path(expanded(str(output)) if output else Path(run, "report.html"))
         report([str(run), "--output", str(path), *([] if images else ["--no_images"])])
         return Page(path)
 

@@ -45,7 +45,8 @@ def experiment(arguments: list[str], checkpoint: str | None = None) -> tuple[Any
         checkpoint: The model that is to be tested on the data.
     """
     built = build(["test", *arguments], _DataCLI)
-    if isinstance(built.datamodule, MultiLabelDataModule):
-        built.datamodule.run_split = run_split("test", checkpoint)
     config = built.config["test"]
-    return built.datamodule, experiment_name(config), load(resolved_yaml(built._parser("test"), config))
+    given = resolved_yaml(built._parser("test"), config)
+    if isinstance(built.datamodule, MultiLabelDataModule):
+        built.datamodule.run_split = run_split("test", checkpoint, given)
+    return built.datamodule, experiment_name(config), load(given)

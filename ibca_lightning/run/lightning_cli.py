@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -55,10 +55,12 @@ from ibca_lightning.run.loggers import named
 from ibca_lightning.run.loggers.wandb_logging import remove_logs, wandb_logger, wandb_mode
 from ibca_lightning.run.peers import code_of_peer, said_by_parent, silence_peers
 from ibca_lightning.run.quiet import quieten
+from ibca_lightning.run.run_settings import picture_folders, read_settings
 from ibca_lightning.system.allocator import keep_freed_memory
 from ibca_lightning.system.errors import InputError, refusal
 from ibca_lightning.system.hashed_names import hashed_names
 from ibca_lightning.system.options import require_folder
+from ibca_lightning.system.yaml_text import load
 
 _CLI = TypeVar("_CLI", bound="IBCACLI")
 
@@ -211,7 +213,7 @@ class IBCACLI(LightningCLI):
             run_folder.refuse_taken(self.run_dir)
         init_from = (config.model.get("init_args") or {}).get("init_from")
         if not self._goes_on or not fit:  # a run that goes on is held to its own split when it is written
-            self._run_split = run_split(str(self.subcommand), checkpoint or init_from, warn=not checkpoint)
+            self._run_split = run_split(str(self.subcommand), checkpoint or init_from, given, warn=not checkpoint)
         note = None
         if fit and checkpoint and is_remote(checkpoint):
             say("note: its run lies behind a URL: whether the options are those of the run is not checked")
@@ -366,8 +368,10 @@ def require_work(subcommand: str, trainer: Any) -> None:
     """Refuse limits of the trainer with which nothing would be done: Lightning ends as if all had been.
 
     Raises:
-        InputError: A limit of this subcommand is 0.
+        InputError: A limit of this subcommand is 0, or a step takes no batch.
     """
+    if subcommand == "fit" and (batches := trainer.accumulate_grad_batches) < 1:
+        raise InputError("trainer.accumulate_grad_batches of 1 or more", batches, "correct the value")
     limits = {"fit": ("max_epochs", "max_steps", "limit_train_batches"), "validate": ("limit_val_batches",)}
     for name in limits.get(subcommand, (f"limit_{subcommand}_batches",)):
         if trainer[name] == 0 and not trainer.fast_dev_run:  # which sets them
@@ -375,14 +379,27 @@ def require_work(subcommand: str, trainer: Any) -> None:
             raise InputError(f"trainer.{name} above 0 for ibca {subcommand}", trainer[name], fix)
 
 
-def run_split(subcommand: str, checkpoint: str | None, warn: bool = False) -> RunSplit | None:
-    """What is held out of the training of a checkpoint, by the run beside it; None where none is known."""
+def run_split(subcommand: str, checkpoint: str | None, given: str, warn: bool = False) -> RunSplit | None:
+    """What is held out of the training of a checkpoint, by the run beside it; None where none is known.
+
+    Args:
+        subcommand: What is done with the model.
+        checkpoint: Of the model.
+        given: The configuration with which it is done, as YAML.
+        warn: Warn of pictures that it has seen, where they would be refused.
+    """
     if not checkpoint or is_remote(checkpoint):
         return None
     run = run_folder.choose_run_dir(None, checkpoint, {})
-    if subcommand == "fit":
-        return RunSplit(run, ("val", "test"), "warn" if warn else "refuse")
-    return RunSplit(run, ("val" if subcommand == "validate" else "test",), "keep")
+    held_out: dict[str, tuple[str, ...]] = {"fit": ("val", "test"), "validate": ("val",)}
+    answer: Literal["keep", "refuse", "warn"] = "keep" if subcommand != "fit" else "warn" if warn else "refuse"
+    settings: dict[str, Any] = {}
+    with suppress(InputError):  # what the run was given is asked for nothing else
+        settings = read_settings(Path(run))
+    theirs, ours = (picture_folders(own)[0] for own in (settings, load(given)))
+    elsewhere = bool(theirs and ours and os.path.isdir(theirs) and os.path.isdir(ours))
+    elsewhere = elsewhere and not os.path.samefile(str(theirs), str(ours))
+    return RunSplit(run, held_out.get(subcommand, ("test",)), answer, elsewhere=elsewhere)
 
 
 def run_lightning(arguments: list[str]) -> int:

@@ -4,7 +4,10 @@ Optuna reads and writes either. What it has not is here: one process at a time w
 a sign by which the others see whether a process still lives. Locks end with their process, however that ends.
 """
 
+import errno
 import hashlib
+import json
+import os
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -14,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.locks import HeldError, sole_user
-from ibca_lightning.system.strangers import regular
+from ibca_lightning.system.strangers import MAX_PICTURE, regular
 
 _SCHEME = "postgresql://"
+_LINE = 2**20  # bytes, which no line of a journal has
 _PATIENCE = 60.0  # seconds, of a lock that is held for a moment
 # A connection that shows for days that a process lives says nothing meanwhile: firewalls forget it within the hour.
 _KEPT_ALIVE = {"keepalives": "1", "keepalives_idle": "60", "keepalives_interval": "10", "keepalives_count": "6"}
@@ -41,6 +45,9 @@ class Shared(ABC):
     @abstractmethod
     def open(self) -> BaseStorage:
         """The trials; made if they are not there. Within `alone`."""
+
+    def mend(self) -> None:  # noqa: B027  # a database has nothing to mend
+        """Take away what a process left of a line that it could not write; of trials that are known to be ours."""
 
     @abstractmethod
     def alone(self) -> AbstractContextManager[None]:
@@ -74,11 +81,33 @@ class _File(Shared):
         self._file, self._users = file, file.with_name(file.name + ".users")
 
     def open(self) -> BaseStorage:
+        if self._file.exists() and self._file.stat().st_size:  # Optuna would write into a file of something else
+            with self._file.open("rb") as file:
+                first = json.loads(file.readline(_LINE).decode("utf-8-sig"))
+            if not isinstance(first, dict) or "op_code" not in first:
+                raise ValueError("no journal")
         return JournalStorage(JournalFileBackend(str(self._file)))
 
+    def mend(self) -> None:
+        if self._half():
+            lock = JournalFileSymlinkLock(str(self._file))  # Optuna's own, which whoever writes has
+            lock.acquire()
+            try:
+                if half := self._half():
+                    os.truncate(self._file, self._file.stat().st_size - half)
+            finally:
+                lock.release()
+
+    def _half(self) -> int:
+        """Bytes behind the last whole line: Optuna would write its next line behind them, and could read neither."""
+        with self._file.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LINE))
+            last = file.read()
+        return len(last.rpartition(b"\n")[2]) if b"\n" in last else 0
+
     def alone(self) -> AbstractContextManager[None]:
-        if self._file.exists():
-            regular(self._file)
+        if self._file.exists() and regular(self._file).stat().st_size > MAX_PICTURE:
+            raise OSError(errno.EINVAL, f"more than {MAX_PICTURE} bytes", str(self._file))
         self._file.parent.mkdir(parents=True, exist_ok=True)
         return sole_user(self._file, _PATIENCE)
 

@@ -1,10 +1,12 @@
 """The trials of one search, kept by Optuna where several processes, on one machine or more, share them."""
 
 import json
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -19,6 +21,8 @@ from ibca_lightning.search.storage import Shared, reason
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import told
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _DRAWN = 10  # trials that TPE leaves to chance, as Optuna does; they are those of a random search
 
 
@@ -31,6 +35,24 @@ class Trial:
     ours: bool  # its runs lie in the output folder of this process, and not in that of another machine
     ended: bool  # its outcome is in the file
     score: float | None  # that, where there is one
+
+
+def _sound(method: Callable[Concatenate["Search", _P], _R]) -> Callable[Concatenate["Search", _P], _R]:
+    """Say what a method has met: a journal that is not as Optuna wrote it breaks in a dozen ways."""
+
+    @wraps(method)
+    def sound(search: "Search", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(search, *args, **kwargs)
+        except InputError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError) as error:
+            if "://" in search.place:
+                raise
+            what = f"a journal of ibca tune as it was written at {search.place}"
+            raise InputError(what, "a file that was changed", "give another --output or --storage") from error
+
+    return sound
 
 
 class Search:
@@ -56,6 +78,7 @@ class Search:
     ) -> None:  # fmt: skip
         settings = {"version": __version__, **settings}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.place = shared.place
         self._shared, self._folder, self._space, self._seed, self._sampler = shared, folder, space, seed, sampler
         # Optuna takes texts for choices, and no lists.
         self._choices = {
@@ -74,6 +97,9 @@ class Search:
                 if "settings" not in self._study.user_attrs:
                     self._study.set_user_attr("settings", settings)
                 known = self._study.user_attrs["settings"]
+                if self._study.directions != [StudyDirection.MAXIMIZE]:
+                    raise ValueError("another direction")
+                shared.mend()
         except InputError:
             raise
         except Exception as error:  # Optuna raises a dozen kinds for a line that is none of its own
@@ -93,6 +119,7 @@ class Search:
             )  # fmt: skip
 
     @property
+    @_sound
     def trials(self) -> list[Trial]:
         """All so far, by number."""
         return [self._trial(trial) for trial in self._begun()]
@@ -106,6 +133,7 @@ class Search:
     def defaults(self, values: Mapping[str, Any]) -> None:
         self._study.set_user_attr("defaults", dict(values))
 
+    @_sound
     def ask(self, budget: int) -> Trial | None:
         """The next trial; None where there are as many as the budget, which all processes share.
 
@@ -129,6 +157,7 @@ class Search:
         self._reporting[number] = asked
         return self.trials[number]
 
+    @_sound
     def keep_own(self) -> None:
         """Keep the trials of this output folder that are not done, and whose process is gone, from the others."""
         with self._shared.alone():
@@ -154,11 +183,13 @@ class Search:
         for name, value in (("folder", self._folder), ("process", self._shared.token)):
             self._storage.set_trial_user_attr(trial_id, name, value)
 
+    @_sound
     def tell(self, number: int, score: float | None) -> None:
         """Say how a trial ended: its score, or None where it diverged or was stopped early."""
         state = TrialState.PRUNED if score is None else TrialState.COMPLETE
         self._study.tell(number, score, state, skip_if_finished=True)
 
+    @_sound
     def behind(self, number: int, scores: Sequence[float]) -> bool:
         """Note the scores of a trial's epochs so far, for the others to be compared with; is it to be stopped?"""
         trial = self._reporting.get(number)
@@ -176,6 +207,8 @@ class Search:
     def _trial(self, frozen: FrozenTrial) -> Trial:
         values = {key: self._value(key, frozen.params[key]) for key in self._space if key in frozen.params}
         score = frozen.value if frozen.state == TrialState.COMPLETE else None
+        if score is not None and not math.isfinite(score):
+            raise ValueError("no score")
         ours = frozen.user_attrs.get("folder") == self._folder
         return Trial(frozen.number, values, ours, frozen.state.is_finished(), score)
 

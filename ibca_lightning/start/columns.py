@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data.tables.columns import split_of, with_values
 from ibca_lightning.data.tables.doubts import NORMAL, negating_all
 from ibca_lightning.data.tables.groups.finer import within_names
+from ibca_lightning.data.tables.groups.group_cells import doubtful_groups, wrong_group
 from ibca_lightning.data.tables.groups.grouping import (
     coarsest_first,
     like_patients,
@@ -25,6 +26,7 @@ from ibca_lightning.data.tables.groups.grouping import (
 )
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.paths import suggestion
+from ibca_lightning.data.tables.respelt import lost_name
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts.bands import in_bands, limits_of, number
@@ -222,6 +224,7 @@ def _as_picture(sheet: Sheet, texts: _Texts, files: Mapping[str, list[str]], ind
         doubt = f"{len(gone)} pictures are not in the folder: their rows are left out"
         near = suggestion(index.folder, gone[0])
         example = f"such as '{gone[0]}', {sheet.where(texts.all.index(gone[0]))}" + f"; {near}" * bool(near)
+        doubt += next((f"; {lost}" for text in gone if (lost := lost_name(text))), "") if not near else ""
     text, file = next((text, found[0]) for text, found in files.items() if found)
     why = f"{texts.filled} pictures, such as {text}" + (f" (the file {file})" if file != text else "")
     return Column(texts.name, "picture", why, doubt=doubt, example=example)
@@ -249,16 +252,21 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         "with several of them may be in training and in test; if you have their names, add them as group_column"
     )
     doubts = [] if forced or of_patients(texts.name) else [doubt]
-    names = encode([*texts.counts])
+    names, examples = encode([*texts.counts]), list[str]()
+    if wrong := [text for text in texts.counts if wrong_group(text)]:
+        doubts.append(f"{len(wrong)} values that name nobody, or that a spreadsheet has cut: ibca fit refuses them")
+        examples.append(f"'{wrong[0]}'")
+    for _, what, fix, example in doubtful_groups(encode(texts.all), of_patients(texts.name)):
+        doubts.append(f"{what}: {fix}")
+        examples.append(example)
     alike = [pair for pair in otherwise_written(names, names) if pair[0] < pair[1]]
-    example = ""
     if alike:
         one, other = ([*texts.counts][at] for at in alike[0])
         doubts.append(
             f"values in two spellings, and in two splits, if they are one ({len(alike)}): write each in one way"
         )
-        example = f"'{one}' and '{other}'"
-    return Column(texts.name, "group", why, doubt="; ".join(doubts), example=example)
+        examples.append(f"'{one}' and '{other}'")
+    return Column(texts.name, "group", why, doubt="; ".join(doubts), example="; ".join(examples))
 
 
 def _finer(group: Column, texts: _Texts) -> Column:

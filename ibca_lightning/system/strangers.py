@@ -17,6 +17,8 @@ AnyPath = TypeVar("AnyPath", bound=str | Path)
 MAX_PICTURE = 2**30  # bytes of one picture as its file, and of the numbers in it; reading takes up to four times that
 MAX_TABLE = 2**28  # bytes of the text of a table: 3 million rows of 80 letters
 _PIECE = 2**20
+_HOLES = 2**26  # bytes of a file of torch, from which on it may not be sparse
+_ENDS = 56 + 20 + 22  # bytes of the records that end an archive: of a large one, where that is, of any
 
 
 def regular(path: AnyPath) -> AnyPath:
@@ -44,18 +46,23 @@ def read_bytes(path: str | Path, limit: int = MAX_TABLE) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    """All text of a regular file, line ends as they are; as `read_bytes`, and a ValueError where it is no UTF-8."""
-    return read_bytes(path).decode()
+    """All text of a regular file, line ends as they are; as `read_bytes`, and a ValueError where it is no UTF-8.
+
+    Without the byte-order mark that spreadsheets and editors of Windows write before it.
+    """
+    return read_bytes(path).decode("utf-8-sig")
 
 
 def csv_rows(path: str | Path, errors: str = "strict") -> Iterator[list[str]]:
     """The rows of a CSV file of any length, line breaks in cells as they are; the header is the first.
 
+    A byte-order mark, as a spreadsheet writes it, is none of its text.
+
     Raises:
         OSError: When there is none that can be read.
         UnicodeDecodeError, csv.Error: When it is damaged, or a line has no end.
     """
-    with open(regular(path), newline="", encoding="utf-8", errors=errors) as file:
+    with open(regular(path), newline="", encoding="utf-8-sig", errors=errors) as file:
         yield from csv.reader(iter(lambda: file.readline(_PIECE), ""))
 
 
@@ -104,16 +111,43 @@ def require_unpacked(archive: ZipFile, limit: int, members: Sequence[ZipInfo] | 
 
 
 def require_not_packed(path: str | Path) -> None:
-    """Refuse a file of torch whose parts are packed, or lie upon each other: torch packs none, and bounds none.
+    """Refuse a file of torch that takes more memory than it has bytes: torch packs no part, and bounds none.
+
+    Parts that are packed or lie upon each other, a second directory that torch alone would read, and holes, which take
+    no room on a disk.
 
     Raises:
         BadZipFile: As of any archive that cannot be used.
     """
-    if is_zipfile(path):
-        with ZipFile(path) as archive:
-            packed = any(member.compress_type != ZIP_STORED for member in archive.infolist())
-            if packed or sum(member.file_size for member in archive.infolist()) > Path(path).stat().st_size:
-                raise BadZipFile("packed, as torch never does")
+    stat_of = os.stat(regular(path))
+    size, held = stat_of.st_size, 512 * getattr(stat_of, "st_blocks", 0)  # 0 where a file system does not say
+    if size > _HOLES and 0 < 4 * held < size:
+        raise BadZipFile("mostly holes, where torch writes numbers")
+    with open(path, "rb") as file:
+        begins = file.read(4)
+        file.seek(max(0, size - _ENDS))
+        end = file.read()
+    if begins != b"PK\3\4" and not is_zipfile(path):
+        return  # of before torch 1.6, which holds its numbers as they are
+    with ZipFile(path) as archive:
+        if any(member.compress_type != ZIP_STORED for member in archive.infolist()):
+            raise BadZipFile("packed, as torch never does")
+        if sum(member.file_size for member in archive.infolist()) > size:
+            raise BadZipFile("parts upon each other, as torch never writes them")
+        if _directory_of(end, size) != archive.start_dir:
+            raise BadZipFile("two directories, as torch never writes them")
+
+
+def _directory_of(end: bytes, size: int) -> int | None:
+    """Where torch would look for the directory; zipfile takes what stands before the end, wherever that says it is."""
+    large, locator, last = end[-98:-42], end[-42:-22], end[-22:]
+    if last[:4] != b"PK\5\6":
+        return None
+    if locator[:4] != b"PK\6\7":
+        return int.from_bytes(last[16:20], "little")
+    if large[:4] != b"PK\6\6" or int.from_bytes(locator[8:16], "little") != size - _ENDS:
+        return None
+    return int.from_bytes(large[48:56], "little")
 
 
 def gunzipped(data: bytes, limit: int) -> bytes:

@@ -10,6 +10,8 @@ MAX_TEXT = 2**24  # letters; PyYAML looks at each of them
 MAX_DIGITS = 1000  # in base 60 (`59:59:...`) an integer takes the square of its length, and a megabyte a minute
 # Numbers that YAML 1.1 reads otherwise than people do: `1:30` is 90, `010` is 8.
 _MISREAD = re.compile(r"(?<![\w.:-])[-+]?(\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?|0[0-7_]+)(?![\w.:-])")
+_TEXT = "tag:yaml.org,2002:str"
+_AS_WRITTEN = tuple(f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float"))
 _NO_PLAIN = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "timestamp", "set", "omap", "pairs"))
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 MAX_DEPTH = 100  # what jsonargparse walks by recursion must stay far from Python's own limit
@@ -23,6 +25,17 @@ _FORMS = {
 def misread(text: str) -> bool:
     """Whether there is something in a text that YAML may take for another number than people do."""
     return _MISREAD.search(text) is not None
+
+
+def keys_as_written(node: yaml.MappingNode) -> None:
+    """Make keys text that YAML takes for true, false or a number: `no` is the name of a class, as `1` is.
+
+    One that is none, such as `~` or `null`, stays so: `data.label_values` takes it for a blank.
+    """
+    node.value = [
+        (yaml.ScalarNode(_TEXT, key.value, key.start_mark, key.end_mark) if key.tag in _AS_WRITTEN else key, value)
+        for key, value in node.value
+    ]
 
 
 class YAMLTooLargeError(yaml.YAMLError):
@@ -111,5 +124,7 @@ class _MeasuringLoader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         if node.tag in _NO_PLAIN:
             raise yaml.constructor.ConstructorError(None, None, f"{node.tag}, which is no plain data", node.start_mark)
+        if isinstance(node, yaml.MappingNode):
+            keys_as_written(node)
         self._measured[id(node)] = size, depth
         return node

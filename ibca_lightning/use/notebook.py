@@ -16,6 +16,7 @@ from ibca_lightning.data.pictures.drawing import Panel
 from ibca_lightning.data.tables.labels import UNKNOWN
 from ibca_lightning.run.training_figures import read_training
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.expanded import expanded
 from ibca_lightning.use import explanation
 from ibca_lightning.use.explain import common_classes
 from ibca_lightning.use.predictor import Predictor, load
@@ -52,8 +53,8 @@ def explain(
     """
     named = models if isinstance(models, Mapping) else {_MODEL: models}
     opened = {name: own if isinstance(own, Predictor) else load(own) for name, own in named.items()}
-    files = _listed(pictures)
-    bits: list[str | None] = [*_listed(masks)] or [None] * len(files)
+    files = [*map(expanded, _listed(pictures))]
+    bits: list[str | None] = [*map(expanded, _listed(masks))] or [None] * len(files)
     if not files or not opened or len(bits) != len(files):
         expected = "a model, pictures, and a mask for each or none"
         raise InputError(expected, f"{len(opened)}, {len(files)} and {len(bits)}", "correct them")
@@ -91,7 +92,7 @@ def history(run: str | Path) -> "pd.DataFrame":
     except ImportError as error:
         fix = "pip install 'ibca-lightning[notebook]'"
         raise InputError("the package pandas for ibca_lightning.history", "none installed", fix) from error
-    rows = [row for row in read_training(Path(run)) if "epoch" in row]
+    rows = [row for row in read_training(Path(expanded(str(run)))) if "epoch" in row]
     if not rows:
         raise InputError(f"metrics.csv of a training in {run}", "none", "give the folder of a run of ibca fit")
     frame: pd.DataFrame = pd.DataFrame(rows).astype({"epoch": int}).groupby("epoch").last()
@@ -119,7 +120,7 @@ def show_batch(data: "str | Path | MultiLabelDataModule", count: int = 8, seed: 
     if isinstance(data, str | Path):
         from ibca_lightning.run.experiment_data import experiment_data  # the whole command line
 
-        data = cast("MultiLabelDataModule", experiment_data(["--config", str(data)]))
+        data = cast("MultiLabelDataModule", experiment_data(["--config", expanded(str(data))]))
     data.prepare_data()
     data.find_bit_depth()
     pictures, shown = data.train_set(), []

@@ -21,6 +21,7 @@ from ibca_lightning.metrics.calibration import calibrated
 from ibca_lightning.model.checkpoint import ModelSpec, import_trusted, read_checkpoint
 from ibca_lightning.model.network import load_network
 from ibca_lightning.system.errors import InputError, NonFiniteError
+from ibca_lightning.system.expanded import expanded
 from ibca_lightning.use.prediction import Picture, Prediction
 
 _KEPT = 512  # pixels of the longer side of what is kept of a picture without a file
@@ -143,7 +144,7 @@ class Predictor:
         """
         given: str | np.ndarray | None = None
         if isinstance(picture, (str, Path)):
-            given = str(picture)
+            given = expanded(str(picture))
             pixels = self._transform.read(given)
         elif isinstance(picture, Image.Image):
             if picture.mode.startswith(("I", "F")):  # Pillow would clip them

@@ -35,7 +35,7 @@ class LesionSetting:
         name: In the table.
         groups: Of a set.
         prevalences: Of the classes.
-        area: Median share of a picture that a lesion takes.
+        area: Median share of a picture that a lesion takes, of all classes or of each.
         hits: Standard deviations that the pointing game is above one half.
         unequal: Groups of 1 to 60 pictures, not of 4.
         maps: Whether masks and maps are drawn, not their figures.
@@ -44,7 +44,7 @@ class LesionSetting:
     name: str
     groups: int
     prevalences: Sequence[float]
-    area: float = 0.05
+    area: float | Sequence[float] = 0.05
     hits: float = 0.0
     unequal: bool = False
     maps: bool = False
@@ -58,6 +58,7 @@ LESION_SETTINGS = (
     LesionSetting("60 of 1 to 60 pictures, .1 to .4", 60, [0.1, 0.2, 0.3, 0.4, 0.2], unequal=True),
     LesionSetting("60, .20, lesions of .003", 60, [0.20] * 5, area=0.003),
     LesionSetting("15, .20, lesions of .003", 15, [0.20] * 5, area=0.003),
+    LesionSetting("15, .20, lesions of .003 to .3", 15, [0.20] * 5, area=(0.003, 0.003, 0.02, 0.05, 0.3)),
     LesionSetting("60, .20, nearly all hits", 60, [0.20] * 5, hits=2.0),
     LesionSetting("40, .15, masks and maps", 40, [0.15] * 3, maps=True),
 )
@@ -112,7 +113,7 @@ class Population:
 
 def _from_numbers(setting: LesionSetting, normal: Normal, labels: Tensor) -> dict[str, Tensor]:
     number = labels.shape[1]
-    area = np.minimum(setting.area * np.exp(1.2 * normal(number)), 0.9)
+    area = np.minimum(np.asarray(setting.area) * np.exp(1.2 * normal(number)), 0.9)
     evidence = logit(area)
     pairs = {"uniform": area, "energy": expit(evidence + 1 + normal(number))}
     pairs["pointing"] = (normal(number) + setting.hits > 0).astype(float)
@@ -132,7 +133,8 @@ def _from_maps(setting: LesionSetting, normal: Normal, labels: Tensor) -> dict[s
     What the curves follow says how much brighter than the whole picture the lesion is.
     """
     number = labels.shape[1]
-    centre, size = expit(1.5 * normal(number, 2)), np.sqrt(setting.area / np.pi) * np.exp(0.5 * normal(number, 2))
+    area = np.asarray(setting.area)[..., None]
+    centre, size = expit(1.5 * normal(number, 2)), np.sqrt(area / np.pi) * np.exp(0.5 * normal(number, 2))
     places = (np.arange(SIDE) + 0.5) / SIDE
     down, across = ((places - centre[..., [axis]]) / np.maximum(size[..., [axis]], 0.8 / SIDE) for axis in (0, 1))
     mask = torch.from_numpy(down[..., :, None] ** 2 + across[..., None, :] ** 2 < 1) & (labels == 1)[..., None, None]

@@ -286,6 +286,17 @@ def test_pictures_that_no_row_names_are_counted_and_others_passed_over(planted: 
     assert told == "2 pictures in data/images that no row names, such as 'more/x.png'"
 
 
+def test_pictures_behind_two_links_to_one_folder_are_named_by_the_rows_of_either(planted: Tree) -> None:  # noqa: F811
+    images, real = planted / "images", planted.parent / "real"
+    before = checked()[1]["folder"]
+    (images / "a").rename(real)
+    for name in ("a", "0"):  # the listing knows its files below the first of them alone
+        (images / name).symlink_to(real)
+    assert checked()[1]["folder"] == before
+    shutil.copy(next(real.glob("*.png")), real / "new.png")
+    assert checked()[1]["folder"]["unnamed"] == 1
+
+
 def test_masks_and_folders_without_a_row_are_no_unnamed_pictures_of_a_root(planted: Tree) -> None:  # noqa: F811
     for split in ("train", "val", "test"):
         table(planted, split, lambda data: [row.update(image=f"images/{row['image']}") for row in data])

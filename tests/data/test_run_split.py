@@ -78,8 +78,9 @@ def test_tested_pictures_that_were_trained_on_are_refused_and_counted(root: Path
     changed(root / "all.csv", lambda lines: lines.pop())  # a picture less: the run's split is none of this table
     data, seen = of(module(root, split_seed=5), tmp_path / "run"), ids(module(root, split_seed=5))["test"] & trained
     for read in (data.read_tables, lambda: data.setup("test")):
-        with pytest.raises(InputError, match=rf"{len(seen)} of \d+ that it was trained on, '\S+' first \(.*splits.csv"):
-            read()
+        got = rf"{len(seen)} of \d+ that it was trained on, '\S+' first \(.*splits.csv\)"
+        with pytest.raises(InputError, match=rf"{got}; give the pictures that it was trained with, or others alone"):
+            read()  # to give the file of splits would not do: it is none of this table
     with pytest.raises(InputError, match=r"give --data.splits .*splits.csv"):
         of(module(root, split_seed=5), tmp_path / "run", answer="refuse").read_tables()
     with pytest.warns(DataWarning, match=r"give --data.splits .*splits.csv"):
@@ -231,3 +232,19 @@ def test_every_command_that_evaluates_a_split(run: Path, tree: Path, here: Path,
     with pytest.warns(DataWarning, match="val pictures that the model has not seen, got 1 of 5"):
         done("fit", "--config", own / "config.yaml", "--model.init_from", own / "checkpoints/best.ckpt",
              "--run_dir", tmp_path / "new", "--trainer.max_epochs", 1)  # fmt: skip
+
+
+def test_pictures_of_equal_names_of_another_folder_are_told_of(
+    run: Path, tree: Path, here: Path, tmp_path: Path
+) -> None:
+    """Another hospital numbers its pictures as well; that they are the same cannot be known, and is said."""
+    shutil.copytree(tree, ext := tmp_path / "ext")
+    for name in ("val.csv", "test.csv"):
+        (ext / name).unlink()
+    (ext / "train.csv").rename(ext / "theirs.csv")
+    own = here / "own"
+    shutil.copytree(run, own)
+    given = ("--config", own / "config.yaml", "--ckpt_path", own / "checkpoints/best.ckpt", "--data.root", ext)
+    with pytest.warns(DataWarning, match=r"with names of those that it was trained on, .* in another folder"):
+        done("test", *given, "--data.test_csv", "theirs.csv", "--run_dir", "elsewhere")
+    assert len(rows(Path("elsewhere/test_predictions.csv"))) == 15

@@ -90,6 +90,15 @@ def test_a_word_of_label_values_with_two_values_is_refused(root: Path) -> None:
             load(root, ["image,polyp"], label_values=values)
 
 
+def test_words_that_a_configuration_of_before_holds_as_true_and_false_are_what_they_were(root: Path) -> None:
+    lines = rows(*["on,yes", "off,no", "on,true"], header="image,polyp,ulcer")
+    for values in ({"true": 1, "false": 0}, {True: 1, False: 0}, {"on": 1, "off": 0}):
+        found = labels(load(root, lines, label_columns=["polyp", "ulcer"], label_values=values))
+        assert [found[f"{at}.png"] for at in range(3)] == [[1, 1], [0, 0], [1, 1]]
+    found = labels(load(root, lines, label_columns=["polyp"], label_values={"on": -1, "true": 1, "off": 0}))
+    assert [found[f"{at}.png"] for at in range(3)] == [[-1], [0], [-1]], "a word that is named means what is said"
+
+
 def test_numbers_of_findings_are_labels(root: Path) -> None:
     lines = ["image;polyps", *(f"{at}.png;{cell}" for at, cell in enumerate(["0", "3", "1,0", "", "12", "0.0"]))]
     module = load(root, lines, label_counts=["polyps"])
@@ -392,7 +401,7 @@ def test_a_workbook(root: Path) -> None:
 def test_a_mostly_blank_column_is_no_label_and_that_is_said(root: Path) -> None:
     lines = ["image,polyp,biopsy", *(f"{at}.png,{at % 2},{'' if at > 4 else at % 2}" for at in range(12))]
     module = load(root, lines)
-    with pytest.warns(DataWarning, match=r"'biopsy' \(58% blank\)"):
+    with pytest.warns(DataWarning, match=r"'biopsy' \(58% blank, else 0 and 1\)"):
         assert module.class_names == ["polyp"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

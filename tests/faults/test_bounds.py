@@ -9,7 +9,8 @@ import warnings
 import zipfile
 import zlib
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -260,9 +261,9 @@ def test_a_workbook_without_a_sheet(tmp_path: Path) -> None:
         table_file.read_workbook(str(tmp_path / "none.xlsx"))
 
 
-def test_a_parquet_file_that_says_to_be_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "t.parquet"
-    pq.write_table(pa.table({"a": [f"{at:05d}{'x' * 1000}" for at in range(3000)]}), path, compression="zstd")
+def lying(path: Path, table: pa.Table, **options: Any) -> str:
+    """A Parquet file of one row group that says to have one byte of text."""
+    pq.write_table(table, path, compression="zstd", **options)
     size, said, data = pq.read_metadata(path).row_group(0).total_byte_size, b"", path.read_bytes()
     number = 2 * size  # as Thrift writes it, seven bits a byte
     while number:
@@ -270,24 +271,60 @@ def test_a_parquet_file_that_says_to_be_small(tmp_path: Path, monkeypatch: pytes
     assert said in data
     path.write_bytes(data.replace(said, b"\x82" + b"\x80" * (len(said) - 2) + b"\0"))
     assert pq.read_metadata(path).row_group(0).total_byte_size == 1
-    assert len(table_file.read_any(str(path))) == 3000
+    return str(path)
+
+
+@contextmanager
+def counted() -> Iterator[Any]:
+    """What Arrow takes meanwhile."""
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        yield pool
+    finally:
+        pa.set_memory_pool(before)
+
+
+def test_a_parquet_file_that_says_to_be_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [f"{at:05d}{'x' * 1000}" for at in range(3000)]
+    path = lying(tmp_path / "t.parquet", pa.table({"a": cells}))
+    assert len(table_file.read_any(path)) == 3000
     monkeypatch.setattr(parquet, "MAX_TABLE", 2**20)
     with pytest.raises(InputError, match="a table of at most 1048576 bytes"):
-        table_file.read_any(str(path))
+        table_file.read_any(path)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_a_large_page_of_a_parquet_file_is_refused_before_it_is_unpacked(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"use_dictionary": False, "data_page_size": 2**30, "data_page_version": version}
+    path = lying(tmp_path / "t.parquet", pa.table({"a": ["1", "2"], "b": ["x" * 2**24] * 2}), **options)
+    monkeypatch.setattr(parquet, "_PAGE", 2**22)
+    assert Path(path).stat().st_size < 2**14
+    with counted() as pool, pytest.raises(InputError, match=r"pages of at most 4194304 bytes in .*, got 335\d+ in 'b'"):
+        table_file.read_any(path)
+    assert pool.max_memory() < 2**20
+
+
+def test_a_page_of_a_parquet_file_that_does_not_say_its_size_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": ["1", "2"]}), path, use_dictionary=False, compression=None)
+    data, at = path.read_bytes(), pq.read_metadata(path).row_group(0).column(0).data_page_offset
+    heads = [b"\0", b"\x15\0\x15\x01", b"\x1c" * 12, b"\xff" * 12, b"\x18\xff\xff\xff\x7f", b"\x15" + b"\xff" * 11]
+    for head in heads:
+        path.write_bytes(data[:at] + head + data[at + len(head) :])
+        with pytest.raises(InputError, match=r"a Parquet table at .*, got a page .*; restore the file"):
+            table_file.read_any(str(path))
 
 
 def test_pages_of_a_parquet_file_are_unpacked_one_at_a_time(tmp_path: Path) -> None:
-    """A page is 2 GiB at most, which nothing says truly before: that no two are held together is what can be had."""
     names = [f"c{at}" for at in range(30)]
     cells = [f"{row}{'x' * 2**17}" for row in range(8)]
     table = pa.table({name: [f"{name}{cell}" for cell in cells] for name in names})
     pq.write_table(table, tmp_path / "t.parquet", use_dictionary=False, compression="zstd", data_page_size=2**30)
-    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
-    pa.set_memory_pool(pool)
-    try:
+    with counted() as pool:
         sheet = table_file.read_any(str(tmp_path / "t.parquet"))
-    finally:
-        pa.set_memory_pool(before)
     assert [sheet.rows[0][0], sheet.rows[7][29]] == [f"c0{cells[0]}", f"c29{cells[7]}"]
     assert pool.max_memory() < 8 * 2**20  # of 30 that the pages hold
 

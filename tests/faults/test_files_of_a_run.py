@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from ibca_lightning.compare import head_cost
-from ibca_lightning.compare.run_rows import method_and_repetition
+from ibca_lightning.compare.run_rows import method_and_repetition, read_run
 from ibca_lightning.data.pictures import reading
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.run.callbacks import attention_pictures, metrics_csv
@@ -32,7 +32,9 @@ from ibca_lightning.search.recipe import best_validation
 from ibca_lightning.system import whole_files as whole_file
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.failures import exit_code
+from ibca_lightning.system.strangers import csv_rows
 from ibca_lightning.use.predictions.files import RowFiles
+from tests import made_run
 from tests.command_line import contents, done, experiment, ibca, near, refused, rows, written
 
 # --- YAML ------------------------------------------------------------------------------------------------------------
@@ -361,6 +363,46 @@ def test_a_run_folder_without_its_configuration_is_not_tested(run: Path, here: P
     Path("run/config.yaml").unlink()
     arguments = ("--config", "run/config.yaml", "--ckpt_path", "run/checkpoints/best.ckpt")
     refused("test", *arguments, names=("run/config.yaml", "nothing there"))
+
+
+def saved_again(file: Path) -> None:
+    """As a spreadsheet does: a byte-order mark, and the line ends of Windows."""
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def test_files_of_a_run_that_a_spreadsheet_saved_again_are_the_same_files(tmp_path: Path) -> None:
+    before = made_run.write(tmp_path)
+    again = tmp_path / "again" / "run"
+    shutil.copytree(before, again)
+    files = [*again.glob("*.csv"), *again.glob("*.json"), *again.glob("*.yaml")]
+    assert {"test_predictions.csv", "test_groups.csv", "metrics.csv", "test_metrics.json"} < {at.name for at in files}
+    for file in files:
+        saved_again(file)
+    one, two = (read_tested(run, "test") for run in (before, again))
+    assert (one.ids, one.class_names, one.groups) == (two.ids, two.class_names, two.groups)
+    assert torch.equal(one.probabilities, two.probabilities)
+    assert read_training(again) == read_training(before) != []
+    assert read_settings(again) == read_settings(before)
+    (row,), (own,) = read_run(again, False), read_run(before, False)
+    assert (row.pictures, row.figures) == (own.pictures, own.figures), "else two runs were of other test pictures"
+    logger = metrics_csv.RunCSVLogger(str(again))
+    logger.log_metrics({"epoch": 2, "val/mAP": 0.75}, 9)
+    logger.save()
+    assert next(csv_rows(again / "metrics.csv")).count("epoch") == 1, "of the mark and the name a column was made"
+    assert read_training(again)[-1] == {"epoch": 2, "step": 9, "val/mAP": 0.75}
+
+
+def test_predictions_that_a_spreadsheet_saved_again_are_taken_up(tmp_path: Path) -> None:
+    columns = ["id", "a, b", "c"]
+    with closing(RowFiles(tmp_path, {}, columns)) as files:
+        files.add([["1.png", "0.1", "0.2"], ["2.png", "0.3", "0.4"]])
+    saved_again(files.path)
+    with closing(RowFiles(tmp_path, {}, columns)) as files:
+        assert files.done == {"1.png", "2.png"}
+        files.add([["3.png", "0.5", "0.6"]])
+        assert [row[0] for row in files.rows()] == ["1.png", "2.png", "3.png"]
+    with pytest.raises(InputError, match="the columns of these classes in"):
+        RowFiles(tmp_path, {}, ["id", "a", "c"])
 
 
 # --- no room, no right -----------------------------------------------------------------------------------------------

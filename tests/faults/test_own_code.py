@@ -167,3 +167,21 @@ def test_a_line_of_the_users_is_told_from_ours_and_from_what_is_installed(here: 
     assert users_line(told) == ", at theirs.py, line 3, in get"
     assert last_words(told) == "KeyError: 'label'"
     assert users_line(RuntimeError("of nobody")) == ""
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [("lib/dist-packages", ""), ("lib/site-packages", ""), ("mine", ", at mine/x.py, line 2, in f")],
+)
+def test_a_package_of_the_system_is_installed_wherever_it_lies(folder: str, said: str, here: Path) -> None:
+    """As Debian's, beside which a virtual environment stands: sysconfig does not name its folder."""
+    Path(folder).mkdir(parents=True)
+    file = Path(folder, "x.py")
+    file.write_text("def f():\n    raise ValueError('x')\n")
+    made: dict[str, object] = {}
+    exec(compile(file.read_text(), str(file.absolute()), "exec"), made)
+    with pytest.raises(ValueError, match="x") as raised:
+        made["f"]()  # type: ignore[operator]
+    error = raised.value
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+    assert users_line(error) == said

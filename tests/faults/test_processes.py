@@ -215,3 +215,43 @@ def test_training_goes_on_when_nobody_reads_its_log(config: Path, here: Path, mo
     assert main(["fit", "--config", "e.yaml", "--run_dir", "new"]) == 0
     monkeypatch.undo()
     assert (here / "new/checkpoints/best.ckpt").is_file()
+
+
+IBCA = (sys.executable, "-m", "ibca_lightning.cli")
+
+
+ALONE = """
+import os, sys
+from ibca_lightning import cli
+from ibca_lightning.system.output import write_out
+def stands_for_a_command(arguments):
+    write_out(arguments[0])
+    return os.open(os.devnull, os.O_RDONLY)
+cli._run = stands_for_a_command
+os._exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(closed: str, here: Path) -> None:
+    """The file that is opened next has no number of a stream, where libraries of C write."""
+    command = ["sh", "-c", f'exec "$0" -c "$1" words {closed}', sys.executable, ALONE]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    assert subprocess.run(command, env=environment, check=False).returncode > 2
+
+
+def test_what_an_encoding_lacks_is_an_escape(here: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", ALONE, "肺炎 Ödem"]
+    found = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert found.stdout == rb"\u80ba\u708e \xd6dem"
+    assert found.stderr == b""
+
+
+def test_a_current_folder_that_was_removed_is_named(here: Path) -> None:
+    Path("gone").mkdir()
+    command = ["sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh", *IBCA, "list", "heads"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "a current folder, got one that was removed; change into one" in found.stderr

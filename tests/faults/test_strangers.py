@@ -1,5 +1,6 @@
 """Files of strangers: what is packed is bounded, what is no file is not waited for."""
 
+import copy
 import gzip
 import io
 import os
@@ -7,7 +8,7 @@ import shutil
 import signal
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -21,9 +22,11 @@ from ibca_lightning.data.pictures import array_file, dicom, header, reading
 from ibca_lightning.data.tables import sheet
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.datasets.layouts.tables import table_file
+from ibca_lightning.model.weights.files import read
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.model_record import load_plain
 from ibca_lightning.system.output import write_err
-from ibca_lightning.system.strangers import inflates_beyond
+from ibca_lightning.system.strangers import inflates_beyond, require_not_packed
 from ibca_lightning.system.whole_files import write_csv
 from tests import made_run
 from tests.command_line import done, experiment, ibca, refused, rows, written
@@ -134,6 +137,61 @@ def test_a_packed_checkpoint_or_one_number_shown_as_many_is_refused(run: Path, t
     torch.save(checkpoint, "shown.ckpt")
     with pytest.raises(InputError, match=r"shown\.ckpt with weights of its size"):
         ibca_lightning.load("shown.ckpt")
+
+
+def two_directories(path: Path, content: dict[str, bytes]) -> None:
+    """A packed archive whose directory torch alone reads; before its end stands one of empty parts."""
+    archives = []
+    for packed, data in ((zipfile.ZIP_DEFLATED, content), (zipfile.ZIP_STORED, dict.fromkeys(content, b""))):
+        text = io.BytesIO()
+        with zipfile.ZipFile(text, "w", packed) as archive:
+            for name, part in data.items():
+                archive.writestr(name, part)
+        start, end = archive.start_dir, len(text.getvalue()) - 22
+        archives.append((text.getvalue(), start, end))
+    (data, start, end), (other, from_, to) = archives
+    path.write_bytes(data[:end] + other[from_:to] + data[end:])
+
+
+def many_of_one(path: Path, content: dict[str, bytes]) -> None:
+    """Names that stand for the bytes of one part."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in content.items():
+            archive.writestr(name, part)
+        large = max(archive.filelist, key=lambda part: part.file_size)
+        for at in range(9):
+            again = copy.copy(large)
+            again.filename = f"archive/data/{at + 1}"
+            archive.filelist.append(again)
+
+
+def with_holes(path: Path, content: dict[str, bytes]) -> None:
+    """Large parts of zeros that take no room on the disk."""
+    many_of_one(path, content)
+    data, archive = path.read_bytes(), zipfile.ZipFile(path)
+    with path.open("wb") as file:
+        file.write(data[:4096])
+        file.truncate(2**27)  # in what is looked at first, holes alone
+        file.seek(0, os.SEEK_END)
+        file.write(data[archive.start_dir :])
+
+
+@pytest.mark.parametrize("made", [two_directories, many_of_one, with_holes])
+def test_a_checkpoint_of_parts_that_are_larger_than_they_look_is_refused(
+    made: Callable[[Path, dict[str, bytes]], None], tmp_path: Path
+) -> None:
+    whole, path = tmp_path / "whole.pt", tmp_path / "x.pt"
+    torch.save({"x": torch.zeros(2**20)}, whole)
+    require_not_packed(whole)
+    with zipfile.ZipFile(whole) as archive:
+        made(path, {name: archive.read(name) for name in archive.namelist()})
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(zipfile.BadZipFile, match=r"as torch never|where torch writes numbers"):
+        require_not_packed(path)
+    with pytest.raises(InputError, match="to be a checkpoint of tensors"):
+        load_plain(path)
+    with pytest.raises(InputError, match=r"plain tensors .* in .*x\.pt, got"):
+        read(str(path))
 
 
 # --- no files --------------------------------------------------------------------------------------------------------

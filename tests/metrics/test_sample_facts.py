@@ -64,6 +64,19 @@ def test_a_repeated_sample_counts_once_and_another_one_is_refused():
         facts.of(torch.arange(12))
 
 
+def test_gathered_facts_are_those_of_all(monkeypatch):
+    """Of three in a distributed run, the last saw nothing: as `all_gather_object` hands them to each."""
+    first, second, empty = SampleFacts(), SampleFacts(), SampleFacts()
+    first.update(batch([4, 0]))
+    second.update(batch([0, 3, 1]))
+    monkeypatch.setattr(torch.distributed, "all_gather_object", lambda found, own: found.__setitem__(
+        slice(None), [pickle.loads(pickle.dumps(each)) for each in (own, second, empty)]
+    ))  # fmt: skip
+    assert first.gathered(1) is first
+    expected = batch([1, 4, 3])
+    assert first.gathered(3).of(expected["index"]) == (expected["id"], expected["group"], expected["subgroup"])
+
+
 def test_few_different_values_are_one_object_each():
     facts = SampleFacts()
     facts.update(batch(range(4000)))

@@ -6,6 +6,7 @@ from scipy import stats
 
 from ibca_lightning.metrics.resampling.spread import (
     _wilson,
+    borrowed,
     effective,
     error,
     fraction,
@@ -108,6 +109,37 @@ def test_students_interval():
     assert student(np.array(3.0), draws, 5.0, 0.95) == pytest.approx([3 - half, 3 + half])
     assert np.isnan(student(np.array(3.0), draws, 1.9, 0.95)).all()
     assert not np.isnan(student(np.array(3.0), draws, 2.0, 0.95)).any()
+
+
+def test_a_class_borrows_the_scatter_of_one_group_more():
+    unit, pairs, groups = np.array([0.2, 0.1, 0.0]), np.array([10.0, 40.0, 0.0]), np.array([5.0, 20.0, 0.0])
+    scatter = np.array([0.01, 0.004, 0.0])
+    dispersion = (0.01 * 10**2 + 0.004 * 40**2) / (0.2 * 10 + 0.1 * 40)  # of a pair, in units
+    expected = [(5 * 0.01 + dispersion * 0.2 / 10) / 6, 0.004, 0]  # the second scatters more than all do
+    assert borrowed(scatter, unit, pairs, groups) == pytest.approx(expected)
+    assert dispersion * 0.1 / 40 < 0.004
+    alone = [each[:1] for each in (scatter, unit, pairs, groups)]
+    assert borrowed(*alone) == pytest.approx([0.01]), "of one class there is no other"
+    # One that is all but constant beside one of hits and misses: of another kind, at most ten times its own.
+    even = borrowed(np.array([1e-6, 0.02]), np.array([0.25, 0.25]), np.array([10.0, 10.0]), np.array([9.0, 9.0]))
+    assert even == pytest.approx([1.9e-6, 0.02])
+    assert borrowed(np.zeros(2), unit[:2], pairs[:2], groups[:2]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["share", "gain"])
+def test_an_interval_is_of_the_variance_that_it_has_at_least(kind):
+    draws, groups, least = scattered(0.4, 50), 40.0, 0.01  # more than 0.4 x 0.6 / 50
+    wide = 0.4 + np.sqrt(least * 39 / 40) * np.array([-1.0, 1.0])
+    for own, other in ((least, draws), (0.001, wide), (0.0, wide)):
+        if kind == "share":
+            ends = (
+                fraction(np.array(0.4), each, np.inf, groups, 0.95, skew=0.2, least=at)
+                for each, at in ((other, own), (wide, 0.0))
+            )
+        else:
+            ends = (student(np.array(0.4), each, groups, 0.95, 0.2, at) for each, at in ((other, own), (wide, 0.0)))
+        first, second = ends
+        assert first == pytest.approx(second)
 
 
 def test_a_mean_over_classes_rests_on_what_its_classes_do():

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau as Watching
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -97,15 +97,25 @@ def test_what_is_saved_as_soon_as_a_validation_ends_holds_its_figure(tmp_path):
     [
         ({"early_stopping_patience": 3}, [], "early stopping"),
         ({}, [EarlyStopping("val/mAP")], "early stopping"),
+        ({}, [EarlyStopping("val_tuned/CF1")], "early stopping"),
         ({"scheduler": PLATEAU}, [], "ReduceLROnPlateau"),
+        ({}, [ModelCheckpoint(monitor="val/mAP", mode="max", dirpath="nowhere")], "ModelCheckpoint"),
     ],
-    ids=["patience", "callback", "plateau"],
+    ids=["patience", "callback", "at thresholds", "plateau", "checkpoint"],
 )
 def test_without_a_validation_nothing_waits_for_one(options, callbacks, what, limit, why):
     run = trainer(callbacks=callbacks, **limit)
     with pytest.raises(InputError, match=f"a validation for {what} to wait for, got trainer.*{why}; let it validate"):
         run.fit(module(**options), loader(Pictures(8)), loader(Pictures(8)))
     assert run.global_step == 0
+
+
+def test_a_checkpoint_that_needs_no_validation_is_saved_without_one(tmp_path):
+    for name, given in {"loss": {"monitor": "train/loss_epoch"}, "each": {}}.items():
+        own = ModelCheckpoint(tmp_path, filename=name, save_weights_only=True, **given)
+        run = trainer(callbacks=[own], enable_checkpointing=True, limit_val_batches=0)
+        run.fit(module(), loader(Pictures(8)), loader(Pictures(8)))
+        assert (tmp_path / f"{name}.ckpt").is_file()
 
 
 def test_what_watches_training_needs_no_validation():

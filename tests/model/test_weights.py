@@ -349,6 +349,19 @@ def test_three_shapes_that_do_not_fit_are_named_and_the_others_counted(tmp_path:
     assert re.search(r"patch_embed\.proj\.weight \S+ 3, 14, 14\) in place of .* and \d\d more; use", str(caught.value))
 
 
+@pytest.mark.parametrize(
+    "keys", [["model", "state_dict"], ["module", "model", "state_dict"], ["net", "model_state_dict"], ["model"] * 3]
+)
+def test_weights_below_several_keys_are_found(keys: list[str], tmp_path: Path) -> None:
+    source = net("vit", 0)
+    content: object = source.state_dict()
+    for key in reversed(keys):
+        content = {key: content, "epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
+    torch.save(content, tmp_path / "w.pth")
+    load(made := net("vit", 1), "vit", str(tmp_path / "w.pth"))
+    assert torch.equal(made.blocks[1].attn.qkv.weight, source.blocks[1].attn.qkv.weight)
+
+
 @pytest.mark.parametrize("way", ["pretrained", "checkpoint_path"])
 def test_a_norm_behind_timms_pool_comes_over_on_either_way(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -363,3 +376,25 @@ def test_a_norm_behind_timms_pool_comes_over_on_either_way(
     assert torch.equal(made.model.norm.weight, source.fc_norm.weight)
     assert torch.equal(made.model.blocks[1].attn.qkv.weight, source.blocks[1].attn.qkv.weight)
     assert "its norm of the pooled tokens" in caplog.text
+
+
+def test_a_second_file_that_cannot_be_fetched_for_that_norm_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is made a second time, with timm's pool, to have its norm: the network may be gone meanwhile."""
+    source = timm.create_model("test_vit2", img_size=64)
+    torch.save(source.state_dict(), path := tmp_path / "w.pth")
+    monkeypatch.setattr(backbone_file, "_source", lambda _: {"pretrained_cfg_overlay": {"file": str(path)}})
+    create, fetched = timm.create_model, []
+
+    def create_once(name: str, **options: Any) -> Any:
+        if options.get("pretrained"):
+            fetched.append(name)
+            if len(fetched) > 1:
+                raise OSError("the network is unreachable\nin two lines")
+        return create(name, **options)
+
+    monkeypatch.setattr(backbone_file.timm, "create_model", create_once)
+    with pytest.raises(InputError, match=r"weights of test_vit2 .* got the network is unreachable; use"):
+        Backbone("test_vit2", image_size=64, feature_stride=16, pretrained=True)
+    assert len(fetched) == 2

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 import ibca_lightning
+from ibca_lightning.data import CSVDataModule
 from ibca_lightning.run.command_line.home import at_home, options_at_home
 from ibca_lightning.system.errors import InputError
-from tests.command_line import done, experiment, refused, written
+from tests.command_line import done, experiment, refused, rows, written
 
 
 @pytest.fixture
@@ -78,3 +79,25 @@ def test_names_are_no_paths(option: str) -> None:
     assert at_home({option.rpartition(".")[2].lstrip("-"): ["HER2/$neu"]}) == {
         option.rpartition(".")[2].lstrip("-"): ["HER2/$neu"]
     }
+
+
+def test_python_takes_paths_as_the_command_line_does(
+    run: Path, tree: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNS", str(run.parent))
+    monkeypatch.setenv("HOME", str(run.parent))
+    monkeypatch.delenv("NONE", raising=False)
+    monkeypatch.setenv("PICTURES", str(tree / "images"))
+    name = rows(tree / "train.csv")[0]["image"]
+    for place in ("$RUNS/run", "${RUNS}/run", "~/run"):
+        checkpoint = f"{place}/checkpoints/best.ckpt"
+        model = ibca_lightning.load(checkpoint)
+        assert ibca_lightning.MultiLabelModule.load_from_checkpoint(checkpoint).class_names == model.spec.class_names
+        assert model.predict(f"$PICTURES/{name}").probabilities is not None
+        assert ibca_lightning.history(place).index.tolist() == [0, 1]
+        assert ibca_lightning.explain(checkpoint, f"$PICTURES/{name}").width > 0
+    for use in (ibca_lightning.load, ibca_lightning.history, ibca_lightning.report):
+        with pytest.raises(InputError, match=r"a value of the variable NONE in .*, got none; export NONE"):
+            use("$NONE/run")
+    with pytest.raises(InputError, match=r"nothing there; give os\.path\.expanduser\(os\.path\.expandvars"):
+        CSVDataModule("$RUNS/nowhere").setup("fit")

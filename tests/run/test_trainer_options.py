@@ -44,6 +44,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "no epoch": ("--trainer.max_epochs 0", "trainer.max_epochs above 0 for ibca fit, got 0; raise it"),
     "no step": ("--trainer.max_steps 0", "trainer.max_steps above 0"),
     "no batch": ("--trainer.limit_train_batches 0.0", "trainer.limit_train_batches above 0"),
+    "a step of no batch": ("--trainer.accumulate_grad_batches 0", "accumulate_grad_batches of 1 or more, got 0"),
     "early stopping without a validation": (
         "--model.early_stopping_patience 3 --trainer.limit_val_batches 0", "got trainer.limit_val_batches 0; let it",
     ),

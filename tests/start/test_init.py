@@ -14,7 +14,7 @@ from ibca_lightning.run.experiment_data import experiment_data
 from ibca_lightning.start import init as command
 from ibca_lightning.start import recipe
 from ibca_lightning.start.recipe import choose
-from ibca_lightning.system.errors import DataWarning
+from ibca_lightning.system.errors import DataWarning, InputError
 from tests.command_line import Result, done, ibca
 from tests.start import raw_sets
 
@@ -226,6 +226,44 @@ def test_groups_that_are_parts_of_patients_are_unsure(tmp_path: Path, name: str,
     told = " ".join(result.out.split())
     assert bool(f"unsure: '{name}': " in told) == bool(said)
     assert said in told
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("1-Mar", "1 of 20 groups are dates, as a spreadsheet makes them of MAR-1 or 3-1: take them from where"),
+        ("1.23457E+12", "1 values that name nobody, or that a spreadsheet has cut: ibca fit refuses them"),
+        ("#REF!", "1 values that name nobody, or that a spreadsheet has cut: ibca fit refuses them"),
+    ],
+)
+def test_patients_that_a_spreadsheet_has_respelt_are_told_of(tmp_path: Path, first: str, said: str) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[n, first if at < 3 else f"BER-{at // 3}", at % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "patient", "polyp"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    told = " ".join(result.out.split())
+    assert f"'patient': {said}" in told
+    assert f"('{first}')" in told
+    assert first not in (tmp_path / "e.yaml").read_text()
+    if first == "1-Mar":
+        with pytest.warns(DataWarning, match="groups are dates"):
+            experiment_data(["--config", str(tmp_path / "e.yaml")]).setup("fit")
+        assert "groups are dates" in ibca("check", "--config", tmp_path / "e.yaml", "--output", tmp_path / "c").out
+
+
+def test_pictures_whose_names_a_spreadsheet_has_made_dates_are_told_of(tmp_path: Path) -> None:
+    names = [f"MAR-{at}.png" for at in range(20, 60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    rows = [[f"{at}-Mar" if at < 32 else f"MAR-{at}", f"P{at // 2}", at % 2] for at in range(20, 60)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "patient", "polyp"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    said = "a spreadsheet may have made a date of the name: take the column from where it is whole"
+    assert said in " ".join(result.out.split())
+    with pytest.warns(DataWarning, match=said):
+        experiment_data(["--config", str(tmp_path / "e.yaml")]).split_tables()
+    with pytest.raises(InputError, match=said):
+        CSVDataModule(str(tmp_path), "t.csv", image_column="file", image_dir="p").split_tables()
 
 
 @pytest.mark.parametrize(

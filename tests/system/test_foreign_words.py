@@ -14,7 +14,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from ibca_lightning import cli
 from ibca_lightning.system.errors import DataWarning
-from ibca_lightning.system.terminal.foreign_words import Stderr
+from ibca_lightning.system.terminal.foreign_words import Stderr, warning_line
 
 ELSEWHERE = "/opt/venv/lib/python3.11/site-packages/pydicom/valuerep.py"
 
@@ -97,3 +97,10 @@ def test_a_call_that_does_not_fit_its_own_text_ends_nothing(capsys: pytest.Captu
     handler = Stderr()
     handler.emit(logging.LogRecord("other", logging.WARNING, "", 0, "x %d", ("a",), None))
     assert "Logging error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_the_package_of_a_warning_is_told_by_the_folder_that_it_is_installed_in(folder: str) -> None:
+    for file, name in (("pydicom/a/b.py", "pydicom"), ("six.py", "six")):
+        line = warning_line("w", UserWarning, f"/usr/lib/python3/{folder}/{file}", 7)
+        assert line == f"warning of {name}: w (UserWarning)\n"

@@ -14,6 +14,7 @@ from scipy.special import chdtrc
 from ibca_lightning.data.tables.distinct import distinct
 from ibca_lightning.data.tables.groups.group_cells import doubtful_groups
 from ibca_lightning.data.tables.labels import plain_name
+from ibca_lightning.data.tables.respelt import made_dates
 from ibca_lightning.data.tables.table import Table, decode
 
 FEW = 10  # positives; below, a figure of a class is chance, and so is what was learnt of it
@@ -63,6 +64,7 @@ def table_doubts(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
         *shortcuts(tables, class_names),
         *_uneven(tables),
         *_groups(tables),
+        *_dates(tables),
     ]
 
 
@@ -253,6 +255,16 @@ def _groups(tables: Mapping[str, Table]) -> Iterator[Doubt]:
     """Groups that may be no patient each, of all splits together, as a group is in one alone."""
     grouped = [table.groups for table in tables.values() if not np.array_equal(table.groups, table.names)]
     yield from (Doubt(*each) for each in (doubtful_groups(np.concatenate(grouped)) if grouped else ()))
+
+
+def _dates(tables: Mapping[str, Table]) -> Iterator[Doubt]:
+    """Values of subgroups that are dates among others, as of `5-9` beside `20-29`."""
+    for column in next(iter(tables.values())).subgroups:
+        cells = distinct(np.concatenate([table.subgroups[column] for table in tables.values()]))[0]
+        if dates := made_dates([decode(cell) for cell in cells]):
+            what = f"{len(dates)} of {len(cells)} values of '{column}' are dates, as a spreadsheet makes them of 5-9"
+            fix = "take them from where they are whole, and keep the column as text"
+            yield Doubt("dates for subgroups", what, fix, f"'{dates[0]}'")
 
 
 def _numbered(table: Table) -> NDArray[np.intp]:

@@ -125,7 +125,7 @@ def find_label_columns(
         elif {0, 1} <= values:
             blank = sum(count for text, count in zip(texts, counts, strict=True) if is_blank(text)) / len(sheet)
             if blank > MOSTLY and not blank_is_meant:
-                doubtful.append(f"'{name}' ({blank:.0%} blank)")
+                doubtful.append(f"'{name}' ({blank:.0%} blank, else 0 and 1)")
             else:
                 labels.append(name)
         elif values & {0, 1}:

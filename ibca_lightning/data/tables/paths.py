@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
 from ibca_lightning.data.tables.distinct import are_among, distinct
+from ibca_lightning.data.tables.respelt import lost_name
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 
@@ -48,6 +49,8 @@ def check_root(root: str, fix: str = "correct data.root", what: str = "the folde
         whole = os.path.isabs(root) or storage.is_remote(root)
         where = "" if whole else ", seen from the current folder"
         # The config.yaml of a run has the paths as they were seen when it began.
+        if re.match(r"~|.*\$[A-Za-z_{]", root):  # Python takes neither for another path
+            fix = "give os.path.expanduser(os.path.expandvars(PATH)), as the command line does"
         fix += "" if whole else ", or go to the folder that the configuration's paths are seen from"
         raise InputError(f"{what} at {root}{where}", got, fix)
 
@@ -86,6 +89,7 @@ def find_pictures(
             gone.append(row)
         names.append(found or name)
     if gone:
+        fix = lost_name(ids[gone[0]]) or fix
         where = folder if below == ("",) else f"{folder}, in {', '.join(below[:3])}{' ...' * (len(below) > 3)}"
         raise missing(
             [f"a picture {ids[row] or 'ID'}{_ending(ids[row])} in {where} ({sheet.where(row)})" for row in gone], fix
@@ -204,6 +208,8 @@ def suggestion(folder: str, name: str) -> str:
             entry for entry in entries if _spelt(entry).rpartition(".")[0] == wanted.rpartition(".")[0] != ""
         ]:
             return f"there is {similar[0]}: correct the extension"
+    if lost := lost_name(name):
+        return lost
     head = os.path.dirname(os.path.join(folder, name))
     return "" if storage.is_folder(head) else f"there is no folder {head}: check root and image_dir"
 

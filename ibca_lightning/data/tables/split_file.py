@@ -139,7 +139,7 @@ def _divided(
         rows.setdefault(here[0].split, []).append(row)
     if missing:
         raise _differ(sheet.file, f"every row of {table.file} in one of {', '.join(sorted(own))}", missing)
-    return {split: table.take(np.array(at, dtype=np.intp)) for split, at in rows.items()}
+    return {split: table.take(np.array(at)) for split, at in rows.items()}
 
 
 def _differ(path: str, expected: str, places: Sequence[str]) -> InputError:

@@ -4,6 +4,7 @@ Our own on purpose: scikit-learn spreads one label at a time over groups, not ma
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -43,8 +44,10 @@ def split_groups(
         For each part its rows, in order; none is empty.
 
     Raises:
-        InputError: If there are fewer groups than parts.
+        InputError: If there are fewer groups than parts, or the seed is none.
     """
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError("data.split_seed, a whole number from 0", seed, "correct the value")
     names, code = distinct(groups)
     if len(names) < len(fractions):
         fix = "give the splits as files of their own, or correct group_column"

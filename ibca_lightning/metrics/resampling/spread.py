@@ -11,6 +11,7 @@ multiples of the gaps found with which, under the scatter of the resamples, the 
 **All others**: Student's interval.
 **Localisation**: the same, joined with Hall's (JRSS B 1992), which turns the skewness of a mean away. Most lesions are
 small and most attention misses them; a sample without the few large values has too low a mean and too small a scatter.
+A class, which may have a dozen of them, borrows some of the scatter of all classes.
 
 What rests on few groups, or on some that are much larger than the others, has the quantile of Student's t with as many
 groups as would be as good if they were equal (Kish 1965): (sum of sizes)^2 / sum of squares.
@@ -29,6 +30,7 @@ _EVEN = 1e-6  # skewness that is none
 _ROUNDED = 1e-20  # squares of residuals that only rounding makes
 _SURPRISE = 3.84  # squared quantile of 95 %, in what a class with few units adds to the variance of a mean
 _MULTIPLES = np.linspace(0, 3, 31)  # of the gaps found
+_LENT = 10.0  # times its own variance, what a class borrows from others at most: they may be of another kind
 
 
 def effective(sizes: Floats) -> Floats:
@@ -69,6 +71,34 @@ def variance(draws: Floats, groups: Floats | float) -> Floats:
     return corrected
 
 
+def borrowed(scatter: Floats, unit: Floats, pairs: Floats, groups: Floats) -> Floats:
+    """Variance of the mean of each class, as if it had one group more, whose pairs scatter as those of all classes.
+
+    Where a class lacks the few large values that make its mean, its own scatter is too small. The variance of a pair is
+    taken to be a dispersion that classes share times a function of the mean, as quasi-likelihood has it (Wedderburn,
+    Biometrika 1974), and is averaged with the class's own by their weights (Smyth, Stat. Appl. Genet. Mol. Biol. 2004).
+
+    Args:
+        scatter: (L,), the classes' own, as from `variance`.
+        unit: (L,), what the variance of a pair grows with: m (1 - m) of a share with mean m, m^2 of a ratio.
+        pairs: (L,), of each class.
+        groups: (L,), as from `effective`.
+
+    Returns:
+        (L,), never less than `scatter`; equal to it for one class, and where it is 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> from ibca_lightning.metrics.resampling.spread import borrowed
+        >>> borrowed(np.array([0.01, 0.03]), np.array([0.2, 0.2]), np.array([8.0, 8.0]), np.array([4.0, 4.0])).tolist()
+        [0.012, 0.03]
+    """
+    dispersion = (scatter * pairs**2).sum() / max((unit * pairs).sum(), _STILL)
+    lent = np.minimum(ratio(dispersion * unit, pairs, otherwise=0.0), _LENT * scatter)
+    found: Floats = np.maximum(scatter, (groups * scatter + lent) / (groups + 1))
+    return found
+
+
 def fraction(
     value: Floats,
     draws: Floats,
@@ -79,6 +109,7 @@ def fraction(
     *,
     biased: bool = False,
     skew: Floats | float = 0.0,
+    least: Floats | float = 0.0,
 ) -> Floats:
     """Compute Wilson's interval of a share out of as many as make it as uncertain as its resamples.
 
@@ -94,6 +125,7 @@ def fraction(
         alike: (...,), the observations that it is taken to rest on where all resamples agree; None: the groups.
         biased: Whether it is joined with the interval about the figure less the bias that resampling shows.
         skew: (...,), of the figure, as from `skewness`; what is not 0 joins Hall's interval.
+        least: (...,), variance that it has at least, as from `borrowed`.
 
     Returns:
         (2, ...), low and high, which hold `value`; NaN where it is undefined.
@@ -105,7 +137,7 @@ def fraction(
         >>> round(float(low), 2), float(high)
         (0.71, 1.0)
     """
-    scatter = variance(draws, groups)
+    scatter = np.maximum(variance(draws, groups), least)
     number = ratio(value * (1 - value), np.where(scatter > _STILL, scatter, 0.0))
     number = np.minimum(np.where(np.isnan(number), groups if alike is None else alike, number), units)
     found = [_wilson(value, number, groups, level)]
@@ -167,7 +199,14 @@ def skewness(residuals: Floats) -> Floats:
     return ratio((residuals**3).sum(axis=0), np.where(squares > _ROUNDED, squares, 0.0) ** 1.5, otherwise=0.0)
 
 
-def student(value: Floats, draws: Floats, groups: Floats | float, level: float, skew: Floats | float = 0.0) -> Floats:
+def student(
+    value: Floats,
+    draws: Floats,
+    groups: Floats | float,
+    level: float,
+    skew: Floats | float = 0.0,
+    least: Floats | float = 0.0,
+) -> Floats:
     """Student's interval of a figure without bounds, joined with Hall's where it is skewed.
 
     Args:
@@ -176,11 +215,12 @@ def student(value: Floats, draws: Floats, groups: Floats | float, level: float, 
         groups: (...,).
         level: In (0, 1).
         skew: (...,), as from `skewness`.
+        least: (...,), variance that it has at least, as from `borrowed`.
 
     Returns:
         (2, ...), low and high; NaN for fewer than two groups.
     """
-    scatter = variance(draws, groups)
+    scatter = np.maximum(variance(draws, groups), least)
     half = quantile(groups, level) * np.sqrt(scatter)
     ends = _hall(value, scatter, groups, level, skew)
     low, high = np.minimum(value - half, ends[0]), np.maximum(value + half, ends[1])

@@ -1,11 +1,12 @@
-"""What waits for a figure of the validation: schedulers of plateaus, and early stopping."""
+"""What waits for a figure of the validation: schedulers of plateaus, early stopping, checkpoints of the user's."""
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from ibca_lightning.system.errors import InputError
 
-_VALIDATION = "val/"
+_VALIDATION = ("val/", "val_")  # the second of one class or group, and at thresholds: `val_tuned/CF1`
 
 
 def of_validation(monitor: str | None) -> bool:
@@ -30,10 +31,18 @@ def require_validation(trainer: pl.Trainer) -> None:
     waiting = [
         *(("ReduceLROnPlateau", each) for each in trainer.lr_scheduler_configs if each.reduce_on_plateau),
         *(("early stopping", each) for each in trainer.early_stopping_callbacks),
+        # Lightning would warn, and save nothing. Ours leave that to `last.ckpt`.
+        *(("ModelCheckpoint", each) for each in trainer.checkpoint_callbacks if _is_foreign(each)),
     ]
     for name, each in waiting:
         if of_validation(each.monitor):  # type: ignore[attr-defined]
             raise InputError(f"a validation for {name} to wait for", why, "let it validate, or leave that out")
+
+
+def _is_foreign(checkpoint: object) -> bool:
+    """Whether it is one of the user's that saves by its figure alone."""
+    ours = type(checkpoint).__module__.startswith("ibca_lightning.")
+    return isinstance(checkpoint, ModelCheckpoint) and not ours and not checkpoint.save_last
 
 
 class NewScore:

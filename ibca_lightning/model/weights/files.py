@@ -29,6 +29,7 @@ _WRAPPERS = (
     "student",
 )  # fmt: skip
 """Keys below which training programs put the weights: PyTorch's tutorials, timm, DINO and others."""
+_DEPTH = 3  # that such keys may lie below each other beyond their own order
 _ALONE = "use a file of the weights alone, torch.save(MODEL.state_dict(), FILE)"
 log = logging.getLogger(__name__)
 
@@ -138,11 +139,10 @@ def read(path: str) -> State:
         other = f"an object {held[1]}" if held else "something else"
         got = other if isinstance(error, pickle.UnpicklingError) else first_line(error)
         raise InputError(f"plain tensors (.safetensors, or .pth of torch.save) in {path}", got, _ALONE) from error
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict) and content[key]:
-            if others := [other for other in _WRAPPERS if other != key and _has_tensors(content.get(other))]:
-                log.info("of %s the weights below %s are taken, and not %s", path, key, first_of(others, 3))
-            content = content[key]
+    content = _unwrapped(content, path)
+    for _ in range(_DEPTH):  # {"model": {"state_dict": ...}}
+        if isinstance(content, dict) and not _has_tensors(content):
+            content = _unwrapped(content, path)
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     # One number, shown as many: timm's converters would write it out.
     if sum(tensor.nbytes for tensor in tensors.values()) > 2 * Path(path).stat().st_size:
@@ -152,6 +152,16 @@ def read(path: str) -> State:
         held_keys = f" among {first_of(keys, 9)}" if keys else ""
         raise InputError(f"tensors by name in {path}", f"a {type(content).__name__} without any{held_keys}", _ALONE)
     return tensors
+
+
+def _unwrapped(content: Any, path: str) -> Any:
+    """What lies below the keys that training programs put the weights under."""
+    for key in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict) and content[key]:
+            if others := [other for other in _WRAPPERS if other != key and _has_tensors(content.get(other))]:
+                log.info("of %s the weights below %s are taken, and not %s", path, key, first_of(others, 3))
+            content = content[key]
+    return content
 
 
 def _has_tensors(content: Any) -> bool:

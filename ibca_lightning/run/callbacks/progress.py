@@ -27,9 +27,20 @@ def say(line: str) -> None:
 
 
 class ProgressBar(TQDMProgressBar):
-    """A bar with epoch, the whole loss of the last step that is logged and validation mAP, and nothing else."""
+    """A bar with epoch, the whole loss of the last step that is logged and validation mAP, and nothing else.
+
+    An mAP that is older than the epoch before says of which epoch it is: Lightning keeps it through epochs that have
+    no validation.
+    """
 
     _loss: float | None = None
+    _validated = 0  # the last epoch with a validation
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note of which epoch the figures are."""
+        if not trainer.sanity_checking:
+            self._validated = trainer.current_epoch
+        super().on_validation_end(trainer, pl_module)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Loss and mAP under their short names. To read the loss of other steps would be to wait for the device."""
@@ -38,7 +49,8 @@ class ProgressBar(TQDMProgressBar):
         if loss is not None and (trainer.validating or (every and trainer.global_step % every == 0)):
             self._loss = float(loss)
         metrics = super().get_metrics(trainer, pl_module)
-        shown = {"whole loss": self._loss, "val mAP": metrics.get("val/mAP")}
+        old = f" of epoch {self._validated + 1}" if trainer.current_epoch > self._validated + 1 else ""
+        shown = {"whole loss": self._loss, f"val mAP{old}": metrics.get("val/mAP")}
         return {name: value for name, value in shown.items() if value is not None}
 
 

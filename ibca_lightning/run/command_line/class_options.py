@@ -11,7 +11,7 @@ the same in each of them.
 
 A value is the name of a YAML file only if it ends like one: jsonargparse would read a file `csra` of the current folder
 where the head is meant. Such a file is looked at as one behind `--config` is, and text is read with measure: `1:30` is
-no 90, and `010` in a list no 8.
+no 90, `010` in a list no 8, and `no` for a class in `label_aliases` no false.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import yaml
 from jsonargparse import Namespace, _actions, _loaders_dumpers, _typehints, _util
 from jsonargparse._paths import Path
 from torch.optim.lr_scheduler import LRScheduler
@@ -34,7 +35,7 @@ from ibca_lightning.run.command_line.config_files import read_tree
 from ibca_lightning.run.command_line.parser_messages import no_class
 from ibca_lightning.run.command_line.short_names import class_paths
 from ibca_lightning.system.imports.own_modules import name_own
-from ibca_lightning.system.yaml_text import compose, misread
+from ibca_lightning.system.yaml_text import compose, keys_as_written, misread
 from ibca_lightning.terms import Term
 
 _BASES = (Head, Loss, Term, MultiLabelDataModule, pl.LightningDataModule, pl.LightningModule, LRScheduler)
@@ -71,6 +72,11 @@ def class_rules() -> Iterator[None]:
         name_own(name)
         return by_path(name, check_path)
 
+    class AsWritten(_loaders_dumpers.get_yaml_default_loader()):  # type: ignore[misc]  # made at run time
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys_as_written(node)
+            return dict(super().construct_mapping(node, deep))
+
     def measured(text: str) -> Any:
         if len(text) > _MEASURED or misread(text):
             compose(text)
@@ -79,7 +85,8 @@ def class_rules() -> Iterator[None]:
     # There is no setting for these; `jsonargparse<5` in pyproject.toml, and a test says if a name goes.
     ours: dict[ModuleType, dict[str, Any]] = {
         _typehints: {_DISCARD: discard, _RESOLVE: resolve, "import_object": imported, "Path": _YAMLFile},
-        _util: {"Path": _YAMLFile}, _actions: {"import_object": imported}, _loaders_dumpers: {"yaml_load": measured},
+        _util: {"Path": _YAMLFile}, _actions: {"import_object": imported},
+        _loaders_dumpers: {"yaml_load": measured, "yaml_default_loader": AsWritten},
     }  # fmt: skip
     before = {module: {name: getattr(module, name) for name in names} for module, names in ours.items()}
     try:

@@ -113,13 +113,18 @@ def _several_values(message: str, arguments: Sequence[str]) -> InputError | None
     words = "\0".join(word for given in arguments for word in given.split("=", 1 if given.startswith("--") else 0))
     for option, *values in (words_of_one.split("\0") for words_of_one in words.split("\0--")[1:]):
         if wanted in (values[1:] if stray else values[:1]):
-            words_of_list = filter(None, re.split(r", *", ",".join(values)))
+            words_of_list = map(_item, filter(None, re.split(r", *", ",".join(values))))
             fix = f"write --{option} '[{', '.join(words_of_list)}]' for a list"
             blanks = ", or quotes round a text with blanks" if stray else ""
             alone = stray or re.search(r"Expected a <class '(?!list|tuple|NoneType)", message)
             expected = f"{'one value' if alone else 'a list'} behind --{option}"
             return InputError(expected, " ".join(values), fix + blanks)
     return None
+
+
+def _item(word: str) -> str:
+    """A word as an item of a list in brackets, in quotes where YAML would take it for true, false or nothing."""
+    return f'"{word}"' if re.fullmatch(r"(?i)yes|no|on|off|true|false|null|~", word) else word
 
 
 def _misread(message: str) -> InputError | None:
@@ -324,9 +329,13 @@ def _wrong_type(message: str) -> InputError | None:
         inner = _unknown_class(message) if value[:1] in "[{" else None
         return inner or InputError(f"{_key(message)} as one of {literal[1]}", value, "choose one of them")
     if kinds:
-        fix = f"write [{value}]" if kinds[0] == "list" else "correct the value"
-        if "str" in kinds and re.search(r"\b(True|False)\b", value):
+        listed = kinds[0] == "list"
+        fix = f"write [{value}]" if listed else "correct the value"
+        if re.search(r"\b(True|False)\b", value) and (listed or "str" in kinds):
             fix = "YAML takes yes, no, on and off for true and false: write text in quotes"
+        elif "str" in kinds and (plain := re.search(r"(?:^|\[|, )(None|-?[\d.]+(e[-+]?\d+)?)(?=$|]|, )", value)):
+            what = "null and ~ for nothing" if plain[1] == "None" else f"{plain[1]} for a number"
+            fix = f"YAML takes {what}: write text in quotes"
         return InputError(f"{' or '.join(dict.fromkeys(kinds))} for {_key(message)}", value, fix)
     return None
 

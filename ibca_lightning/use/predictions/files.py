@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -92,11 +93,11 @@ class RowFiles:
     def done(self) -> set[str]:
         """Ids that had a row when the files were opened. Of millions it takes seconds, and needs no lock."""
         data, self._found = self._found, b""
-        return {row[0] for row in self._whole(self.path, data[len(self._header) :], len(self._columns))}
+        return {row[0] for row in self._rows_of(self.path, data, len(self._columns))}
 
     def rows(self) -> Iterator[list[str]]:
         """All rows."""
-        yield from self._whole(self.path, read_bytes(self.path, _MOST)[len(self._header) :], len(self._columns))
+        yield from self._rows_of(self.path, read_bytes(self.path, _MOST), len(self._columns))
 
     def try_again(self) -> None:
         """Forget which pictures failed."""
@@ -135,7 +136,7 @@ class RowFiles:
             Those of its `failed.csv` that have no row here.
         """
         path = part / "failed.csv"
-        failed = list(self._whole(path, read_bytes(path, _MOST), 2))[1:] if path.exists() else []
+        failed = list(self._rows_of(path, read_bytes(path, _MOST), 2)) if path.exists() else []
         with closing(RowFiles(part, self._record, self._columns, kind=self._kind)) as other:
             theirs = other.done  # all are looked at before one is taken
             self.add(row for row in other.rows() if row[0] not in self.done)
@@ -165,15 +166,15 @@ class RowFiles:
         if self.path.exists():
             data = read_bytes(self.path, _MOST)
             end = _end(data)
-            if end and not data.startswith(self._header):
+            if end and not data.startswith(self._header) and not _same_header(data[:end], self._header):
                 raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
             os.truncate(self.path, end)
             self._found = data[:end]
 
-    def _whole(self, path: Path, data: bytes, columns: int) -> Iterator[list[str]]:
-        """Rows of so many columns; strict, as a quote that nothing closes would take in the rows that are added."""
+    def _rows_of(self, path: Path, data: bytes, columns: int) -> Iterator[list[str]]:
+        """The rows behind the header, of so many columns."""
         try:
-            for row in filter(None, csv.reader(io.StringIO(data.decode(), newline=""), strict=True)):
+            for row in islice(_read(data), 1, None):
                 if len(row) != columns:
                     raise ValueError(f"{len(row)} cells for {row[0]}")
                 yield row
@@ -196,6 +197,18 @@ def _end(data: bytes) -> int:
         start = data.rfind(b"\n", 0, end - 1) + 1
         quotes, end = quotes - data.count(b'"', start, end), start
     return end
+
+
+def _same_header(data: bytes, header: bytes) -> bool:
+    """Whether a file that another program saved again has it: with a byte-order mark, other quotes, line ends."""
+    with suppress(ValueError, csv.Error):
+        return next(_read(data), None) == next(_read(header))
+    return False
+
+
+def _read(data: bytes) -> Iterator[list[str]]:
+    """Rows; strict, as a quote that nothing closes would take in the rows that are added."""
+    return filter(None, csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:

@@ -161,7 +161,7 @@ def grouped(sizes: dict[str, int], splits: int = 1) -> list[Doubt]:
         split: replace(table(np.stack([COIN[at][: len(part)] for at in range(2)], axis=1)), groups=encode(part))
         for split, part in zip(("train", "val", "test"), parts, strict=False)
     }
-    return [doubt for doubt in table_doubts(tables, ["a", "b"]) if doubt.kind in ("unknown group", "cut groups")]
+    return [doubt for doubt in table_doubts(tables, ["a", "b"]) if doubt.kind.endswith((" group", " groups"))]
 
 
 SIX = {f"p{at}": 3 + at for at in range(6)}
@@ -240,3 +240,32 @@ def test_the_association_is_the_auroc_of_the_shares_over_the_known_rows() -> Non
     share = {value: labels[known & (site == value)].mean() for value in site}
     assert found.auroc == pytest.approx(roc_auc_score(labels[known], [share[value] for value in site[known]]))
     assert found.shares == pytest.approx((max(share.values()), min(share.values())))
+
+
+@pytest.mark.parametrize(
+    "name", ["1-Mar", "01. Mrz", "2-SEP", "31-déc.", "2026-03-01", "2026-03-01 00:00:00", "3/1/2026", "01.03.2026"]
+)
+def test_dates_that_a_spreadsheet_made_of_ids_are_told_of(name: str) -> None:
+    sizes = {name: 3, "BER-1": 3, "BER-2": 2, "MAR-40": 2}
+    (doubt,) = grouped(sizes, 2)
+    assert (doubt.kind, doubt.example) == ("dates for groups", f"'{name}'")
+    assert doubt.what.startswith("1 of 4 groups are dates, as a spreadsheet makes them of MAR-1")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["MAR-1", "mar 2", "SEPT2", "march", "Mar-01", "12-marx", "may"],
+        ["2026-03-01", "2026-03-02", "2026-04-01", "P1"],  # of days, on purpose
+        ["1-2", "12-03", "1-12-3", "3.1", "1/2", "2026-03", "20260301", "01.03", "1-3-2"],
+        ["123-mar", "1-set", "4 mai", "1mar"],
+    ],
+)
+def test_names_that_hold_a_month_or_numbers_are_no_dates(names: list[str]) -> None:
+    assert grouped(dict.fromkeys(names, 2)) == []
+
+
+def test_bands_that_a_spreadsheet_made_dates_of_are_told_of() -> None:
+    site = [("20-29", "9-May", "19-Oct")[at % 3] for at in range(N)]
+    (doubt,) = said(*COIN, site=site)
+    assert doubt.what == "2 of 3 values of 'site' are dates, as a spreadsheet makes them of 5-9"

@@ -83,7 +83,7 @@ def test_what_makes_a_column_doubtful_or_wrong() -> None:
     assert doubts(*["yes", "so", "and", "so", "on", "as", "it", "is"]) == []
     assert doubts(*["ab", "ab", "ab", "ab", "ab", "ab", "ab", "ab"]) == [], "without a blank it marks nothing"
     assert doubts("-1", "-1") == [], "blank but for what is unknown is not blank"
-    assert doubts("0", "1") == ["'x' (75% blank)"]
+    assert doubts("0", "1") == ["'x' (75% blank, else 0 and 1)"]
     assert find_label_columns(sheet(y=y, x=["0", "1"] + [""] * 6), [], blank_is_meant=True) == (["y", "x"], [])
     assert doubts("0", "1", *["a" * 99] * 6) == [f"'x' (it holds '{'a' * 40}', as on line 4)"]
 

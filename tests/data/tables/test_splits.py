@@ -1,6 +1,7 @@
 import pickle
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,12 @@ def test_no_part_is_empty() -> None:
     assert [len(part) for part in split_groups(names, np.full((52, 1), -1, np.int8), (0.99, 0.01), 0)] == [51, 1]
     with pytest.raises(InputError, match=r"at least 3 groups.*got 2"):
         split_groups(encode(["a", "b", "b"]), np.ones((3, 1), np.int8), (0.5, 0.25, 0.25), 0)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
+def test_a_seed_is_a_whole_number_from_0(seed: Any) -> None:
+    with pytest.raises(InputError, match=r"data.split_seed, a whole number from 0, got"):
+        split_groups(encode(["a", "b", "c"]), np.ones((3, 1), np.int8), (0.5, 0.5), seed)
 
 
 def test_a_part_too_small_for_any_group_gets_the_smallest_of_the_fullest() -> None:

@@ -50,6 +50,12 @@ def test_logits_and_losses_are_those_of_the_reference(noise: list[torch.Tensor])
     torch.testing.assert_close(head.eval()(x).logits, at_evaluation, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_features_of_half_precision_are_pooled_in_float32(dtype: torch.dtype) -> None:
+    head, x = small_head().eval(), features().to(dtype)
+    torch.testing.assert_close(head(x).logits, head(x.float()).logits, rtol=0, atol=1e-6)
+
+
 def test_prior_is_the_mixture_of_torch() -> None:
     torch.manual_seed(0)
     z, mean, log_variance = torch.randn(BATCH, 6), torch.randn(LABELS, 6), torch.randn(LABELS, 6)

@@ -80,3 +80,18 @@ def test_the_bar_shows_loss_and_map_and_nothing_else():
     run = trainer(enable_progress_bar=True, callbacks=[Bar()])
     run.fit(module(), loader(pictures), loader(pictures))
     assert set(Bar.seen) == {"whole loss", "val mAP"}
+
+
+def test_the_bar_says_of_which_epoch_an_older_figure_is():
+    seen = {}
+
+    class Bar(ProgressBar):
+        def on_train_batch_end(self, trainer, *arguments):
+            super().on_train_batch_end(trainer, *arguments)
+            seen[trainer.current_epoch + 1] = [*self.get_metrics(trainer, trainer.lightning_module)][1:]
+
+    pictures = Pictures(8)
+    run = trainer(max_epochs=6, check_val_every_n_epoch=3, enable_progress_bar=True, callbacks=[Bar()])
+    run.fit(module(), loader(pictures), loader(pictures))
+    old = ["val mAP of epoch 3"]
+    assert seen == {1: [], 2: [], 3: [], 4: ["val mAP"], 5: old, 6: old}

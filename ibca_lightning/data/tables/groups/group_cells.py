@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.distinct import distinct
 from ibca_lightning.data.tables.labels import is_blank
+from ibca_lightning.data.tables.respelt import is_cut, made_dates
 
 # What stands for a patient whom nobody knows: all such rows would be one group. Letters that may be somebody's initials
 # (nk, nn, x) are not here.
@@ -25,7 +26,6 @@ _IDENTIFIER = re.compile(r"[A-Za-z_-]*\d[\w-]*", re.ASCII)  # as nearly all are
 # Excel, LibreOffice, and the C library of Windows for NaN.
 _ERROR = re.compile(r"#(?:ref|value|div/0|num|null|spill|calc|field|blocked|connect)!|#name\?|#n/?a|#getting_data"
                     r"|err:\d{3}|[+-]?\d\.#(?:qnan|snan|ind|inf)\d*|[+-]?nan(?:\(\w*\))?")  # fmt: skip
-_CUT = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d{2,3}")
 _EXACT = 15  # digits of a number that a spreadsheet keeps
 _CODE = re.compile(r"0+(?:\.0+)?|-\d+(?:\.0+)?|9{2,}(?:\.0+)?|x{1,2}|n[nkas]|others?|dummy|test|default")
 _LEAST, _OTHERS = 10, 5  # rows of a group, and other groups, for its size to say something
@@ -45,7 +45,7 @@ def wrong_group(text: str) -> tuple[str, str] | None:
     plain = unicodedata.normalize("NFKC", text).strip().casefold()
     if is_blank(plain):
         return f"'{text}'" if text else "a blank", fill
-    if _CUT.fullmatch(plain):
+    if is_cut(plain):
         fix = "take it from where it is whole, and keep the column as text: cut, many may have become one"
         return f"'{text}', a number as a spreadsheet shortens it", fix
     if _ERROR.fullmatch(plain):
@@ -61,11 +61,12 @@ def _words(plain: str) -> list[str]:
     return re.split(r"[\s_-]+", inner) if (inner := re.sub(r"^[\W_]+|[\W_]+$", "", plain)) else []
 
 
-def doubtful_groups(groups: NDArray[np.bytes_]) -> Iterator[tuple[str, str, str, str]]:
+def doubtful_groups(groups: NDArray[np.bytes_], of_ids: bool = False) -> Iterator[tuple[str, str, str, str]]:
     """Say what of the groups (N,) of all rows looks as if it were not a patient each, as kind, what, fix, example.
 
     A code such as 0, -1 or 9999 counts where it has ten rows or more, twice those of the next and five times those of
-    half of the others: as one of many patients it is a number like any other.
+    half of the others: as one of many patients it is a number like any other. Dates count among other names, or where
+    the column is known to hold ids.
     """
     names, of_rows = distinct(groups)
     counts, texts = np.bincount(of_rows), [name.decode() for name in names.tolist()]
@@ -81,3 +82,11 @@ def doubtful_groups(groups: NDArray[np.bytes_]) -> Iterator[tuple[str, str, str,
     if len(long) >= _OTHERS and not any(text[_EXACT:].strip("0") for text in long):
         what = f"all {len(long)} groups of more than {_EXACT} digits end in zeros, as a spreadsheet cuts numbers"
         yield "cut groups", what, "take them from where they are whole, and read the column as text", f"'{long[0]}'"
+    if dates := made_dates(texts, of_ids):
+        what = f"{len(dates)} of {len(texts)} groups are dates, as a spreadsheet makes them of MAR-1 or 3-1"
+        yield (
+            "dates for groups",
+            what,
+            "take them from where they are whole, and keep the column as text",
+            f"'{dates[0]}'",
+        )

@@ -1,8 +1,10 @@
 """A Parquet file as a table of text; the only file that knows pyarrow, the extra `parquet`.
 
 Its text is bounded before it is read and while it is, and a cell that stands a million times is held once. What the
-file says of its sizes may be a lie: no program holds it against the pages, and a page is unpacked as a whole, by what
-its own header says, 2 GiB at most. Columns are read one by one, so that it is one page, and one dictionary, at a time.
+end of the file says of its sizes may be a lie, so pages are measured by their own headers, which they are unpacked by.
+Columns are read one by one, so that it is one page, and one dictionary, at a time. Texts that a page writes as what
+differs from the one before (DELTA_BYTE_ARRAY), so that each may be as large as the page, are refused by pyarrow, which
+cannot read them into a dictionary.
 Nothing but text, numbers, truth values and times is taken: no object is made from what a file says that it is.
 """
 
@@ -11,11 +13,13 @@ from typing import Any
 
 from ibca_lightning.data.storage import here
 from ibca_lightning.data.tables.sheet import Sheet, check_columns
+from ibca_lightning.datasets.layouts.tables.parquet_pages import page_sizes
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_TABLE, regular
 
 _CELLS = MAX_TABLE // 16
 _ROWS = 2**16  # that are read at once
+_PAGE = 2**26  # bytes of one page; usual ones have one million
 
 
 def read_parquet(path: str) -> Sheet:
@@ -32,13 +36,22 @@ def read_parquet(path: str) -> Sheet:
         raise InputError(f"pyarrow, to read {path}", "no such package", fix) from None
     own = here(path)
     try:
-        with parquet.ParquetFile(regular(own)) as file:
+        with open(regular(own), "rb") as pages, parquet.ParquetFile(own) as file:
             facts, schema = file.metadata, file.schema_arrow
             said = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
             _require_bounded(path, facts.num_rows, facts.num_columns, said)
             check_columns(path, schema.names)
             for field in schema:
                 _require_plain(path, field)
+            unpacked = 0
+            for column, size in page_sizes(pages, facts):
+                unpacked += size
+                _require_bounded(path, facts.num_rows, facts.num_columns, unpacked)
+                if size > _PAGE:
+                    expected = f"pages of at most {_PAGE} bytes in {path}"
+                    raise InputError(
+                        expected, f"{size} in '{schema.names[column]}'", "save it as CSV, or in pages of 1 MiB"
+                    )
         # Dictionaries stay what they are: a long text that stands in every row is not written out.
         texts = [field.name for field in schema if _kind(field.type) == "text"]
         with parquet.ParquetFile(own, read_dictionary=texts) as file:

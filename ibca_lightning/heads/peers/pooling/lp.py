@@ -20,6 +20,7 @@ Shapes: B images, C channels, H x W positions, N = H*W, L labels, D numbers of a
 
 import io
 import zipfile
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -32,6 +33,7 @@ from torch import Tensor, nn
 from ibca_lightning.heads.base import Head, HeadOutput
 from ibca_lightning.heads.layers import positionwise
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.expanded import expanded
 from ibca_lightning.system.strangers import MAX_TABLE, read_bytes, require_unpacked
 
 Use = Literal["weights", "queries"]
@@ -109,10 +111,10 @@ def read_embeddings(path: str, num_labels: int) -> NDArray[np.float32]:
     Raises:
         InputError: There is no such file, or it holds something else.
     """
-    file = Path(path).expanduser()
+    file = Path(expanded(path))
     try:
         given: Any
-        data = io.BytesIO(read_bytes(file, MAX_TABLE))
+        data = io.BytesIO(read_bytes(file, MAX_TABLE).removeprefix(BOM_UTF8))  # of a spreadsheet
         if file.suffix == ".csv":
             given = np.loadtxt(data, delimiter=",", ndmin=2)
         else:
