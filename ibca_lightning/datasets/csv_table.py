@@ -11,7 +11,14 @@ from ibca_lightning.data import storage
 from ibca_lightning.data.datamodule import TableDataModule
 from ibca_lightning.data.options import check_choice, check_whole
 from ibca_lightning.data.pictures.masks import MaskFolder, mask_name
-from ibca_lightning.data.tables.columns import CASE, one_row_a_picture, rows_by_split, with_values
+from ibca_lightning.data.tables.columns import (
+    CASE,
+    idle_words,
+    number_of,
+    one_row_a_picture,
+    rows_by_split,
+    with_values,
+)
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.groups.grouping import grouping_doubts
 from ibca_lightning.data.tables.label_list import LabelList
@@ -26,7 +33,7 @@ from ibca_lightning.datasets.layouts.bands import in_bands
 from ibca_lightning.datasets.layouts.pairs import pair_pictures, pairs_folder
 from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 from ibca_lightning.datasets.layouts.tables.table_file import read_any
-from ibca_lightning.system.errors import DataWarning, InputError
+from ibca_lightning.system.errors import DataWarning, InputError, first_of
 
 MissingImages = Literal["error", "skip"]
 MissingMasks = Literal["error", "empty"]
@@ -62,7 +69,8 @@ class CSVDataModule(TableDataModule):
             `pairs_dir`, and again when one of the two is newer.
         pair_pixels: Side of each picture of such a pair.
         pairs_dir: Folder for them; None for `root/pairs`.
-        find_images: Whether a picture may be named without its extension, or without the folders below `image_dir`.
+        find_images: Whether a picture may be named without its extension, or without the folders below `image_dir`, or
+            with those of another machine. Of folders that are there, no other than those of the cell are searched.
         missing_images: Whether a row whose picture is not there is an `error`, or is left out (`skip`), which a warning
             says.
         group_column: Column that says which pictures belong together (patient, source); None makes each its own, and
@@ -77,7 +85,7 @@ class CSVDataModule(TableDataModule):
         label_columns: The labels; None takes every other column of the training table that has 0 and 1 among its
             values and is half filled, and logs their names; none where there is a `label_list`.
         label_values: What words in label columns mean, as 0, 1 or -1: `{present: 1, absent: 0, unsure: -1}`; the key
-            "" stands for a blank.
+            "" stands for a blank, and a number for all ways to write it (`'-1'` also for `-1.0`).
         label_counts: Label columns that hold numbers of findings: a number above 0 is 1.
         label_list: A column that names the findings (`{column: findings, separator: ";"}`), or several; each name is a
             class behind those of `label_columns`.
@@ -168,9 +176,14 @@ class CSVDataModule(TableDataModule):
                     "add it to both, or leave it out",
                 )  # fmt: skip
         self.label_values, self.label_counts = label_values or {}, label_counts or []
+        spelt: dict[str | float, int] = {}
         for word, value in self.label_values.items():
             if value not in (0, 1, -1):
                 raise InputError(f"0, 1 or -1 for '{word}' in data.label_values", value, "correct the value")
+            known, number = str(word).strip().casefold(), number_of(str(word).strip())
+            if spelt.setdefault(known if number is None else number, value) != value:
+                raise InputError("one value a word in data.label_values", f"another for '{word}'", "name it once")
+        self._idle: list[str] | None = None  # words of label_values that no table has held so far
         listed = [label_list] if isinstance(label_list, LabelList) else label_list or []
         self._lists: dict[str, LabelList] = {each.column: each for each in listed}
         own = (self.image_column, *self.image_columns[1:], *filter(None, (self.group_column, split_column)))
@@ -183,6 +196,7 @@ class CSVDataModule(TableDataModule):
         if label_columns == []:
             raise InputError("at least one name in data.label_columns", "[]", "name the labels, or leave it out")
         self._train: tuple[list[str], list[str], Table] | None = None
+        self._header: list[str] = []
         self._found: list[str] = []  # the classes, once the rows are split
         self._listed: dict[str, Mapping[str, str | None]] = {}  # by column, what names of the training table are
         self._exclusive: list[list[str]] = []
@@ -243,11 +257,15 @@ class CSVDataModule(TableDataModule):
     def doubts(self) -> list[Doubt]:
         """Also names that are several, and where rows of two splits seem to show one patient, by `grouping`."""
         doubts = [*super().doubts(), *self._doubts]
+        if self._idle:
+            what = f"no cell of a label column holds what data.label_values names: {first_of(self._idle, 5)}"
+            doubts.insert(0, Doubt("label values", what, "write words as the cells have them, or leave these out"))
         if self.no_groups or self._alone() is not None:
             return doubts
         sheets = (self._sheet(name) for name in self.csv if self.csv[name] is not None)
         used = (*self.own_names, *set(self._others).difference(self.exclude_columns))
-        return [*grouping_doubts(self.split_tables(), sheets, used), *doubts]
+        column = None if self.group_column == CASE else self.group_column
+        return [*grouping_doubts(self.split_tables(), sheets, used, column, self._header), *doubts]
 
     def _alone(self) -> tuple[list[str], list[str], Table] | None:
         """As `_training_table`, of a test table without one; None where there is one, or no `label_space`."""
@@ -283,6 +301,7 @@ class CSVDataModule(TableDataModule):
                     )
             if self.split_column is not None:
                 self._parts = rows_by_split(sheet, self.split_column)
+            self._header = sheet.header
             self._train = names, sheet.header, self._table(sheet, names)
         return self._train
 
@@ -290,6 +309,9 @@ class CSVDataModule(TableDataModule):
         """Read the table of a split as one with a row for each picture and columns of 0, 1 and -1."""
         sheet = read_any(self._path(split))
         labels: Collection[str] = self.label_columns or [name for name in sheet.header if name not in self._others]
+        if self.label_values:
+            idle = idle_words(sheet, {*labels, *self.label_counts}, self.label_values)
+            self._idle = [word for word in idle if self._idle is None or word in self._idle]
         sheet = with_values(sheet, labels, self.label_values, self.label_counts)
         bands = {name: in_bands(sheet.column(name), limits) for name, limits in self.subgroup_bands.items()}
         sheet = sheet.with_columns(bands)

@@ -36,6 +36,7 @@ _OWN = (*_MEANS, "OP", "OR", "OF1", "ECE", "class_ECE")
 _TOTALS = {"OP": "precision", "OR": "recall", "OF1": "F1"}
 # Figures that are summed in another order are to lie in their intervals, too.
 _ROUNDING = 1e-6
+_NOBODY = frozenset({"", "none", "nan", "tensor(nan)", "nat", "na", "n/a", "<na>", "null"})  # as of a table
 
 
 def bootstrap_intervals(
@@ -63,7 +64,8 @@ def bootstrap_intervals(
         which hold it, or None where it is undefined. Resamples in which a figure is undefined are left out for it.
 
     Raises:
-        InputError: As in `figures`, or there is not one group a sample, or no resample.
+        InputError: As in `figures`, or there is not one group a sample, a group that names nobody (None, NaN, a blank),
+            or no resample.
 
     Examples:
         Forty pictures of one class in the order of their scores; every fourth is on the wrong side of 0.5. Twenty
@@ -82,6 +84,10 @@ def bootstrap_intervals(
     """
     if resamples is not None and resamples < 1:
         raise InputError("at least one resample", resamples, "give more, or None")
+    for at, name in enumerate(() if groups is None else groups):
+        if str(name).strip().casefold() in _NOBODY:
+            fix = "give a sample whose patient nobody knows a name of its own: as they are, all would be one patient"
+            raise InputError(f"a name for the group of sample {at}", repr(str(name)), fix)
     probabilities, labels = torch.as_tensor(probabilities), torch.as_tensor(labels)
     names = [str(i) for i in range(probabilities.shape[-1])]
     return every_interval(probabilities, labels, names, groups, None, resamples, seed, level, pairs)["intervals"]

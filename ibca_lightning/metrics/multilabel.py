@@ -60,8 +60,8 @@ def figures(
         specificity there. `defined_classes`, `samples`: int.
 
     Raises:
-        InputError: Shapes do not match, a probability lies outside [0, 1] or is not finite, or a label is none of
-            {0, 1, -1}.
+        InputError: Shapes do not match, a class name stands twice, a probability lies outside [0, 1] or is not finite,
+            or a label is none of {0, 1, -1}.
 
     Examples:
         >>> import torch
@@ -94,6 +94,10 @@ def figures_of_parts(
     """
     if len(class_names) != scores.shape[1]:
         raise InputError(f"{scores.shape[1]} class names", len(class_names), "name every column of the probabilities")
+    if double := [name for at, name in enumerate(class_names) if name in class_names[:at]]:
+        raise InputError(
+            "class names that differ", f"'{double[0]}' twice", "name each column of the probabilities once"
+        )
     if thresholds is not None and len(thresholds) != scores.shape[1]:
         raise InputError(f"{scores.shape[1]} thresholds", len(thresholds), "give one for each class")
     starts: NDArray[np.int64] | None = None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.columns import splits_of, with_values
 from ibca_lightning.data.tables.doubts import NORMAL, negating_all
+from ibca_lightning.data.tables.groups.finer import within_names
 from ibca_lightning.data.tables.groups.group_cells import doubtful_groups, wrong_group
 from ibca_lightning.data.tables.groups.grouping import (
     coarsest_first,
@@ -157,7 +158,7 @@ def look(sheet: Sheet, index: PictureIndex, forced: Mapping[str, Answer] | None 
     elif split is not None:
         found[split] = Column(split, "split", texts[split].shown())
     if group is not None:
-        found[group] = _as_group(texts[group], group in forced)
+        found[group] = _finer(_as_group(texts[group], group in forced), texts[group])
     for name, each in texts.items():
         if name not in found:
             found[name] = _forced(each, forced[name]) if name in forced else _plain(each)
@@ -179,9 +180,9 @@ def _pictures(sheet: Sheet, texts: Mapping[str, _Texts], index: PictureIndex) ->
     shares: dict[str, float] = {}
     for name, each in texts.items():
         looked = [*each.counts][:: max(1, len(each.counts) // _LOOKED_AT)]
-        share = sum(bool(index.find(text)) for text in looked) / max(len(looked), 1)
+        share = sum(map(bool, index.find(looked).values())) / max(len(looked), 1)
         if share >= 0.5 and len(each.counts) >= min(10, each.filled):
-            files[name], shares[name] = {text: index.find(text) for text in each.counts}, share
+            files[name], shares[name] = index.find(each.counts), share
     unique = {name: len(texts[name].counts) / texts[name].filled for name in files}
     able = [name for name in files if unique[name] > 0.9]
     if not able:
@@ -277,6 +278,14 @@ def _as_group(texts: _Texts, forced: bool) -> Column:
         )
         examples.append(f"'{one}' and '{other}'")
     return Column(texts.name, "group", why, doubt="; ".join(doubts), example="; ".join(examples))
+
+
+def _finer(group: Column, texts: _Texts) -> Column:
+    """A group column whose values seem to be sides or visits of patients, with that doubt."""
+    if (within := within_names([*texts.counts])) is None:
+        return group
+    doubt = f"its values end in {within[1]}: one patient may be in training and in test; add a column without them"
+    return replace(group, doubt="; ".join(filter(None, (group.doubt, doubt))))
 
 
 def _is_split(texts: _Texts) -> bool:

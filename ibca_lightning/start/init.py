@@ -176,9 +176,12 @@ def _of_all(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
 def _files(sheet: Sheet, index: PictureIndex, columns: Sequence[Column]) -> list[dict[str, str]]:
     """For each row the file of each picture by what the table calls it; blank where there is none."""
     pictures = [sheet.column(column.name) for column in columns if column.role == "picture"]
-    found = {text: next(iter(index.find(text)), "") for text in {text for texts in pictures for text in texts}}
+    found = [{text: next(iter(files), "") for text, files in index.find(texts).items()} for texts in pictures]
     rows = zip(*pictures, strict=True)
-    return [{text: found[text] for text in texts if len(pictures) == 1 or not is_blank(text)} for texts in rows]
+    return [
+        {text: found[at][text] for at, text in enumerate(texts) if len(pictures) == 1 or not is_blank(text)}
+        for texts in rows
+    ]
 
 
 def _recipe(

@@ -51,6 +51,45 @@ def test_words_are_labels(root: Path) -> None:
         load(root, rows(*cells), label_values={"seen": 2})
 
 
+@pytest.mark.parametrize(
+    ("cells", "values", "expected"),
+    [
+        (["1.0", "0.0", "-1.0", ""], {"-1": 1}, [1, 0, 1, -1]),
+        (["1.0", "0.0", "-1.00", ""], {-1: 0}, [1, 0, 0, -1]),
+        (["1.0", "0.0", "1.", "0"], {"1": 0, "0": 1}, [0, 1, 0, 1]),
+        (["1", "0", "-1", ""], {"-1.0": 1}, [1, 0, 1, -1]),
+        (["1.0", "2.0", "2", "01"], {"1": 1, "2": 0}, [1, 0, 0, 1]),
+        (["1,0", "2,00", "9,0", "1"], {"2": 0, "9": -1}, [1, 0, -1, 1]),  # with a comma, in quotes
+        (["1.0", "0.0", "-1.0", "-1"], {"-1": 0, "-1.0": 0}, [1, 0, 0, 0]),
+    ],
+    ids=["unsure is present", "unsure is absent", "turned round", "a key with a point", "two", "commas", "twice"],
+)
+def test_a_number_of_label_values_is_one_however_cells_write_it(
+    root: Path, cells: list[str], values: dict[Any, int], expected: list[int]
+) -> None:
+    lines = rows(*(f'"{cell}"' for cell in cells), header="image,polyp")
+    found = labels(load(root, lines, label_columns=["polyp"], label_values=values))
+    assert [found[f"{at}.png"] for at in range(4)] == [[label] for label in expected]
+
+
+def test_a_word_of_label_values_that_no_cell_holds_is_told_of(root: Path) -> None:
+    lines, said = rows("1.0", "0.0", "seen", "1.0", header="image,polyp"), "what data.label_values names: absent, -1;"
+    module = load(root, lines, label_columns=["polyp"], label_values={"absent": 0, "-1": 1, "seen": 1, "1": 1, "": 0})
+    with pytest.warns(DataWarning, match=said):
+        module.setup("fit")
+    (root / "test.csv").write_text("\n".join(rows("1", "-1.0", "Absent", header="image,polyp")))
+    options: dict[str, Any] = {"label_columns": ["polyp"], "test_csv": "test.csv", "group_overlap": "warn"}
+    for values, idle in (({"absent": 0, "-1": 1, "seen": 1}, False), ({"absent": 0, "seen": 1, "2": 1}, True)):
+        module = load(root, lines, label_values=values, **options)
+        assert [doubt.kind for doubt in module.doubts()].count("label values") == idle
+
+
+def test_a_word_of_label_values_with_two_values_is_refused(root: Path) -> None:
+    for values in ({"0": 1, "0.0": 0}, {"Seen": 1, "seen ": 0}):
+        with pytest.raises(InputError, match=r"one value a word in data.label_values, got another for '"):
+            load(root, ["image,polyp"], label_values=values)
+
+
 def test_words_that_a_configuration_of_before_holds_as_true_and_false_are_what_they_were(root: Path) -> None:
     lines = rows(*["on,yes", "off,no", "on,true"], header="image,polyp,ulcer")
     for values in ({"true": 1, "false": 0}, {True: 1, False: 0}, {"on": 1, "off": 0}):
@@ -253,6 +292,66 @@ def test_names_without_extension_or_folder(root: Path) -> None:
         load(root, lines).split_tables()
 
 
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites with pictures of the same names, and patients with years; of the first, 7 is not there."""
+    root = tmp_path_factory.mktemp("sites")
+    pictures(root, [f"{site}/{at}.png" for site in ("A", "B") for at in range(10) if (site, at) != ("A", 7)])
+    pictures(root, [*(f"p{at}/2020/left.png" for at in range(4)), "p9/2021/fundus.png", "p3/2021/macula.png", "1.png"])
+    return root
+
+
+@pytest.mark.parametrize(
+    ("cells", "gone"),
+    [
+        ([f"A/{at}.png" for at in range(10)], "A/7.png"),
+        ([f"A/{at}" for at in range(10)], "A/7"),
+        (["A/1.png", "A/2.png", "C/7.png"], "C/7.png"),  # a whole site is missing
+        (["D:\\scans\\A\\1.png", "D:\\scans\\A\\2.png", "D:\\scans\\A\\7.png"], "D:\\scans\\A\\7.png"),
+        ([*(f"p{at}/2020/left.png" for at in range(4)), "p3/2022/fundus.png"], "p3/2022/fundus.png"),
+        (["p0/2020/left.png", "p1/2020/left.png", "p9/2020/left.png"], "p9/2020/left.png"),
+        (["p0/2020/left.png", "p1/left.png", "p4/fundus.png"], "p4/fundus.png"),
+        (["a/1.png", "p3/2020/left.png", "p3/2020/macula.png"], "p3/2020/macula.png"),
+    ],
+    ids=[
+        "a hole",
+        "without extension",
+        "a whole site",
+        "another machine",
+        "a visit",
+        "a patient",
+        "a folder left out",
+        "another year",
+    ],
+)
+def test_a_picture_that_is_missing_is_not_taken_from_another_folder(sites: Path, cells: list[str], gone: str) -> None:
+    lines = ["image,polyp", *(f"{cell},{at % 2}" for at, cell in enumerate(cells))]
+    options: dict[str, Any] = {"image_dir": None, "find_images": True, "label_columns": ["polyp"]}
+    with pytest.raises(InputError, match=rf"a picture at .*{re.escape(gone)} \("):
+        load(sites, lines, **options).split_tables()
+    with pytest.warns(DataWarning, match=rf"1 of {len(cells)} rows .* such as '{re.escape(gone)}'"):
+        found = labels(load(sites, lines, missing_images="skip", val_fraction=0.5, **options))
+    assert len(found) == len(cells) - 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "files"),
+    [
+        (["/home/me/set/A/1.png", "/home/me/set/p0/2020/left.png", "/home/me/set/1.png"],
+         ["A/1.png", "p0/2020/left.png", "1.png"]),
+        (["2021/fundus.png", "p0/left.png", "a/1.png"], ["p9/2021/fundus.png", "p0/2020/left.png", "A/1.png"]),
+        (["C:\\old\\fundus.png", "E:\\new\\macula.png"], ["p9/2021/fundus.png", "p3/2021/macula.png"]),
+    ],
+)  # fmt: skip
+def test_folders_that_a_table_leaves_out_or_has_of_another_machine(
+    sites: Path, cells: list[str], files: list[str]
+) -> None:
+    lines = ["image,polyp", *(f"{cell},{at % 2}" for at, cell in enumerate(cells))]
+    assert sorted(labels(load(sites, lines, image_dir=None, find_images=True, label_columns=["polyp"]))) == sorted(
+        files
+    )
+
+
 def test_rows_without_a_picture_are_left_out_where_that_is_asked_for(root: Path) -> None:
     lines = ["image,polyp,part", *(f"{name},{at % 2},{'train' if at < 6 else 'val'}" for at, name in enumerate(
         ["1.png", "2.png", "zz.png", "", "3.png", "4.png", "5.png", "6.png"],
@@ -264,6 +363,38 @@ def test_rows_without_a_picture_are_left_out_where_that_is_asked_for(root: Path)
         load(root, lines, split_column="part").split_tables()
     with pytest.raises(InputError, match="nothing there, as on 1 further lines"):  # all of them: a wrong folder
         load(root, ["image,polyp", "x.png,0", "y.png,1"], missing_images="skip").split_tables()
+
+
+def told(module: CSVDataModule) -> list[str]:
+    return [doubt.what for doubt in module.doubts() if doubt.kind in ("no groups", "finer groups")]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "options", "said"),
+    [
+        ("image,study,subject_id,polyp", "{at}.png,s{of},p{patient},{label}", {"group_column": "study"},
+         "every value of 'study' is a group of its own, but values of 'subject_id' hold several"),
+        ("left,right,patient_id,polyp", "a/{at}.png,b/{at}.png,p{patient},{label}",
+         {"image_columns": ["left", "right"], "image_dir": None},
+         "every case is a group of its own, but values of 'patient_id' come again"),
+        ("image,exam,polyp", "{at}.png,{of}-O{side},{label}", {"group_column": "exam"},
+         "every picture is a group of its own, but its values end in sides of one"),
+        ("image,study,site,polyp", "{at}.png,s{of},h{patient},{label}", {"group_column": "study"}, None),
+        ("image,study,subject_id,polyp", "{at}.png,s{of},p{patient},{label}", {"group_column": "none"}, None),
+    ],
+    ids=["subjects of studies", "patients of cases", "sides", "sites", "none on purpose"],
+)  # fmt: skip
+def test_patients_of_several_groups_are_told_of(
+    root: Path, header: str, row: str, options: dict[str, Any], said: str | None
+) -> None:
+    cells = [
+        row.format(at=at, of=at // 2, patient=at // 2 % 3, side="DS"[at % 2], label=at * 5 // 2 % 2) for at in range(12)
+    ]
+    for seed in range(4):  # of which one at least parts them
+        module = load(root, [header, *cells], label_columns=["polyp"], val_fraction=0.4, split_seed=seed, **options)
+        if found := told(module):
+            break
+    assert found == [] if said is None else found[0].startswith(said)
 
 
 def test_no_groups_that_are_meant(root: Path) -> None:

@@ -181,6 +181,39 @@ def test_sheets_with_the_same_columns_that_are_not_read_are_told_of(
     assert [text.split(",")[0] for text in texts] == ["further sheets with the same columns are not read: 2023"] * told
 
 
+def hidden(path: str) -> list[str]:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert len(read_workbook(path)) == 4
+    return [str(each.message).replace(path, "FILE") for each in said if each.category is DataWarning]
+
+
+def test_rows_that_a_filter_hides_are_read_and_told_of(tmp_path: Path) -> None:
+    def hide(book: Any, sheet: Any) -> None:
+        sheet.auto_filter.ref = "A1:B5"
+        sheet.auto_filter.add_filter_column(1, ["1"])
+        for row in (2, 4, 9):  # the last is none
+            sheet.row_dimensions[row].hidden = True
+
+    (told,) = hidden(written(tmp_path / "t.xlsx", hide))
+    said = "2 of 4 rows of FILE are hidden, as by a filter, and are read as the others, the first on line 2; show them"
+    assert told.startswith(said)
+    path = rewritten(str(tmp_path / "t.xlsx"), (r'(<row [^>]*)hidden="1"', r'\1customHeight="1" hidden="true"'))
+    assert hidden(path) == [told]
+
+
+@pytest.mark.parametrize("what", ["a filter of all", "a hidden column", "the header"])
+def test_a_workbook_that_hides_no_row_of_the_table_says_nothing(tmp_path: Path, what: str) -> None:
+    def change(book: Any, sheet: Any) -> None:
+        sheet.auto_filter.ref = "A1:B5"
+        if what == "a hidden column":
+            sheet.column_dimensions["A"].hidden = True
+        if what == "the header":
+            sheet.row_dimensions[1].hidden = True
+
+    assert hidden(written(tmp_path / "t.xlsx", change)) == []
+
+
 def test_a_number_of_which_a_spreadsheet_has_cut_digits_is_no_id(tmp_path: Path) -> None:
     rows = [["file", "p"], ["1.png", 1234567890123456789.0], ["2.png", 123456789012345.0]]
     assert read_workbook(save(tmp_path / "t.xlsx", rows)).column("p") == ["1.234567890123457e+18", "123456789012345"]

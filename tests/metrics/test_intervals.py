@@ -118,11 +118,18 @@ def test_joined_neighbours_leave_a_class_that_is_told_apart_as_it_is(monkeypatch
         assert figure.tolist() == [1.0]
 
 
+@pytest.mark.parametrize("nobody", [None, float("nan"), np.nan, torch.tensor(torch.nan), "", " ", "NA", "<NA>", "nan"])
+def test_a_group_that_names_nobody_is_refused(nobody: object) -> None:
+    groups = ["a", "b", "b", nobody]
+    with pytest.raises(InputError, match=r"a name for the group of sample 3, got '.*'; give a sample .* one patient"):
+        bootstrap_intervals(torch.rand(4, 2), torch.ones(4, 2), groups, resamples=20)
+
+
 def test_groups_may_be_called_anything():
     probabilities, labels, _, _ = case(0)
     number = len(labels)
     expected = bootstrap_intervals(probabilities, labels, [f"{at // 2}" for at in range(number)], resamples=20)
-    for groups in (np.arange(number) // 2, (torch.arange(number) // 2).tolist(), [None, *([0.5] * (number - 1))]):
+    for groups in (np.arange(number) // 2, (torch.arange(number) // 2).tolist(), ["x", *([0.5] * (number - 1))]):
         found = bootstrap_intervals(probabilities, labels, groups, resamples=20)
         assert list(found) == list(expected)
 

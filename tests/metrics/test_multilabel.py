@@ -359,6 +359,8 @@ def test_refuses_other_labels_and_shapes():
         figures(torch.tensor([[0.2]]), torch.tensor([[2]]), ["a"])
     with pytest.raises(InputError, match="class names"):
         figures(torch.tensor([[0.2]]), torch.tensor([[1]]), ["a", "b"])
+    with pytest.raises(InputError, match="class names that differ, got 'a' twice; name each"):
+        figures(torch.tensor([[0.2, 0.1, 0.3]]), torch.tensor([[1, 0, 1]]), ["a", "b", "a"])
     with pytest.raises(InputError, match="one shape"):
         figures(torch.tensor([[0.2]]), torch.tensor([1]), ["a"])
     with pytest.raises(InputError, match="subgroup column 'sex'"):

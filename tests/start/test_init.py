@@ -196,6 +196,38 @@ def test_a_patient_in_two_spellings_is_told_of(tmp_path: Path) -> None:
     assert "V001" not in (tmp_path / "e.yaml").read_text(), "names of patients are in no file"
 
 
+def test_a_picture_that_is_missing_is_not_looked_for_in_other_folders(tmp_path: Path) -> None:
+    names = [f"site{site}/{at:04d}.png" for site in "AB" for at in range(20)]
+    raw_sets.pictures(tmp_path / "p", [name for name in names if name != "siteA/0007.png"])
+    table = raw_sets.table(tmp_path / "t.csv", ["file", "a"], [[n, at % 2] for at, n in enumerate(names[:20])])
+    done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    options = yaml.safe_load((tmp_path / "e.yaml").read_text())["data"]["init_args"]
+    assert "find_images" not in options
+    assert options["missing_images"] == "skip"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("patient_visit", "p{}_v{}", "its values end in visits: one patient may be in training and in test"),
+        ("patient_visit", "{}{}", "taken as no filled column of patients was found: rows of one 'patient_visit'"),
+        ("patient", "{}-{}", ""),
+        ("patient", "p{}-O{}", "its values end in sides: one patient may be in training and in test"),
+    ],
+    ids=["visits", "by its name", "patients", "sides"],
+)
+def test_groups_that_are_parts_of_patients_are_unsure(tmp_path: Path, name: str, value: str, said: str) -> None:
+    names = [f"{at}.png" for at in range(60)]
+    raw_sets.pictures(tmp_path / "p", names)
+    part = "DS" if "O{}" in value else "01"
+    rows = [[n, value.format(10 + at // 6, part[at // 3 % 2]), at % 2] for at, n in enumerate(names)]
+    table = raw_sets.table(tmp_path / "t.csv", ["file", name, "polyp"], rows)
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "e.yaml", "--yes")
+    told = " ".join(result.out.split())
+    assert bool(f"unsure: '{name}': " in told) == bool(said)
+    assert said in told
+
+
 @pytest.mark.parametrize(
     ("first", "said"),
     [

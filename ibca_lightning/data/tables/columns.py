@@ -13,6 +13,7 @@ from ibca_lightning.system.errors import InputError
 
 CASE = "case of the picture"
 _SAME = {"true": ("yes", "on"), "false": ("no", "off")}  # YAML of before wrote `yes` as true into config.yaml
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*|,\d{1,2})?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _SPLITS = {
     "train": ("train", "training", "trn", "tr", "trainset"),
     "val": ("val", "valid", "validation", "dev", "tune", "tuning", "validierung"),
@@ -71,7 +72,7 @@ def with_values(sheet: Sheet, columns: Collection[str], values: Mapping[str, int
     Args:
         sheet: The table.
         columns: Columns whose cells may hold words.
-        values: What a word means, without regard to case; "" for a blank.
+        values: What a word means, without regard to case; a number is one in any way to write it; "" for a blank.
         counts: Columns of numbers, which are 1 above 0.
     """
     named = {_word(word): str(value) for word, value in values.items()}
@@ -91,6 +92,29 @@ def _cells(texts: Sequence[str], of_rows: NDArray[np.intp]) -> Cells:
     return np.array([text.encode() for text in texts], "S")[of_rows]
 
 
+def idle_words(sheet: Sheet, columns: Collection[str], words: Collection[object]) -> list[str]:
+    """Return which of the words that `with_values` takes stand in no cell of some columns; a blank may always do so."""
+    cells = {text.casefold() for name in sheet.header if name in columns for text in sheet.coded(name)[0]}
+    numbers = {number_of(text) for text in cells} - {None}
+    return [
+        word
+        for word in filter(None, map(_word, words))
+        if number_of(word) not in numbers and cells.isdisjoint((word, *_SAME.get(word, ())))
+    ]
+
+
+def number_of(text: str) -> float | None:
+    """Return the number that a cell holds, also with a decimal comma; None where it is none, or may be a thousand.
+
+    Examples:
+        >>> from ibca_lightning.data.tables.columns import number_of
+        >>> [number_of(text) for text in ("-1.0", "02", "1,5", "1,000", "nan", "1_0")]
+        [-1.0, 2.0, 1.5, None, None, None]
+    """
+    found = _NUMBER.fullmatch(text)
+    return float(text.replace(",", ".")) if found else None
+
+
 def _word(key: object) -> str:
     """What a key is called; YAML has None for `~`, and Python's callers may have others."""
     return "" if key is None else str(key).strip().casefold()
@@ -98,6 +122,8 @@ def _word(key: object) -> str:
 
 def _value(text: str, meant: Mapping[str, str], count: bool) -> str:
     plain = "" if is_blank(text) and text.casefold() not in meant else text.casefold()
+    if plain not in meant and (number := number_of(plain)) is not None:
+        plain = next((word for word in meant if number_of(word) == number), plain)
     if count and plain not in meant:
         try:
             return str(int(float(plain.replace(",", ".")) > 0)) if not plain.startswith("-") else text

@@ -13,6 +13,7 @@ from scipy.special import chdtrc
 
 from ibca_lightning.data.tables.distinct import distinct
 from ibca_lightning.data.tables.groups.group_cells import doubtful_groups
+from ibca_lightning.data.tables.labels import plain_name
 from ibca_lightning.data.tables.respelt import made_dates
 from ibca_lightning.data.tables.table import Table, decode
 
@@ -57,6 +58,7 @@ def table_doubts(tables: Mapping[str, Table], class_names: Sequence[str]) -> lis
     """Return what is doubtful about the labels of some splits."""
     return [
         *(one_sided(tables["train"].labels, class_names) if "train" in tables else ()),
+        *_alike(class_names),
         *_few(tables, class_names),
         *_negations(tables, class_names),
         *shortcuts(tables, class_names),
@@ -119,6 +121,20 @@ def one_sided(labels: NDArray[np.int8], class_names: Sequence[str]) -> Iterator[
             )
         if names:
             yield Doubt(kind, f"{kind} in train, and so nothing to be learnt, of {', '.join(names)}", fix)
+
+
+def _alike(class_names: Sequence[str]) -> Iterator[Doubt]:
+    """Classes whose names are one but for case, or for what is hard to see; those are shown by their codes."""
+    spelt: dict[str, list[str]] = {}
+    for name in class_names:
+        spelt.setdefault(plain_name(name), []).append(name)
+    for names in spelt.values():
+        if len(names) > 1:
+            case = len({name.casefold() for name in names}) == 1
+            shown = ", ".join(f"'{name}'" if case else ascii(name) for name in names)
+            what = f"classes whose names differ in {'case' if case else 'what is hard to see'} alone: {shown}"
+            fix = "make one column of them, or name those too many in exclude_columns; where they are two, rename one"
+            yield Doubt("alike names", what, fix)
 
 
 def _few(tables: Mapping[str, Table], class_names: Sequence[str]) -> Iterator[Doubt]:

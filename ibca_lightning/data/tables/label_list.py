@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ibca_lightning.data.tables.doubts import Doubt
-from ibca_lightning.data.tables.labels import is_blank
+from ibca_lightning.data.tables.labels import is_blank, plain_name, shown_name
 from ibca_lightning.data.tables.listed_names import is_list, joined_names, listed_names, parted
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
@@ -15,7 +15,7 @@ _MOST = 1000  # classes of a column: beyond it, it is text
 
 @dataclass(frozen=True)
 class LabelList:
-    """A column of names, each of which becomes a class. Names are compared without regard to case.
+    """A column of names, each of which becomes a class. Names are compared by `plain_name`.
 
     Args:
         column: The column.
@@ -55,12 +55,14 @@ class LabelList:
         spelt: dict[str, Counter[str]] = {}
         for row, text in enumerate(sheet.column(self.column)):
             names = self._names(text, sheet, row)
-            rows.update({_plain(name) for name in names})
+            rows.update({plain_name(name) for name in names})
             for name in names:
-                spelt.setdefault(_plain(name), Counter())[name] += 1
-        none = {_plain(name) for name in (*self.absent, *self.unknown)}
+                spelt.setdefault(plain_name(name), Counter())[name] += 1
+        none = {plain_name(name) for name in (*self.absent, *self.unknown)}
         order = (
-            [name for name in sorted(rows) if name not in none] if self.names is None else [*map(_plain, self.names)]
+            [name for name in sorted(rows) if name not in none]
+            if self.names is None
+            else [*map(plain_name, self.names)]
         )
         if self.ordered:
             order = order if self.names is not None else self._by_number(order, sheet)
@@ -69,7 +71,7 @@ class LabelList:
             kept = {name: max(spelt[name], key=lambda form: spelt[name][form]) for name in order}
             found = {name: form if rows[name] >= self.least else None for name, form in kept.items()}
         else:
-            found = {_plain(name): name for name in self.names}
+            found = {plain_name(name): name for name in self.names}
         if sum(form is not None for form in found.values()) > _MOST:
             expected = f"at most {_MOST} findings in column '{self.column}' of {sheet.file}"
             raise InputError(expected, len(found), "name another column, or set label_list: least")
@@ -90,10 +92,10 @@ class LabelList:
             InputError: If a cell holds a name that is not among them.
         """
         read: dict[str, list[str]] = {name: [] for name in classes.values() if name is not None}
-        unknown = {_plain(name) for name in self.unknown}
+        unknown = {plain_name(name) for name in self.unknown}
         order = [*classes]  # those that are no class in front
         for row, text in enumerate(sheet.column(self.column)):
-            names = [_plain(name) for name in self._names(text, sheet, row)]
+            names = [plain_name(name) for name in self._names(text, sheet, row)]
             if strange := [name for name in names if name not in classes]:
                 known = ", ".join([*read][:20])
                 fix = "correct it, or name it in label_list: names, or absent if it is no class"
@@ -121,9 +123,9 @@ class LabelList:
         """
         if self.ordered or self.names is not None:
             return
-        joined = {*joined_names(classes)}.difference(map(_plain, (*self.absent, *self.unknown)))
+        joined = {*joined_names(classes)}.difference(map(plain_name, (*self.absent, *self.unknown)))
         cells = sheet.column(self.column) if joined else list[str]()
-        rows = [row for row, text in enumerate(cells) if joined & {*map(_plain, self._names(text, sheet, row))}]
+        rows = [row for row, text in enumerate(cells) if joined & {*map(plain_name, self._names(text, sheet, row))}]
         if rows:
             what = f"names of column '{self.column}' are several others in one, in {len(rows)} rows"
             example = f"'{' '.join(cells[rows[0]].split())}', {sheet.where(rows[0])}"
@@ -142,8 +144,4 @@ class LabelList:
         if is_blank(text):
             return []
         names = listed_names(text, None, sheet.where, row) if is_list(text) else parted(text, self.separator)
-        return [name.strip() for name in names]
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.casefold().split())
+        return [shown for name in names if (shown := shown_name(name).strip())]

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.tables.labels import UNKNOWN, is_blank, no_labels, parse_label, require_columns
+from ibca_lightning.data.tables.labels import UNKNOWN, is_blank, no_labels, parse_label, plain_name, require_columns
 from ibca_lightning.data.tables.listed_names import listed_names
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
@@ -120,11 +120,11 @@ class LabelPolicy:
         Raises:
             InputError: If a name is not known, or a cell is no list.
         """
-        at = {_plain(name): index for index, name in enumerate(class_names)}
-        known: dict[str, int | None] = {_plain(name): None for name in none} | dict(at)
+        at = {plain_name(name): index for index, name in enumerate(class_names)}
+        known: dict[str, int | None] = {plain_name(name): None for name in none} | dict(at)
         for alias, name in (aliases or {}).items():
-            if _plain(name) in at:
-                known[_plain(alias)] = at[_plain(name)]
+            if plain_name(name) in at:
+                known[plain_name(alias)] = at[plain_name(name)]
         _, blank = self._codes(class_names)
         labels = np.zeros((len(texts), len(class_names)), dtype=np.int8)
         for row, text in enumerate(texts):
@@ -132,10 +132,10 @@ class LabelPolicy:
                 labels[row] = blank
                 continue
             for name in listed_names(text, separator, where, row):
-                if _plain(name) not in known:
+                if plain_name(name) not in known:
                     expected = f"labels among {_some(class_names)} in {where(row)}"
                     raise InputError(expected, f"'{name}'", "correct the label")
-                index = known[_plain(name)]
+                index = known[plain_name(name)]
                 if index is not None:
                     labels[row, index] = 1
         return labels
@@ -202,10 +202,6 @@ def settled(labels: NDArray[np.int8], training: bool) -> NDArray[np.int8]:
 
 
 _BLANK = -9  # a cell without text, while it is read
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
-from ibca_lightning.data.tables.labels import UNKNOWN
+from ibca_lightning.data.tables.labels import UNKNOWN, plain_name
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.model_record import load_plain, model_record
 from ibca_lightning.system.strangers import read_bytes, told
@@ -164,7 +164,7 @@ def intersection(spaces: Sequence[Sequence[str]]) -> list[str]:
 
 def plain(name: str) -> str:
     """Return a name without regard to case, `_`, `-` and doubled blanks."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+    return " ".join(plain_name(name).replace("_", " ").replace("-", " ").split())
 
 
 def meaning(name: str) -> str:

@@ -1,8 +1,10 @@
 """What a label may be, and which columns of a table are labels."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,6 +21,15 @@ _WORDS = {
     **dict.fromkeys(("true", "t", "yes", "y", "positive", "pos", "present"), 1),
     **dict.fromkeys(("false", "f", "no", "n", "negative", "neg", "absent"), 0),
 }
+# What nobody sees: soft hyphens, zero-width spaces, marks of direction, byte-order marks; and joiners, which some
+# scripts need in a word but not to tell it from another.
+_UNSEEN = re.compile("[\u00ad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+_JOINERS = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
+_SIGNS = str.maketrans({
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212", "-"),
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02b9\u02bc\u00b4\u0060", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+})  # fmt: skip
 _DECIMAL_COMMA = re.compile(r"([+-]?[01]),(0{1,2})")  # three zeros would be a thousand
 
 
@@ -49,6 +60,27 @@ def parse_label(text: str) -> int | None:
 def is_blank(text: str) -> bool:
     """Whether a cell holds nothing: blank, `NaN`, `NA`, `N/A`, `NULL` or `None`."""
     return text.strip().lower() in _BLANK
+
+
+@lru_cache(2**12)
+def plain_name(name: str) -> str:
+    """Return what a name of a class has in common with other ways to write it.
+
+    Without regard to case, the form of Unicode, white space, what nobody sees, and the quotes and dashes of word
+    processors.
+
+    Examples:
+        >>> from ibca_lightning.data.tables.labels import plain_name
+        >>> plain_name("Barrett\u2019s  \u00d6sophagus") == plain_name("barrett's O\u0308sophagus")
+        True
+    """
+    seen = _JOINERS.sub("", _UNSEEN.sub("", name.translate(_SIGNS)))
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold()).split())
+
+
+def shown_name(name: str) -> str:
+    """Return a name as it is shown: letters in one piece, nothing that nobody sees."""
+    return name if name.isascii() else unicodedata.normalize("NFC", _UNSEEN.sub("", name))
 
 
 def find_label_columns(

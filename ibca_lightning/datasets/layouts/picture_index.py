@@ -2,8 +2,9 @@
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ibca_lightning.data.pictures.header import EXTENSIONS
 from ibca_lightning.data.storage import files_below
@@ -33,21 +34,52 @@ class PictureIndex:
         self.folder = folder
         below = (file for file in files_below(folder) if _may_be_picture(file))
         self.files, _ = only_pictures(folder, [*below])
-        self._found: tuple[dict[str, list[str]], ...] = tuple(defaultdict(list) for _ in range(4))
+        self._by_path, self._by_name = [tuple(defaultdict[str, list[str]](list) for _ in range(2)) for _ in range(2)]
+        self._known: set[str] = set()
         for file in self.files:
-            name = file.rpartition("/")[2]
-            for found, key in zip(self._found, (file, _stem(file), name, _stem(name)), strict=True):
+            head, _, name = file.rpartition("/")
+            self._known.update(_folders(head))
+            for found, key in zip(
+                (*self._by_path, *self._by_name), (file, _stem(file), name, _stem(name)), strict=True
+            ):
                 found[key].append(file)
 
-    def find(self, name: str) -> list[str]:
-        """Return the files that a cell may mean: those of its whole path, else those of its last part; none if blank.
+    def find(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Return the files that each different cell of a column may mean; none for a blank.
 
-        Paths of another machine (`D:/scans/7.png`, with either slash) are known by their last part.
+        They are those of its whole path. Else they lie in its folders: the cell may leave some out, or name those above
+        as another machine does (`D:/scans/siteA/7.png`, with either slash). Folders that nobody knows count for nothing
+        where none of the column is known; else the picture is missing, as one of its name is another patient's.
         """
-        path = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
-        last = path.rpartition("/")[2]
-        tries = zip(self._found, (path, path, last, last), strict=True)
-        return next((found[key] for found, key in tries if key in found), []) if last else []
+        found, elsewhere, above = dict[str, list[str]](), dict[str, list[str]](), set[tuple[str, ...]]()
+        placed = False
+        for name in dict.fromkeys(names):
+            path = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
+            head, _, last = path.rpartition("/")
+            if exact := next((each[path] for each in self._by_path if path in each), []) if last else []:
+                found[name], placed = exact, placed or bool(head)
+                continue
+            alike = next((each[last] for each in self._by_name if last in each), []) if last else []
+            if not (folders := _folders(head)):
+                found[name] = alike
+            elif self._known.isdisjoint(folders):
+                elsewhere[name] = alike
+            else:
+                found[name], placed = [file for file in alike if self._lies_in(folders, file)], True
+                above |= {folders[: -file.count("/")] for file in found[name] if folders[-1] in _folders(file)[-2:-1]}
+        if placed:
+            root = {name: _folders(name.replace("\\", "/"))[:-1] in above for name in elsewhere}
+            elsewhere = {n: [file for file in files if root[n] and "/" not in file] for n, files in elsewhere.items()}
+        return found | elsewhere
+
+    def _lies_in(self, folders: tuple[str, ...], file: str) -> bool:
+        """Whether a file lies in folders of a cell: further ones above in one of the two, or between in the file."""
+        own = _folders(file)[:-1]
+        above = len(folders) - len(own)
+        if own and above >= 0 and folders[above:] == own and self._known.isdisjoint(folders[:above]):
+            return True
+        left = iter(own)
+        return all(folder in left for folder in folders)  # in this order
 
     def named(self, sheet: Sheet, names: Sequence[str]) -> list[str]:
         """Return the files of a column; a cell that means none stays as it is, for `build_table` to judge.
@@ -55,14 +87,20 @@ class PictureIndex:
         Raises:
             InputError: If a cell may mean several files.
         """
-        files = []
+        files, every = [], self.find(names)
         for row, name in enumerate(names):
-            found = self.find(name)
+            found = every[name]
             if len(found) > 1:
                 fix = "write the path of the picture below data.image_dir"
                 raise InputError(f"one picture '{name}' below {self.folder} ({sheet.where(row)})", _some(found), fix)
             files.append(found[0] if found else name)
         return files
+
+
+def _folders(path: str) -> tuple[str, ...]:
+    """The parts of a path, without regard to case and form of Unicode."""
+    parts = unicodedata.normalize("NFC", path).casefold().split("/")
+    return tuple(part for part in parts if part not in ("", "."))
 
 
 def _stem(file: str) -> str:

@@ -135,6 +135,23 @@ def test_positives_of_one_patient_are_counted_once() -> None:
     assert doubt.what == "fewer than 10 positives in test, a group counted once: c1 8"
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["Polyp", "polyp", "POLYP"], "in case alone: 'Polyp', 'polyp', 'POLYP'"),
+        (["polyp", "p\u200bolyp", "x"], r"in what is hard to see alone: 'polyp', 'p\u200bolyp'"),
+        (["\u00d6dem", "x", "o\u0308dem"], r"in what is hard to see alone: '\xd6dem', 'o\u0308dem'"),
+        (["Barrett's", "Barrett\u2019s", "x"], r"""in what is hard to see alone: "Barrett's", 'Barrett\u2019s'"""),
+        (["a b", "ab", "a-b"], ""),
+    ],
+    ids=["case", "zero width", "forms of Unicode", "apostrophes", "others"],
+)
+def test_classes_whose_names_nearly_are_one_are_told_of(names: list[str], said: str) -> None:
+    tables = {"train": table(np.stack([COIN[at] for at in range(3)], axis=1))}
+    told = [doubt.what for doubt in table_doubts(tables, names) if doubt.kind == "alike names"]
+    assert [what.removeprefix("classes whose names differ ") for what in told] == [said] * bool(said)
+
+
 def grouped(sizes: dict[str, int], splits: int = 1) -> list[Doubt]:
     """Of groups with so many rows each, in turn in one of several splits."""
     parts: list[list[str]] = [[] for _ in range(splits)]

@@ -71,7 +71,7 @@ def test_a_column_of_something_else_is_not(case: str) -> None:
 
 def doubts(
     names: Sequence[str], columns: dict[str, list[str]] | None = None, *, groups: Sequence[str] | None = None,
-    splits: Sequence[str] = ("train", "val", "test"), used: Sequence[str] = ("image",),
+    splits: Sequence[str] = ("train", "val", "test"), used: Sequence[str] = ("image",), column: str | None = None,
 ) -> list[Doubt]:  # fmt: skip
     """What is said of rows that are dealt out to the splits in turn."""
     columns = {"image": list(names)} | (columns or {})
@@ -81,8 +81,9 @@ def doubts(
         encode(groups or names),
     )  # fmt: skip
     at = np.arange(len(names))
-    tables = {split: whole.take(at[at % len(splits) == place]) for place, split in enumerate(splits)}
-    return grouping_doubts(tables, [sheet], used)
+    dealt = at if groups is None else np.unique(encode(groups), return_inverse=True)[1]  # no group in two splits
+    tables = {split: whole.take(at[dealt % len(splits) == place]) for place, split in enumerate(splits)}
+    return grouping_doubts(tables, [sheet], used, column, sheet.header)
 
 
 PICTURES = [f"{at:04d}.png" for at in range(ROWS)]
@@ -106,7 +107,7 @@ def test_the_patient_is_told_of_before_the_eye_and_before_what_has_no_name() -> 
 
 
 SILENT: dict[str, list[Doubt]] = {
-    "the group column": doubts(PICTURES, {"patient": IDS}, groups=IDS),
+    "the group column": doubts(PICTURES, {"patient": IDS}, groups=IDS, column="patient", used=("image", "patient")),
     "split by patient": doubts(PICTURES, {"patient": [f"p{at % 3}-{at // 6}" for at in range(ROWS)]}),
     "of another use": doubts(PICTURES, {"patient": IDS}, used=("image", "patient")),
     "one split": doubts(PICTURES, {"patient": IDS}, splits=("test",)),
@@ -162,3 +163,91 @@ ORDINARY: dict[str, Callable[[int], str]] = {
 @pytest.mark.parametrize("case", ORDINARY)
 def test_ordinary_names_of_files_say_nothing(case: str) -> None:
     assert doubts([ORDINARY[case](at) for at in range(ROWS)]) == []
+
+
+STUDIES = [f"s{at // 2:03d}" for at in range(ROWS)]  # sixty, of two pictures each
+ABOVE: dict[str, tuple[str, list[str]]] = {
+    "subject": ("subject_id", each(lambda at: f"p{at // 2 % 8}")),
+    "a number": ("Patient", each(lambda at: str(at // 2 % 8))),
+    "as pandas writes numbers": ("PatientID", each(lambda at: f"{at // 2 % 8}.0")),
+    "one study of two": ("mrn", each(lambda at: "m0" if at == 3 else f"m{at // 2 % 9}")),
+    "some blanks": ("pid", each(lambda at: "" if at % 7 == 0 else f"p{at // 2 % 8}")),
+    "names": ("patient name", each(lambda at: f"{'ABCDEFGHIJK'[at // 2 % 11]}.M.")),
+    "eyes": ("lesion", each(lambda at: f"e{at // 2 % 20}")),
+}
+
+
+@pytest.mark.parametrize("case", ABOVE)
+def test_a_column_of_patients_above_the_groups_is_found(case: str) -> None:
+    name, values = ABOVE[case]
+    (doubt,) = doubts(
+        PICTURES, {"study": STUDIES, name: values}, groups=STUDIES, column="study", used=("image", "study")
+    )
+    assert doubt.kind == "finer groups"
+    assert doubt.what.startswith(f"every value of 'study' is a group of its own, but values of '{name}' hold several: ")
+    assert "of 40 pictures of val" in doubt.what
+    assert doubt.fix.startswith(f"set data.group_column to {name}, if")
+
+
+NOT_ABOVE: dict[str, tuple[str, list[str]]] = {
+    "site": ("site_id", each(lambda at: f"h{at // 2 % 11}")),
+    "a site of patients": ("patient_hospital", each(lambda at: f"h{at // 2 % 11}")),
+    "sex": ("patient_sex", each(lambda at: "MF"[at // 2 % 2])),
+    "split": ("patient_split", each(lambda at: ("train", "val")[at // 2 % 2])),
+    "cohort": ("patient_cohort", each(lambda at: f"c{at // 2 % 4}")),
+    "words": ("participant", each(lambda at: ("yes", "no", "later")[at // 4 % 3])),
+    "a case of two kinds": ("case", each(lambda at: ("case", "control")[at // 2 % 2])),
+    "mostly one": ("patient", each(lambda at: "p0" if at < 80 else f"p{at // 2}")),
+    "lesions numbered in each": ("lesion_no", each(lambda at: str(at % 2))),
+    "patients numbered in each site": ("patient_no", each(lambda at: str(at % 12))),
+    "finer": ("patient_picture", each(str)),
+    "identifiers without a name": ("key", each(lambda at: f"k{at // 2 % 11}")),
+}
+
+
+@pytest.mark.parametrize("case", NOT_ABOVE)
+def test_a_column_above_the_groups_that_is_none_of_patients_says_nothing(case: str) -> None:
+    name, values = NOT_ABOVE[case]
+    columns, used = {"study": STUDIES, name: values}, ("image", "study")
+    assert doubts(PICTURES, columns, groups=STUDIES, column="study", used=used) == []
+
+
+def test_a_case_or_a_lesion_above_patients_says_nothing() -> None:
+    columns = {"patient": STUDIES, "case": each(lambda at: f"c{at // 2 % 20}")}
+    assert doubts(PICTURES, columns, groups=STUDIES, column="patient", used=("image", "patient")) == []
+
+
+GROUPS: dict[str, tuple[Callable[[int], str], str]] = {
+    "eyes": (lambda at: f"{100 + at // 4}-{('OD', 'OS')[at // 2 % 2]}", "sides"),
+    "sides without a sign": (lambda at: f"P{at // 4}{'LR'[at // 2 % 2]}", "sides"),
+    "eyes of one picture each": (lambda at: f"{at // 2}_{('left', 'right')[at % 2]}", "sides"),
+    "visits": (lambda at: f"p{at // 6}_v{at // 2 % 3}", "visits"),
+    "sessions": (lambda at: f"sub-{at // 6:02d}_ses-{at // 2 % 3:02d}", "visits"),
+    "visits in words": (lambda at: f"P{at // 4:03d} visit {1 + at // 2 % 2}", "visits"),
+    "days": (lambda at: f"P{at // 6:03d}_202{at // 2 % 3}0{1 + at % 7 // 7}{10 + at // 6}", "days"),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_sides_and_visits_in_the_names_of_groups_are_found(case: str) -> None:
+    name, what = GROUPS[case]
+    groups = [name(at) for at in range(ROWS)]
+    (doubt,) = doubts(PICTURES, {"exam": groups}, groups=groups, column="exam", used=("image", "exam"))
+    assert f"is a group of its own, but its values end in {what} of one: " in doubt.what
+
+
+PLAIN: dict[str, Callable[[int], str]] = {
+    "numbers": lambda at: f"{at // 2}",
+    "site and number": lambda at: f"{at // 12:02d}-{at // 2 % 6:03d}",
+    "letters of one side": lambda at: f"P{at // 2}R",
+    "hospital and day": lambda at: f"site{at // 6}_2020010{1 + at // 2 % 3}",
+    "numbered through": lambda at: f"set{at // 40}_v{at // 2}",
+    "hexadecimal": lambda at: f"{at // 2 * 7919:06x}",
+    "names": lambda at: f"Doe{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[at // 5]}",
+}
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_other_names_of_groups_say_nothing(case: str) -> None:
+    groups = [PLAIN[case](at) for at in range(ROWS)]
+    assert doubts(PICTURES, {"exam": groups}, groups=groups, column="exam", used=("image", "exam")) == []

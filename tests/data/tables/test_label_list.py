@@ -26,6 +26,36 @@ def test_a_name_is_a_class_in_its_commonest_spelling() -> None:
     assert read(LabelList("x"), '["a", "b"]', "a;b") == {"a": "10", "a;b": "01", "b": "10"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        ("\u00d6dem", "O\u0308dem", "\u00d6dem"),
+        ("polyp", "po\u200blyp", "polyp"),
+        ("polyp", "\ufeffpolyp", "polyp"),
+        ("polyp", "po\u00adlyp", "polyp"),
+        ("Barrett's", "Barrett\u2019s", "Barrett's"),
+        ("non-polypoid", "non\u2011polypoid", "non-polypoid"),
+        ("non-polypoid", "non\u2013polypoid", "non-polypoid"),
+        ("foreign body", "foreign\u00a0body", "foreign body"),
+        ("polyp", "\uff50olyp", "polyp"),
+        ("stra\u00dfe", "STRASSE", "stra\u00dfe"),
+    ],
+    ids=["composed", "zero width", "mark", "soft hyphen", "apostrophe", "hyphen", "dash", "blank", "wide", "case"],
+)
+def test_a_name_in_two_ways_that_nobody_tells_apart_is_one_class(one: str, other: str, shown: str) -> None:
+    assert read(LabelList("x", ";"), one, f"ulcer;{other}", one, "ulcer") == {shown: "1110", "ulcer": "0101"}
+    assert read(LabelList("x", absent=[other]), one, "ulcer") == {"ulcer": "01"}
+    assert read(LabelList("x", names=[other, "ulcer"]), one, "ulcer") == {other: "10", "ulcer": "01"}
+
+
+def test_a_name_that_always_holds_what_nobody_sees_is_shown_without() -> None:
+    assert read(LabelList("x"), "O\u0308dem\u200b", "ulcer") == {"\u00d6dem": "10", "ulcer": "01"}
+
+
+def test_names_that_differ_to_the_eye_are_classes_of_their_own() -> None:
+    assert len(read(LabelList("x"), "grade 1", "grade-1", "grade1", "Oedem", "Odem", "\u00d6dem")) == 6
+
+
 def test_a_cell_that_only_begins_like_a_list_is_named() -> None:
     with pytest.raises(InputError, match=r"a list such as \['a', 'b'\] in t\.csv, line 3, got"):
         read(LabelList("x", ";"), "a;b", "['a', 1]")

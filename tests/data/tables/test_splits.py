@@ -270,6 +270,8 @@ def test_a_large_table_is_small_for_a_worker() -> None:
      ("pt3 ", "pt3", True), ("\uff30\uff343", "PT3", True), ("u\u0308", "\u00fc", True), ("PT003.00", "pt3", True),
      ("A 01", "a1", True), ("PT\u20133", "PT-3", True), ("PT\u20113", "PT3", True), ("PT\u22123", "pt3", True),
      ("ID:3", "ID 3", True), ("ID=03", "id.3", True), ("P/3", "P#3", True), ("DOE^JANE", "Doe, Jane", True),
+     ("12000.000", "12000", True), ("7.000000", "07", True), ("12,000", "12000", True), ("1,234,567", "1234567", True),
+     ("1,000", "1", False), ("12,00", "1200", False), ("0,123", "123", False), ("12.345", "12345", False),
      ("\u0663", "3", True), ("PT\u06f3", "PT-3", True), ("1\u20132", "12", False), ("1 234", "1234", False),
      ("1-1", "11", False), ("30", "3", False), ("PT3", "PT30", False), ("3.1", "3", False), ("10", "1-0", False)],
 )  # fmt: skip

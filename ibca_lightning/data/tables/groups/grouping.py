@@ -12,7 +12,7 @@ A column is taken for one of patients by this rule:
 In both, nearly all rows are filled in and values come again. Columns with another use (labels, subgroups) are never
 asked; one that is excluded is. Of the names of files these are asked: folders whose names are such values; `0_left` and
 `0_right`, `od` and `os`, `l` and `r`; `p012_a` and `p012_b`; `p012_1` and `p012_2` where the numbers begin again or
-a word of a patient stands before them.
+a word of a patient stands before them. Where a column is named that puts rows into groups, `finer` says what is asked.
 """
 
 import re
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.distinct import all_differ, distinct
 from ibca_lightning.data.tables.doubts import Doubt
+from ibca_lightning.data.tables.groups.finer import above, within_names
 from ibca_lightning.data.tables.labels import is_blank
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import Table, decode
@@ -53,6 +54,13 @@ _OTHER_WORDS = """
     hopital zentrum centro seite auge oeil ojo cote sesso plec fichier archivo datei jahr annee naissance
 """
 _OTHER = frozenset(_OTHER_WORDS.split())
+# Of what a patient has several.
+_PART_WORDS = """
+    visit visits visite besuch study studies exam exams examination session encounter admission appointment procedure
+    scan series image picture frame slice timepoint followup eye eyes lesion video slide case accession
+"""
+_SET_WORDS = "group groups gruppe cohort kohorte arm team trial project series family"  # of patients
+_PARTS, _SETS = (frozenset(words.split()) for words in (_PART_WORDS, _SET_WORDS))
 _IDENTIFIER = re.compile(r"(?=\S*\d)[^\s,;]{1,64}")
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+(?:e[+-]?\d+)?|-\d+")
 _DATE = re.compile(
@@ -64,6 +72,7 @@ _LETTERS = re.compile(r"(?i)(.*\d)[ _.-]?([a-e])")
 _NUMBERS = re.compile(r"(.*\d.*)[ _.-]([A-Za-z]{0,4}\d{1,4}(?:[A-Za-z]\d{1,3})?)")
 _SHARD = re.compile(r"[0-9a-fA-F]{1,2}")
 _BETWEEN = r"[\s_:;=#/\\|.,^\u2010-\u2015\u2212-]"  # letter and number of one id, dashes of word processors too
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 _LEAST, _MOST = 10, 50  # values at least; rows a value at most, on average
 
 
@@ -75,20 +84,42 @@ class _Grouping(NamedTuple):
     fix: str
 
 
-def grouping_doubts(tables: Mapping[str, Table], sheets: Iterable[Sheet], used: Sequence[str]) -> list[Doubt]:
-    """Say where rows of two splits seem to belong together, if every row is a group of its own.
+def grouping_doubts(
+    tables: Mapping[str, Table],
+    sheets: Iterable[Sheet],
+    used: Sequence[str],
+    column: str | None = None,
+    header: Sequence[str] = (),
+) -> list[Doubt]:
+    """Say where rows of two splits seem to belong together though they are of two groups.
 
     Args:
         tables: The splits as they are trained and tested on.
         sheets: The files they come from; read only where they are needed.
         used: Columns with another use: picture, labels, subgroups.
+        column: The column of the groups; None where each picture, or case, is one.
+        header: The columns of the training table, which tell whether its file is needed.
     """
     groups = np.concatenate([table.groups for table in tables.values()])
-    if len(tables) < 2 or not all_differ(groups):
+    if len(tables) < 2:
         return []
+    alone = all_differ(groups)
+    if column is not None and not alone and not any(named(name) and name not in used for name in header):
+        sheets = ()
+        if within_names(list(map(decode, distinct(groups)[0]))) is None:
+            return []
     rows = [(split, table, row) for split, table in tables.items() for row in range(len(table))]
     splits = [split for split, _, _ in rows]
-    for grouping in chain(_by_column(rows, list(sheets), used), _by_name([t.name(row) for _, t, row in rows])):
+    tries: list[Iterable[_Grouping]] = []
+    if alone or column is None:
+        tries += [_by_column(rows, list(sheets), used), _by_name([t.name(row) for _, t, row in rows])]
+    else:
+        tries += [_above(rows, list(sheets), used, column)]
+    if column is not None:
+        tries += [_by_group([decode(group) for group in groups], column)]
+    start = "every case" if column is None else f"every value of '{column}'"
+    start = "every picture" if alone else start
+    for grouping in chain.from_iterable(tries):
         held: defaultdict[str, set[str]] = defaultdict(set)
         for split, value in zip(splits, grouping.values, strict=True):
             if value:
@@ -106,29 +137,60 @@ def grouping_doubts(tables: Mapping[str, Table], sheets: Iterable[Sheet], used: 
         near = next(at for at in range(len(rows)) if splits[at] == "train" and grouping.values[at] == value)
         pair = " and ".join(f"{decode(rows[at][1].names[rows[at][2]])} in {splits[at]}" for at in (near, far))
         example = f"'{value}' ({pair})"
-        what = f"every picture is a group of its own, but {grouping.source}: {told} have a partner in train"
-        return [Doubt("no groups", what, grouping.fix, example)]
+        what = f"{start} is a group of its own, but {grouping.source}: {told} have a partner in train"
+        return [Doubt("no groups" if alone else "finer groups", what, grouping.fix, example)]
     return []
+
+
+def _above(
+    rows: Sequence[tuple[str, Table, int]], sheets: Sequence[Sheet], used: Sequence[str], column: str
+) -> Iterator[_Grouping]:
+    """Columns of patients above the groups, those of fewer first."""
+    names = [name for name in sheets[0].header if name and name not in used and named(name)] if sheets else []
+    names = [name for name in names if not _words(_spaced(name)) & _SETS]
+    groups, found = [decode(table.groups[row]) for _, table, row in rows], []
+    for name in names:
+        person = of_patients(name)
+        values = _values(rows, sheets, name)
+        if (person or not of_patients(column)) and above(groups, values, person):
+            found.append((not person, len(set(values)), name, values))
+    for _, _, name, values in sorted(found):
+        fix = f"set data.group_column to {name}, if each '{name}' is one patient"
+        yield _Grouping(values, f"values of '{name}' hold several", fix)
+
+
+def _by_group(groups: Sequence[str], column: str) -> Iterator[_Grouping]:
+    """What the names of groups say of the patients they are of."""
+    if (found := within_names([*dict.fromkeys(groups)])) is not None:
+        heads, what = found
+        fix = f"add a column of the patients, such as '{column}' without them, and name it in data.group_column"
+        yield _Grouping([heads.get(group, "") for group in groups], f"its values end in {what} of one", fix)
 
 
 def _by_column(
     rows: Sequence[tuple[str, Table, int]], sheets: Sequence[Sheet], used: Sequence[str]
 ) -> Iterator[_Grouping]:
     """Columns of patients, by name before by values, those of fewer and larger groups first."""
-    places = {sheet.where(row): (at, row) for at, sheet in enumerate(sheets) for row in range(len(sheet))}
     names = [name for name in sheets[0].header if name and name not in used] if sheets else []
     found = []
     for name in names:
         columns = [sheet.column(name) if name in sheet.header else [""] * len(sheet) for sheet in sheets]
         texts = [text for column in columns for text in column]
         if like_patients(name, texts):
-            found.append((coarsest_first(name, texts), name, columns))
-    for _, name, columns in sorted(found, key=lambda each: each[0]):
-        where = [places.get(table.where(row)) for _, table, row in rows]
-        values = ["" if at is None else columns[at[0]][at[1]].strip() for at in where]
-        values = ["" if is_blank(text) else text for text in values]
+            found.append((coarsest_first(name, texts), name))
+    for _, name in sorted(found, key=lambda each: each[0]):
+        values = _values(rows, sheets, name)
         fix = f"set data.group_column to {name}, or to none if pictures of one '{name}' may stand apart"
         yield _Grouping(values, f"values of '{name}' come again", fix)
+
+
+def _values(rows: Sequence[tuple[str, Table, int]], sheets: Sequence[Sheet], name: str) -> list[str]:
+    """The value of each row in a column of the files; blank where it has none."""
+    cells: dict[str, str] = {}
+    for sheet in sheets:
+        texts = sheet.column(name) if name in sheet.header else [""] * len(sheet)
+        cells |= {sheet.where(row): "" if is_blank(text) else text.strip() for row, text in enumerate(texts)}
+    return [cells.get(table.where(row), "") for _, table, row in rows]
 
 
 def like_patients(name: str, texts: Sequence[str]) -> bool:
@@ -224,14 +286,15 @@ def named(name: str) -> bool:
 
 
 def of_patients(name: str) -> bool:
-    """Whether it is one of patients, and not of videos, cases, lesions or eyes, of which a patient has several.
+    """Whether it is one of patients, and not of videos, cases, lesions, eyes or visits, of which a patient has several.
 
     Examples:
         >>> from ibca_lightning.data.tables.groups.grouping import of_patients
-        >>> [of_patients(name) for name in ("PatientID", "subject", "video", "Patient Age")]
-        [True, True, False, False]
+        >>> [of_patients(name) for name in ("PatientID", "subject", "video", "Patient Age", "patient_visit")]
+        [True, True, False, False, False]
     """
-    return named(name) and _PERSON.search(_spaced(name)) is not None
+    name = _spaced(name)
+    return named(name) and _PERSON.search(name) is not None and not _words(name) & _PARTS
 
 
 def coarsest_first(name: str, texts: Sequence[str]) -> tuple[bool, int]:
@@ -281,11 +344,17 @@ def _first_rows(groups: NDArray[np.bytes_]) -> tuple[list[bytes], list[int]]:
 
 
 def _canonical(group: str) -> str:
-    """Without case, leading zeros, `.0`, what nobody sees, and what stands round it or not between two numbers."""
+    """What ways to write a group have in common.
+
+    Without case, leading zeros, `.0`, commas of thousands, what nobody sees, and what stands round it or not between
+    two numbers.
+    """
     if group.isascii() and group.isalnum():  # as most are, in a fifth of the time
         return re.sub(r"(?<!\d)0+(?=\d)", "", group.lower())
     plain = re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", unicodedata.normalize("NFKC", group).casefold())
-    plain = re.sub(r"[.,]0{1,2}$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)
+    plain = re.sub(r"\.0+$|,00?$", "", re.sub(r"^\W+|\W+$", "", plain) or plain)  # `.000` as SPSS writes it
+    if _THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
     plain = re.sub(rf"({_BETWEEN}){_BETWEEN}+", r"\1", plain)
     plain = re.sub(rf"(?<!\d){_BETWEEN}|{_BETWEEN}(?!\d)", "", plain)
     if not plain.isascii():

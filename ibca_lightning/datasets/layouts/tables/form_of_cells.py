@@ -1,4 +1,4 @@
-"""What openpyxl does not say of a sheet that it reads row by row: merged cells, and formulas without their values."""
+"""What openpyxl does not say of a sheet that it reads row by row: merged or hidden cells, formulas without values."""
 
 import importlib
 import re
@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 from ibca_lightning.system.errors import InputError
 
-_MARK = re.compile(rb"<(?:\w+:)?(?:f[\s/>]|mergeCell\s)")
+_MARK = re.compile(rb"<(?:\w+:)?(?:f[\s/>]|mergeCell\s|row\s[^>]*\bhidden=.(?:1|true))")
+_LONGEST = 512  # bytes of the tag of a row
 _UNCOMPUTED = re.compile(rb"fullCalcOnLoad=.(?:1|true)")  # of a program that leaves it to Excel
 
 
@@ -20,10 +21,12 @@ class FormOfCells:
     Attributes:
         merged: Merged ranges, such as `B2:B5`.
         without_value: Cells with a formula whose value nobody has written, such as `C7`.
+        hidden: Numbers of rows that are hidden, by hand, by a filter, or in a group that is closed.
     """
 
     merged: list[str] = field(default_factory=list)
     without_value: list[str] = field(default_factory=list)
+    hidden: set[int] = field(default_factory=set)
 
     def fill(self, path: str, rows: Sequence[tuple[int, list[str]]], width: int) -> None:
         """Make a cell that is merged over several rows the value of each of them.
@@ -88,12 +91,13 @@ def _has_any(archive: zipfile.ZipFile, part: str) -> bool:
         for piece in iter(lambda: source.read(2**20), b""):
             if _MARK.search(before + piece):
                 return True
-            before = piece[-32:]
+            before = piece[-_LONGEST:]
     return False
 
 
 def _formulas(archive: zipfile.ZipFile, part: str, form: FormOfCells) -> Iterator[tuple[str, str]]:
-    """Each cell with a formula, and its value; merged ranges go into `form`."""
+    """Each cell with a formula, and its value; merged ranges and hidden rows go into `form`."""
+    number = 0
     with archive.open(part) as source:
         for _, element in ElementTree.iterparse(source):
             kind = element.tag.rpartition("}")[2]
@@ -103,4 +107,7 @@ def _formulas(archive: zipfile.ZipFile, part: str, form: FormOfCells) -> Iterato
             elif kind == "mergeCell":
                 form.merged.append(element.get("ref", "A1"))
             elif kind == "row":
+                number = int(element.get("r", number + 1))
+                if element.get("hidden") in ("1", "true"):
+                    form.hidden.add(number)
                 element.clear()

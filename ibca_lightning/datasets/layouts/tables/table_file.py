@@ -39,7 +39,7 @@ def read_workbook(path: str) -> Sheet:
 
     Whole numbers become text without a decimal point, and with the zeros and letters that a format such as `0000` or
     `"P"000` shows, so that an id is what one sees in Excel. A cell that is merged over several rows is the value of
-    each. Messages name the sheet where there are several.
+    each. Messages name the sheet where there are several. Hidden rows are read, and a warning says so.
 
     Raises:
         InputError: If the file is no workbook, or it has no rows, a column twice, cells beyond its header, a cell
@@ -79,6 +79,12 @@ def read_workbook(path: str) -> Sheet:
         warnings.warn(
             f"further sheets with the same columns are not read: {', '.join(alike)}, beside {path}; "
             "put all rows into one sheet, or save each as a file of its own",
+            DataWarning, stacklevel=2,
+        )  # fmt: skip
+    if hidden := [number for number, _ in rows[1:] if number in form.hidden]:
+        warnings.warn(
+            f"{len(hidden)} of {len(rows) - 1} rows of {path} are hidden, as by a filter, and are read as the others, "
+            f"the first on line {hidden[0]}; show them all if they are meant, or delete them",
             DataWarning, stacklevel=2,
         )  # fmt: skip
     for number, row in rows[1:]:
