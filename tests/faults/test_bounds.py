@@ -26,8 +26,8 @@ from ibca_lightning.data import columns_of_text, disk_cache
 from ibca_lightning.data.pictures import bit_depth, dicom, header
 from ibca_lightning.data.pictures.bit_depth import Stored
 from ibca_lightning.data.pictures.reading import PictureFile, read_image
-from ibca_lightning.data.tables.label_space import read_label_space
 from ibca_lightning.data.tables import sheet as sheets
+from ibca_lightning.data.tables.label_space import read_label_space
 from ibca_lightning.data.tables.sheet import check_columns, read_sheet
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts import map_files, npz_pictures

@@ -197,7 +197,7 @@ def _plain(path: str, text: str, separator: str) -> Sheet | None:
     names = [name.strip() for name in head.decode().split(separator)] if rest else []
     if not any(names) or names[-2:] == ["", ""]:
         return None
-    if len(names) > MAX_COLUMNS or (rows := data.count(b"\n")) > MAX_ROWS:
+    if len(names) > MAX_COLUMNS or (rows := data.count(b"\n") - 1) > MAX_ROWS:
         got = f"{len(names)} columns" if len(names) > MAX_COLUMNS else f"{rows} rows"
         raise InputError(f"at most {MAX_ROWS} rows of {MAX_COLUMNS} cells in {path}", got, "split the table")
     columns = plain_columns(data, len(head) + 1, separator, len(names))
