@@ -6,6 +6,7 @@ methods, and that between training seeds, paired where both have the same. Of on
 
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,7 +247,7 @@ def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
     if reference == NO_TERMS and not any(_may_be_reference(one, two, reference) for one in methods for two in methods):
         fix = "give runs that differ in model.terms alone, such as two of ibca sweep --variants"
         raise InputError(f"a method with training terms and the same without, for --reference {NO_TERMS}", "none", fix)
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice:
         raise InputError("methods whose run folders have names of their own", f"{twice} twice", "rename a run folder")
 

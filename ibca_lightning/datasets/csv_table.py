@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -188,8 +189,9 @@ class CSVDataModule(TableDataModule):
         self._lists: dict[str, LabelList] = {each.column: each for each in listed}
         own = (self.image_column, *self.image_columns[1:], *filter(None, (self.group_column, split_column)))
         self._others = others = [*own, *self._lists, *self.subgroup_columns, *self.exclude_columns]
-        for column in label_columns or []:
-            if column in others or (label_columns or []).count(column) > 1:
+        given = Counter(label_columns or [])
+        for column in given:
+            if column in others or given[column] > 1:
                 raise InputError(
                     "every column of data.label_columns once, and in no other role", f"'{column}'", "remove it"
                 )
@@ -288,7 +290,7 @@ class CSVDataModule(TableDataModule):
             for column in self._others:
                 sheet.place(column)
             names = [*(self.label_columns or []), *self._list_classes()]
-            if double := [name for name in names if names.count(name) > 1]:
+            if double := [name for name, count in Counter(names).items() if count > 1]:
                 raise InputError(f"every class once in {sheet.file}", double[0], "set label_list: {prefix: true}")
             if not names:
                 names, doubtful = find_label_columns(sheet, self._others, self.label_policy.blank is not None)

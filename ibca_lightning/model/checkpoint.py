@@ -4,7 +4,7 @@ import importlib
 import inspect
 import reprlib
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from ibca_lightning.metrics.calibration import require_calibration
 from ibca_lightning.metrics.decision import OperatingPoints, is_rule
 from ibca_lightning.model.fine_tuning.lora import merged
 from ibca_lightning.model.public_names import public_name, with_public_names
-from ibca_lightning.model.weights.finite import spoilt
+from ibca_lightning.model.weights.finite import spoilt, wrong_kind
 from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.expanded import expanded
@@ -180,9 +180,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} with the weights of a model", "none", "use the file as it was written")
     if sum(weight.nbytes for weight in weights.values()) > 2 * Path(path).stat().st_size:  # one number, shown as many
         raise InputError(f"{path} with weights of its size", "more", "use the file as it was written")
-    if (name := next((name for name, weight in weights.items() if spoilt(name, weight)), None)) is not None:
+    if wrong := next(filter(None, (spoilt(name, weight) for name, weight in weights.items())), None):
         fix = "use a checkpoint from before the training diverged, or the file as it was written"
-        raise InputError(f"{path} with finite weights", f"NaN or infinity in {name}", fix)
+        raise InputError(f"{path} with finite weights", wrong, fix)
     checkpoint["state_dict"] = merged(weights)
     return checkpoint
 
@@ -334,6 +334,14 @@ def require_fitting_weights(
         if theirs != ours:
             fix = "use the file as it was written" if part else "use the config.yaml of its run, image_size included"
             raise InputError(f"{path} with a weight {name} of shape {ours}", theirs, fix)
+    require_kinds(state, own, path)
+
+
+def require_kinds(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights of another type, such as complex ones, which torch would copy with a warning or none."""
+    wrong = (wrong_kind(name, state[name], value) for name, value in own.items() if name in state)
+    if said := next(filter(None, wrong), None):
+        raise InputError(f"{path} with weights of the model's types", said, "use the file as it was written")
 
 
 def _require_plain(value: object, what: str) -> None:

@@ -22,6 +22,7 @@ from ibca_lightning.model.checkpoint import (
     fitting_head,
     read_checkpoint,
     require_fitting_weights,
+    require_kinds,
     require_named_backbone,
 )
 from ibca_lightning.model.compilation import Compiled, require_backend
@@ -76,7 +77,9 @@ class Network(nn.Module):
         """Load the weights of a checkpoint, without those of its loss, and its normalisation of pictures."""
         spec = ModelSpec.from_checkpoint(checkpoint, path)
         weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("loss.")}
-        weights |= {name: value for name, value in self.state_dict().items() if name.startswith("loss.")}
+        own = self.state_dict()
+        weights |= {name: value for name, value in own.items() if name.startswith("loss.")}
+        require_kinds(weights, own, path)
         try:
             self.load_state_dict(weights)
         except RuntimeError as error:

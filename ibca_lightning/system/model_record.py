@@ -1,11 +1,13 @@
 """The record of a model in a checkpoint: plain data under one key, read without running code that the file may hold."""
 
 import os
+import reprlib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.plain_pickle import require_plain_pickle
 from ibca_lightning.system.strangers import require_not_packed
 
 CHECKPOINT_KEY = "ibca"
@@ -17,14 +19,17 @@ def load_plain(path: str | Path, mmap: bool = False) -> Any:
     """Load a checkpoint of tensors, put on the CPU, and plain data; with `mmap` weights stay in the file until used.
 
     Raises:
-        InputError: When the file is missing, or cannot be read.
+        InputError: When the file is missing, cannot be read, or holds anything else, which is seen before it is made.
     """
     require_archive(path)
     import torch
 
     try:
         require_not_packed(path)
+        require_plain_pickle(path, f"{path} to be a checkpoint of tensors and plain data", _GIVE)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except InputError:
+        raise
     except Exception as error:  # torch raises a dozen kinds for junk, all of which mean the same to the user
         raise unreadable(path) from error
 
@@ -63,9 +68,10 @@ def model_record(checkpoint: Any, path: str | Path = "checkpoint") -> dict[str, 
     if not isinstance(record, dict):
         raise InputError(f"{path} to be a checkpoint written by `ibca fit`", "none", _GIVE)
     if record.get("format") != FORMAT:
-        got = f"format {record.get('format')} (ibca {record.get('version')})"
+        version = said if isinstance(said := record.get("version"), str) else reprlib.repr(said)
+        got = f"format {reprlib.repr(record.get('format'))} (ibca {version})"
         raise InputError(f"{path} in checkpoint format {FORMAT}", got, "use the version of ibca that wrote it")
     if not isinstance(names := record.get("class_names"), list):
         what = "sound class_names in its" if "class_names" in record else "complete"
-        raise InputError(f"{path} with a {what} model record", repr(names), "use the file as it was written")
+        raise InputError(f"{path} with a {what} model record", reprlib.repr(names), "use the file as it was written")
     return record

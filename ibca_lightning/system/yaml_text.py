@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 MAX_NODES = 100_000  # a configuration has hundreds; a list of 50,000 class names still passes
-MAX_TEXT = 2**24  # letters; PyYAML looks at each of them
+MAX_TEXT = 2**20  # letters; PyYAML looks at each of them, a megabyte in 3 seconds, and a configuration has thousands
 MAX_DIGITS = 1000  # in base 60 (`59:59:...`) an integer takes the square of its length, and a megabyte a minute
 # Numbers that YAML 1.1 reads otherwise than people do: `1:30` is 90, `010` is 8.
 _MISREAD = re.compile(r"(?<![\w.:-])[-+]?(\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?|0[0-7_]+)(?![\w.:-])")

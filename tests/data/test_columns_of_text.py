@@ -1,5 +1,6 @@
 """Tables that are read column by column say what the reader of CSV says."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_plain_table_is_read_as_by_the_reader_of_csv(
         (tmp_path / "t.csv").write_text(drawn(seed), encoding="utf-8", newline="")
         found, expected = both(tmp_path / "t.csv", monkeypatch)
         assert (found.header, [*found.rows], [*found.lines]) == (expected.header, [*expected.rows], [*expected.lines])
-        fast += isinstance(found.rows, columns_of_text.Columns)
+        fast += isinstance(found.lines, range)
         for name in found.header:
             texts, of_rows = found.coded(name)
             assert [texts[at] for at in of_rows] == found.column(name) == expected.column(name)
@@ -66,3 +67,29 @@ def test_a_label_cell_with_a_line_break_stays_one(tmp_path: Path) -> None:
     found = with_values(read_sheet(str(tmp_path / "t.csv")), ["a"], {"yes": 1, "no": 0}, ["b"])
     assert (found.column("a"), found.column("b")) == (["1", "1\n0", "0"], ["1", "0", "1"])
     assert [*found.rows] == [("1.png", "1", "1"), ("2.png", "1\n0", "0"), ("3.png", "0", "1")]
+
+
+@pytest.mark.parametrize("piece", [3, 2**16])
+def test_cells_of_any_length_come_back(piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quoted, long, with ends of lines; of a list file too: as Python's reader has them."""
+    monkeypatch.setattr(columns_of_text, "_PIECE", piece)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        cells = (*CELLS, "q,;", "two\nlines", "y" * 300, "ä" * 90, "z" * 5000)
+        table = [[str(cell).strip() for cell in rng.choice(cells, 3)] for _ in range(rng.integers(2, 40))]
+        table = [row for row in table if any(row)]
+        with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["a", "b", "c"], *table])
+        found = read_sheet(str(tmp_path / "t.csv"))
+        assert [list(row) for row in found.rows] == table
+        rows = [*range(0, len(table), 3), 0]
+        assert [list(row) for row in found.take(rows).rows] == [table[row] for row in rows]
+        for at, name in enumerate(found.header):
+            texts, of_rows = found.coded(name)
+            expected = [row[at] for row in table]
+            assert [texts[row] for row in of_rows] == found.column(name) == expected
+            assert found.rows[-1][at] == expected[-1]
+    (tmp_path / "list.txt").write_text("".join(f"{at}.png 0,{at % 2}\n\n" for at in range(50)))
+    listed = read_sheet(str(tmp_path / "list.txt"), ["image", "a", "b"])
+    assert [*listed.rows] == [(f"{at}.png", "0", str(at % 2)) for at in range(50)]
+    assert list(listed.lines) == [*range(1, 101, 2)]

@@ -314,6 +314,22 @@ def test_a_record_that_names_other_splits_or_files(key: str, value: Any, words: 
         FrozenMaps(str(tmp_path / "maps"))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_stored_maps_are_finite(value: float, workers: int, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    stored_maps.small(maps)
+    array = np.load(maps / "train.stage1.npy")
+    array[2, :, 1, 0, 0] = value
+    np.save(maps / "train.stage1.npy", array)
+    data = FrozenMaps(str(maps), batch_size=6, num_workers=workers)
+    data.setup("fit")
+    name = data.train_set().table.name(2)
+    words = rf"finite maps of '{name}' at .*train.stage1.npy, got NaN or infinity in row 2"
+    with pytest.raises(InputError, match=words):
+        next(iter(data.train_dataloader()))
+
+
 @pytest.mark.parametrize("label", [2, -3, 127])
 def test_stored_labels_are_0_1_or_unknown(label: int, tmp_path: Path) -> None:
     stored_maps.small(tmp_path / "maps")

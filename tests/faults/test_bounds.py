@@ -24,12 +24,13 @@ import pytest
 import tifffile
 import torch
 
-from ibca_lightning.data import disk_cache
+from ibca_lightning.data import columns_of_text, disk_cache
 from ibca_lightning.data.pictures import bit_depth, dicom, header
 from ibca_lightning.data.pictures.bit_depth import Stored
 from ibca_lightning.data.pictures.reading import PictureFile, read_image
+from ibca_lightning.data.tables import sheet as sheets
 from ibca_lightning.data.tables.label_space import read_label_space
-from ibca_lightning.data.tables.sheet import read_sheet
+from ibca_lightning.data.tables.sheet import check_columns, read_sheet
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts import map_files, npz_pictures
 from ibca_lightning.datasets.layouts.tables import parquet, table_file
@@ -206,6 +207,56 @@ def test_a_palette_of_a_few_segments_that_are_billions_of_colours(segments: list
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
+
+
+SHORT: dict[str, str] = {
+    "one quoted": '"image"\n' + "1\n" * 2**17,
+    "one long": "image\n" + "1\n" * 2**17 + "x" * 250 + "\n",
+    "one quoted, one long": '"image"\n' + "1\n" * 2**17 + "x" * 250 + "\n",
+    "one with an end of a line": "image,a\n" + "1,2\n" * 2**16 + '"x\ny",3\n',
+    "one very long": "image\n" + "1\n" * 2**17 + "x" * 5000 + "\n",
+    "packed lists": "1,2\n" * 2**16,
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_cells_take_a_few_times_their_text(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns_of_text, "_PIECE", 2**12, raising=False)
+    monkeypatch.setattr(columns_of_text, "_CHUNK", 2**14)
+    (tmp_path / "t.csv").write_text(text := SHORT[name], newline="")
+    header = ["a", "b"] if name == "packed lists" else None
+    assert peak(lambda: read_sheet(str(tmp_path / "t.csv"), header)) < 12 * len(text) + 2**22
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_tables_of_too_many_rows_or_columns(quote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "t.csv")
+    monkeypatch.setattr(sheets, "MAX_ROWS", 9, raising=False)
+    (tmp_path / "t.csv").write_text(f"{quote}a{quote},b\n" + "1,2\n" * 9)
+    assert len(read_sheet(path)) == 9
+    (tmp_path / "t.csv").write_text(f"{quote}a{quote},b\n" + "1,2\n" * 10)
+    with pytest.raises(InputError, match=r"at most 9 rows .*t.csv"):
+        read_sheet(path)
+    (tmp_path / "t.csv").write_text(f"{quote}a{quote}," + ",".join(map(str, range(2**16))) + "\n")
+    with pytest.raises(InputError, match=r"t.csv.*(more than 65536 cells|65537 columns)"):
+        read_sheet(path)
+    (tmp_path / "t.csv").write_text('"a\n"' + ',"\n"' * 2**17 + "\n")  # a row of as many lines
+    with pytest.raises(InputError, match="more than 65536 cells"):
+        read_sheet(path)
+
+
+def test_names_of_columns_are_compared_once_each(tmp_path: Path) -> None:
+    class Compared(str):
+        seen = 0
+
+        def __eq__(self, other: object) -> bool:
+            Compared.seen += 1
+            return str.__eq__(self, str(other))
+
+        __hash__ = str.__hash__
+
+    check_columns("t.csv", [Compared(at) for at in range(3000)])
+    assert Compared.seen < 30_000
 
 
 def workbook(path: Path, sheet: Callable[[str], str]) -> str:
@@ -417,8 +468,8 @@ def test_labels_of_maps_are_bounded_before_they_are_read(tmp_path: Path, monkeyp
 
 
 def test_yaml_of_nothing_but_a_long_comment(tmp_path: Path) -> None:
-    with pytest.raises(yaml_text.YAMLTooLargeError, match="more than 16777216 letters"):
-        yaml_text.compose("#" + "x" * 2**24)
+    with pytest.raises(yaml_text.YAMLTooLargeError, match="more than 1048576 letters"):
+        yaml_text.compose("#" + "x" * 2**20)
 
 
 def test_names_of_classes_come_as_windows_writes_them(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ibca_lightning.data import FrozenMaps, PackedPictures
 from ibca_lightning.datasets.packed.writing import write_pack
@@ -101,6 +102,11 @@ def test_stored_maps(tmp_path: Path) -> None:
 
     def read(_: bytes, rng: random.Random) -> None:
         one_spoilt(files, rng)
+        if rng.random() < 0.3:
+            path = rng.choice([path for path in files if ".stage" in path.name])
+            end = -2 * rng.randrange(1, 8)
+            number = np.float16(rng.choice((np.nan, np.inf, -np.inf))).tobytes()
+            path.write_bytes(files[path][:end] + number + files[path][end:][2:])
         data = FrozenMaps(str(tmp_path / "maps"), train_masks=True, fold=rng.choice((None, None, 0)), folds=2)
         data.setup()
         _ = data.origin, data.preprocessing, data.split_files(), data.instruments()
@@ -109,6 +115,7 @@ def test_stored_maps(tmp_path: Path) -> None:
             assert np.isin(dataset.labels, (-1, 0, 1)).all()
             item = dataset[len(dataset) - 1]
             assert [list(stage.shape) for stage in item["features"]] == data.record.stages
+            assert all(bool(torch.isfinite(stage).all()) for stage in item["features"])
             assert item["label"].shape == (data.num_labels,)
             assert isinstance(item["id"], str)
 

@@ -1,5 +1,6 @@
 """Plain data, array headers and names of strangers, well formed and hostile; as `test_readers`, for a bounded time."""
 
+import codecs
 import csv
 import io
 import json
@@ -7,6 +8,8 @@ import os
 import random
 import unicodedata
 import zipfile
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,29 @@ from tests.training import checkpoint
 PYTHON = ("Error", "object has no attribute", "not subscriptable", "expected str", "unexpected keyword", "positional")
 
 
+class Call:
+    """What a pickle that holds it calls."""
+
+    def __init__(self, function: Any, *arguments: object) -> None:
+        self.called = function, arguments
+
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        return self.called
+
+
+PLANTED: tuple[object, ...] = (
+    Call(bytearray, 2**34), Call(torch.FloatTensor, 2**33), Call(torch.UntypedStorage, 2**34), Call(set, [1, 2]),
+    Call(torch._tensor._rebuild_from_type_v2, bytearray, bytearray, (2**34,), {}), Call(codecs.encode, "a", "idna"),
+    Call(Counter, "ab"), {(2**61 - 1) * at: 0 for at in range(1, 1100)}, torch.zeros(1).expand(2**40),
+)  # fmt: skip
+KINDS_OF_WEIGHTS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+    torch.Tensor.to_sparse, torch.Tensor.bool, torch.Tensor.half, torch.Tensor.bfloat16, torch.Tensor.double,
+    lambda weight: weight.to(torch.complex64), lambda weight: weight.to(torch.float8_e5m2),
+    lambda weight: torch.empty_like(weight, device="meta"), lambda weight: -weight,
+    lambda weight: torch.full_like(weight, 1e300, dtype=torch.float64), lambda weight: weight.flatten()[:1].expand(9),
+)  # fmt: skip
+
+
 def test_checkpoint_records(tmp_path: Path) -> None:
     """A model is loaded and answers, or its file and what is wrong are named."""
     checkpoint(tmp_path / "s.ckpt", 0, ["A", "B"])
@@ -40,7 +66,13 @@ def test_checkpoint_records(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
 
     def read(_: bytes, rng: random.Random) -> None:
-        torch.save(whole | {CHECKPOINT_KEY: spoilt(whole[CHECKPOINT_KEY], rng)}, path)
+        changed = whole | {CHECKPOINT_KEY: spoilt(whole[CHECKPOINT_KEY], rng)}
+        if rng.random() < 0.3:
+            changed = whole | {rng.choice(("planted", CHECKPOINT_KEY, "state_dict")): rng.choice(PLANTED)}
+        elif rng.random() < 0.3:
+            name, kind = rng.choice([*whole["state_dict"]]), rng.choice(KINDS_OF_WEIGHTS)
+            changed = whole | {"state_dict": whole["state_dict"] | {name: kind(whole["state_dict"][name])}}
+        torch.save(changed, path)
         try:
             predictor = load(path, "cpu")
         except InputError as error:

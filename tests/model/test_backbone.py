@@ -237,7 +237,7 @@ def test_common_layouts_of_weights(layout: str, tmp_path: Path) -> None:
 def test_what_a_file_holds_that_has_no_weights_to_be_found(tmp_path: Path) -> None:
     for content, said in (
         ({"epoch": 3, "my_weights": {"a": torch.ones(1)}}, "a dict without any among epoch, my_weights; use a"),
-        ({"model": scrambled("test_resnet"), "when": datetime.date(2026, 1, 1)}, "got an object datetime.date; use"),
+        ({"model": scrambled("test_resnet"), "when": datetime.date(2026, 1, 1)}, "an object datetime.date in 'when';"),
     ):
         torch.save(content, tmp_path / "a.pth")
         with pytest.raises(InputError, match=said):

@@ -7,7 +7,9 @@ import csv
 import io
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -16,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
-from ibca_lightning.data.columns_of_text import Cells, Columns, plain_columns
+from ibca_lightning.data.columns_of_text import Cells, Columns, Gathered, plain_columns
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.strangers import MAX_PICTURE, MAX_TABLE, gunzipped, read_bytes
 
 HEADER_FIRST = "if that is a title and no header, remove what stands above the header"
+MAX_ROWS = 2**24
+MAX_COLUMNS = 2**16
 _HEAD = 2**20  # characters of a table that show what parts its cells
 
 
@@ -53,6 +57,10 @@ class Sheet:
             return self.rows
         return Columns(list(zip(*self.rows, strict=True)) or [()] * len(self.header))
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(self.header)}
+
     def take(self, rows: Sequence[int]) -> "Sheet":
         """Return the table of some rows only."""
         return replace(self, rows=self._columns.take(rows), lines=[self.lines[row] for row in rows])
@@ -78,12 +86,12 @@ class Sheet:
 
     def place(self, name: str) -> int:
         """Return where a column stands; likewise."""
-        if name not in self.header:
+        if name not in self._places:
             fix = "correct the name in the configuration or the header of the file"
             if len(self.header) == 1:
                 fix = "part the cells by commas, semicolons, tabs or |, or say in a first line what parts them: sep=:"
             raise InputError(f"a column '{name}' in {self.file}", f"the columns {', '.join(self.header)}", fix)
-        return self.header.index(name)
+        return self._places[name]
 
 
 def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
@@ -106,52 +114,81 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
             long or too short.
     """
     text = _read_text(path)
-    if not text.strip():
+    if not text or text.isspace():
         raise InputError(f"a table in {path}", "an empty file", "restore the file")
-    rows: list[tuple[str, ...]] = []  # tuples, because the garbage collector passes 100,000 lists again and again
-    lines: list[int] = []
+    said = None
     if header is None:
         said = re.match(r"\s*\"?sep=([^\r\n])\"?[,;]*[\r\n]", text)
         separator = said[1] if said else _separator(text[:_HEAD])
         if not said and (plain := _plain(path, text, separator)):
             return plain
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        before = 0
-        try:
-            for row in reader:
-                if any(row):
-                    rows.append(tuple([value.strip() for value in row]))
-                    lines.append(before + 1)
-                before = reader.line_num
-        except csv.Error as error:
-            expected = f"a well-formed row in {path}, line {before + 1}"
-            raise InputError(expected, str(error), "check the quotes of that line") from None
-        if not rows:
+        found = _parted(path, text, separator)
+        first = next(found, None)
+        if first is not None and said:
+            first = next(found, first)
+        if first is None:
             raise InputError(f"a table in {path}", "separators only", "restore the file")
-        rows, lines = (rows[1:], lines[1:]) if said and len(rows) > 1 else (rows, lines)
-        names, rows, lines = list(rows[0]), rows[1:], lines[1:]
+        names = first[1]
     else:
-        names = list(header)
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                rows.append(tuple(_listed(line, len(names))))
-                lines.append(number)
-    while names[-2:] == ["", ""] and not any(row[-1] for row in rows if len(row) == len(names)):
-        # Commas at the end of every line, as a spreadsheet leaves them.
-        rows = [row[:-1] if len(row) == len(names) else row for row in rows]
+        names, found = list(header), _listed(text, len(header))
+    gathered, lines = Gathered(len(names)), array("q")
+    others: dict[int, int] = {}  # the first line of each other length
+    lacking = 0
+    for line, row in found:
+        if len(row) != len(names):
+            others.setdefault(len(row), line)
+            lacking += len(names)
+            if lacking > _HEAD:  # what follows cannot help
+                break
+            row = [*row, *[""] * (len(names) - len(row))][: len(names)]
+        gathered.add(row)
+        lines.append(line)
+        if len(lines) > MAX_ROWS:
+            raise InputError(f"at most {MAX_ROWS} rows in {path}", "more", "split the table")
+    columns = gathered.columns()
+    while names[-2:] == ["", ""] and not any(
+        columns[-1]
+    ):  # commas at the end of every line, as a spreadsheet leaves them
+        columns.pop()
         names.pop()
     check_columns(path, names)
-    if not rows:
+    if not lines:
         raise InputError(f"rows in {path}", "a header only", "restore the file")
-    for values, line_number in zip(rows, lines, strict=True):
-        if len(values) != len(names):
-            expected = f"{len(names)} values in {path}, line {line_number}"
-            fix = "correct that line of the file"
-            if len(values) > len(names):
-                fix = "put quotes round a cell that holds the separator"
-            first = f", or {HEADER_FIRST}" if line_number == lines[0] and header is None else ""
-            raise InputError(expected, len(values), fix + first)
-    return Sheet(path, names, rows, lines)
+    others.pop(len(names), None)
+    if others:
+        count, line = min(others.items(), key=lambda other: other[1])
+        expected = f"{len(names)} values in {path}, line {line}"
+        fix = "correct that line of the file"
+        if count > len(names):
+            fix = "put quotes round a cell that holds the separator"
+        above = f", or {HEADER_FIRST}" if line == lines[0] and header is None else ""
+        raise InputError(expected, count, fix + above)
+    return Sheet(path, names, Columns(columns), lines)
+
+
+def _parted(path: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV text that are not blank, and the line each begins on."""
+    before = size = marks = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal size, marks
+        for line in _lines(text):
+            size += len(line)
+            if size > MAX_COLUMNS:  # of a row, which may go on for many lines
+                marks += line.count(separator)
+                if marks >= MAX_COLUMNS:
+                    raise csv.Error(f"more than {MAX_COLUMNS} cells")
+            yield line
+
+    reader = csv.reader(counted(), delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            if any(row):
+                yield before + 1, [value.strip() for value in row]
+            before, size, marks = reader.line_num, 0, 0
+    except csv.Error as error:
+        expected = f"a well-formed row in {path}, line {before + 1}"
+        raise InputError(expected, str(error), "check the quotes of that line") from None
 
 
 def _plain(path: str, text: str, separator: str) -> Sheet | None:
@@ -163,6 +200,9 @@ def _plain(path: str, text: str, separator: str) -> Sheet | None:
     names = [name.strip() for name in head.decode().split(separator)] if rest else []
     if not any(names) or names[-2:] == ["", ""]:
         return None
+    if len(names) > MAX_COLUMNS or (rows := data.count(b"\n") - 1) > MAX_ROWS:
+        got = f"{len(names)} columns" if len(names) > MAX_COLUMNS else f"{rows} rows"
+        raise InputError(f"at most {MAX_ROWS} rows of {MAX_COLUMNS} cells in {path}", got, "split the table")
     columns = plain_columns(data, len(head) + 1, separator, len(names))
     if columns is None:
         return None
@@ -172,9 +212,10 @@ def _plain(path: str, text: str, separator: str) -> Sheet | None:
 
 def check_columns(path: str, names: Sequence[str]) -> None:
     """Refuse a table with a column twice, or several without a name, as an InputError."""
-    double = sorted({name for name in names if names.count(name) > 1}, reverse=True)
+    counts = Counter(names)
+    double = sorted((name for name, count in counts.items() if count > 1), reverse=True)
     if double == [""]:
-        got = f"{names.count('')} without one"
+        got = f"{counts['']} without one"
         raise InputError(f"a name for every column in the header of {path}", got, f"name them; {HEADER_FIRST}")
     if double:
         raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
@@ -196,9 +237,21 @@ def _separator(text: str) -> str:
     return next((mark for mark in ",;\t|" if mark in first), ",")
 
 
-def _listed(line: str, count: int) -> list[str]:
-    by_commas = [value.strip() for value in line.split(",")]
-    return by_commas if len(by_commas) == count else line.replace(",", " ").split()
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text with their ends, of any kind; in pieces, as a StringIO takes four bytes a letter."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _HEAD) + 1 or len(text)
+        yield from io.StringIO(text[start:end], newline="")
+        start = end
+
+
+def _listed(text: str, count: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a list file that are not blank, and the line of each."""
+    for number, line in enumerate(map(str.strip, _lines(text)), 1):
+        if line:
+            by_commas = [value.strip() for value in line.split(",", count)]
+            yield number, by_commas if len(by_commas) == count else line.replace(",", " ").split(None, count)
 
 
 def _read_text(path: str) -> str:

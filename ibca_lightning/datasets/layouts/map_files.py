@@ -29,6 +29,7 @@ from ibca_lightning.system.strangers import MAX_PICTURE, read_bytes, read_object
 from ibca_lightning.system.whole_files import naming, whole_text, write_json
 
 FORMAT = 1
+_NOT_FINITE = np.uint16(0x7C00)  # the exponent of such a float16
 _RECORD = "maps.json"
 _MASK = re.compile(r"(\w+_)?mask")
 _HALF = re.compile("[\ud800-\udfff]")  # a letter that JSON can escape, and no text in UTF-8 has
@@ -293,8 +294,17 @@ class MapSplit:
         return self.__dict__ | {"_open": {}}
 
     def maps(self, row: int, view: int) -> list[NDArray[np.float16]]:
-        """Return (C, H, W) of each stage, not copied."""
-        return [self._array(f"stage{at}")[row, view] for at in range(self._stages)]
+        """Return (C, H, W) of each stage, not copied.
+
+        Raises:
+            InputError: A number is none, or infinite: one such would make the model's weights such.
+        """
+        maps = [self._array(f"stage{at}")[row, view] for at in range(self._stages)]
+        for at, stage in enumerate(maps):
+            if (stage.view(np.uint16) & _NOT_FINITE == _NOT_FINITE).any():
+                wanted = f"finite maps of '{self.table.name(row)}' at {self._paths[f'stage{at}']}"
+                raise InputError(wanted, f"NaN or infinity in row {row}", "write the maps again with `ibca maps`")
+        return maps
 
     def planes(self, row: int, mask: str) -> NDArray[np.uint8]:
         """Return the bit planes (P, S, S) of one kind of mask, not copied."""

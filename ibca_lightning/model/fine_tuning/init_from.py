@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ibca_lightning.model.checkpoint import MUST_BE_ALIKE, ModelSpec, build_head
+from ibca_lightning.model.checkpoint import MUST_BE_ALIKE, ModelSpec, build_head, require_kinds
 from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
 
@@ -35,11 +35,12 @@ def initialise_from(module: nn.Module, checkpoint: dict[str, Any], path: str) ->
                 f"--model.init_from {path} with {name} {getattr(target, name)}", getattr(source, name),
                 "use the same backbone, stride and head options as that checkpoint",
             )  # fmt: skip
-    state = checkpoint["state_dict"]
+    state, own = checkpoint["state_dict"], module.state_dict()
+    require_kinds(state, own, f"--model.init_from {path}")
     shared = [name for name in target.class_names if name in source.class_names]
     growth = _growth(target.head, module.backbone.channels, len(target.class_names))  # type: ignore[arg-type,union-attr]
     fresh: list[str] = []
-    for name, tensor in module.state_dict().items():
+    for name, tensor in own.items():
         if name == "head.progress" or not name.startswith(("backbone.", "feature_norm.", "head.")):
             continue  # a new run has its own schedule and loss
         axes = growth.get(name, [0] * tensor.ndim)

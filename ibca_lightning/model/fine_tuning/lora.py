@@ -92,7 +92,11 @@ def _again(cls: type[nn.Module], state: dict[str, Any], added: LowRankSum) -> nn
 
 
 def merged(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A `state_dict` of a model as that of its plain backbone: sums in place of their parts, all else as it is."""
+    """A `state_dict` of a model as that of its plain backbone: sums in place of their parts, all else as it is.
+
+    Raises:
+        InputError: Two parts do not make up a sum, which may be of any size.
+    """
     result: dict[str, Any] = {}
     for key, value in state.items():
         part = _PART.fullmatch(key)
@@ -102,5 +106,11 @@ def merged(state: Mapping[str, Any]) -> dict[str, Any]:
             result[key] = value
         elif part[2] == "original":
             weight, up, down = tensors
+            rows, rank, columns = weight.shape[:1], down.shape[:1], math.prod(weight.shape[1:])
+            alike = up.dtype == down.dtype == weight.dtype
+            if not alike or (*up.shape, *down.shape) != (*rows, *rank, *rank, columns):
+                got = f"{tuple(up.shape)} and {tuple(down.shape)}" if alike else f"{up.dtype} and {down.dtype}"
+                expected = f"two factors of {part[1]}.weight, {weight.dtype} of shape {tuple(weight.shape)}"
+                raise InputError(expected, got, "use the checkpoint as it was written")
             result[f"{part[1]}.weight"] = weight + (up @ down).view_as(weight)
     return result

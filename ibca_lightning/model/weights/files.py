@@ -18,6 +18,7 @@ from ibca_lightning.model.weights.finite import spoilt
 from ibca_lightning.model.weights.layouts import LAYOUTS, State
 from ibca_lightning.model.weights.towers import one_tower
 from ibca_lightning.system.errors import InputError, first_of
+from ibca_lightning.system.plain_pickle import require_plain_pickle
 from ibca_lightning.system.strangers import require_not_packed
 
 POOLED_NORM = "its norm of the pooled tokens taken for that of each token, as of other such backbones"
@@ -98,8 +99,9 @@ def load(model: Any, name: str, path: str, in_channels: int = 3) -> str | None:
         near = f"its keys are nearest to {nearest.title}" if share else "its keys are of no other known layout"
         advice = f"use a file of this backbone, in the keys of timm or a layout of model/README.md ({near})"
         raise InputError(f"the weights of {name} in {path}", " and ".join(wrong), advice)
-    if bad := [key for key in expected if key in state and spoilt(key, state[key])]:
-        raise InputError(f"finite weights of {name} in {path}", f"NaN or infinity in {bad[0]}", "use another file")
+    bad = (spoilt(key, state[key], own) for key, own in expected.items() if key in state)
+    if wrong_one := next(filter(None, bad), None):
+        raise InputError(f"finite weights of {name} in {path}", wrong_one, "use another file")
     if said:
         log.info("%s", "; ".join(said))
     if layout is not None and layout.quick_gelu and not any(isinstance(part, QuickGELU) for part in model.modules()):
@@ -125,20 +127,24 @@ def read(path: str) -> State:
     """
     if not Path(path).is_file():
         raise InputError(f"checkpoint_path to be a file of weights, {path}", "no such file", "correct the path")
+    expected, safe = (
+        f"plain tensors (.safetensors, or .pth of torch.save) in {path}",
+        Path(path).suffix == ".safetensors",
+    )
     try:
         require_not_packed(path)
+        if not safe:
+            require_plain_pickle(path, expected, _ALONE, more=("argparse Namespace",))
         with torch.serialization.safe_globals([Namespace]):  # the options of timm's train.py: it only holds values
             content: Any = (
-                safetensors.torch.load_file(path)
-                if Path(path).suffix == ".safetensors"
-                else torch.load(path, map_location="cpu", weights_only=True)
+                safetensors.torch.load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
             )
+    except InputError:
+        raise
     except Exception as error:  # each format has its own errors for a damaged file
         # torch's advice would be to unpickle whatever the file holds
-        held = re.search(r"GLOBAL ([\w.]+)", str(error))
-        other = f"an object {held[1]}" if held else "something else"
-        got = other if isinstance(error, pickle.UnpicklingError) else first_line(error)
-        raise InputError(f"plain tensors (.safetensors, or .pth of torch.save) in {path}", got, _ALONE) from error
+        got = "something else" if isinstance(error, pickle.UnpicklingError) else first_line(error)
+        raise InputError(expected, got, _ALONE) from error
     content = _unwrapped(content, path)
     for _ in range(_DEPTH):  # {"model": {"state_dict": ...}}
         if isinstance(content, dict) and not _has_tensors(content):
