@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ibca_lightning.heads import GAPHead
 from ibca_lightning.model.module import MultiLabelModule
-from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 
 SIZE = 64
 

@@ -22,11 +22,11 @@ from ibca_lightning.data.tables.columns import (
 )
 from ibca_lightning.data.tables.doubts import Doubt
 from ibca_lightning.data.tables.groups.grouping import grouping_doubts
+from ibca_lightning.data.tables.groups.respelt import lost_name
 from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.label_space import meaning
 from ibca_lightning.data.tables.labels import check_no_other_labels, find_label_columns, is_blank
 from ibca_lightning.data.tables.paths import absent, check_root, inside, missing, suggestion
-from ibca_lightning.data.tables.respelt import lost_name
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.splits import GroupOverlap, split_off
 from ibca_lightning.data.tables.table import Table, build_table, encode

@@ -24,7 +24,7 @@ from ibca_lightning.model.weights.shapes_only import shapes_only
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.expanded import expanded
 from ibca_lightning.system.imports.own_modules import name_own
-from ibca_lightning.system.model_record import FORMAT, load_plain, model_record, unreadable
+from ibca_lightning.system.model_files.model_record import FORMAT, load_plain, model_record, unreadable
 
 _MOST_CHANNELS = 512  # of pictures
 _LARGEST_SIDE = 2**13  # pixels; a size beyond is damage

@@ -72,7 +72,7 @@ from ibca_lightning.model.optimisation import (
 from ibca_lightning.model.weights.normalisation import Normalisation
 from ibca_lightning.system.errors import DataWarning, InputError, NonFiniteError
 from ibca_lightning.system.expanded import expanded
-from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 from ibca_lightning.terms import Setting, Step, Term, Terms
 
 log = logging.getLogger(__name__)

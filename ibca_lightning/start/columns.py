@@ -24,9 +24,9 @@ from ibca_lightning.data.tables.groups.grouping import (
     of_patients,
     otherwise_written,
 )
+from ibca_lightning.data.tables.groups.respelt import lost_name
 from ibca_lightning.data.tables.labels import MOSTLY, is_blank, parse_label
 from ibca_lightning.data.tables.paths import suggestion
-from ibca_lightning.data.tables.respelt import lost_name
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.data.tables.table import encode
 from ibca_lightning.datasets.layouts.bands import in_bands, limits_of, number

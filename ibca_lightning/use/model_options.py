@@ -123,7 +123,7 @@ def listed(options: Namespace) -> "PictureList":
     Nothing is imported for that which takes seconds.
     """
     from ibca_lightning.data.storage import here
-    from ibca_lightning.system.model_record import require_archive
+    from ibca_lightning.system.model_files.model_record import require_archive
     from ibca_lightning.use.picture_list import list_pictures
 
     given = options.ckpt_path

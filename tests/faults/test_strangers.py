@@ -18,13 +18,14 @@ import pytest
 import torch
 
 import ibca_lightning
-from ibca_lightning.data.pictures import array_file, dicom, header, reading
+from ibca_lightning.data.pictures import dicom, header, reading
+from ibca_lightning.data.pictures.formats import array_file
 from ibca_lightning.data.tables import sheet
 from ibca_lightning.data.tables.sheet import read_sheet
 from ibca_lightning.datasets.layouts.tables import table_file
 from ibca_lightning.model.weights.files import read
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.model_record import load_plain
+from ibca_lightning.system.model_files.model_record import load_plain
 from ibca_lightning.system.output import write_err
 from ibca_lightning.system.strangers import inflates_beyond, require_not_packed
 from ibca_lightning.system.whole_files import write_csv

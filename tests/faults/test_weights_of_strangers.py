@@ -19,9 +19,9 @@ from ibca_lightning.model.fine_tuning.init_from import initialise_from
 from ibca_lightning.model.fine_tuning.lora import merged
 from ibca_lightning.model.network import NetworkTeacher, load_network
 from ibca_lightning.model.weights import files
-from ibca_lightning.system import plain_pickle
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.model_record import model_record
+from ibca_lightning.system.model_files import plain_pickle
+from ibca_lightning.system.model_files.model_record import model_record
 from tests.training import checkpoint, module
 
 

@@ -28,7 +28,7 @@ from ibca_lightning.datasets.layouts.tables.table_file import read_any
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.system.errors import InputError, PictureError
-from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 from tests.data.pictures.test_formats import dicom
 from tests.fuzz.mutation import SECONDS, fuzz
 from tests.training import module

@@ -23,7 +23,7 @@ from ibca_lightning.report.page import Gallery, page
 from ibca_lightning.report.run import read_run
 from ibca_lightning.system.errors import InputError, NonFiniteError, PictureError
 from ibca_lightning.system.hashed_names import HashedNames, is_hash
-from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 from ibca_lightning.system.output import plain
 from ibca_lightning.system.whole_files import write_csv
 from ibca_lightning.use.picture_list import inside, require_writable

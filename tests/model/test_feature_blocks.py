@@ -12,7 +12,7 @@ from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
 from ibca_lightning.model.module import MultiLabelModule
 from ibca_lightning.model.network import load_network
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 from tests.model.test_backbone import SIZE, images, make, without_gradient
 from tests.training import Pictures, module, save
 

@@ -25,7 +25,7 @@ from starlette.testclient import TestClient
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.run.run_settings import picture_folders
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 from ibca_lightning.use.app import command
 from ibca_lightning.use.app import site as app_site
 from ibca_lightning.use.app.answers import Model

@@ -15,7 +15,7 @@ from ibca_lightning.data.pictures.figure import explanation
 from ibca_lightning.metrics.localisation import pair_figures
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.hashed_names import HashedNames
-from ibca_lightning.system.model_record import CHECKPOINT_KEY
+from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 from ibca_lightning.use import explain
 from ibca_lightning.use.predictor import Predictor, load
 from tests.command_line import contents, done, ibca, rows

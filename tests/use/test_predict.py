@@ -19,7 +19,7 @@ import torch
 import ibca_lightning
 from ibca_lightning.model.checkpoint import read_checkpoint
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.model_record import model_record, require_archive
+from ibca_lightning.system.model_files.model_record import model_record, require_archive
 from ibca_lightning.system.options import require_folder
 from ibca_lightning.use.model_options import say_few_positives
 from ibca_lightning.use.picture_list import list_pictures

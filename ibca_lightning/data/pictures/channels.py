@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ibca_lightning.data.pictures.array_file import is_array, read_array
 from ibca_lightning.data.pictures.bit_depth import Stored
+from ibca_lightning.data.pictures.formats.array_file import is_array, read_array
 from ibca_lightning.data.pictures.header import check_size, damaged, kind_of, picture_size, pixel_bytes, tiff_pages
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.strangers import MAX_PICTURE

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ibca_lightning.data import storage
-from ibca_lightning.data.pictures.array_file import is_array, read_array
 from ibca_lightning.data.pictures.bit_depth import Stored, eight_bit
 from ibca_lightning.data.pictures.channels import gray, read_channels, wrong
 from ibca_lightning.data.pictures.dicom import is_dicom, read_dicom
+from ibca_lightning.data.pictures.formats.array_file import is_array, read_array
+from ibca_lightning.data.pictures.formats.jpeg import strict
 from ibca_lightning.data.pictures.header import (
     PNG,
     check_size,
@@ -35,7 +36,6 @@ from ibca_lightning.data.pictures.header import (
     pixel_bytes,
     tiff_pages,
 )
-from ibca_lightning.data.pictures.jpeg import strict
 from ibca_lightning.system.errors import InputError, PictureError, refusal
 from ibca_lightning.system.strangers import MAX_PICTURE
 

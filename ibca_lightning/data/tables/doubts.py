@@ -13,8 +13,8 @@ from scipy.special import chdtrc
 
 from ibca_lightning.data.tables.distinct import distinct
 from ibca_lightning.data.tables.groups.group_cells import doubtful_groups
+from ibca_lightning.data.tables.groups.respelt import made_dates
 from ibca_lightning.data.tables.labels import plain_name
-from ibca_lightning.data.tables.respelt import made_dates
 from ibca_lightning.data.tables.table import Table, decode
 
 FEW = 10  # positives; below, a figure of a class is chance, and so is what was learnt of it

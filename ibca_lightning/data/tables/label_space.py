@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ibca_lightning.data import storage
 from ibca_lightning.data.tables.labels import UNKNOWN, plain_name
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.model_record import load_plain, model_record
+from ibca_lightning.system.model_files.model_record import load_plain, model_record
 from ibca_lightning.system.strangers import read_bytes, told
 
 # Names of one finding in the sets that we read. Only what means the same is here: `Nodule/Mass` (VinDr-CXR) is neither

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
 from ibca_lightning.data.tables.distinct import are_among, distinct
-from ibca_lightning.data.tables.respelt import lost_name
+from ibca_lightning.data.tables.groups.respelt import lost_name
 from ibca_lightning.data.tables.sheet import Sheet
 from ibca_lightning.system.errors import InputError
 

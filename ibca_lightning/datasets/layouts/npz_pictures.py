@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.dataset import PictureDataset, described
-from ibca_lightning.data.pictures.array_file import array_header
+from ibca_lightning.data.pictures.formats.array_file import array_header
 from ibca_lightning.data.pictures.reading import Pixels
 from ibca_lightning.data.pictures.transforms import Transform
 from ibca_lightning.data.storage import here, require_local

@@ -18,7 +18,7 @@ from ibca_lightning.model.weights.finite import spoilt
 from ibca_lightning.model.weights.layouts import LAYOUTS, State
 from ibca_lightning.model.weights.towers import one_tower
 from ibca_lightning.system.errors import InputError, first_of
-from ibca_lightning.system.plain_pickle import require_plain_pickle
+from ibca_lightning.system.model_files.plain_pickle import require_plain_pickle
 from ibca_lightning.system.strangers import require_not_packed
 
 POOLED_NORM = "its norm of the pooled tokens taken for that of each token, as of other such backbones"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ibca_lightning.data.pictures.jpeg import strict
+from ibca_lightning.data.pictures.formats.jpeg import strict
 from ibca_lightning.data.pictures.reading import read_image
 from ibca_lightning.system.errors import PictureError
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibca_lightning.data.tables.distinct import distinct
+from ibca_lightning.data.tables.groups.respelt import is_cut, made_dates
 from ibca_lightning.data.tables.labels import is_blank
-from ibca_lightning.data.tables.respelt import is_cut, made_dates
 
 # What stands for a patient whom nobody knows: all such rows would be one group. Letters that may be somebody's initials
 # (nk, nn, x) are not here.

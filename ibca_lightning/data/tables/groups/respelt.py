@@ -18,7 +18,7 @@ def is_cut(text: str) -> bool:
     """Whether it is a number as a spreadsheet shortens it: of several long ids it makes one.
 
     Examples:
-        >>> from ibca_lightning.data.tables.respelt import is_cut
+        >>> from ibca_lightning.data.tables.groups.respelt import is_cut
         >>> [is_cut(text) for text in ("1.23457E+12", "1,2E+20", "12E5", "3E12")]
         [True, True, False, False]
     """
@@ -32,7 +32,7 @@ def made_dates(texts: Collection[str], of_ids: bool = False) -> list[str]:
     of dates alone may be one.
 
     Examples:
-        >>> from ibca_lightning.data.tables.respelt import made_dates
+        >>> from ibca_lightning.data.tables.groups.respelt import made_dates
         >>> made_dates(["1-Mar", "2026-03-02", "BER-1", "MAR-40"]), made_dates(["2026-03-02", "2026-04-01"])
         (['1-Mar', '2026-03-02'], [])
     """
@@ -51,7 +51,7 @@ def lost_name(name: str) -> str:
     """Say what to do about a name that a spreadsheet has probably made of another; blank where it is none.
 
     Examples:
-        >>> from ibca_lightning.data.tables.respelt import lost_name
+        >>> from ibca_lightning.data.tables.groups.respelt import lost_name
         >>> lost_name("scan-1")
         ''
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ibca_lightning.system.errors import InputError
-from ibca_lightning.system.plain_pickle import require_plain_pickle
+from ibca_lightning.system.model_files.plain_pickle import require_plain_pickle
 from ibca_lightning.system.strangers import require_not_packed
 
 CHECKPOINT_KEY = "ibca"
