@@ -4,7 +4,6 @@ Our own on purpose: scikit-learn spreads one label at a time over groups, not ma
 """
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -46,8 +45,9 @@ def split_groups(
     Raises:
         InputError: If there are fewer groups than parts, or the seed is none.
     """
-    if not isinstance(seed, Integral) or seed < 0:
-        raise InputError("data.split_seed, a whole number from 0", seed, "correct the value")
+    given: object = seed  # of Python it may be anything
+    if not isinstance(given, int | np.integer) or given < 0:
+        raise InputError("data.split_seed, a whole number from 0", given, "correct the value")
     names, code = distinct(groups)
     if len(names) < len(fractions):
         fix = "give the splits as files of their own, or correct group_column"
