@@ -28,7 +28,7 @@ from ibca_lightning.use.predictions.files import RowFiles
 from tests import stored_maps
 from tests.datasets import fake_csv
 from tests.datasets.test_packed import SMALL, loose
-from tests.fuzz.mutation import SECONDS, fuzz, mutated, spoilt
+from tests.fuzz.mutation import fuzz, mutated, seconds, spoilt
 from tests.run.callbacks.test_model_card import facts
 
 Read = Callable[[bytes, random.Random], object]
@@ -90,7 +90,7 @@ def test_packs(tmp_path: Path) -> None:
                 assert len(shards.read(int(table.lines[row]))[0])
         _ = data.exclusive_classes, data.origin, data.masks, data.preprocessing
 
-    good, refused = fuzz([bytes(1)], read, InputError, SECONDS / 4)
+    good, refused = fuzz([bytes(1)], read, InputError, seconds(1 / 4))
     assert good > 0
     assert refused > 10
 
@@ -119,7 +119,7 @@ def test_stored_maps(tmp_path: Path) -> None:
             assert item["label"].shape == (data.num_labels,)
             assert isinstance(item["id"], str)
 
-    good, refused = fuzz([bytes(1)], read, InputError, SECONDS / 4)
+    good, refused = fuzz([bytes(1)], read, InputError, seconds(1 / 4))
     assert good > 0
     assert refused > 10
 
@@ -143,7 +143,7 @@ def test_model_cards(tmp_path: Path) -> None:
             raise InputError("facts")
         render(found)
 
-    good, refused = fuzz(seeds, read, InputError, SECONDS / 8)
+    good, refused = fuzz(seeds, read, InputError, seconds(1 / 8))
     assert good > 0
     assert refused > 10
 
@@ -167,7 +167,7 @@ def test_training_figures(tmp_path: Path) -> None:
         logger.finalize("success")
         assert {"val/mAP": 0.5, "new": 1.0, "step": 9.0}.items() <= read_training(tmp_path)[-1].items()
 
-    good, refused = fuzz(seeds, read, InputError, SECONDS / 8)
+    good, refused = fuzz(seeds, read, InputError, seconds(1 / 8))
     assert good > 0
     assert refused > 10
 
@@ -211,6 +211,6 @@ def test_prediction_tables(tmp_path: Path) -> None:
         finally:
             with_rows.close()
 
-    good, refused = fuzz([bytes(1)], read, InputError, SECONDS / 4)
+    good, refused = fuzz([bytes(1)], read, InputError, seconds(1 / 4))
     assert good > 0
     assert refused > 10

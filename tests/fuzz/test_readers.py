@@ -1,4 +1,4 @@
-"""Damaged files, for a bounded time: `IBCA_FUZZ_SECONDS=600 IBCA_FUZZ_SEED=7 python -m pytest tests/fuzz` is longer.
+"""Damaged files, for a bounded time; ten minutes each: `IBCA_FUZZ_SECONDS=600 IBCA_FUZZ_SEED=7 pytest tests/fuzz`.
 
 Only an InputError may come out of a reader: no other error, no hang, no allocation beyond bounds.
 """
@@ -30,7 +30,7 @@ from ibca_lightning.run.command_line.config_files import check_config_files
 from ibca_lightning.system.errors import InputError, PictureError
 from ibca_lightning.system.model_files.model_record import CHECKPOINT_KEY
 from tests.data.pictures.test_formats import dicom
-from tests.fuzz.mutation import SECONDS, fuzz
+from tests.fuzz.mutation import fuzz, seconds
 from tests.training import module
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_tables(tmp_path: Path) -> None:
         labels = LabelPolicy().cells(sheet, names)
         assert np.isin(labels, (-1, 0, 1)).all()
 
-    good, refused = fuzz(seeds, read, InputError, SECONDS)
+    good, refused = fuzz(seeds, read, InputError, seconds())
     assert good > 20
     assert refused > 20
 
@@ -103,7 +103,7 @@ def test_workbooks_and_parquet(tmp_path: Path) -> None:
         sheet = read_any(path)
         assert all(len(row) == len(sheet.header) for row in sheet.rows)
 
-    good, refused = fuzz(seeds, read, InputError, SECONDS / 4)
+    good, refused = fuzz(seeds, read, InputError, seconds(1 / 4))
     assert good > 5
     assert refused > 5
 
@@ -143,7 +143,7 @@ def test_pictures(tmp_path: Path) -> None:
         assert pixels.shape[2] == 3
         assert 0 < pixels.shape[0] * pixels.shape[1] <= MAX_PIXELS
 
-    good, refused = fuzz(seeds, read, PictureError, SECONDS)
+    good, refused = fuzz(seeds, read, PictureError, seconds())
     assert good > 20
     assert refused > 20
 
@@ -196,7 +196,7 @@ def test_dicom_headers(tmp_path: Path) -> None:
         assert pixels.shape[2] == 3
         picture.depth()
 
-    good, refused = fuzz([bytes(1)], read, PictureError, SECONDS / 2)
+    good, refused = fuzz([bytes(1)], read, PictureError, seconds(1 / 2))
     assert good > 20
     assert refused > 5
 
@@ -206,7 +206,7 @@ def test_configurations(tmp_path: Path) -> None:
     seeds.append(b"x: &a0 |\n  text\na: &a [1, {b: *a0}, !!binary aGk=, 2001-12-14]\nk:\n  <<: {c: 1}\n  d: *a\n")
     write = writer(tmp_path, "x.yaml")
     good, refused = fuzz(
-        seeds, lambda data, _: check_config_files(["fit", "--config", write(data)]), InputError, SECONDS / 4
+        seeds, lambda data, _: check_config_files(["fit", "--config", write(data)]), InputError, seconds(1 / 4)
     )
     assert good > 5
     assert refused > 5
@@ -225,5 +225,5 @@ def test_checkpoints(tmp_path: Path) -> None:
         for name, value in small.items():
             assert torch.equal(checkpoint["state_dict"][name], value), name
 
-    _, refused = fuzz([seed], read, InputError, SECONDS / 4)
+    _, refused = fuzz([seed], read, InputError, seconds(1 / 4))
     assert refused > 20

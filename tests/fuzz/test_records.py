@@ -30,7 +30,7 @@ from ibca_lightning.use.picture_list import inside, require_writable
 from ibca_lightning.use.predictor import load
 from tests import made_run
 from tests.command_line import ibca
-from tests.fuzz.mutation import SECONDS, fuzz, spoilt
+from tests.fuzz.mutation import fuzz, seconds, spoilt
 from tests.training import checkpoint
 
 PYTHON = ("Error", "object has no attribute", "not subscriptable", "expected str", "unexpected keyword", "positional")
@@ -86,7 +86,7 @@ def test_checkpoint_records(tmp_path: Path) -> None:
             except NonFiniteError as error:
                 raise InputError(str(error)) from None
 
-    good, refused = fuzz([bytes(1)], read, InputError, SECONDS / 2)
+    good, refused = fuzz([bytes(1)], read, InputError, seconds(1 / 2))
     assert good > 0
     assert refused > 20
 
@@ -105,7 +105,7 @@ def test_figures_of_a_run(tmp_path: Path) -> None:
         tested = read_run(run)
         page(tested, Gallery({own.name: ([], []) for own in tested.sets}))
 
-    good, refused = fuzz([bytes(1)], read, InputError, SECONDS / 4)
+    good, refused = fuzz([bytes(1)], read, InputError, seconds(1 / 4))
     assert good > 0
     assert refused > 10
 
@@ -166,7 +166,7 @@ def test_npz_headers(tmp_path: Path) -> None:
         assert pixels.dtype == np.uint8
         assert pixels.shape[2] == 3
 
-    good, refused = fuzz([bytes(1)], read, PictureError, SECONDS / 4)
+    good, refused = fuzz([bytes(1)], read, PictureError, seconds(1 / 4))
     assert good > 0
     assert refused > 20
 
@@ -199,6 +199,6 @@ def test_names(tmp_path: Path) -> None:
         for name in names:
             require_writable(name)
 
-    good, refused = fuzz([bytes(1)], read, PictureError, SECONDS / 8)
+    good, refused = fuzz([bytes(1)], read, PictureError, seconds(1 / 8))
     assert good > 10
     assert refused > 10
