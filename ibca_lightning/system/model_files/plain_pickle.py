@@ -67,7 +67,7 @@ def _wrong(stream: io.BytesIO, more: Collection[str]) -> str:
 
     The stack holds the size of each value, which for all but tuples is 1.
     """
-    stack, marks, known = list[int](), list[int](), dict[int, int]()
+    stack, marks, known = list[int](), list[int](), dict[object, int]()
     text, long, start = "", 0, stream.tell()
     for number, (opcode, argument, at) in enumerate(pickletools.genops(stream)):
         if number > _MAX_OPCODES or at is None or at - start > MAX_PICKLE:
@@ -77,10 +77,10 @@ def _wrong(stream: io.BytesIO, more: Collection[str]) -> str:
             if wrong := _unknown(str(argument), more):
                 return f"{wrong} in {text[:100]!r}" if text else wrong
         elif name.endswith("PUT"):
-            known[int(argument)] = stack[-1]
+            known[argument] = stack[-1]
             continue
         elif name.endswith("GET"):
-            stack.append(known[int(argument)])
+            stack.append(known[argument])
             continue
         elif name == "MARK":
             marks.append(len(stack))
