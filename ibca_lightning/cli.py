@@ -124,6 +124,15 @@ def _here() -> str:
         raise InputError("a current folder", "one that was removed", "change into one that is there") from None
 
 
+def _require_text(arguments: list[str]) -> None:
+    """Refuse what no configuration can hold: names of bytes that are no UTF-8."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError("options in UTF-8", argument, "rename the file or folder") from None
+
+
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         write_out(HELP)
@@ -143,6 +152,9 @@ def _run(arguments: list[str]) -> int:
         raise InputError(f"a command ({', '.join(COMMANDS)})", command, f"try ibca {near[0] if near else '--help'}")
     if command in _CONFIGURED and arguments[1:] and not arguments[1].startswith("-"):
         arguments.insert(1, "--config")
+    pictures = any(re.match(r"--images(=|$)", a) for a in arguments)
+    if command in _CONFIGURED and not pictures:
+        _require_text(arguments)
     if command == "list":
         from ibca_lightning.start.list import list_names
 
@@ -162,7 +174,6 @@ def _run(arguments: list[str]) -> int:
             write_out(asked)
             return 0
         arguments = [command, *asked]
-    pictures = any(re.match(r"--images(=|$)", a) for a in arguments)
     if command == "predict" and (pictures or arguments[1:] in (["--help"], ["-h"])):
         from ibca_lightning.use.predict import predict_pictures
 

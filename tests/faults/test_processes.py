@@ -16,7 +16,7 @@ from ibca_lightning.data.pictures import reading
 from ibca_lightning.run.run_folder import choose_run_dir, claim, create_run_dir
 from ibca_lightning.system.errors import InputError
 from ibca_lightning.system.failures import exit_code
-from tests.command_line import contents, done, experiment, ibca, near, rows, written
+from tests.command_line import contents, done, experiment, ibca, near, refused, rows, written
 from tests.datasets import fake_csv
 
 REPOSITORY = Path(__file__).parents[2]
@@ -255,3 +255,7 @@ def test_a_current_folder_that_was_removed_is_named(here: Path) -> None:
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert "a current folder, got one that was removed; change into one" in found.stderr
+
+
+def test_an_option_that_is_no_utf8_is_named(config: Path) -> None:
+    refused("check", "--config", "e.yaml", "--data.image_dir", "im\udcff", names=("options in UTF-8, got im\\udcff",))
