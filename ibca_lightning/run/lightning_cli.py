@@ -23,7 +23,7 @@ from lightning.pytorch.plugins import LayerSync
 
 from ibca_lightning.data.base import MultiLabelDataModule
 from ibca_lightning.data.run_split import RunSplit
-from ibca_lightning.data.storage import exists, here, is_remote
+from ibca_lightning.data.storage import exists, here, is_folder, is_remote
 from ibca_lightning.metrics.columns import excel_safe
 from ibca_lightning.metrics.decision import few_positives
 from ibca_lightning.model.checkpoint import ModelSpec, read_checkpoint
@@ -397,7 +397,7 @@ def run_split(subcommand: str, checkpoint: str | None, given: str, warn: bool = 
     with suppress(InputError):  # what the run was given is asked for nothing else
         settings = read_settings(Path(run))
     theirs, ours = (picture_folders(own)[0] for own in (settings, load(given)))
-    elsewhere = bool(theirs and ours and os.path.isdir(theirs) and os.path.isdir(ours))
+    elsewhere = bool(theirs and ours and is_folder(theirs) and is_folder(ours))
     elsewhere = elsewhere and not os.path.samefile(str(theirs), str(ours))
     return RunSplit(run, held_out.get(subcommand, ("test",)), answer, elsewhere=elsewhere)
 

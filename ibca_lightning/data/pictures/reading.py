@@ -238,6 +238,8 @@ def decode_bytes(data: Pixels, path: str, flag: int) -> NDArray[Any]:
         pixels = _by_pillow(data, path)
     if pixels is None:
         raise damaged(_DECODED, data, path)
+    if flag == cv2.IMREAD_GRAYSCALE and pixels.ndim == 3:  # Pillow's are RGB
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return pixels
 
 

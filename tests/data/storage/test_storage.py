@@ -227,7 +227,7 @@ def test_data_files_are_asked_for_by_the_storage_alone():
     own = {
         "made_pictures.py", "chest_boxes.py", "npz_pictures.py", "fundus_tiles.py", "map_files.py", "pairs.py",
         "cache.py", "disk_cache.py", "split_file.py", "chest_mnist.py", "writing.py", "record.py", "shards.py",
-        "run_split.py",
+        "run_split.py", "parquet.py",
     }  # fmt: skip
     rooms = {room: [*(REPOSITORY / "ibca_lightning" / room).rglob("*.py")] for room in ("data", "datasets", "run")}
     # The others of `run` ask for files of runs, which are written here.

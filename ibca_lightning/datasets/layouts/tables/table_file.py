@@ -6,7 +6,7 @@ import warnings
 import zipfile
 from typing import Any
 
-from ibca_lightning.data.storage import here
+from ibca_lightning.data.storage import beginning, here
 from ibca_lightning.data.tables.sheet import HEADER_FIRST, Sheet, check_columns, read_sheet
 from ibca_lightning.datasets.layouts.tables.form_of_cells import form_of_cells
 from ibca_lightning.datasets.layouts.tables.parquet import read_parquet
@@ -102,10 +102,9 @@ def _header(sheet: Any) -> list[str]:
 
 def _require_open(path: str, file: str) -> None:
     """Refuse what Excel writes where a password protects a workbook, which is as an old .xls begins."""
-    with open(regular(file), "rb") as source:
-        if source.read(len(_OLD)) == _OLD:
-            fix = "open it in Excel and save it as .xlsx without a password, or as CSV"
-            raise InputError(f"an Excel workbook at {path}", "one under a password, or an old .xls", fix)
+    if beginning(file, len(_OLD)) == _OLD:
+        fix = "open it in Excel and save it as .xlsx without a password, or as CSV"
+        raise InputError(f"an Excel workbook at {path}", "one under a password, or an old .xls", fix)
 
 
 def _require_transitional(path: str, file: str) -> None:
