@@ -36,7 +36,10 @@ _OWN = (*_MEANS, "OP", "OR", "OF1", "ECE", "class_ECE")
 _TOTALS = {"OP": "precision", "OR": "recall", "OF1": "F1"}
 # Figures that are summed in another order are to lie in their intervals, too.
 _ROUNDING = 1e-6
-_NOBODY = frozenset({"", "none", "nan", "tensor(nan)", "nat", "na", "n/a", "<na>", "null"})  # as of a table
+# As programs write what is missing; Na, Null and Nan are names of people.
+_NOBODY = frozenset(
+    {"", "none", "None", "nan", "NaN", "tensor(nan)", "NaT", "NA", "N/A", "n/a", "<NA>", "null", "NULL"}
+)
 
 
 def bootstrap_intervals(
@@ -85,7 +88,7 @@ def bootstrap_intervals(
     if resamples is not None and resamples < 1:
         raise InputError("at least one resample", resamples, "give more, or None")
     for at, name in enumerate(() if groups is None else groups):
-        if str(name).strip().casefold() in _NOBODY:
+        if str(name).strip() in _NOBODY:
             fix = "give a sample whose patient nobody knows a name of its own: as they are, all would be one patient"
             raise InputError(f"a name for the group of sample {at}", repr(str(name)), fix)
     probabilities, labels = torch.as_tensor(probabilities), torch.as_tensor(labels)

@@ -119,9 +119,8 @@ def require_not_packed(path: str | Path) -> None:
     Raises:
         BadZipFile: As of any archive that cannot be used.
     """
-    stat_of = os.stat(regular(path))
-    size, held = stat_of.st_size, 512 * getattr(stat_of, "st_blocks", 0)  # 0 where a file system does not say
-    if size > _HOLES and 0 < 4 * held < size:
+    size = os.stat(regular(path)).st_size
+    if size > _HOLES and 4 * _held(path, size) < size:
         raise BadZipFile("mostly holes, where torch writes numbers")
     with open(path, "rb") as file:
         begins = file.read(4)
@@ -136,6 +135,22 @@ def require_not_packed(path: str | Path) -> None:
             raise BadZipFile("parts upon each other, as torch never writes them")
         if _directory_of(end, size) != archive.start_dir:
             raise BadZipFile("two directories, as torch never writes them")
+
+
+def _held(path: str | Path, size: int) -> int:
+    """The bytes of a file that are no holes; all where nobody says. Blocks are asked for too late by some systems."""
+    held = end = 0
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while end < size:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+                end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+                held += end - start
+    except AttributeError:  # of a system without it
+        return size
+    except OSError as error:
+        return held if error.errno == errno.ENXIO else size  # nothing but a hole is left
+    return held
 
 
 def _directory_of(end: bytes, size: int) -> int | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none
 
 _HEADLINE = ("deletion", "insertion", "deletion_gain", "insertion_gain")
 _SETTINGS = ("pairs", "seed", "steps", "filler", "precision")
-_NOTES = Kind("rows.csv", "rows.json", "curves", "remove it, or give another --output")  # what is done so far
+_NOTES = Kind("rows.csv", "rows.json", "curves", "remove it, or give another --output", longer=True)  # done so far
 
 
 def faithfulness(arguments: list[str]) -> int:

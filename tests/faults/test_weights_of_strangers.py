@@ -108,6 +108,7 @@ def test_what_checkpoints_and_weights_hold_is_read(whole: dict[str, Any], tmp_pa
     more = {
         "p": torch.nn.Parameter(torch.ones(2)), "set": {1, 2}, "size": torch.Size([2]), "type": torch.bfloat16,
         "long": 2**128, "d": torch.device("cpu"), "o": OrderedDict(a=(1, (2, 3))), "count": Counter("aab"), "c": 1j,
+        "b": b"\x00\xff", "b2": b"x",
         ("a", 1): None, "bool": torch.ones(2, dtype=torch.bool),
     }  # fmt: skip
     half = {

@@ -218,6 +218,8 @@ def _of_bits(header: Dataset, stored: NDArray[Any], path: str) -> tuple[NDArray[
     if overlays or not wraps.any():
         return values, padding, bits
     jumps, others = _jumps(stored, wraps), _jumps(values, wraps)
+    if not jumps and not others:  # all wrap alike: one mark on every pixel
+        return values, padding, bits
     if jumps <= others:
         return stored, _padding(header, stored, stored), allocated
     if others <= jumps / 2:

@@ -16,7 +16,8 @@ def wrong_kind(name: str, weight: Tensor, own: Tensor | None = None) -> str:
         own: The model's, which it is to be copied to.
     """
     is_float = name.endswith(_TRAINED) or weight.is_floating_point() if own is None else own.is_floating_point()
-    if weight.is_complex() or (is_float and weight.dtype not in _FLOATS):
+    is_complex = weight.is_complex() and (own is None or not own.is_complex())
+    if is_complex or (is_float and weight.dtype not in _FLOATS):
         return f"{weight.dtype} in place of floating-point numbers in {name}".replace("torch.", "")
     return ""
 

@@ -23,6 +23,7 @@ _NAMES = re.compile(
     r"|torch(\.cuda)? (?!Untyped|Typed)\w+Storage|torch\.nn\.parameter Parameter"
     r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter|parameter_with_state)"
 )
+_SLOW = re.compile(r"[\W_]*(punycode|idna)[\W_]*", re.IGNORECASE)  # codecs that are quadratic
 _TOLD = {
     "_rebuild_qtensor": "a quantised tensor",
     "_rebuild_sparse_tensor": "a sparse tensor",
@@ -69,11 +70,16 @@ def _wrong(stream: io.BytesIO, more: Collection[str]) -> str:
     """
     stack, marks, known = list[int](), list[int](), dict[object, int]()
     text, long, start = "", 0, stream.tell()
+    encodes, slowly = "", False  # where bytes are written as text, and whether a slow codec is named
     for number, (opcode, argument, at) in enumerate(pickletools.genops(stream)):
         if number > _MAX_OPCODES or at is None or at - start > MAX_PICKLE:
             return _TOO_MANY
         name = opcode.name
-        if name in ("GLOBAL", "INST", "STACK_GLOBAL"):
+        if encodes and slowly:
+            return f"an object _codecs.encode in {encodes!r}"
+        if name == "GLOBAL" and argument == "_codecs encode":  # how bytes are written, by latin1
+            encodes = encodes or text[:100] or "a value"
+        elif name in ("GLOBAL", "INST", "STACK_GLOBAL"):
             if wrong := _unknown(str(argument), more):
                 return f"{wrong} in {text[:100]!r}" if text else wrong
         elif name.endswith("PUT"):
@@ -86,7 +92,7 @@ def _wrong(stream: io.BytesIO, more: Collection[str]) -> str:
             marks.append(len(stack))
             continue
         elif isinstance(argument, str):
-            text = argument
+            text, slowly = argument, slowly or bool(_SLOW.fullmatch(argument))
         elif isinstance(argument, int):
             long += argument.bit_length() > 64
         taken = opcode.stack_before

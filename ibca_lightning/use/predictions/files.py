@@ -34,12 +34,14 @@ class Kind(NamedTuple):
         record: The file that says what they depend on.
         what: They are, for messages.
         fix: What to do where those of another run are there.
+        longer: Rows may have more cells than the header.
     """
 
     rows: str = "predictions.csv"
     record: str = "predict.json"
     what: str = "predictions"
     fix: str = "give another --output, or remove its files"
+    longer: bool = False
 
 
 PREDICTIONS = Kind()
@@ -205,13 +207,14 @@ class RowFiles:
                 raise InputError(f"the columns of these classes in {self.path}", "others", "give another --output")
             if end < len(data):
                 os.truncate(self.path, end)
+                os.utime(self.path, ns=(time.time_ns(), self._written))  # the last row is as old as it was
             self._found = data[:end]
 
     def _rows_of(self, path: Path, data: bytes, columns: int) -> Iterator[list[str]]:
         """The rows behind the header, of so many columns."""
         try:
             for row in islice(_read(data), 1, None):
-                if len(row) != columns:
+                if len(row) < columns or (len(row) > columns and not self._kind.longer):
                     raise ValueError(f"{len(row)} cells for {row[0]}")
                 yield row
         except (ValueError, csv.Error) as error:
