@@ -340,6 +340,7 @@ def test_a_picture_that_is_missing_is_not_taken_from_another_folder(sites: Path,
         (["/home/me/set/A/1.png", "/home/me/set/p0/2020/left.png", "/home/me/set/1.png"],
          ["A/1.png", "p0/2020/left.png", "1.png"]),
         (["2021/fundus.png", "p0/left.png", "a/1.png"], ["p9/2021/fundus.png", "p0/2020/left.png", "A/1.png"]),
+        (["D:/A/set/p0/2020/left.png", "D:/A/set/p1/2020/left.png"], ["p0/2020/left.png", "p1/2020/left.png"]),
         (["C:\\old\\fundus.png", "E:\\new\\macula.png"], ["p9/2021/fundus.png", "p3/2021/macula.png"]),
     ],
 )  # fmt: skip

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from ibca_lightning.data.pictures.header import EXTENSIONS
 from ibca_lightning.data.storage import files_below
@@ -52,8 +52,9 @@ class PictureIndex:
         where none of the column is known; else the picture is missing, as one of its name is another patient's.
         """
         found, elsewhere, above = dict[str, list[str]](), dict[str, list[str]](), set[tuple[str, ...]]()
-        placed = False
-        for name in dict.fromkeys(names):
+        placed, names = False, [*dict.fromkeys(names)]
+        shared = {*os.path.commonprefix([_folders(n.replace("\\", "/"))[:-1] for n in names if n.strip()])}  # noqa: RUF071
+        for name in names:
             path = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
             head, _, last = path.rpartition("/")
             if exact := next((each[path] for each in self._by_path if path in each), []) if last else []:
@@ -65,18 +66,21 @@ class PictureIndex:
             elif self._known.isdisjoint(folders):
                 elsewhere[name] = alike
             else:
-                found[name], placed = [file for file in alike if self._lies_in(folders, file)], True
+                found[name], placed = [file for file in alike if self._lies_in(folders, file, shared)], True
                 above |= {folders[: -file.count("/")] for file in found[name] if folders[-1] in _folders(file)[-2:-1]}
         if placed:
             root = {name: _folders(name.replace("\\", "/"))[:-1] in above for name in elsewhere}
             elsewhere = {n: [file for file in files if root[n] and "/" not in file] for n, files in elsewhere.items()}
         return found | elsewhere
 
-    def _lies_in(self, folders: tuple[str, ...], file: str) -> bool:
-        """Whether a file lies in folders of a cell: further ones above in one of the two, or between in the file."""
+    def _lies_in(self, folders: tuple[str, ...], file: str, shared: Set[str]) -> bool:
+        """Whether a file lies in folders of a cell: further ones above in one of the two, or between in the file.
+
+        What all cells begin with tells none from another, whatever it is called.
+        """
         own = _folders(file)[:-1]
         above = len(folders) - len(own)
-        if own and above >= 0 and folders[above:] == own and self._known.isdisjoint(folders[:above]):
+        if own and above >= 0 and folders[above:] == own and self._known.isdisjoint({*folders[:above]} - shared):
             return True
         left = iter(own)
         return all(folder in left for folder in folders)  # in this order
