@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 _CHUNK = 2**20  # bytes that are looked at together, so that they stay in the cache
 LONGEST = 256  # bytes of a cell, beyond which a column of bytes would be mostly air
 _AIR = 8  # bytes that a column of cells of one length may take for each byte of their text
-_PIECE = 2**16  # cells that are strings of Python at once
+_PIECE = 2**16  # cells that are strings of Python, or taken out of a text, at once
 _FIELD = 2**17  # bytes of a cell, as Python's reader has it
 
 Cells = NDArray[np.bytes_] | Sequence[str]
@@ -117,10 +117,14 @@ def _taken(cells: Cells, rows: Sequence[int]) -> Cells:
 
 
 def _uneven(text: NDArray[np.uint8], begins: NDArray[np.intp], lengths: NDArray[np.intp]) -> Uneven:
-    """The cells that stand there in a text."""
-    ends = np.cumsum(lengths, dtype=np.int64)
-    places = np.repeat(begins - (ends - lengths), lengths) + np.arange(int(ends[-1]) if len(ends) else 0)
-    return Uneven(text[places].tobytes(), ends)
+    """The cells that stand there in a text; in pieces, as a place takes eight bytes a letter."""
+    pieces = []
+    for first in range(0, len(lengths), _PIECE):
+        some = lengths[first : first + _PIECE]
+        ends = np.cumsum(some, dtype=np.int64)
+        places = np.repeat(begins[first : first + _PIECE] - (ends - some), some) + np.arange(int(ends[-1]))
+        pieces.append(text[places].tobytes())
+    return Uneven(b"".join(pieces), np.cumsum(lengths, dtype=np.int64))
 
 
 def _joined(parts: Sequence[NDArray[np.bytes_] | Uneven]) -> NDArray[np.bytes_] | Uneven:

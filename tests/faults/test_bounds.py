@@ -228,6 +228,15 @@ def test_short_cells_take_a_few_times_their_text(name: str, tmp_path: Path, monk
     assert peak(lambda: read_sheet(str(tmp_path / "t.csv"), header)) < 12 * len(text) + 2**22
 
 
+def test_rows_of_long_cells_are_taken_in_a_few_times_their_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns_of_text, "_PIECE", 2**9)
+    (tmp_path / "t.csv").write_text("image,a\n" + "".join(f'{at},"{"x" * 300}"\n' for at in range(2**14)))
+    sheet = read_sheet(str(tmp_path / "t.csv"))
+    assert peak(lambda: sheet.take(range(len(sheet)))) < 4 * 300 * 2**14
+
+
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_tables_of_too_many_rows_or_columns(quote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "t.csv")

@@ -81,6 +81,38 @@ def test_names_that_hold_another_separator(case: str, tmp_path: Path) -> None:
     assert sheet.column(name) == ["1", "1", "1"]
 
 
+COMMAS = {  # behind the header, and the rows
+    "at the end of the header, many rows": (60, ["x,1,"] * 20_000),
+    "fewer at the end of rows": (2, ["1,2,,,", "1,2,,", "1,2,"]),
+    "blanks": (2, ["1,2, , ,", "1,2,,", "1,2,"]),
+}
+
+
+@pytest.mark.parametrize("case", COMMAS)
+def test_every_row_is_read_where_a_spreadsheet_left_commas(case: str, tmp_path: Path) -> None:
+    more, rows = COMMAS[case]
+    (tmp_path / "t.csv").write_text("\n".join(["id,lab," + "," * more, *rows]))
+    sheet = read_sheet(str(tmp_path / "t.csv"))
+    assert sheet.header == ["id", "lab", ""]
+    assert [*sheet.rows] == [(*row.split(",")[:2], "") for row in rows]
+    assert [*sheet.lines] == [*range(2, len(rows) + 2)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["1,2", "1,2,,,,"], "3 values in .*line 2, got 2"),
+        (["1,2,,,", "1,2,,,,"], "3 values in .*line 3, got 6"),
+        (["1,2,,", "1,2,,x", "1,2,,"], "a name for every column .*got 2 without one"),
+        (["x,1,"] * 20_000 + ["x,1"], "3 values in .*line 20002, got 2"),
+    ],
+)
+def test_a_row_of_another_length_is_refused_wherever_it_stands(rows: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["id,lab,,,", *rows]))
+    with pytest.raises(InputError, match=said):
+        read_sheet(str(tmp_path / "t.csv"))
+
+
 REFUSED = {
     "a label MAYBE": (lambda t: t.replace(b",1,", b",MAYBE,", 1), r"line 2, got 'MAYBE'"),
     "an infinite label": (lambda t: t.replace(b",1,", b",1e400,", 1), r"line 2, got '1e400'"),

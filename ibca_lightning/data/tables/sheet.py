@@ -131,39 +131,33 @@ def read_sheet(path: str, header: Sequence[str] | None = None) -> Sheet:
         names = first[1]
     else:
         names, found = list(header), _listed(text, len(header))
-    gathered, lines = Gathered(len(names)), array("q")
-    others: dict[int, int] = {}  # the first line of each other length
-    lacking = 0
+    width = len(names)
+    while names[width - 2 : width] == ["", ""]:  # commas at the end of lines, as a spreadsheet leaves them
+        width -= 1
+    gathered, lines = Gathered(width), array("q")
+    filled, odd = width, None
     for line, row in found:
-        if len(row) != len(names):
-            others.setdefault(len(row), line)
-            lacking += len(names)
-            if lacking > _HEAD:  # what follows cannot help
-                break
-            row = [*row, *[""] * (len(names) - len(row))][: len(names)]
-        gathered.add(row)
         lines.append(line)
         if len(lines) > MAX_ROWS:
             raise InputError(f"at most {MAX_ROWS} rows in {path}", "more", "split the table")
-    columns = gathered.columns()
-    while names[-2:] == ["", ""] and not any(
-        columns[-1]
-    ):  # commas at the end of every line, as a spreadsheet leaves them
-        columns.pop()
-        names.pop()
+        if any(row[filled : len(names)]):
+            filled = max(at for at, cell in enumerate(row[: len(names)], 1) if cell)
+        if not width <= len(row) <= len(names):
+            odd = len(row)  # refused below
+            break
+        gathered.add(row[:width])
+    names = names[:filled]  # of columns without a name beyond `width`, those with values are refused
     check_columns(path, names)
     if not lines:
         raise InputError(f"rows in {path}", "a header only", "restore the file")
-    others.pop(len(names), None)
-    if others:
-        count, line = min(others.items(), key=lambda other: other[1])
-        expected = f"{len(names)} values in {path}, line {line}"
+    if odd is not None:
+        expected = f"{len(names)} values in {path}, line {lines[-1]}"
         fix = "correct that line of the file"
-        if count > len(names):
+        if odd > len(names):
             fix = "put quotes round a cell that holds the separator"
-        above = f", or {HEADER_FIRST}" if line == lines[0] and header is None else ""
-        raise InputError(expected, count, fix + above)
-    return Sheet(path, names, Columns(columns), lines)
+        above = f", or {HEADER_FIRST}" if len(lines) == 1 and header is None else ""
+        raise InputError(expected, odd, fix + above)
+    return Sheet(path, names, Columns(gathered.columns()), lines)
 
 
 def _parted(path: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:

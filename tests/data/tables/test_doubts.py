@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from ibca_lightning.data.tables import doubts
 from ibca_lightning.data.tables.doubts import Doubt, associations, shortcuts, table_doubts
+from ibca_lightning.data.tables.groups.respelt import lost_name, made_dates
 from ibca_lightning.data.tables.table import Table, encode
 
 N = 400
@@ -258,11 +259,20 @@ def test_dates_that_a_spreadsheet_made_of_ids_are_told_of(name: str) -> None:
         ["MAR-1", "mar 2", "SEPT2", "march", "Mar-01", "12-marx", "may"],
         ["2026-03-01", "2026-03-02", "2026-04-01", "P1"],  # of days, on purpose
         ["1-2", "12-03", "1-12-3", "3.1", "1/2", "2026-03", "20260301", "01.03", "1-3-2"],
+        [f"{site}/{patient}/0{eye}" for site in (1, 2) for patient in (12, 14) for eye in (1, 2)],
         ["123-mar", "1-set", "4 mai", "1mar"],
     ],
 )
 def test_names_that_hold_a_month_or_numbers_are_no_dates(names: list[str]) -> None:
     assert grouped(dict.fromkeys(names, 2)) == []
+
+
+def test_an_id_of_three_short_numbers_is_no_date_alone() -> None:
+    assert lost_name("1/12/01") == ""
+    assert "a date" in lost_name("1/12/2001")
+    assert made_dates(["1/12/01", "2/12/01"], of_ids=True) == []
+    assert made_dates(["1/12/01", "1/12/2001"], of_ids=True) == ["1/12/2001"]
+    assert made_dates(["1/12/01", "P2"], of_ids=True) == ["1/12/01"]
 
 
 def test_bands_that_a_spreadsheet_made_dates_of_are_told_of() -> None:

@@ -224,6 +224,8 @@ GROUPS: dict[str, tuple[Callable[[int], str], str]] = {
     "visits": (lambda at: f"p{at // 6}_v{at // 2 % 3}", "visits"),
     "sessions": (lambda at: f"sub-{at // 6:02d}_ses-{at // 2 % 3:02d}", "visits"),
     "visits in words": (lambda at: f"P{at // 4:03d} visit {1 + at // 2 % 2}", "visits"),
+    "visits, and words that are longer": (lambda at: f"P{at // 4} Time-Point-{100 + at // 2 % 2}", "visits"),
+    "eyes behind long numbers": (lambda at: f"{10**40 + at // 4}.{('OD', 'OS')[at // 2 % 2]}", "sides"),
     "days": (lambda at: f"P{at // 6:03d}_202{at // 2 % 3}0{1 + at % 7 // 7}{10 + at // 6}", "days"),
 }
 
@@ -242,7 +244,9 @@ PLAIN: dict[str, Callable[[int], str]] = {
     "letters of one side": lambda at: f"P{at // 2}R",
     "hospital and day": lambda at: f"site{at // 6}_2020010{1 + at // 2 % 3}",
     "numbered through": lambda at: f"set{at // 40}_v{at // 2}",
+    "many videos of a centre": lambda at: f"H{at % 10}_v{at // 10:03d}",
     "hexadecimal": lambda at: f"{at // 2 * 7919:06x}",
+    "numbers of 100,000 digits": lambda at: f"{10**9 + at}" * 10_000,
     "names": lambda at: f"Doe{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[at // 5]}",
 }
 

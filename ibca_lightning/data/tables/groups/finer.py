@@ -7,18 +7,21 @@ nearly every group has one value of it; and its values are many, or identifiers,
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from statistics import median
 
-_SIDE = re.compile(r"(?i)(.*\d.*?)[ _./-]?(left|right|od|os|links|rechts|izq|der|l|r|lt|rt|re|le)")
+_SIDE = re.compile(r"(?:left|right|od|os|links|rechts|izq|der|l|r|lt|rt|re|le)\Z")
 _VISIT = re.compile(
-    r"(?i)(.*\d.*?)[ _./-]*((?:visite?|ses(?:sion)?|tp|time-?point|exam|study|scan|fu|follow-?up|v|(?<=[ _./-])t)"
-    r"[ _./-]?\d{1,3}|baseline|(?<=[ _./-])bl)"
+    r"(?:(?:visite?|ses(?:sion)?|tp|time-?point|exam|study|scan|fu|follow-?up|v|(?<=[ _./-])t)"
+    r"[ _./-]?\d{1,3}|baseline|(?<=[ _./-])bl)\Z"
 )
-_DAY = re.compile(r"(.*\d.*?)[ _./-]((?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\3(?:0[1-9]|[12]\d|3[01]))")
+_DAY = re.compile(r"(?<=[ _./-])(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])\Z")
+_LONGEST = 16  # characters of such an end, and one before it: `_time-point-123`
+_DIGIT = re.compile(r"\d")
 _ID = re.compile(r"(?=\S*\d)\S{1,64}")
 _NO_ID = re.compile(
     r"(?i)site|cent(?:er|re)|hospital|clinic|klinik|device|camera|scanner|day|date|batch|fold|class|set"
 )
-_PAIRS, _MANY = 3, 10  # patients of several groups at least; values that are many
+_PAIRS, _MANY = 3, 10  # patients of several groups at least; values, or visits of one patient, that are many
 
 
 def within_names(groups: Sequence[str]) -> tuple[dict[str, str], str] | None:
@@ -34,21 +37,32 @@ def within_names(groups: Sequence[str]) -> tuple[dict[str, str], str] | None:
         ('8', 'sides')
     """
     for pattern, what in ((_SIDE, "sides"), (_VISIT, "visits"), (_DAY, "days")):
-        found = {group: match for group in groups if (match := pattern.fullmatch(group.strip()))}
-        heads = {group: match[1].strip(" _./-").casefold() for group, match in found.items()}
+        found = {group: parts for group in groups if (parts := _parted(pattern, group.strip()))}
+        heads = {group: head.strip(" _./-").casefold() for group, (head, _) in found.items()}
         counts = Counter(heads.values())
         several = {head for head, count in counts.items() if count > 1}
         rows = sum(counts[head] for head in several)
         if len(several) < (_PAIRS if what != "days" else _MANY) or 20 * rows < len(groups):
             continue
-        tails = {match[2].casefold() for group, match in found.items() if heads[group] in several}
+        tails = {tail.casefold() for group, (_, tail) in found.items() if heads[group] in several}
         if what == "visits" and 2 * len(tails) > rows:  # they begin again with each patient
+            continue
+        if what == "visits" and median(counts[head] for head in several) > _MANY:  # pictures of a centre or a video
             continue
         if what != "sides" and 2 * max(counts.values()) > rows:
             continue
         if not any(_NO_ID.search(head) for head in several):
             return {group: head for group, head in heads.items() if head in several}, what
     return None
+
+
+def _parted(pattern: re.Pattern[str], group: str) -> tuple[str, str] | None:
+    """What stands before an end of a group, with a digit in it, and that end; of the end only, as UIDs are long."""
+    match = pattern.search(group[-_LONGEST:].lower())
+    if match is None:
+        return None
+    head = group[: len(group) - len(match[0])]
+    return (head, match[0]) if _DIGIT.search(head) and "\n" not in head else None
 
 
 def above(groups: Sequence[str], values: Sequence[str], person: bool) -> bool:

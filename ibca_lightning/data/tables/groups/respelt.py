@@ -11,6 +11,7 @@ _MONTHS = (
 _DAY = re.compile(rf"\d{{1,2}}(?:-|\. ?)(?:{_MONTHS})\.?")  # MAR-1 and 3-1 become 1-Mar, SEPT2 2-Sep
 _DATE = re.compile(r"(?:19|20)\d\d-\d\d-\d\d(?:[ t]00:00(?::00)?)?|\d{1,2}/\d{1,2}/(?:(?:19|20)\d\d|\d\d)"
                    r"|\d{1,2}\.\d{1,2}\.(?:19|20)\d\d")  # fmt: skip
+_SHORT = re.compile(r"\d{1,2}/\d{1,2}/\d\d")
 _CUT = re.compile(r"[+-]?\d(?:[.,]\d+)?e\+\d{2,3}")
 
 
@@ -29,7 +30,7 @@ def made_dates(texts: Collection[str], of_ids: bool = False) -> list[str]:
     """Return which values of a column look like dates that a spreadsheet has made of something else.
 
     A day and a month without a year do. A whole date does among others that are none, or where ids are meant: a column
-    of dates alone may be one.
+    of dates alone may be one. Years of two digits need the others: `1/12/01` may be a site, a patient and an eye.
 
     Examples:
         >>> from ibca_lightning.data.tables.groups.respelt import made_dates
@@ -44,7 +45,9 @@ def made_dates(texts: Collection[str], of_ids: bool = False) -> list[str]:
                 days.append(text)
             elif _DATE.fullmatch(plain):
                 dates.append(text)
-    return days + dates if of_ids or 2 * len(dates) <= len(texts) else days
+    if 2 * len(dates) > len(texts):
+        dates = [text for text in dates if of_ids and not _SHORT.fullmatch(text)]
+    return days + dates
 
 
 def lost_name(name: str) -> str:
