@@ -312,7 +312,8 @@ class CSVDataModule(TableDataModule):
         sheet = read_any(self._path(split))
         labels: Collection[str] = self.label_columns or [name for name in sheet.header if name not in self._others]
         if self.label_values:
-            idle = idle_words(sheet, {*labels, *self.label_counts}, self.label_values)
+            known = [word for word, value in self.label_values.items() if value != -1]  # nobody needs to be unsure
+            idle = idle_words(sheet, {*labels, *self.label_counts}, known)
             self._idle = [word for word in idle if self._idle is None or word in self._idle]
         sheet = with_values(sheet, labels, self.label_values, self.label_counts)
         bands = {name: in_bands(sheet.column(name), limits) for name, limits in self.subgroup_bands.items()}

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ibca_lightning.data.tables.columns import splits_of, with_values
+from ibca_lightning.data.tables.columns import splits_of, two_tests, with_values
 from ibca_lightning.data.tables.doubts import NORMAL, negating_all
 from ibca_lightning.data.tables.groups.finer import within_names
 from ibca_lightning.data.tables.groups.group_cells import doubtful_groups, wrong_group
@@ -60,6 +60,10 @@ _WHOLE = "whole numbers: grades or numbers of findings (label), or a code (subgr
 _SPLIT = (
     "it may say what is for training and what for test: write train, val and test there for split_column, or the table "
     "is split anew, and its test rows are trained on"
+)
+_TESTS = (
+    "external rows stand beside those of test, and their figures would be mixed: leave the rows of one out, or the "
+    "table is split anew, and its test rows are trained on"
 )
 _ORDER = "ordered: true, names: [LOWEST, ..., WORST]"
 _FEW = 12  # different values of a subgroup
@@ -290,15 +294,18 @@ def _finer(group: Column, texts: _Texts) -> Column:
 
 def _is_split(texts: _Texts) -> bool:
     splits = {*splits_of(texts.counts).values()}
-    return not texts.blank and None not in splits and "train" in splits and len(splits) > 1
+    whole = not texts.blank and None not in splits and "train" in splits and len(splits) > 1
+    return whole and not two_tests(texts.counts)
 
 
 def _may_be_split(texts: _Texts) -> bool:
     """Whether a few words are called as those of a split are, training or test among them, or the column is."""
     splits = splits_of(texts.counts)
-    called = len(splits) > 1 and all(split or words.PART.match(text) for text, split in splits.items())
-    called = called and any(re.match("(?i)train|test", text) for text in splits)
-    return len(splits) <= _FEW and (called or words.SPLIT.search(spaced(texts.name)) is not None)
+    called = len(splits) > 1 and all(split or words.PART.fullmatch(text.strip()) for text, split in splits.items())
+    called = called and any(re.search("(?i)train|test", text) for text in splits)
+    results = {text.casefold() for text in splits} <= words.RESULT | words.UNSURE
+    named = not results and words.SPLIT.fullmatch(spaced(texts.name)) is not None
+    return len(splits) <= _FEW and (called or named)
 
 
 def _cut(split: _Texts, group: _Texts) -> int:
@@ -340,6 +347,8 @@ def _plain(texts: _Texts) -> Column:
     if wrong and {"train", "test"} <= {*splits.values()} and 2 * len(lines := texts.lines_of(wrong)) < len(texts.all):
         doubt = f"a split but for {first_of(lines, _SHOWN)}: correct them, or the table is split anew"
         return Column(name, "left out", "no whole split", texts.shown(), doubt)
+    if two_tests(texts.counts) and None not in splits.values():
+        return Column(name, "left out", "a split with two tests", texts.shown(), _TESTS)
     if _may_be_split(texts):
         return Column(name, "left out", "it may be a split", texts.shown(), _SPLIT)
     if words.DATE.search(called) or all(map(_DATE.fullmatch, texts.counts)):
@@ -437,6 +446,11 @@ def _of_cells(texts: _Texts, form: Form) -> list[tuple[str, str]]:
     if form.unread:
         what = "names that are not sure, or several others in one, make their rows unknown: write them as the others"
         found.append((what, [*form.unread]))
+    if form.unsure:
+        what = (
+            "names that may say that something is not known are classes (label_list: unknown makes their rows unknown)"
+        )
+        found.append((what, [*form.unsure]))
     if form.alike:
         found.append(("names that differ in marks or numbers in front alone: write them in one way", [*form.alike]))
     if form.perhaps:
@@ -485,8 +499,11 @@ def _question(texts: _Texts) -> str:
         return ""
     if {"0", "1"} < whole and all(map(is_code, whole - {"0", "1"})):
         return _CODED
+    called = spaced(texts.name)
+    if words.SIZE.search(called):
+        return ""
     if len(whole) == 2:
-        return _TWO
+        return _TWO if max(map(int, whole)) < 10 and not words.COUNT.search(called) else ""
     return "" if texts.blank > MOSTLY else _WHOLE
 
 

@@ -87,9 +87,13 @@ def init(arguments: list[str]) -> int:
             "add one, or correct its values",
         )
     splits = {split: rows for c in columns if c.role == "split" for split, rows in rows_by_split(sheet, c.name).items()}
-    beside = {} if splits else tables_beside(options.table, sheet.header)
+    found = {} if splits else tables_beside(options.table, sheet.header)
+    beside = {split: files[0] for split, files in found.items()}
     doubts = [column for column in columns if column.doubt]
     others = _of_all(sheet, columns)
+    others += [
+        f"not used: {file}, as {beside[split]} is taken for {split}" for split in found for file in found[split][1:]
+    ]
     files = _files(sheet, index, columns)
     recipe = _recipe(files, index, columns, splits or dict.fromkeys(beside, ()))
     data, reasons = data_options(

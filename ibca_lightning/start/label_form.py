@@ -10,7 +10,7 @@ from ibca_lightning.data.tables.label_list import LabelList
 from ibca_lightning.data.tables.labels import is_blank, parse_label
 from ibca_lightning.data.tables.listed_names import is_list, joined_names, parted, ways_to_part
 from ibca_lightning.data.tables.sheet import Sheet
-from ibca_lightning.start.words import ABSENT, COUNT, DOUBT, GRADE, LABEL, MARKS, NO, PRESENT, UNSURE, spaced
+from ibca_lightning.start.words import ABSENT, COUNT, DOUBT, FINDINGS, GRADE, LABEL, MARKS, NO, PRESENT, UNSURE, spaced
 from ibca_lightning.system.errors import InputError
 
 # What the user may say of a label: each grade is a class, or each grade and what is above it, a number above 0 is
@@ -39,6 +39,7 @@ class Form:
         sure: Whether nothing but labels looks so.
         rare: By name the rows of what is too rare for a class.
         unread: Names of a list that are unknown as they are not sure, or several others parted in another way.
+        unsure: Names of a list that are classes though they may say that something is not known.
         perhaps: Names of a list that may be several, of which one is known.
         alike: Names of a list that differ from another one in marks alone.
     """
@@ -52,6 +53,7 @@ class Form:
     several: bool = False
     rare: Mapping[str, int] = field(default_factory=dict)
     unread: Sequence[str] = ()
+    unsure: Sequence[str] = ()
     perhaps: Sequence[str] = ()
     alike: Sequence[str] = ()
 
@@ -185,10 +187,12 @@ def _listed(listed: LabelList, read: Mapping[str, int], several: bool, blank: bo
     absent = [
         word for word in read if {word.casefold(), word.casefold().rstrip(".")} & ABSENT or NO.match(word)
     ]  # fmt: skip
-    unknown = [word for word in read if word.casefold() in UNSURE]
+    unknown = [word for word in read if word.casefold() in UNSURE - FINDINGS]
     plain = {word.casefold(): word for word in read}
     unread = [plain[word] for word in joined_names(plain) if plain[word] not in absent]
-    unread += [word for word in read if DOUBT.match(word) and word not in (*absent, *unknown, *unread)]
+    doubtful = [word for word in read if DOUBT.search(word) and word not in (*absent, *unknown, *unread)]
+    often_read = {word.casefold() for word in read if read[word] >= LEAST}  # the plain finding, or it is one itself
+    unread += [w for w in doubtful if read[w] < LEAST or DOUBT.sub("", w).strip().casefold() in often_read]
     unknown += unread
     if absent and not several and blank:
         unknown.append("")  # who writes `absent` does not mean it by a blank
@@ -204,6 +208,7 @@ def _listed(listed: LabelList, read: Mapping[str, int], several: bool, blank: bo
         sure=several or bool(absent), several=several, unread=unread,
         rare={word: count for word, count in classes.items() if count < least},
         alike=[word for word in classes if bare[word] and often[bare[word]] > 1],
+        unsure=[word for word in kept if word in doubtful or word.casefold() in FINDINGS],
         perhaps=[
             word for word in classes
             if any(not plain.keys().isdisjoint(parts) for parts in ways_to_part(word.casefold()))
@@ -216,7 +221,7 @@ def _names(filled: Sequence[str], separator: str | None) -> bool:
 
     A mark that is a cell of its own, or parts what is no word, such as `+` and `+/-`, says something itself.
     """
-    filled = [text for text in filled[:: 1 + len(filled) // _LOOKED_AT] if not DOUBT.match(text)]
+    filled = [text for text in filled[:: 1 + len(filled) // _LOOKED_AT] if not DOUBT.search(text)]
     if separator is None:
         return len({text.casefold() for text in filled}) <= 2 * _CLASSES
     least = max(2, 0.02 * len(filled))

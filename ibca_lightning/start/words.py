@@ -29,15 +29,22 @@ PRESENT = _words(
 MARKS = _words(
     "x|✓|✔|+|1|1.0|yes|y|true|ja|j|oui|si|sí|sì|sim|tak|present|vorhanden|positive|positiv|checked"
 )  # alone, beside blanks
+FINDINGS = _words("missing")  # unknown beside yes and no, but a name in a list, as of teeth
 # What a name begins or ends with that is not sure.
 DOUBT = re.compile(
-    r"(?i)(possibl[ey]|probabl[ey]|suspected|suspicion of|suspicious for|susp\.|questionable|doubtful|equivocal|maybe"
+    r"(?i)^(possibl[ey]|probabl[ey]|suspected|suspicion of|suspicious for|susp\.|questionable|doubtful|equivocal|maybe"
     r"|likely|cannot exclude|rule out|r/o|v\. ?a\.|verdacht auf|verdächtig auf|fraglich\w*|evtl\.|eventuell"
-    r"|mögliche?[rs]?|suspicion de|sospecha de|posible|dd:?)\s+\w|\?\s*\w"
-    r"|\W*\w.*(\?|\((possible|probable|suspected|unsure|uncertain|fraglich|v\. ?a\.|\?)\))$"
+    r"|mögliche?[rs]?|suspicion de|sospecha de|posible|dd:)\s+(?=\w)|^\?\s*(?=\w)"
+    r"|(?<=\w)\W*(\?|\((possible|probable|suspected|unsure|uncertain|fraglich|v\. ?a\.|\?)\))$"
 )
 NO = re.compile(r"(?i)(no|without|keine?|ohne|sans|sin|senza) \w")  # what a word of absence begins with
-PART = re.compile(r"(?i)(train|test|val|dev|eval|hold|deriv|public|private|extern|intern|unused|extra|entra|apprent)")
+# Cells each word of which is one of a split; no word is made of two others, which would take for ever.
+PART = re.compile(
+    r"(?i)([ _/-]{0,3}(train(ing)?|test(ing)?|val(id(ation)?)?|dev(elop(ment)?)?|eval(uation)?|hold|out|deriv(ation)?"
+    r"|public|private|extern(al)?|intern(al)?|unused|extra|entra[iî]nement|apprentissage|tuning|set|data|split|cohort"
+    r"|sample|images)(\d{1,3})?)+([ _-]{1,3}\d{1,3})?"
+)
+RESULT = _words("positive|negative|pos|neg|pos.|neg.|positiv|negativ|positif|négatif|positivo|negativo|+|-|−|–")
 SIDES = _words("l|r|left|right|od|os|links|rechts|gauche|droite|frontal|lateral|ap|pa")
 SEXES = _words("m|f|w|d|h|male|female|man|woman|männlich|weiblich|homme|femme|hombre|mujer|diverse|other")
 
@@ -68,6 +75,7 @@ LABEL = _named(
     "conditions", "befund", "diagnose", "target", "diagnosti[ck]o?", "diagnosi", "hallazgos?", "rozpoznanie",
 )  # fmt: skip
 COUNT = _named("n", "num", "number", "count", "counts", "anzahl", "nombre", "numero")
+SIZE = _named("widths?", "heights?", "bits?", "slices?", "rows", "cols", "columns", "frames?", "channels?", "thickness")
 GRADE = _named("grade", "grading", "stage", "severity", "score", "level", "birads", "bi-rads", "icdr")
 NOTES = _named(
     "notes?",
@@ -86,10 +94,11 @@ NOTES = _named(
     "observaciones",
     "uwagi",
 )
-SPLIT = _named(
-    "splits?", "subset", "partition", "usage", "folds?", "train(?:ing)?", "test(?:ing)?", "validation", "val",
-    "holdout", "(?:data ?)?set",
-)  # fmt: skip
+_OF_SPLIT = (
+    "(?:splits?|subset|partition|usage|folds?|train(?:ing)?|test(?:ing)?|validation|val|holdout|(?:data ?)?set) ?\\d*"
+)
+# A name that is nothing but such words: a `skin test` finds something, an `annotation_set` says who drew.
+SPLIT = re.compile(rf"(?:(?:is|in|cv|data|random|official) )?{_OF_SPLIT}(?: {_OF_SPLIT})*")
 NO_FINDING = _named(
     "quality", "(?:un)?gradable", "(?:un)?usable", "(?:un)?readable", "blur(?:red|ry)?", "(?:in)?adequate",
     "pred(?:icted|ictions?|s)?", "prob(?:ability)?", "ai", "masks?", "annotat(?:ed|ions?)", "duplicates?", "consent",

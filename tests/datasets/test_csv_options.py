@@ -79,7 +79,10 @@ def test_a_word_of_label_values_that_no_cell_holds_is_told_of(root: Path) -> Non
         module.setup("fit")
     (root / "test.csv").write_text("\n".join(rows("1", "-1.0", "Absent", header="image,polyp")))
     options: dict[str, Any] = {"label_columns": ["polyp"], "test_csv": "test.csv", "group_overlap": "warn"}
-    for values, idle in (({"absent": 0, "-1": 1, "seen": 1}, False), ({"absent": 0, "seen": 1, "2": 1}, True)):
+    for values, idle in (
+        ({"absent": 0, "-1": 1, "seen": 1, "unsure": -1}, False),  # no doubt is needed
+        ({"absent": 0, "seen": 1, "2": 1}, True),
+    ):
         module = load(root, lines, label_values=values, **options)
         assert [doubt.kind for doubt in module.doubts()].count("label values") == idle
 
@@ -199,6 +202,12 @@ def test_a_column_names_the_split(root: Path) -> None:
     assert {*load(root, two, split_column="part").split_tables()} == {"train", "test", "val"}
     with pytest.raises(InputError, match=r"train, val or test in column 'part' of .*line 4, got 'later'"):
         load(root, [line.replace("dev", "later") for line in lines], split_column="part").split_tables()
+    assert len(load(root, [line.replace("TEST", "train") for line in lines], split_column="part").split_tables()) == 3
+    for other in ("external", "External validation"):
+        with pytest.raises(InputError, match=r"one test in column 'part' of .*, got external rows beside"):
+            load(root, [line.replace("holdout", other) for line in lines], split_column="part").split_tables()
+        alone = [line.replace("holdout", other).replace("TEST", "train") for line in lines]
+        assert len(load(root, alone, split_column="part").split_tables()["test"]) == 1
     with pytest.raises(InputError, match="split_column or further tables"):
         load(root, lines, split_column="part", test_csv="t.csv")
 

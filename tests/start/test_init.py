@@ -419,6 +419,13 @@ def test_tables_of_further_splits_lie_beside(tmp_path: Path) -> None:
     assert "about 40 pictures to train on" in (tmp_path / "e.yaml").read_text()
     data = experiment_data(["--config", str(tmp_path / "e.yaml")])
     assert (data.class_names, sizes(data)) == (["diagnosis 1", "diagnosis 2"], {"train": 40, "val": 10, "test": 10})
+    for word in ("external", "tune"):  # before `test` and `valid` in the order of letters
+        raw_sets.table(tmp_path / f"labels_{word}.csv", ["file", "diagnosis"], rows[50:])
+    result = done("init", "--table", table, "--images", tmp_path / "p", "--output", tmp_path / "g.yaml", "--yes")
+    for split, taken_one, other in (("test", "test", "external"), ("val", "valid", "tune")):
+        file, left = tmp_path / f"labels_{taken_one}.csv", tmp_path / f"labels_{other}.csv"
+        assert f"{split}: {file}, found beside" in result.out
+        assert f"unsure: not used: {left}, as {file} is taken for {split}" in result.out
     alone = raw_sets.table(tmp_path / "train.csv", ["file", "diagnosis"], rows)
     done("init", "--table", alone, "--images", tmp_path / "p", "--output", tmp_path / "f.yaml", "--yes")
     assert not {"val_csv", "test_csv"} & yaml.safe_load((tmp_path / "f.yaml").read_text())["data"]["init_args"].keys()
@@ -552,6 +559,8 @@ def test_text_in_a_yes_no_column_is_written_nowhere(tmp_path: Path, text: str) -
         (("Public", "Private", "Training"), None),
         (("train1", "train2", "test1"), None),
         (("training", "eval", "eval"), None),
+        (("train", "test", "external"), None),
+        (("internal training", "internal test", "external_test 1"), None),
     ],
 )
 def test_a_split_in_other_words_is_taken_or_asked_about(
@@ -560,7 +569,8 @@ def test_a_split_in_other_words_is_taken_or_asked_about(
     said, options = quickly(tmp_path, ["use", "polyp"], [[parts[at % 3], at // 3 % 2] for at in range(60)])
     if splits is None:
         assert re.search(
-            "unsure: 'use': (it may say what is for training and what for test|a split but for line)", said
+            "unsure: 'use': (it may say what is for training and what for test|a split but for line|external rows)",
+            said,
         )
         assert options["exclude_columns"] == ["use"]
         return
@@ -587,6 +597,27 @@ def test_what_says_no_finding_or_is_coded_is_asked_about(tmp_path: Path) -> None
         strict=False,
     ):
         assert f"unsure: '{name}': {doubt}" in said
+
+
+def test_what_is_called_test_or_set_is_a_finding_where_its_cells_say_so(tmp_path: Path) -> None:
+    header = ["pcr_test", "covid test", "skin test", "test", "findings", "annotation_set"]
+    rows: list[list[object]] = [
+        [("positive", "negative")[at % 2], ("pos", "neg")[at // 2 % 2], ("+", "-", "+/-")[at % 3], "-+"[at // 3 % 2],
+         ("test positive", "test negative", "internal")[at // 4 % 3], at // 5 % 3 + 1]
+        for at in range(60)
+    ]  # fmt: skip
+    said, options = quickly(tmp_path, header, rows)
+    assert options["label_columns"] == header[:4]
+    assert "it may say what is for training" not in said
+
+
+def test_sizes_are_not_asked_about(tmp_path: Path) -> None:
+    header = ["image_width", "slices", "bits", "n_views", "dose", "code", "polyp"]
+    rows: list[list[object]] = [[512 + at % 2 * 512, at % 2 + 1, 8 + at % 2, *[at % 2 + 1] * 3] for at in range(60)]
+    for row in rows:
+        row[4] = 20 + int(str(row[1]))
+    said, _ = quickly(tmp_path, header, [[*row, at // 3 % 2] for at, row in enumerate(rows)])
+    assert re.findall(r"unsure: '(\w+)': (?:two|whole) numbers", said) == ["code"]
 
 
 def test_boxes_of_redcap_are_flags_and_plus_minus_is_said(tmp_path: Path) -> None:

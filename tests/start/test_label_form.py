@@ -74,6 +74,30 @@ def test_a_name_that_is_not_sure_is_unknown_and_no_class(doubt: str) -> None:
     assert form.unread == form.listed.unknown == [doubt]
 
 
+@pytest.mark.parametrize("name", ["probable UIP", "suspected glaucoma", "missing", "DD grade 1"])
+def test_a_name_that_may_be_no_doubt_is_a_class_but_doubted(name: str) -> None:
+    form = form_of("diagnosis", often("caries", "crown", name, "normal"))
+    assert form is not None
+    assert form.listed is not None
+    assert {*form.positives} == {"caries", "crown", name}
+    assert not form.listed.unknown
+    assert form.unsure == ([] if name.startswith("DD") else [name])
+
+
+def test_missing_is_unknown_beside_yes_and_no() -> None:
+    form = form_of("polyp", often("yes", "no", "missing"))
+    assert form is not None
+    assert form.values["missing"] == -1
+
+
+@pytest.mark.parametrize(("plain", "rows"), [("polyp", 10), ("ulcer", 2)])
+def test_a_doubt_of_a_class_or_of_few_rows_is_unknown(plain: str, rows: int) -> None:
+    form = form_of("findings", [*often("polyp", "erosion", "normal"), *[f"Suspected {plain}"] * rows])
+    assert form is not None
+    assert form.unread == [f"Suspected {plain}"]
+    assert {*form.positives} == {"polyp", "erosion"}
+
+
 def test_a_name_of_which_a_part_is_known_is_a_class_but_doubted() -> None:
     form = form_of("findings", often("polyp; ulcer", "polyp", "ulcer", "polyp, erosion"))
     assert form is not None

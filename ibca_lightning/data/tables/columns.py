@@ -48,11 +48,17 @@ def splits_of(texts: Iterable[str]) -> dict[str, str | None]:
     }
 
 
+def two_tests(texts: Iterable[str]) -> bool:
+    """Whether some cells say `external` and others another word for test: two tests, whose figures would be mixed."""
+    tests = {text.strip().casefold().startswith("extern") for text in texts if split_of(text) == "test"}
+    return len(tests) > 1
+
+
 def rows_by_split(sheet: Sheet, column: str) -> dict[str, NDArray[np.intp]]:
     """Return the rows of each split that a column names.
 
     Raises:
-        InputError: If a cell names none, or no row is for training.
+        InputError: If a cell names none, no row is for training, or an external test stands beside another one.
     """
     texts, of_rows = sheet.coded(column)
     splits = [*splits_of(texts).values()]
@@ -62,6 +68,9 @@ def rows_by_split(sheet: Sheet, column: str) -> dict[str, NDArray[np.intp]]:
         raise InputError(expected, repr(sheet.column(column)[row]), "correct the value, or leave out data.split_column")
     if "train" not in splits:
         raise InputError(f"rows of train in column '{column}' of {sheet.file}", "none", "correct data.split_column")
+    if two_tests(texts):
+        fix = "write train, val and test, and leave the rows of one test out"
+        raise InputError(f"one test in column '{column}' of {sheet.file}", "external rows beside those of test", fix)
     named = np.array(splits)[of_rows]
     return {split: np.flatnonzero(named == split) for split in _SPLITS if split in splits}
 

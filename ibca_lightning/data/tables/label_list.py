@@ -143,5 +143,9 @@ class LabelList:
     def _names(self, text: str, sheet: Sheet, row: int) -> list[str]:
         if is_blank(text):
             return []
-        names = listed_names(text, None, sheet.where, row) if is_list(text) else parted(text, self.separator)
+        if is_list(text, self.separator):
+            names = listed_names(text, None, sheet.where, row)
+        else:  # a database writes {polyp,ulcer}
+            whole = self.separator is not None and text.startswith("{") and text.find("}") == len(text) - 1
+            names = parted(text[1:-1] if whole else text, self.separator)
         return [shown for name in names if (shown := shown_name(name).strip())]

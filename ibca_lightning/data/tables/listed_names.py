@@ -64,10 +64,14 @@ def joined_names(names: Collection[str]) -> list[str]:
     ]
 
 
-def is_list(text: str) -> bool:
-    """Whether a cell is the text of a list, a tuple or a set; one in round brackets may also be a name."""
+def is_list(text: str, separator: str | None = None) -> bool:
+    """Whether a cell is the text of a list, a tuple or a set; one in round brackets may also be a name.
+
+    Where a separator parts the names, a curly bracket without quotes is none of Python or JSON: `{polyp; ulcer}`.
+    """
     return (
-        text.startswith(("[", "{", "array("))
+        text.startswith(("[", "{'", '{"', "array("))
+        or (separator is None and text.startswith("{"))
         or text == "set()"
         or (text.startswith("(") and _literal(text) is not None)
     )

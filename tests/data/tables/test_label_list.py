@@ -61,6 +61,14 @@ def test_a_cell_that_only_begins_like_a_list_is_named() -> None:
         read(LabelList("x", ";"), "a;b", "['a', 1]")
 
 
+def test_curly_brackets_around_parted_names_are_none_of_them() -> None:
+    cells = ("{polyp; ulcer}", "{'polyp'}", "ulcer", "{polyp}")
+    assert read(LabelList("x", ";"), *cells) == {"polyp": "1101", "ulcer": "1010"}
+    for listed, cell in ((LabelList("x"), "{polyp; ulcer}"), (LabelList("x", ","), '{"polyp": 1, "ulcer": 0}')):
+        with pytest.raises(InputError, match="a list such as"):
+            read(listed, "polyp", cell)
+
+
 def test_lists_of_other_programs_brackets_and_line_breaks() -> None:
     numpy, python = ("['polyp' 'ulcer']", "['polyp'\n 'Barrett\\'s']"), ("('polyp', 'ulcer')", "{'polyp'}", "set()")
     assert read(LabelList("x"), *numpy) == {"Barrett's": "01", "polyp": "11", "ulcer": "10"}
