@@ -6,7 +6,6 @@ methods, and that between training seeds, paired where both have the same. Of on
 
 import re
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from ibca_lightning.compare.run_rows import title
 from ibca_lightning.run.run_settings import read_settings
 from ibca_lightning.run.tested_figures import CLASS_AP, OUT_OF_FOLD, figure_files, read_figures
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, doubled
 
 RESAMPLES = 1000
 DROP = "mAP_drop"
@@ -247,9 +246,10 @@ def _refuse_unknown(methods: Sequence[Method], reference: str) -> None:
     if reference == NO_TERMS and not any(_may_be_reference(one, two, reference) for one in methods for two in methods):
         fix = "give runs that differ in model.terms alone, such as two of ibca sweep --variants"
         raise InputError(f"a method with training terms and the same without, for --reference {NO_TERMS}", "none", fix)
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    if twice:
-        raise InputError("methods whose run folders have names of their own", f"{twice} twice", "rename a run folder")
+    if twice := doubled(names):
+        raise InputError(
+            "methods whose run folders have names of their own", f"{twice[0]} twice", "rename a run folder"
+        )
 
 
 def _add_differences(

@@ -34,7 +34,7 @@ from ibca_lightning.datasets.layouts.bands import in_bands
 from ibca_lightning.datasets.layouts.pairs import pair_pictures, pairs_folder
 from ibca_lightning.datasets.layouts.picture_index import PictureIndex
 from ibca_lightning.datasets.layouts.tables.table_file import read_any
-from ibca_lightning.system.errors import DataWarning, InputError, first_of
+from ibca_lightning.system.errors import DataWarning, InputError, doubled, first_of
 
 MissingImages = Literal["error", "skip"]
 MissingMasks = Literal["error", "empty"]
@@ -290,7 +290,7 @@ class CSVDataModule(TableDataModule):
             for column in self._others:
                 sheet.place(column)
             names = [*(self.label_columns or []), *self._list_classes()]
-            if double := [name for name, count in Counter(names).items() if count > 1]:
+            if double := doubled(names):
                 raise InputError(f"every class once in {sheet.file}", double[0], "set label_list: {prefix: true}")
             if not names:
                 names, doubtful = find_label_columns(sheet, self._others, self.label_policy.blank is not None)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.marks.kinds import KINDS
 from ibca_lightning.marks.painter import Painter, random_numbers
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, doubled
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Marks:
         kinds = self.kinds or []
         if unknown := [kind for kind in kinds if kind not in KINDS]:
             raise InputError(f"some of {', '.join(KINDS)} in data.marks.kinds", unknown[0], "correct the name")
-        if double := [kind for kind in kinds if kinds.count(kind) > 1]:
+        if double := doubled(kinds):
             raise InputError("every kind once in data.marks.kinds", f"{double[0]} twice", "correct the list")
 
     @property

@@ -29,7 +29,7 @@ from ibca_lightning.metrics.operating_point import (
     summed,
 )
 from ibca_lightning.metrics.reliability import calibration_errors, gaps_of_parts, reliability_curves
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, doubled
 
 _CURVES = ("AP", "AUROC", "sensitivity_at_95_specificity")
 _MOST = 1_000_000  # samples of a set whose figures are torchmetrics': of more it takes minutes
@@ -94,7 +94,7 @@ def figures_of_parts(
     """
     if len(class_names) != scores.shape[1]:
         raise InputError(f"{scores.shape[1]} class names", len(class_names), "name every column of the probabilities")
-    if double := [name for at, name in enumerate(class_names) if name in class_names[:at]]:
+    if double := doubled(class_names):
         raise InputError(
             "class names that differ", f"'{double[0]}' twice", "name each column of the probabilities once"
         )

@@ -1,20 +1,19 @@
 """What the options of `MultiLabelModule` must be, each refused in one line."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from ibca_lightning.metrics.calibration import Calibration
 from ibca_lightning.metrics.columns import prediction_columns
 from ibca_lightning.metrics.thresholds import ThresholdRule, require_rule
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, doubled
 
 
 def require_class_names(class_names: Sequence[str], num_labels: int) -> None:
     """Refuse names that are not one a label, or that a column of predictions.csv has already."""
     _require(len(class_names) == num_labels, f"{num_labels} class names", class_names, "name every label once")
     _require(len(set(class_names)) == num_labels, "class names that differ", class_names, "rename one of them")
-    twice = [name for name, number in Counter(prediction_columns(class_names)).items() if number > 1]
+    twice = doubled(prediction_columns(class_names))
     _require(
         not twice, "class names beside which no other column of predictions.csv is called the same", twice[:1],
         "rename that class",

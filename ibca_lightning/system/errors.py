@@ -3,7 +3,8 @@
 import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 _LONGEST = 1000  # characters of what was expected, of what came, and of what to do
 _ROOM = "make room, or give another path"
@@ -51,6 +52,11 @@ def shortened(text: str) -> str:
 def first_of(names: Sequence[str], most: int) -> str:
     """The first of some names for a line, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def doubled(names: Iterable[str]) -> list[str]:
+    """Those of some names that stand there more than once, each one time, in order."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 class PictureError(InputError):

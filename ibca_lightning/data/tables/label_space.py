@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
 from ibca_lightning.data.tables.labels import UNKNOWN, plain_name
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, doubled
 from ibca_lightning.system.model_files.model_record import load_plain, model_record
 from ibca_lightning.system.strangers import read_bytes, told
 
@@ -182,7 +181,7 @@ def read_label_space(space: Sequence[str] | str | None) -> list[str] | None:
         return None
     names = _read(space) if isinstance(space, str) else [str(name) for name in space]
     if not names or len(set(names)) < len(names):
-        got = next((f"'{name}' twice" for name, count in Counter(names).items() if count > 1), "none")
+        got = f"'{doubled(names)[0]}' twice" if names else "none"
         raise InputError("class names in data.label_space, each once", got, "correct it")
     return names
 

@@ -8,7 +8,6 @@ import io
 import re
 import zlib
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from ibca_lightning.data import storage
 from ibca_lightning.data.columns_of_text import Cells, Columns, Gathered, plain_columns
-from ibca_lightning.system.errors import InputError
+from ibca_lightning.system.errors import InputError, doubled
 from ibca_lightning.system.strangers import MAX_PICTURE, MAX_TABLE, gunzipped, read_bytes
 
 HEADER_FIRST = "if that is a title and no header, remove what stands above the header"
@@ -206,10 +205,9 @@ def _plain(path: str, text: str, separator: str) -> Sheet | None:
 
 def check_columns(path: str, names: Sequence[str]) -> None:
     """Refuse a table with a column twice, or several without a name, as an InputError."""
-    counts = Counter(names)
-    double = sorted((name for name, count in counts.items() if count > 1), reverse=True)
+    double = sorted(doubled(names), reverse=True)
     if double == [""]:
-        got = f"{counts['']} without one"
+        got = f"{names.count('')} without one"
         raise InputError(f"a name for every column in the header of {path}", got, f"name them; {HEADER_FIRST}")
     if double:
         raise InputError(f"every column once in {path}", f"'{double[0]}' twice", "remove or rename one of them")
