@@ -101,7 +101,7 @@ def explain(arguments: list[str]) -> int:
         "sheet": options.sheet and rename(os.path.realpath(options.sheet)),  # an earlier one of this name is ours
     }
     share, step = list(files)[own.share(len(files))], options.batch_size or next(iter(models.values())).most
-    paths = {rename(name): files[name] for name in share}
+    paths = {rename(name): path for name, path in files.items()}
     ids = list(map(rename, files))
     parts = RowParts(folder, record, ["id", "figure"], ids, own, kind, options.overwrite, paths)
     with parts.own() as written:

@@ -60,8 +60,8 @@ def predict_pictures(arguments: list[str]) -> int:
     header = [safe(name) for name in prediction_columns(names, labelled=False)]
     ids = [safe(name) for name in pictures.files]
     share = list(pictures.files.items())[own.share(len(ids))]
-    mine = {safe(name): path for name, path in share}
-    parts = RowParts(Path(options.output), record, header, ids, own, pictures=mine)
+    by_id = {safe(name): path for name, path in pictures.files.items()}
+    parts = RowParts(Path(options.output), record, header, ids, own, pictures=by_id)
     with parts.own() as files:
         left = {name: path for name, path in share if safe(name) not in files.done}
         loader = picture_batches(left, model.transforms, options.batch_size or model.most, options.num_workers)

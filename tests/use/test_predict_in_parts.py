@@ -131,26 +131,28 @@ def one_by_one(folder: Path, of: int, until: dict[int, int] | None = None) -> li
     return found
 
 
-@pytest.mark.parametrize("of", [1, 3])
-def test_rows_of_pictures_that_changed_are_refused_in_each_process(tmp_path: Path, of: int) -> None:
+@pytest.mark.parametrize(("of", "later"), [(1, 1), (3, 3), (3, 1), (3, 2)])
+def test_rows_of_pictures_that_changed_are_refused_in_each_process(tmp_path: Path, of: int, later: int) -> None:
+    """Also where the parts of a call that was stopped are taken over by another number of processes."""
     picture = tmp_path / "1.png"
     picture.touch()
+    pictures = dict.fromkeys(IDS, str(picture))
 
-    def begin(rank: int) -> None:
-        mine = {name: str(picture) for name in IDS[Place(rank, of).share(len(IDS))]}
-        with RowParts(tmp_path / "out", RECORD, HEADER, IDS, Place(rank, of), pictures=mine).own() as found:
-            found.add([[name, "0"] for name in [*mine][:3] if name not in found.done])
+    def begin(rank: int, of: int) -> None:
+        mine = IDS[Place(rank, of).share(len(IDS))]
+        with RowParts(tmp_path / "out", RECORD, HEADER, IDS, Place(rank, of), pictures=pictures).own() as found:
+            found.add([[name, "0"] for name in mine[:3] if name not in found.done])
             raise RuntimeError
 
     for _ in range(2):  # none of them is done
         for rank in range(of):
             with pytest.raises(RuntimeError):
-                begin(rank)
+                begin(rank, of)
     newest = max(path.stat().st_mtime_ns for path in tmp_path.rglob("predictions.csv"))
     os.utime(picture, ns=(newest + 1, newest + 1))
-    for rank in range(of):
+    for rank in range(later):
         with pytest.raises(InputError, match=r"got 3 that are newer, such as .*give another --output"):
-            begin(rank)
+            begin(rank, later)
 
 
 def require_all(folder: Path, in_order: bool = True) -> None:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
 from ibca_lightning.system.errors import InputError
@@ -165,15 +166,23 @@ class RowFiles:
                 f"restore or remove what {self.failed_path} lists; the same command tries them again",
             )  # fmt: skip
 
-    def take(self, part: Path) -> list[tuple[str, str]]:
+    def take(self, part: Path, pictures: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str]]:
         """Take over the rows of another such folder, of the same record, but those that are here; remove the folder.
+
+        Args:
+            part: The folder.
+            pictures: Path by id, of rows that an earlier call wrote.
 
         Returns:
             Those of its `failed.csv` that have no row here.
+
+        Raises:
+            InputError: As of `require_unchanged`.
         """
         path = part / "failed.csv"
         failed = list(self._rows_of(path, read_bytes(path, _MOST), 2)) if path.exists() else []
         with closing(RowFiles(part, self._record, self._columns, kind=self._kind)) as other:
+            other.require_unchanged(pictures)
             theirs = other.done  # all are looked at before one is taken
             self.add(row for row in other.rows() if row[0] not in self.done)
             self.done |= theirs

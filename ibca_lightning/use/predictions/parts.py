@@ -37,14 +37,15 @@ class RowParts:
         place: Of this process.
         kind: As of `RowFiles`.
         anew: Forget rows that are there; of one process alone.
-        pictures: The path of each of this process, by id: that of a row is the one it was written of.
+        pictures: The path of each, by id: that of a row is the one it was written of.
     """
 
     def __init__(
         self, folder: Path, record: dict[str, Any], header: Sequence[str], ids: Sequence[str], place: Place,
         kind: Kind = PREDICTIONS, anew: bool = False, pictures: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self._pictures = pictures or {}
+        self._pictures = dict(pictures or {})
+        self._share = dict([*self._pictures.items()][place.share(len(self._pictures))])
         self._folder, self._record, self._header, self._place = folder, record, header, place
         self._kind, self._anew, self._patience = kind, anew, _PATIENCE if place.of > 1 else 0.0
         launch = hashlib.sha256(json.dumps([place.of, *ids]).encode()).hexdigest()[:16]
@@ -59,11 +60,11 @@ class RowParts:
                 if self._anew:
                     shutil.rmtree(part)
                 elif part.parent != self._launch:  # their failures are tried again
-                    files.require_unchanged(self._pictures)
-                    files.take(part)
+                    files.require_unchanged(self._share)
+                    files.take(part, self._pictures)
             self._tidy()
             if self._place.of == 1:
-                files.require_unchanged(self._pictures)
+                files.require_unchanged(self._share)
                 files.try_again()
                 yield files
                 return
@@ -71,10 +72,10 @@ class RowParts:
             for earlier in self._launch.glob(f"{part.name}.*"):  # of a call that was stopped before all were done
                 earlier.rename(part)
             part.mkdir(parents=True, exist_ok=True)  # here, as others tidy up
-        files.require_unchanged(self._pictures)  # like the rows, looked at without the lock
+        files.require_unchanged(self._share)  # like the rows, looked at without the lock
         done = files.done
         with closing(RowFiles(part, self._record, self._header, kind=self._kind)) as files:
-            files.require_unchanged(self._pictures)
+            files.require_unchanged(self._share)
             files.done |= done
             files.try_again()
             yield files
